@@ -1,0 +1,10 @@
+"""Sell prepaid credits on Stripe: the names that plugins use."""
+
+from ._version import __version__
+from .context import Context
+from .errors import Reject, Retry
+from .events import Event
+from .models import TopUp
+from .registry import Plugin
+
+__all__ = ["Context", "Event", "Plugin", "Reject", "Retry", "TopUp", "__version__"]

@@ -1,0 +1,101 @@
+"""The Tornado application, and the server that runs it alone."""
+
+import asyncio
+import logging
+import signal
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+
+from .errors import StartError
+from .handlers import default_handlers
+from .handlers.base import BaseHandler, NotFoundHandler
+from .handlers.traffic import Traffic
+from .service import Service
+
+logger = logging.getLogger(__name__)
+access_logger = logging.getLogger("datalayer_stripe.access")
+
+# Above every handler's own limit, so that a body over that one is still answered with 413.
+_MAX_BODY_BYTES = 8 * 1024 * 1024
+_BODY_SECONDS = 30
+_IDLE_SECONDS = 120
+
+# What probes ask every few seconds is no news.
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+
+def make_app(service: Service) -> Application:
+    """All routes of the service, as an application for a server of Tornado's."""
+    return Application(
+        list(default_handlers),
+        default_handler_class=NotFoundHandler,
+        log_function=_log_request,
+        datalayer_stripe=service,
+        traffic=Traffic(service.metrics.requests_in_flight),
+        routes={handler: _label(pattern) for pattern, handler in default_handlers},
+    )
+
+
+class Server:
+    """Serves one application on one port."""
+
+    def __init__(self, app: Application, *, address: str, port: int) -> None:
+        """Bind. Port 0 is any free one. Raises StartError when the port is taken."""
+        self._traffic: Traffic = app.settings["traffic"]
+        self._http = HTTPServer(
+            app,
+            max_body_size=_MAX_BODY_BYTES,
+            body_timeout=_BODY_SECONDS,
+            idle_connection_timeout=_IDLE_SECONDS,
+        )
+        try:
+            sockets = bind_sockets(port, address)
+        except OSError as error:
+            raise StartError(
+                f"Cannot listen on {address}:{port}: {error.strerror}. Choose another --port."
+            ) from None
+        self.port: int = sockets[0].getsockname()[1]
+        self._http.add_sockets(sockets)
+
+    async def stop(self, *, seconds: float) -> None:
+        """Stop accepting, let what runs finish within `seconds`, and close the connections."""
+        self._traffic.draining = True
+        self._http.stop()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._traffic.idle()
+        except TimeoutError:
+            logger.warning("Requests were still running after %g s", seconds)
+        await self._http.close_all_connections()
+
+
+async def until_signal() -> None:
+    """Return at the first SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+def _label(pattern: str) -> str:
+    """A route's pattern as a metric's label: its first alias."""
+    return pattern.replace("(?:", "").replace(")", "").split("|")[0]
+
+
+def _log_request(handler: RequestHandler) -> None:
+    level = logging.DEBUG if handler.request.path in _QUIET else logging.INFO
+    access_logger.log(
+        level,
+        "request",
+        extra={
+            "method": handler.request.method,
+            # Without the query, which may hold anything.
+            "path": handler.request.path,
+            "status": handler.get_status(),
+            "milliseconds": round(handler.request.request_time() * 1000, 1),
+            "request_id": handler.request_id if isinstance(handler, BaseHandler) else None,
+        },
+    )

@@ -1,0 +1,1 @@
+"""The domain: prices, customers, subscriptions, eligibility and top-ups."""

@@ -1,0 +1,172 @@
+"""What is for sale: packages of credits and monthly plans, as Stripe's prices say.
+
+Prices are cached for a short time, and dropped when Stripe says that they changed.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import PriceNotFound, StripeObjectMissing
+from ..models import Package, Plan
+from ..shapes import StripeData, id_of, metadata_of, price_code, price_name, whole_number
+from ..stripe_client import StripeClient
+from .cached import Cached
+
+logger = logging.getLogger(__name__)
+
+_PRICE_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
+
+
+class Catalog:
+    """Packages and plans of the configured products."""
+
+    def __init__(
+        self,
+        stripe: StripeClient,
+        *,
+        topup_product_id: str,
+        subscription_product_ids: Sequence[str],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stripe = stripe
+        self._topup_product_id = topup_product_id
+        self._subscription_product_ids = tuple(subscription_product_ids)
+        self._packages = Cached(self._fetch_packages, monotonic)
+        self._plans = Cached(self._fetch_plans, monotonic)
+
+    def forget(self) -> None:
+        """Drop what is cached: prices or products have changed."""
+        self._packages.forget()
+        self._plans.forget()
+
+    async def packages(self) -> list[Package]:
+        """The packages for sale, cheapest first, one of them the default."""
+        return await self._packages.get()
+
+    async def plans(self) -> list[Plan]:
+        """The monthly plans for sale, cheapest first."""
+        return await self._plans.get()
+
+    async def package(self, price_id: str) -> Package:
+        """The package of a price. Raises PriceNotFound when it is not for sale."""
+        for package in await self.packages():
+            if package.id == price_id:
+                return package
+        price = await self._uncached_price(price_id)
+        found = _package(price) if price.get("type") == "one_time" else None
+        if found is None or found.product_id != self._topup_product_id:
+            raise PriceNotFound
+        return found
+
+    async def plan(self, price_id: str) -> Plan:
+        """The plan of a price. Raises PriceNotFound when it is not for sale."""
+        for plan in await self.plans():
+            if plan.id == price_id:
+                return plan
+        found = _plan(await self._uncached_price(price_id))
+        if found is None or found.product_id not in self._subscription_product_ids:
+            raise PriceNotFound
+        return found
+
+    async def _uncached_price(self, price_id: str) -> StripeData:
+        """A price newer than the cache. Raises PriceNotFound for one that cannot be bought."""
+        if not _PRICE_ID.fullmatch(price_id):
+            raise PriceNotFound
+        try:
+            price = await self._stripe.retrieve_price(price_id)
+        except StripeObjectMissing:
+            raise PriceNotFound from None
+        if not _is_for_sale(price):
+            raise PriceNotFound
+        return price
+
+    async def _fetch_packages(self) -> list[Package]:
+        prices = await self._stripe.list_prices(self._topup_product_id, recurring=False)
+        for_sale = [price for price in prices if _is_for_sale(price)]
+        packages = [package for price in for_sale if (package := _package(price))]
+        packages.sort(key=lambda package: (package.unit_amount, package.id))
+        if not packages:
+            logger.warning("No package is for sale: DATALAYER_STRIPE_TOPUP_PRODUCT_ID has no price")
+            return []
+        default = _default_of(packages, for_sale)
+        return [
+            package.model_copy(update={"default": package.id == default}) for package in packages
+        ]
+
+    async def _fetch_plans(self) -> list[Plan]:
+        listed = await asyncio.gather(
+            *(
+                self._stripe.list_prices(product_id, recurring=True)
+                for product_id in self._subscription_product_ids
+            )
+        )
+        plans = [
+            plan
+            for prices in listed
+            for price in prices
+            if _is_for_sale(price) and (plan := _plan(price))
+        ]
+        return sorted(plans, key=lambda plan: (plan.amount, plan.id))
+
+
+def _is_for_sale(price: StripeData) -> bool:
+    product = price.get("product")
+    archived = isinstance(product, dict) and product.get("active") is False
+    return bool(price.get("active")) and not archived
+
+
+def _package(price: StripeData) -> Package | None:
+    """A one-time price as a package, or None, logged, when it does not say its credits."""
+    quantity = (price.get("transform_quantity") or {}).get("divide_by")
+    credits = quantity or whole_number(metadata_of(price).get("credits"))
+    unit_amount = price.get("unit_amount")
+    if not credits or not unit_amount:
+        logger.warning(
+            "Price %s is left out: it needs a fixed amount, and its credits as "
+            "transform_quantity.divide_by or as `credits` in its metadata",
+            price["id"],
+        )
+        return None
+    try:
+        return Package(
+            id=price["id"],
+            product_id=id_of(price.get("product")) or "",
+            name=price_name(price) or f"{credits} credits",
+            unit_amount=unit_amount,
+            currency=price["currency"],
+            credits=credits,
+        )
+    except ValidationError:
+        logger.warning("Price %s is left out: %s credits are out of bounds", price["id"], credits)
+        return None
+
+
+def _plan(price: StripeData) -> Plan | None:
+    """A price as a plan, or None when it is not a fixed amount, every one month."""
+    recurring: Any = price.get("recurring") or {}
+    monthly = recurring.get("interval") == "month" and recurring.get("interval_count") == 1
+    if not monthly or price.get("unit_amount") is None:
+        return None
+    return Plan(
+        id=price["id"],
+        product_id=id_of(price.get("product")) or "",
+        name=price_name(price) or price["id"],
+        code=price_code(price),
+        amount=price["unit_amount"],
+        currency=price["currency"],
+        interval="month",
+        included_runs=whole_number(metadata_of(price).get("included_runs")),
+    )
+
+
+def _default_of(packages: Sequence[Package], prices: Sequence[StripeData]) -> str:
+    """The product's own default price where it is for sale, else the cheapest package."""
+    product = prices[0].get("product")
+    preferred = id_of(product.get("default_price")) if isinstance(product, dict) else None
+    return next((package.id for package in packages if package.id == preferred), packages[0].id)

@@ -1,0 +1,40 @@
+"""Stripe's billing portal, where people change cards and see invoices."""
+
+import logging
+import uuid
+
+from ..errors import InvalidRequest, StripeObjectMissing
+from ..stripe_client import StripeClient
+from .customers import Customers
+
+logger = logging.getLogger(__name__)
+
+
+class Portal:
+    """`url` is the portal's public sign-in page."""
+
+    def __init__(
+        self, stripe: StripeClient, customers: Customers, *, configuration_id: str, url: str
+    ) -> None:
+        self._stripe = stripe
+        self._customers = customers
+        self._configuration_id = configuration_id
+        self.url = url
+
+    async def open(self, account_uid: str, return_url: str) -> str:
+        """The address of a portal session for the account, else of the sign-in page."""
+        customer_id = await self._customers.find(account_uid)
+        if customer_id is None:
+            return self.url
+        try:
+            portal_session = await self._stripe.create_portal_session(
+                customer_id=customer_id,
+                configuration_id=self._configuration_id,
+                return_url=return_url,
+                # Each is short-lived and for one visit: nothing is to be had again.
+                idempotency_key=f"portal-{uuid.uuid4().hex}",
+            )
+        except (InvalidRequest, StripeObjectMissing) as error:
+            logger.warning("No portal session: check DATALAYER_STRIPE_CUST_PORTAL_ID (%s)", error)
+            return self.url
+        return str(portal_session["url"])

@@ -1,0 +1,120 @@
+"""Buying a package of credits: the PaymentIntent that asks for the money, and what it is worth."""
+
+import hashlib
+import uuid
+
+from pydantic import ValidationError
+
+from ..errors import Reject, SubscriptionRequired
+from ..models import Identity, Model, Package, TopUp
+from ..shapes import StripeData, id_of, metadata_of, whole_number
+from ..store import Store
+from ..stripe_client import StripeClient
+from .catalog import Catalog
+from .customers import Customers
+from .subscriptions import Subscriptions
+
+# What makes a PaymentIntent ours.
+METADATA_KEYS = frozenset({"account_uid", "price_id", "credits"})
+
+
+class StartedTopUp(Model):
+    """A PaymentIntent that waits for its card."""
+
+    payment_intent_id: str
+    client_secret: str
+    package: Package
+
+
+class TopUps:
+    def __init__(
+        self,
+        store: Store,
+        stripe: StripeClient,
+        catalog: Catalog,
+        customers: Customers,
+        subscriptions: Subscriptions,
+    ) -> None:
+        self._store = store
+        self._stripe = stripe
+        self._catalog = catalog
+        self._customers = customers
+        self._subscriptions = subscriptions
+
+    async def start(
+        self, identity: Identity, price_id: str, idempotency_key: str | None
+    ) -> StartedTopUp:
+        """Create the PaymentIntent of a package, for what Stripe's price says.
+
+        The same `idempotency_key` of the same account gives the same PaymentIntent.
+        Raises SubscriptionRequired, PriceNotFound, Conflict.
+        """
+        if not await self._subscriptions.may_buy(identity.account_uid):
+            raise SubscriptionRequired
+        package = await self._catalog.package(price_id)
+        customer_id = await self._customers.ensure(identity)
+        # The client's key is its own account's alone, and of any length.
+        key = idempotency_key or uuid.uuid4().hex
+        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        intent = await self._stripe.create_payment_intent(
+            amount=package.unit_amount,
+            currency=package.currency,
+            customer_id=customer_id,
+            description=f"{package.credits} credits",
+            metadata={
+                "account_uid": identity.account_uid,
+                "price_id": package.id,
+                "credits": str(package.credits),
+            },
+            idempotency_key=f"topup-{identity.account_uid}-{digest}",
+        )
+        return StartedTopUp(
+            payment_intent_id=intent["id"], client_secret=intent["client_secret"], package=package
+        )
+
+    async def from_payment_intent(self, intent: StripeData) -> TopUp | None:
+        """What a succeeded PaymentIntent paid for; None when it is none of our business.
+
+        Raises Reject, with the reason, when it carries our metadata and fails a check.
+        """
+        metadata = metadata_of(intent)
+        if not METADATA_KEYS & metadata.keys():
+            return None
+        top_up = _checked(intent, metadata)
+        await self._check_customer(top_up, id_of(intent.get("customer")))
+        return top_up
+
+    async def _check_customer(self, top_up: TopUp, customer_id: str | None) -> None:
+        known = await self._store.customers.get(top_up.account_uid)
+        if known is not None and known != customer_id:
+            raise Reject(f"paid by {customer_id}, and the account's customer is {known}")
+        if known is None and customer_id is not None:
+            owner = await self._store.customers.account_of(customer_id)
+            if owner is not None:
+                raise Reject(f"paid by {customer_id}, the customer of another account")
+
+
+def _checked(intent: StripeData, metadata: StripeData) -> TopUp:
+    missing = METADATA_KEYS - metadata.keys()
+    if missing:
+        raise Reject(f"metadata lacks {', '.join(sorted(missing))}")
+    if intent.get("status") != "succeeded":
+        raise Reject(f"status is {intent.get('status')}, not succeeded")
+    if intent.get("amount_received") != intent.get("amount"):
+        raise Reject(
+            f"amount_received {intent.get('amount_received')} is not amount {intent.get('amount')}"
+        )
+    try:
+        return TopUp.model_validate(
+            {
+                "payment_intent_id": intent.get("id"),
+                "account_uid": metadata["account_uid"],
+                "price_id": metadata["price_id"],
+                "credits": whole_number(metadata["credits"]),
+                "amount": intent.get("amount"),
+                "currency": intent.get("currency"),
+            }
+        )
+    except ValidationError as error:
+        fields = {str(fault["loc"][0]) for fault in error.errors(include_input=False)}
+        raise Reject(f"not a valid top-up: {', '.join(sorted(fields))}") from None

@@ -1,0 +1,114 @@
+"""What clients are shown: the field names are theirs, to the letter."""
+
+from datetime import datetime
+from typing import Literal
+
+from ..models import Account, Identity, Model, Package, Plan, SubscriptionSnapshot
+
+# docs.stripe.com/currencies#zero-decimal and #three-decimal. Stripe's API takes UGX and ISK with
+# two decimals.
+_ZERO_DECIMAL = frozenset(
+    "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split()  # noqa: SIM905
+)
+_THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
+
+
+class PackageView(Model):
+    """`amount` is in the currency's minor unit."""
+
+    id: str
+    name: str
+    amount: int
+    unit_amount: int
+    currency: str
+    credits: int
+    default: bool
+
+
+class PlanView(Model):
+    """`amount` is in the currency's minor unit, `price` in its major unit."""
+
+    id: str
+    name: str
+    code: str
+    amount: int
+    price: float
+    currency: str
+    interval: str
+    included_runs: int | None
+
+
+class InvoiceView(Model):
+    id: str
+    status: str | None
+    amount: int | None
+    currency: str | None
+    paid_at: datetime | None
+    attempt_count: int | None
+
+
+class SubscriptionView(Model):
+    """An account's subscription beside its balance; `status` is `none` where there is none."""
+
+    id: str | None = None
+    status: str = "none"
+    plan_id: str | None = None
+    plan_name: str = "Free"
+    plan_code: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    interval: str | None = None
+    current_period_start: datetime | None = None
+    current_period_end: datetime | None = None
+    cancel_at_period_end: bool = False
+    included_runs: int | None = None
+    used_runs: Literal[0] = 0
+    wallet_balance: int
+    wallet_is_quota: Literal[False] = False
+    current_credits: int
+    is_eligible: bool
+    account_uid: str
+    account_handle: str | None
+    latest_invoice: InvoiceView | None = None
+
+
+def package_view(package: Package) -> PackageView:
+    return PackageView(amount=package.unit_amount, **package.model_dump())
+
+
+def plan_view(plan: Plan) -> PlanView:
+    return PlanView(price=major_units(plan.amount, plan.currency), **plan.model_dump())
+
+
+def subscription_view(
+    identity: Identity,
+    account: Account,
+    snapshot: SubscriptionSnapshot | None,
+    *,
+    is_eligible: bool,
+) -> SubscriptionView:
+    mine = {
+        "wallet_balance": account.credits,
+        "current_credits": account.credits,
+        "is_eligible": is_eligible,
+        "account_uid": identity.account_uid,
+        "account_handle": identity.handle or account.handle,
+    }
+    if snapshot is None:
+        return SubscriptionView.model_validate(mine)
+    return SubscriptionView.model_validate(
+        {
+            **snapshot.model_dump(),
+            "plan_id": snapshot.price_id,
+            "plan_name": snapshot.plan_name or snapshot.plan_code,
+            "cancel_at_period_end": snapshot.ends_with_period,
+            **mine,
+        }
+    )
+
+
+def major_units(amount: int, currency: str) -> float:
+    """An amount of Stripe's, in the unit that people say: 2900 usd → 29.0, 2900 jpy → 2900.0."""
+    if currency.lower() in _ZERO_DECIMAL:
+        return float(amount)
+    return amount / (1000 if currency.lower() in _THREE_DECIMAL else 100)

@@ -1,0 +1,114 @@
+"""The command line: `datalayer-stripe`."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from ._version import __version__
+from .app import Server, make_app, until_signal
+from .errors import StartError
+from .logs import configure_logging
+from .registry import Registry
+from .service import open_service
+from .settings import Settings, SettingsError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PORT = 9700
+
+# Kubernetes kills 30 s after SIGTERM; what runs has this long to finish.
+SHUTDOWN_SECONDS = 25
+
+_LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
+    epilog="New here? Try `datalayer-stripe demo`: no Stripe account, no database needed.",
+)
+@click.version_option(__version__, prog_name="datalayer-stripe")
+def main() -> None:
+    """Sell prepaid credits on Stripe.
+
+    An account with an active monthly subscription buys a package of credits, Stripe takes the
+    money, and a signed webhook adds the credits, exactly once.
+    """
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", default=DEFAULT_PORT, help="Port to listen on; 0 for any free one.")
+@click.option("--log-level", type=_LEVELS, default="info", help="How much to log.")
+@click.option(
+    "--log-config",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A logging configuration in TOML, like conf/logging.toml.",
+)
+def serve(host: str, port: int, log_level: str, log_config: Path | None) -> None:
+    """Run the service, in front of a real Stripe account.
+
+    The settings come from the environment: conf/datalayer-stripe.env.example explains each
+    variable. Logs go to stderr, as JSON lines unless that is a terminal. SIGTERM ends it cleanly.
+    """
+    configure_logging(level=log_level.upper(), config_file=log_config)
+    try:
+        settings = Settings.from_environment()
+    except SettingsError as error:
+        _fail(str(error))
+    _run(_serve(settings, host, port))
+
+
+async def _serve(settings: Settings, host: str, port: int) -> None:
+    service = await open_service(settings)
+    try:
+        server = Server(make_app(service), address=host, port=port)
+        logger.info(
+            "listening",
+            extra={
+                "url": f"http://{host}:{server.port}",
+                "mode": "live" if settings.livemode else "test",
+                "plugins": [plugin.name for plugin in service.registry.plugins],
+            },
+        )
+        await until_signal()
+        logger.info("shutting down")
+        await server.stop(seconds=SHUTDOWN_SECONDS)
+    finally:
+        await service.close()
+
+
+@main.group()
+def plugins() -> None:
+    """What happens on each Stripe event."""
+
+
+@plugins.command("list")
+def list_plugins() -> None:
+    """List the installed plugins and the event types that they run on."""
+    try:
+        registry = Registry.load()
+    except StartError as error:
+        _fail(str(error))
+    width = max(len(plugin.name) for plugin in registry.plugins)
+    for plugin in registry.plugins:
+        click.echo(f"{plugin.name:<{width}}  {', '.join(plugin.types)}")
+    click.echo("\nSend these event types to the webhook endpoint in Stripe's dashboard:")
+    click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end. A start that fails is one line for the operator, and exit code 2."""
+    try:
+        asyncio.run(work)
+    except StartError as error:
+        _fail(str(error))
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(2)

@@ -1,0 +1,153 @@
+"""What a plugin is given: it reads, asks Stripe, and records writes. It writes nothing itself."""
+
+import logging
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from .billing.catalog import Catalog
+from .billing.plans import Plans
+from .billing.subscriptions import Subscriptions
+from .billing.topups import TopUps
+from .events import Event
+from .models import LedgerEntry, TopUp
+from .store import Store
+from .store.ledger import Credit
+from .store.subscriptions import WriteSnapshot
+from .store.unit import DeleteOne, Document, InsertOne, UnitOfWork, UpdateOne
+from .stripe_client import StripeClient
+
+
+class Ledger:
+    """Records credit movements."""
+
+    def __init__(self, unit: UnitOfWork, event: Event, now: datetime) -> None:
+        self._unit = unit
+        self._event = event
+        self._now = now
+
+    def credit(self, top_up: TopUp) -> None:
+        """Add a top-up's credits, once for its PaymentIntent, whichever event says so."""
+        entry = LedgerEntry(
+            id=top_up.payment_intent_id,
+            kind="top-up",
+            event_id=self._event.id,
+            created_at=self._now,
+            **top_up.model_dump(exclude={"payment_intent_id"}),
+        )
+        self._unit.record(Credit(entry))
+
+
+class SnapshotRecorder:
+    """Looks at Stripe, and records the snapshot of what it sees."""
+
+    def __init__(self, unit: UnitOfWork, subscriptions: Subscriptions) -> None:
+        self._unit = unit
+        self._subscriptions = subscriptions
+
+    async def refresh_from(self, data: Document) -> None:
+        """Refresh the subscription that a subscription or an invoice names, if it is ours.
+
+        Raises Reject when Stripe or we do not know it.
+        """
+        subscription_id = await self._subscriptions.named_by(data)
+        if subscription_id is not None:
+            snapshot, ticket = await self._subscriptions.look(subscription_id)
+            self._unit.record(WriteSnapshot(snapshot, ticket))
+
+
+class PluginCollection:
+    """The plugin's own MongoDB collection: reads now, records its writes."""
+
+    def __init__(self, unit: UnitOfWork, store: Store, plugin_name: str) -> None:
+        self._unit = unit
+        self._store = store
+        self.name = f"plugin_{plugin_name}"
+
+    async def find_one(self, query: Document) -> dict[str, Any] | None:
+        """The first document that matches, as it is before this plugin's recorded writes."""
+        return await self._store.find_one(self.name, query)
+
+    def insert_one(self, document: Document) -> None:
+        """Record an insert. When its `_id` is taken at the commit, the plugin is run again."""
+        self._unit.record(InsertOne(self.name, document))
+
+    def update_one(
+        self,
+        query: Document,
+        update: Document,
+        *,
+        upsert: bool = False,
+        expect: Document | None = None,
+    ) -> None:
+        """Record an update with MongoDB's operators.
+
+        `expect` says what else the document must hold at the commit; when no document matches
+        both, nothing of this run is kept and the plugin is run again.
+        """
+        self._unit.record(UpdateOne(self.name, query, update, upsert=upsert, expect=expect))
+
+    def delete_one(self, query: Document) -> None:
+        """Record a delete."""
+        self._unit.record(DeleteOne(self.name, query))
+
+
+class PluginLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that names its plugin. The event and its account are in the line already."""
+
+    def process(
+        self, msg: Any, kwargs: MutableMapping[str, Any]
+    ) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
+        return msg, kwargs
+
+
+@dataclass(frozen=True)
+class Context:
+    """One run of one plugin on one event."""
+
+    now: datetime
+    """When the run began, in UTC."""
+    ledger: Ledger
+    """Records credit movements."""
+    snapshots: SnapshotRecorder
+    """Records subscription snapshots."""
+    collection: PluginCollection
+    """The plugin's own MongoDB collection."""
+    topups: TopUps
+    """Reads top-ups out of PaymentIntents."""
+    plans: Plans
+    """Changes subscriptions at Stripe."""
+    catalog: Catalog
+    """Packages and plans for sale."""
+    stripe: StripeClient
+    """The shared client of Stripe's API."""
+    log: PluginLogger
+    """A logger that names plugin, event and account."""
+
+
+@dataclass(frozen=True)
+class ContextFactory:
+    """Makes a context for each run."""
+
+    store: Store
+    stripe: StripeClient
+    catalog: Catalog
+    topups: TopUps
+    plans: Plans
+    subscriptions: Subscriptions
+
+    def make(self, event: Event, plugin_name: str, unit: UnitOfWork, now: datetime) -> Context:
+        logger = logging.getLogger("datalayer_stripe.plugins")
+        return Context(
+            now=now,
+            ledger=Ledger(unit, event, now),
+            snapshots=SnapshotRecorder(unit, self.subscriptions),
+            collection=PluginCollection(unit, self.store, plugin_name),
+            topups=self.topups,
+            plans=self.plans,
+            catalog=self.catalog,
+            stripe=self.stripe,
+            log=PluginLogger(logger, {"plugin": plugin_name}),
+        )

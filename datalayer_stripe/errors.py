@@ -1,0 +1,182 @@
+"""What can go wrong, as one tree.
+
+::
+
+    DatalayerStripeError
+    ├── RequestError                 becomes an HTTP answer: status, code, message
+    │   ├── InvalidRequest           400 invalid_request
+    │   ├── InvalidSignature         400 invalid_signature
+    │   ├── Unauthorized             401 unauthorized
+    │   ├── CardRefused              402 card_error
+    │   ├── SubscriptionRequired     403 subscription_required
+    │   ├── NotFound                 404 not_found
+    │   │   └── PriceNotFound        404 price_not_found
+    │   ├── Conflict                 409 conflict
+    │   ├── TooLarge                 413 too_large
+    │   ├── UnsupportedMediaType     415 unsupported_media_type
+    │   ├── RateLimited              429 rate_limited, with Retry-After
+    │   └── Unavailable              503, with Retry-After
+    │       ├── StripeUnavailable    stripe_unavailable
+    │       ├── StoreUnavailable     store_unavailable
+    │       └── DeliveryFailed       delivery_failed: some plugin is to run again
+    ├── StripeObjectMissing          Stripe knows no object of that id
+    ├── PluginSignal                 raised by a plugin, on purpose
+    │   ├── Retry                    try this event again later
+    │   └── Reject                   this event can never succeed
+    ├── CommitRefused                the database refused a unit of work
+    │   └── ExpectationFailed        what the plugin had read has changed: run it again
+    └── StartError                   the service cannot start
+        ├── PluginError              a plugin is malformed, doubled or cannot be loaded
+        └── StoreError               the database is not one we can keep money in
+"""
+
+from typing import ClassVar
+
+
+class DatalayerStripeError(Exception):
+    """The root of every error that this package raises on purpose."""
+
+
+class RequestError(DatalayerStripeError):
+    """An error with an HTTP answer. `message` is for people and leaks nothing internal."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    default_message: ClassVar[str] = "Something went wrong on our side."
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
+        self.message = message or self.default_message
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+
+class InvalidRequest(RequestError):
+    status = 400
+    code = "invalid_request"
+    default_message = "The request is not valid."
+
+
+class InvalidSignature(RequestError):
+    status = 400
+    code = "invalid_signature"
+    default_message = "The Stripe-Signature header does not match the body."
+
+
+class Unauthorized(RequestError):
+    status = 401
+    code = "unauthorized"
+    # One and the same for every refused token: which check failed is nobody's business.
+    default_message = "Sign in and send a valid token: Authorization: Bearer <token>."
+
+
+class CardRefused(RequestError):
+    status = 402
+    code = "card_error"
+    default_message = "The card was refused."
+
+
+class SubscriptionRequired(RequestError):
+    status = 403
+    code = "subscription_required"
+    default_message = "Credits can be bought with an active monthly subscription."
+
+
+class NotFound(RequestError):
+    status = 404
+    code = "not_found"
+    default_message = "There is nothing at this address."
+
+
+class PriceNotFound(NotFound):
+    code = "price_not_found"
+    default_message = "This price is not for sale."
+
+
+class Conflict(RequestError):
+    status = 409
+    code = "conflict"
+    default_message = "This is not possible in the present state."
+
+
+class TooLarge(RequestError):
+    status = 413
+    code = "too_large"
+    default_message = "The request body is too large."
+
+
+class UnsupportedMediaType(RequestError):
+    status = 415
+    code = "unsupported_media_type"
+    default_message = "Send JSON, with Content-Type: application/json."
+
+
+class RateLimited(RequestError):
+    status = 429
+    code = "rate_limited"
+    default_message = "Too many requests at the moment. Please try again shortly."
+
+
+class Unavailable(RequestError):
+    """Something that we need does not answer: try again after `retry_after` seconds."""
+
+    status = 503
+    code = "unavailable"
+    default_message = "The service is not available at the moment. Please try again shortly."
+
+    def __init__(self, message: str | None = None, *, retry_after: int = 5) -> None:
+        super().__init__(message, retry_after=retry_after)
+
+
+class StripeUnavailable(Unavailable):
+    code = "stripe_unavailable"
+    default_message = "The payment provider does not answer. Please try again shortly."
+
+
+class StoreUnavailable(Unavailable):
+    code = "store_unavailable"
+    default_message = "The database does not answer. Please try again shortly."
+
+
+class DeliveryFailed(Unavailable):
+    code = "delivery_failed"
+    default_message = "The event was received, but not all of its plugins finished."
+
+
+class StripeObjectMissing(DatalayerStripeError):
+    """Stripe answered `resource_missing`."""
+
+
+class PluginSignal(DatalayerStripeError):
+    """Raised by a plugin to say how its run ended. `reason` is kept for the operator."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class Retry(PluginSignal):
+    """Not now: nothing of this run is kept, the delivery is answered 5xx, Stripe tries again."""
+
+
+class Reject(PluginSignal):
+    """Never: the event is recorded as rejected with the reason, and answered 200."""
+
+
+class CommitRefused(DatalayerStripeError):
+    """The database refused a write of a unit of work. Nothing of the unit was kept."""
+
+
+class ExpectationFailed(CommitRefused):
+    """A write did not find what it expected. Nothing of the unit was kept."""
+
+
+class StartError(DatalayerStripeError):
+    """The service cannot start. The message says what to do."""
+
+
+class PluginError(StartError):
+    """A plugin is malformed, registered twice or too late, or cannot be loaded."""
+
+
+class StoreError(StartError):
+    """The database cannot be used: no replica set, or it holds the other mode's data."""

@@ -1,0 +1,242 @@
+"""What every route has: request id, JSON, size limit, CORS, errors, metrics and one log line."""
+
+import json
+import logging
+import re
+import time
+import uuid
+from http.client import responses
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from tornado.web import HTTPError, OutputTransform, RequestHandler, stream_request_body
+
+from ..errors import InvalidRequest, RequestError, TooLarge, UnsupportedMediaType
+from ..logs import bind_log_context, log_context
+from ..models import Identity
+from ..service import Service
+from .traffic import Traffic
+
+logger = logging.getLogger(__name__)
+
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+# Tornado's own refusals, in the words of our contract.
+_CODES = {
+    400: "invalid_request",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+}
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@stream_request_body
+class BaseHandler(RequestHandler):
+    """The base of all handlers. The body is read in pieces, so that a limit costs no memory."""
+
+    max_body_bytes: ClassVar[int] = 64 * 1024
+
+    def initialize(self) -> None:
+        self.request_id = _request_id(self.request.headers.get("X-Request-Id"))
+        self._chunks = bytearray()
+        self._begun = time.perf_counter()
+        self.set_header("X-Request-Id", self.request_id)
+
+    async def _execute(
+        self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
+    ) -> None:
+        # Around all that a request does, also where its client hangs up half way.
+        traffic: Traffic = self.settings["traffic"]
+        with traffic.one_more(), log_context(request_id=self.request_id):
+            await super()._execute(transforms, *args, **kwargs)
+
+    @property
+    def service(self) -> Service:
+        service: Service = self.settings["datalayer_stripe"]
+        return service
+
+    # The body
+
+    def prepare(self) -> None:
+        declared = self.request.headers.get("Content-Length", "0")
+        if not declared.isdigit() or int(declared) > self.max_body_bytes:
+            raise TooLarge(self._too_large())
+
+    def data_received(self, chunk: bytes) -> None:
+        # Past the limit, what still comes is read and dropped, for the answer to get through.
+        if len(self._chunks) <= self.max_body_bytes:
+            self._chunks += chunk
+
+    @property
+    def body(self) -> bytes:
+        """The whole request body. Raises TooLarge."""
+        if len(self._chunks) > self.max_body_bytes:
+            raise TooLarge(self._too_large())
+        return bytes(self._chunks)
+
+    def _too_large(self) -> str:
+        return f"The request body is over the limit of {self.max_body_bytes // 1024} KB."
+
+    def json_body(self, model: type[M]) -> M:
+        """The body as `model`. Raises UnsupportedMediaType, TooLarge or InvalidRequest."""
+        body = self.body
+        media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            raise UnsupportedMediaType
+        try:
+            return model.model_validate_json(body)
+        except ValidationError as error:
+            fault = error.errors(include_input=False, include_url=False)[0]
+            field = ".".join(str(part) for part in fault["loc"])
+            what = f"`{field}`: {fault['msg']}" if field else "the body is not a JSON object"
+            raise InvalidRequest(f"Invalid request: {what}.") from None
+
+    # The answer
+
+    def answer(self, status_code: int = 200, /, **fields: Any) -> None:
+        """Finish with `success` and these fields, pydantic models among them, as JSON."""
+        self.set_status(status_code)
+        self._finish_json({"success": True, **fields})
+
+    def _finish_json(self, fields: dict[str, Any]) -> None:
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.finish(json.dumps(fields, default=_as_json, separators=(",", ":")))
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Content-Type", "application/json; charset=UTF-8")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every error leaves here, in the one shape of the contract."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        if isinstance(error, RequestError):
+            code = error.code
+        else:
+            error = _tornados(status_code)
+            code = _CODES.get(status_code, error.code)
+        # send_error() has cleared the headers.
+        self.set_header("X-Request-Id", self.request_id)
+        if error.retry_after is not None:
+            self.set_header("Retry-After", str(error.retry_after))
+        if isinstance(error, TooLarge):
+            self.set_header("Connection", "close")
+        self._finish_json(
+            {
+                "success": False,
+                "code": code,
+                "message": error.message,
+                "request_id": self.request_id,
+            }
+        )
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,  # noqa: ARG002 (Tornado's signature)
+        value: BaseException | None,
+        tb: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        if isinstance(value, RequestError):
+            level = logging.WARNING if value.status >= 500 else logging.INFO
+            cause = type(value.__cause__).__name__ if value.__cause__ else None
+            logger.log(level, value.message, extra={"code": value.code, "cause": cause})
+        elif isinstance(value, HTTPError):
+            logger.info("refused", extra={"status": value.status_code})
+        else:
+            logger.error("unexpected error", exc_info=value)
+
+    def _handle_request_exception(self, e: BaseException) -> None:
+        # Tornado knows the status of its own HTTPError only.
+        if isinstance(e, RequestError) and not self._finished:
+            self.log_exception(type(e), e, e.__traceback__)
+            self.send_error(e.status, exc_info=(type(e), e, e.__traceback__))
+        else:
+            super()._handle_request_exception(e)
+
+    def on_finish(self) -> None:
+        metrics, elapsed = self.service.metrics, time.perf_counter() - self._begun
+        # Neither addresses nor methods that a stranger makes up become time series.
+        route = self.settings["routes"].get(type(self), "unmatched")
+        method = self.request.method if self.request.method in self.SUPPORTED_METHODS else "other"
+        metrics.requests.labels(method, route, self.get_status()).inc()
+        metrics.request_seconds.labels(method, route).observe(elapsed)
+
+
+class ApiHandler(BaseHandler):
+    """The base of the routes that clients call: CORS and an identity."""
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        origin = self.request.headers.get("Origin")
+        allowed = self.service.settings.cors_origins
+        if allowed != ("*",):
+            self.set_header("Vary", "Origin")
+        if allowed == ("*",):
+            self.set_header("Access-Control-Allow-Origin", "*")
+        elif origin and origin.lower() in allowed:
+            self.set_header("Access-Control-Allow-Origin", origin)
+        else:
+            return
+        self.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
+
+    async def options(self, *_: str) -> None:
+        """Answer a preflight: developer.mozilla.org/docs/Glossary/Preflight_request."""
+        self.set_status(204)
+        self.clear_header("Content-Type")
+        self.set_header("Access-Control-Allow-Methods", ", ".join(self._methods()))
+        self.set_header(
+            "Access-Control-Allow-Headers",
+            "Authorization, Content-Type, Idempotency-Key, X-Request-Id",
+        )
+        self.set_header("Access-Control-Max-Age", "600")
+
+    def _methods(self) -> list[str]:
+        unimplemented = RequestHandler._unimplemented_method
+        return [
+            method
+            for method in ("GET", "POST", "OPTIONS")
+            if getattr(type(self), method.lower()) is not unimplemented
+        ]
+
+
+class AuthenticatedHandler(ApiHandler):
+    """The base of the routes that are somebody's."""
+
+    identity: Identity
+
+    def prepare(self) -> None:
+        super().prepare()
+        if self.request.method != "OPTIONS":
+            authorization = self.request.headers.get("Authorization")
+            self.identity = self.service.bearer_tokens.identity(authorization)
+            bind_log_context(account_uid=self.identity.account_uid)
+
+
+class NotFoundHandler(ApiHandler):
+    """Every address that is no route."""
+
+    def prepare(self) -> None:
+        raise HTTPError(404)
+
+
+def _request_id(offered: str | None) -> str:
+    if offered and _SANE_REQUEST_ID.fullmatch(offered):
+        return offered
+    return uuid.uuid4().hex
+
+
+def _tornados(status: int) -> RequestError:
+    """Tornado's own refusal, or an error that nobody expected, without its text."""
+    if status < 500:
+        return RequestError(f"{responses.get(status, 'The request was refused')}.")
+    return RequestError()
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    raise TypeError(f"{type(value).__name__} is not JSON")

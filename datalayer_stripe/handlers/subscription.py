@@ -1,0 +1,173 @@
+"""Subscribing to a plan, seeing it, and ending it.
+
+The 2025 command line says `subscription`, the 2026 one `plans`: the same routes twice.
+"""
+
+import asyncio
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from ..billing.subscriptions import most_telling
+from ..billing.views import SubscriptionView, plan_view, subscription_view
+from ..errors import InvalidRequest
+from ..models import AccountUid
+from .base import AuthenticatedHandler
+from .topup import PriceRequest
+from .urls import absolute_url, origin_of
+
+
+class PortalRequest(BaseModel):
+    """Where the billing portal leads back to."""
+
+    return_url: Annotated[str, Field(max_length=2048, strict=True), AfterValidator(absolute_url)]
+
+
+class AccountsRequest(BaseModel):
+    account_uids: list[AccountUid] = Field(max_length=1000)
+
+
+class SubscriberHandler(AuthenticatedHandler):
+    """The base of the handlers that show an account with its subscription."""
+
+    async def subscription_view(self) -> SubscriptionView:
+        account_uid = self.identity.account_uid
+        account, snapshots = await asyncio.gather(
+            self.service.store.accounts.get(account_uid),
+            self.service.subscriptions.of_account(account_uid),
+        )
+        return subscription_view(
+            self.identity,
+            account,
+            most_telling(snapshots),
+            is_eligible=self.service.subscriptions.is_eligible(snapshots),
+        )
+
+    async def account_rows(self) -> list[dict[str, object]]:
+        """The caller's own account, as the only row that it may see."""
+        view = await self.subscription_view()
+        return [
+            {
+                "account_uid": view.account_uid,
+                "account_handle": view.account_handle,
+                "subscription": view,
+                "wallet_balance": view.wallet_balance,
+                "is_eligible": view.is_eligible,
+            }
+        ]
+
+
+class SubscriptionHandler(SubscriberHandler):
+    """`GET /subscription`: the account's plan, balance, and what else there is."""
+
+    async def get(self) -> None:
+        view, plans = await asyncio.gather(self.subscription_view(), self.service.catalog.plans())
+        self.answer(
+            account_uid=view.account_uid,
+            subscription=view,
+            plan=view,
+            portal={
+                "url": self.service.portal.url,
+                "route": self.service.settings.stripe_checkout_route,
+            },
+            available_plans=[plan_view(plan) for plan in plans],
+        )
+
+
+class CatalogHandler(AuthenticatedHandler):
+    """`GET /subscription/plans`: the monthly plans for sale."""
+
+    async def get(self) -> None:
+        plans = await self.service.catalog.plans()
+        self.answer(plans=[plan_view(plan) for plan in plans])
+
+
+class SubscribeHandler(AuthenticatedHandler):
+    """`POST /subscription/payment-intent`: an incomplete subscription to pay for."""
+
+    async def post(self) -> None:
+        wanted = self.json_body(PriceRequest)
+        started = await self.service.plans.subscribe(self.identity, wanted.price_id)
+        self.answer(201, **started.model_dump())
+
+
+class RenewCardHandler(AuthenticatedHandler):
+    """`POST /subscription/resume/setup-intent`: renew the card before resuming."""
+
+    async def post(self) -> None:
+        secret = await self.service.plans.renew_card(self.identity.account_uid)
+        self.answer(201, client_secret=secret)
+
+
+class CancelHandler(AuthenticatedHandler):
+    """`POST /subscription/cancel`: end it with its period."""
+
+    async def post(self) -> None:
+        snapshot = await self.service.plans.cancel(self.identity.account_uid)
+        self.answer(
+            message="Your subscription ends with its period.",
+            status=snapshot.status,
+            cancel_at_period_end=snapshot.ends_with_period,
+            portal={"url": self.service.portal.url},
+        )
+
+
+class ResumeHandler(AuthenticatedHandler):
+    """`POST /subscription/resume`: take a scheduled cancellation back."""
+
+    async def post(self) -> None:
+        snapshot = await self.service.plans.resume(self.identity.account_uid)
+        self.answer(
+            message="Your subscription goes on.",
+            status=snapshot.status,
+            cancel_at_period_end=snapshot.ends_with_period,
+        )
+
+
+class PortalHandler(AuthenticatedHandler):
+    """`POST /checkout/portal`: a session of Stripe's billing portal."""
+
+    async def post(self) -> None:
+        return_url = self.json_body(PortalRequest).return_url
+        settings = self.service.settings
+        if settings.cors_origins != ("*",) and origin_of(return_url) not in settings.cors_origins:
+            raise InvalidRequest(
+                "Invalid request: `return_url` is not of an origin in DATALAYER_CORS_ORIGIN."
+            )
+        self.answer(
+            portal={
+                "url": await self.service.portal.open(self.identity.account_uid, return_url),
+                "route": settings.stripe_checkout_route,
+                "is_modal": False,
+                "metadata": {"stripe_key": settings.stripe_js_api_key},
+            }
+        )
+
+
+class EligibleAccountsHandler(SubscriberHandler):
+    """`GET /plans/eligible-accounts`: the accounts that the caller may buy for: its own."""
+
+    async def get(self) -> None:
+        self.answer(accounts=await self.account_rows())
+
+
+class AccountDetailsHandler(SubscriberHandler):
+    """`POST /plans/accounts/details`: of the accounts asked for, those that the caller may see."""
+
+    async def post(self) -> None:
+        wanted = self.json_body(AccountsRequest).account_uids
+        mine = self.identity.account_uid in wanted
+        self.answer(accounts=await self.account_rows() if mine else [])
+
+
+default_handlers = [
+    (r"/api/iam/v1/(?:subscription|plans)", SubscriptionHandler),
+    (r"/api/iam/v1/(?:subscription/plans|plans/catalog)", CatalogHandler),
+    (r"/api/iam/v1/(?:subscription|plans)/cancel", CancelHandler),
+    (r"/api/iam/v1/(?:subscription|plans)/resume", ResumeHandler),
+    (r"/api/iam/v1/checkout/portal", PortalHandler),
+    (r"/api/iam/v1/plans/eligible-accounts", EligibleAccountsHandler),
+    (r"/api/iam/v1/plans/accounts/details", AccountDetailsHandler),
+    (r"/api/iam/stripe/v1/subscription/payment-intent", SubscribeHandler),
+    (r"/api/iam/stripe/v1/subscription/resume/setup-intent", RenewCardHandler),
+]

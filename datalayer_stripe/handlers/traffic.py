@@ -1,0 +1,35 @@
+"""The requests that are being worked on, so that a shutdown can let them finish."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Gauge
+
+
+class Traffic:
+    def __init__(self, gauge: Gauge) -> None:
+        self.draining = False
+        """Whether the service is shutting down, and wants no new requests."""
+        self._gauge = gauge
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """Count a request while it is worked on."""
+        self._running += 1
+        self._idle.clear()
+        self._gauge.set(self._running)
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self._gauge.set(self._running)
+            if not self._running:
+                self._idle.set()
+
+    async def idle(self) -> None:
+        """Return when nothing is being worked on."""
+        await self._idle.wait()

@@ -1,0 +1,20 @@
+"""Addresses that clients give us."""
+
+from urllib.parse import urlsplit
+
+
+def absolute_url(text: str) -> str:
+    """`text`, if it is an absolute http(s) URL without a user name. Raises ValueError."""
+    parts = urlsplit(text)
+    printable = text.isascii() and text.isprintable() and " " not in text and "\\" not in text
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not printable:
+        raise ValueError("not an absolute http(s) URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL with a user name or password")
+    return text
+
+
+def origin_of(url: str) -> str:
+    """The origin of an absolute URL, as browsers write it: scheme://host[:port], lower case."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}".lower()

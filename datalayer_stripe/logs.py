@@ -1,0 +1,185 @@
+"""Structured logs: one JSON line an entry, or plain text on a terminal, without secrets.
+
+    configure_logging(level="INFO")
+    with log_context(request_id="req-1"):
+        logger.info("credited", extra={"credits": 50})
+
+Both formatters add what :func:`log_context` bound and what `extra=` carries, and both redact the
+finished text, tracebacks included.
+"""
+
+import json as jsonlib
+import logging
+import logging.config
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
+
+REDACTED = "[redacted]"
+
+_context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
+
+# Where a value may start: not inside a word, but after an escape such as the \n of a repr.
+_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
+_SECRETS = (
+    # The user name and password of a MongoDB URL, even when a password holds a bare @.
+    (re.compile(r"(mongodb(?:\+srv)?://)[^\s\"'<>]*@"), rf"\1{REDACTED}@"),
+    # docs.stripe.com/keys; docs.stripe.com/webhooks (signing secrets)
+    (re.compile(_START + r"(?:sk|rk|whsec)_[A-Za-z0-9_+/=-]+"), REDACTED),
+    # docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret
+    (re.compile(r"(?:(?<!\w)|(?<=\\[nrt]))[a-z]{2,5}_[A-Za-z0-9]\w*?_secret_[\w-]+"), REDACTED),
+    (re.compile(_START + r"eyJ[\w-]*\.[\w-]+\.[\w-]*"), REDACTED),
+    (re.compile(r"\b(Bearer)\s+[\w.~+/=-]+"), rf"\1 {REDACTED}"),
+    # Stripe also takes a secret key as the user name of basic authentication. Short words after
+    # these two are prose ("a basic plan").
+    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    # The look-behinds, here and above, keep the search linear on long lines.
+    (re.compile(r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+"), REDACTED),
+)
+
+
+@contextmanager
+def log_context(**values: str | None) -> Iterator[None]:
+    """Add these fields to every line logged within; None leaves a field out."""
+    token = _context.set(_merged(values))
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def bind_log_context(**values: str | None) -> None:
+    """Add these fields to every line of the current task, such as one request, from now on."""
+    _context.set(_merged(values))
+
+
+def _merged(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {**_context.get(), **{name: value for name, value in values.items() if value}}
+
+
+def redact(text: str) -> str:
+    """Replace Stripe keys, client secrets, tokens, e-mail addresses and MongoDB credentials."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class JsonFormatter(BaseJsonFormatter):
+    """One line of JSON: `time` (UTC), `level`, `logger`, `message`, then the other fields."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger"},
+            json_ensure_ascii=False,
+        )
+
+    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
+        """Add the context, and redact each text.
+
+        Not the finished line: there a secret may follow an escape, or be cut inside one.
+        """
+        return {name: _redacted(value) for name, value in {**log_data, **_context.get()}.items()}
+
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Put the time first."""
+        log_data["time"] = _time_of(record).isoformat(timespec="milliseconds")
+        super().add_fields(log_data, record, message_dict)
+
+
+class TextFormatter(logging.Formatter):
+    """A line for people: time, level, logger, message, and the other fields as `key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line and its traceback, without secrets."""
+        extra = {k: v for k, v in record.__dict__.items() if k not in RESERVED_ATTRS}
+        fields = " ".join(f"{k}={_shown(v)}" for k, v in {**extra, **_context.get()}.items())
+        head = f"{_time_of(record).astimezone():%H:%M:%S} {record.levelname:<8} {record.name}"
+        text = f"{head}  {record.getMessage()} {fields}".rstrip()
+        if record.exc_info:
+            text += "\n" + self.formatException(record.exc_info)
+        if record.stack_info:
+            text += "\n" + self.formatStack(record.stack_info)
+        return redact(text)
+
+
+def _time_of(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, tz=UTC)
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return text if re.fullmatch(r"[^\s\"'=]+", text) else jsonlib.dumps(text, ensure_ascii=False)
+
+
+def _redacted(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {redact(str(key)): _redacted(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(item) for item in value]
+        case _:
+            return redact(str(value))
+
+
+def default_config(*, level: str, json: bool) -> dict[str, Any]:
+    """Return the `logging.config.dictConfig` used without a file; conf/logging.toml is the same."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "json": {"()": "datalayer_stripe.logs.JsonFormatter"},
+            "text": {"()": "datalayer_stripe.logs.TextFormatter"},
+        },
+        "handlers": {
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "stream": "ext://sys.stderr",
+                "formatter": "json" if json else "text",
+            }
+        },
+        "root": {"level": level, "handlers": ["stderr"]},
+        "loggers": {
+            # Below WARNING these write the bodies of requests and commands.
+            "stripe": {"level": "WARNING"},
+            "pymongo": {"level": "WARNING"},
+        },
+    }
+
+
+def configure_logging(
+    *, level: str = "INFO", json: bool | None = None, config_file: Path | None = None
+) -> None:
+    """Set up logging to stderr.
+
+    Args:
+        level: the least level to log, such as `"DEBUG"`.
+        json: JSON lines or text; None is JSON unless stderr is a terminal.
+        config_file: a `logging.config.dictConfig` in TOML, which then decides everything.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file or the level is not valid.
+
+    Source: https://docs.python.org/3/library/logging.config.html
+    """
+    if config_file is not None:
+        config = tomllib.loads(config_file.read_text(encoding="utf-8"))
+    else:
+        as_json = not sys.stderr.isatty() if json is None else json
+        config = default_config(level=level.upper(), json=as_json)
+    logging.config.dictConfig(config)

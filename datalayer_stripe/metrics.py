@@ -1,0 +1,63 @@
+"""What the service counts, for Prometheus: prometheus.github.io/client_python."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+# Stripe answers in tenths of a second, our own routes in milliseconds.
+_BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+
+
+class Metrics:
+    """One set of metrics for one service; several services may live in one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "datalayer_stripe_requests",
+            "HTTP requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.request_seconds = Histogram(
+            "datalayer_stripe_request_seconds",
+            "Time from a request's headers to its answer.",
+            ["method", "route"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.requests_in_flight = Gauge(
+            "datalayer_stripe_requests_in_flight",
+            "HTTP requests that are being worked on.",
+            registry=self.registry,
+        )
+        self.deliveries = Counter(
+            "datalayer_stripe_deliveries",
+            "Verified deliveries, by event type and outcome (processed, duplicate, ignored, "
+            "rejected, failed).",
+            ["type", "outcome"],
+            registry=self.registry,
+        )
+        self.credits_added = Counter(
+            "datalayer_stripe_credits_added",
+            "Credits added to accounts.",
+            registry=self.registry,
+        )
+        self.stripe_calls = Counter(
+            "datalayer_stripe_stripe_calls",
+            "Calls to Stripe's API, by operation and outcome (ok, or the kind of error).",
+            ["operation", "outcome"],
+            registry=self.registry,
+        )
+        self.stripe_seconds = Histogram(
+            "datalayer_stripe_stripe_call_seconds",
+            "Time of a call to Stripe's API, with its retries.",
+            ["operation"],
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+    def exposition(self) -> bytes:
+        """The metrics in Prometheus' text format."""
+        return generate_latest(self.registry)

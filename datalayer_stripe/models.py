@@ -1,0 +1,143 @@
+"""The words of the domain, as validated pydantic models.
+
+Amounts are integers in the currency's minor unit, as Stripe gives them. Times are UTC datetimes.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_CREDITS = 10_000_000
+"""The most credits that one package may hold: a guard against a slip in Stripe's dashboard."""
+
+AccountUid = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
+"""A Datalayer account's id: printable ASCII without blanks, safe in Stripe's metadata and logs."""
+
+Credits = Annotated[int, Field(ge=1, le=MAX_CREDITS)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Identity(Model):
+    """Who calls: an account and what its token says of it."""
+
+    account_uid: AccountUid
+    handle: str | None = None
+    email: str | None = Field(default=None, repr=False)
+    name: str | None = Field(default=None, repr=False)
+
+
+class Account(Model):
+    """A Datalayer user or organization. `credits` is its balance: the sum of its ledger."""
+
+    uid: AccountUid
+    handle: str | None = None
+    credits: int = 0
+    used: int = 0
+    updated_at: datetime | None = None
+
+
+class Package(Model):
+    """A one-time Stripe price that buys `credits` for `unit_amount`."""
+
+    id: str
+    product_id: str
+    name: str
+    unit_amount: int
+    currency: str
+    credits: Credits
+    default: bool = False
+
+
+class Plan(Model):
+    """A monthly Stripe price."""
+
+    id: str
+    product_id: str
+    name: str
+    code: str
+    amount: int
+    currency: str
+    interval: str
+    included_runs: int | None = None
+
+
+class TopUp(Model):
+    """A paid package, as the metadata of its PaymentIntent says."""
+
+    payment_intent_id: str
+    account_uid: AccountUid
+    price_id: str
+    credits: Credits
+    amount: Annotated[int, Field(ge=1)]
+    currency: str
+
+
+class LedgerEntry(Model):
+    """One credit movement. `id` is what caused it, so that nothing can cause it twice."""
+
+    id: str
+    account_uid: AccountUid
+    kind: Literal["top-up"]
+    credits: int
+    amount: int
+    currency: str
+    price_id: str | None
+    event_id: str
+    created_at: datetime
+
+
+class InvoiceSummary(Model):
+    """What a subscription's latest invoice says of its payment."""
+
+    id: str
+    status: str | None = None
+    amount: int | None = None
+    currency: str | None = None
+    paid_at: datetime | None = None
+    attempt_count: int | None = None
+
+
+class SubscriptionSnapshot(Model):
+    """Our copy of a Stripe subscription: docs.stripe.com/api/subscriptions/object."""
+
+    id: str
+    account_uid: str | None
+    customer_id: str
+    status: str
+    price_id: str
+    product_id: str
+    plan_name: str | None
+    plan_code: str
+    amount: int | None
+    currency: str
+    interval: str | None
+    interval_count: int | None
+    included_runs: int | None
+    current_period_start: datetime | None
+    current_period_end: datetime | None
+    cancel_at_period_end: bool
+    cancel_at: datetime | None
+    canceled_at: datetime | None
+    ended_at: datetime | None
+    created_at: datetime
+    latest_invoice: InvoiceSummary | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it can never be active again: docs.stripe.com/billing/subscriptions/overview."""
+        return self.status in {"canceled", "incomplete_expired"}
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has begun and not ended, paid for or not."""
+        return self.status in {"active", "trialing", "past_due", "unpaid", "paused"}
+
+    @property
+    def ends_with_period(self) -> bool:
+        """Whether its cancellation is scheduled, by flag or, as the portal may do, by date."""
+        by_date = self.cancel_at is not None and self.cancel_at == self.current_period_end
+        return self.cancel_at_period_end or by_date

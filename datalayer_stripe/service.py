@@ -1,0 +1,112 @@
+"""The parts of a running service, put together once and passed to the handlers."""
+
+import logging
+from dataclasses import dataclass
+
+from .billing.catalog import Catalog
+from .billing.customers import Customers
+from .billing.plans import Plans
+from .billing.portal import Portal
+from .billing.subscriptions import Subscriptions
+from .billing.topups import TopUps
+from .clock import Clock, system_clock
+from .context import ContextFactory
+from .delivery import Deliveries
+from .identity import BearerTokens
+from .metrics import Metrics
+from .registry import Registry
+from .settings import Settings
+from .store import Store, connect
+from .stripe_client import StripeClient
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Service:
+    """Open it with :func:`open_service`, in the event loop that it is to run in."""
+
+    settings: Settings
+    store: Store
+    stripe: StripeClient
+    metrics: Metrics
+    registry: Registry
+    bearer_tokens: BearerTokens
+    catalog: Catalog
+    customers: Customers
+    subscriptions: Subscriptions
+    plans: Plans
+    topups: TopUps
+    portal: Portal
+    deliveries: Deliveries
+
+    async def close(self) -> None:
+        """Close the clients. Nothing may be under way any more."""
+        await self.stripe.close()
+        await self.store.close()
+
+
+async def open_service(
+    settings: Settings, *, registry: Registry | None = None, clock: Clock = system_clock
+) -> Service:
+    """Connect to the database, load the plugins, and put everything together.
+
+    Raises StartError, with what to do, when the service cannot start.
+    """
+    registry = registry or Registry.load()
+    store = await connect(
+        settings.stripe_mongodb_url.get_secret_value(), livemode=settings.livemode
+    )
+    metrics = Metrics()
+    stripe = StripeClient(
+        settings.stripe_api_key.get_secret_value(),
+        metrics=metrics,
+        api_base=settings.stripe_api_base,
+    )
+    product_ids = settings.stripe_subscription_product_ids
+    catalog = Catalog(
+        stripe,
+        topup_product_id=settings.stripe_topup_product_id,
+        subscription_product_ids=product_ids,
+    )
+    customers = Customers(store, stripe, clock)
+    subscriptions = Subscriptions(store, stripe, clock, product_ids)
+    plans = Plans(store, stripe, catalog, customers, subscriptions)
+    topups = TopUps(store, stripe, catalog, customers, subscriptions)
+    return Service(
+        settings=settings,
+        store=store,
+        stripe=stripe,
+        metrics=metrics,
+        registry=registry,
+        bearer_tokens=BearerTokens(
+            settings.jwt_secret, settings.jwt_algorithm, settings.accepted_issuers
+        ),
+        catalog=catalog,
+        customers=customers,
+        subscriptions=subscriptions,
+        plans=plans,
+        topups=topups,
+        portal=Portal(
+            stripe,
+            customers,
+            configuration_id=settings.stripe_cust_portal_id,
+            url=settings.stripe_cust_portal_url,
+        ),
+        deliveries=Deliveries(
+            store,
+            registry,
+            ContextFactory(
+                store=store,
+                stripe=stripe,
+                catalog=catalog,
+                topups=topups,
+                plans=plans,
+                subscriptions=subscriptions,
+            ),
+            metrics,
+            clock,
+            secrets=settings.stripe_webhook_secrets,
+            livemode=settings.livemode,
+        ),
+    )

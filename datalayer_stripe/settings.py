@@ -1,0 +1,385 @@
+"""The configuration, read once at the root and passed down.
+
+Each value comes from one environment variable. All are checked together: a wrong configuration
+raises one :class:`SettingsError` with a :class:`Fault` for each thing that is wrong, and no
+error, log line or ``repr`` shows a secret.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+DEFAULT_JWT_ISSUER = "https://id.datalayer.run"
+
+_PREFIXES = {
+    "stripe_api_key": ("sk_test_", "sk_live_", "rk_test_", "rk_live_"),
+    "stripe_js_api_key": ("pk_test_", "pk_live_"),
+    "stripe_topup_product_id": ("prod_",),
+    "stripe_subscription_product_ids": ("prod_",),
+    "stripe_webhook_secrets": ("whsec_",),
+    "stripe_cust_portal_id": ("bpc_",),
+}
+_LISTS = (
+    "stripe_subscription_product_ids",
+    "stripe_webhook_secrets",
+    "jwt_allowed_issuers",
+    "cors_origins",
+)
+# To paste one kind of value for another is the commonest mistake: name what was pasted.
+_KINDS = {
+    "sk_": "a secret key",
+    "rk_": "a restricted key",
+    "pk_": "a publishable key",
+    "whsec_": "a webhook signing secret",
+    "we_": "the id of a webhook endpoint, not its signing secret",
+    "prod_": "a product id",
+    "price_": "a price id",
+    "plan_": "a plan id",
+    "bpc_": "the id of a billing portal configuration",
+}
+# RFC 7518 §3.2: a key is at least as long as the hash's output.
+_JWT_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+_ORIGIN = re.compile(r"https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_KEYS_PAGE = "in Stripe's dashboard, Developers → API keys, https://dashboard.stripe.com/apikeys"
+_PRODUCTS_PAGE = "in Stripe's dashboard, Product catalog, https://dashboard.stripe.com/products"
+_WEBHOOKS_PAGE = (
+    "in Stripe's dashboard, Developers → Webhooks, https://dashboard.stripe.com/webhooks"
+)
+_PORTAL_PAGE = (
+    "in Stripe's dashboard, Settings → Billing → Customer portal, "
+    "https://dashboard.stripe.com/settings/billing/portal"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is wrong: the variable, what is wrong with it, where the right value is."""
+
+    variable: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """One line for the operator."""
+        return f"{self.variable}: {self.problem}. {self.remedy}"
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; ``faults`` has all reasons, ``str()`` a line for each."""
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        """Keep the faults in the order of the settings."""
+        self.faults = list(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+def _setting(variable: str, remedy: str, **options: Any) -> Any:
+    return Field(validation_alias=variable, json_schema_extra={"remedy": remedy}, **options)
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set. Made by :meth:`from_environment`, or from keywords alone.
+
+    Keywords are the field names below. Values may be strings as in the environment: blanks and
+    quotes around them are dropped, and lists are comma separated.
+
+    Raises:
+        SettingsError: with every fault found, not only the first.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, populate_by_name=True, validate_default=True, enable_decoding=False
+    )
+
+    stripe_api_key: SecretStr = _setting(
+        "DATALAYER_STRIPE_API_KEY", f"Find it {_KEYS_PAGE} → Secret key."
+    )
+    stripe_js_api_key: str = _setting(
+        "DATALAYER_STRIPE_JS_API_KEY", f"Find it {_KEYS_PAGE} → Publishable key."
+    )
+    stripe_topup_product_id: str = _setting(
+        "DATALAYER_STRIPE_TOPUP_PRODUCT_ID",
+        f"Find it {_PRODUCTS_PAGE} → the product whose prices are the credit packages.",
+    )
+    stripe_subscription_product_ids: tuple[str, ...] = _setting(
+        "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID",
+        f"Find it {_PRODUCTS_PAGE} → the product of the monthly plan; commas between several.",
+    )
+    stripe_webhook_secrets: tuple[SecretStr, ...] = _setting(
+        "DATALAYER_STRIPE_WEBHOOK_SECRET",
+        f"Find it {_WEBHOOKS_PAGE} → the endpoint → Signing secret; commas between several.",
+    )
+    stripe_checkout_route: str = _setting(
+        "DATALAYER_STRIPE_CHECKOUT_ROUTE",
+        "Set a path of the web UI such as checkout, or an http(s) URL.",
+        default="checkout",
+    )
+    stripe_cust_portal_id: str = _setting(
+        "DATALAYER_STRIPE_CUST_PORTAL_ID",
+        f"Make it {_PORTAL_PAGE}; `stripe billing_portal configurations list` shows its id.",
+    )
+    stripe_cust_portal_url: str = _setting(
+        "DATALAYER_STRIPE_CUST_PORTAL_URL", f"Find it {_PORTAL_PAGE} → the link to share."
+    )
+    stripe_mongodb_url: SecretStr = _setting(
+        "DATALAYER_STRIPE_MONGODB_URL",
+        "Set the mongodb:// or mongodb+srv:// URL of a replica set, or memory:// to try it out.",
+        default="memory://",
+    )
+    stripe_api_base: str | None = _setting(
+        "DATALAYER_STRIPE_API_BASE",
+        "Leave it out for Stripe itself; it is for tests against another address.",
+        default=None,
+    )
+    # Above jwt_secret, whose least length depends on it.
+    jwt_algorithm: Literal["HS256", "HS384", "HS512"] = _setting(
+        "DATALAYER_JWT_ALGORITHM",
+        "Set the algorithm of the service that issues the tokens.",
+        default="HS256",
+    )
+    jwt_secret: SecretStr = _setting(
+        "DATALAYER_JWT_SECRET",
+        "Set the secret of the service that issues the tokens, or make one: openssl rand -hex 32",
+    )
+    jwt_issuer: str = _setting(
+        "DATALAYER_JWT_ISSUER",
+        "Set the `iss` claim of the tokens to accept.",
+        default=DEFAULT_JWT_ISSUER,
+    )
+    jwt_allowed_issuers: tuple[str, ...] = _setting(
+        "DATALAYER_JWT_ALLOWED_ISSUERS",
+        "Set the `iss` claims of the tokens to accept; commas between several.",
+        default=(),
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        "DATALAYER_CORS_ORIGIN",
+        "Set * or origins such as https://app.example.com; commas between several.",
+        default=("*",),
+    )
+
+    def __init__(self, **values: Any) -> None:
+        """Check and keep the values; see the class."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            details = error.errors(include_input=False, include_url=False)
+        else:
+            return
+        # Not inside the except block: pydantic's error holds the values, and a traceback
+        # or an error reporter must not reach it through __context__.
+        raise SettingsError(map(_fault, details))
+
+    @classmethod
+    def from_environment(cls, **overrides: Any) -> Self:
+        """Read the variables of the process; keywords win over them.
+
+        Raises:
+            SettingsError: with every fault found, not only the first.
+        """
+        return cls(**{**EnvSettingsSource(cls, case_sensitive=True)(), **overrides})
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take keywords alone, so that the demo and the tests owe nothing to the shell."""
+        return (init_settings,)
+
+    @property
+    def livemode(self) -> bool:
+        """Whether the keys move real money: what an event's own ``livemode`` must be."""
+        return _is_live(self.stripe_api_key.get_secret_value())
+
+    @property
+    def accepted_issuers(self) -> frozenset[str]:
+        """The ``iss`` claims to accept: both settings together; the default when neither is set."""
+        allowed = frozenset(self.jwt_allowed_issuers)
+        if allowed and "jwt_issuer" not in self.model_fields_set:
+            return allowed
+        return allowed | {self.jwt_issuer}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _clean(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Drop what pasting leaves around a value; split lists; a blank value is a missing one."""
+        names = {field.validation_alias: name for name, field in cls.model_fields.items()}
+        cleaned: dict[str, Any] = {}
+        for key, raw in values.items():
+            name = names.get(key, key)
+            value = _unquoted(raw)
+            if name in _LISTS and isinstance(value, str):
+                value = tuple(filter(None, map(_unquoted, value.split(","))))
+            if value not in ("", ()):
+                cleaned[name] = value
+        return cleaned
+
+    @field_validator(*_PREFIXES)
+    @classmethod
+    def _check_kind(cls, value: Any, info: ValidationInfo) -> Any:
+        texts = [_revealed(item) for item in (value if isinstance(value, tuple) else (value,))]
+        for number, text in enumerate(texts, start=1):
+            if problem := _kind_problem(text, _PREFIXES[str(info.field_name)]):
+                raise ValueError(f"{problem} (value {number})" if len(texts) > 1 else problem)
+        return value
+
+    @field_validator("stripe_js_api_key")
+    @classmethod
+    def _check_same_mode(cls, value: str, info: ValidationInfo) -> str:
+        secret_key = info.data.get("stripe_api_key")
+        if secret_key and _is_live(value) != _is_live(_revealed(secret_key)):
+            mine, other = ("live", "test") if _is_live(value) else ("test", "live")
+            raise ValueError(f"is a {mine} key but DATALAYER_STRIPE_API_KEY is a {other} key")
+        return value
+
+    @field_validator("stripe_mongodb_url")
+    @classmethod
+    def _check_mongodb_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        text = _revealed(value)
+        if not re.fullmatch(r"memory://\w*|mongodb(\+srv)?://[^\s/]+\S*", text):
+            raise ValueError("is not a mongodb://, mongodb+srv:// or memory:// URL")
+        if text.startswith("memory://") and _has_live_key(info):
+            raise ValueError("is memory://, which forgets every credit at exit, with a live key")
+        return value
+
+    @field_validator("stripe_checkout_route")
+    @classmethod
+    def _check_route(cls, value: str) -> str:
+        if re.match(r"https?://", value):
+            _check_url(value, ("https", "http"))
+        elif not re.fullmatch(r"/?[\w.~-]+(/[\w.~-]+)*/?", value, re.ASCII) or ".." in value:
+            raise ValueError("is neither a plain path nor an http(s) URL")
+        return value
+
+    @field_validator("stripe_cust_portal_url")
+    @classmethod
+    def _check_portal_url(cls, value: str) -> str:
+        _check_url(value, ("https",), local_http=True)
+        return value
+
+    @field_validator("stripe_api_base")
+    @classmethod
+    def _check_api_base(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        _check_url(value, ("https", "http"))
+        if not value.startswith("https://") and _has_live_key(info):
+            raise ValueError("is not https, and the key is a live one")
+        return value.rstrip("/")
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _check_jwt_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+        algorithm = info.data.get("jwt_algorithm", "HS256")
+        least = _JWT_SECRET_BYTES[algorithm]
+        if len(_revealed(value).encode()) < least:
+            raise ValueError(f"is shorter than the {least} bytes {algorithm} needs (RFC 7518 §3.2)")
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if values == ("*",):
+            return values
+        if "*" in values:
+            raise ValueError("mixes * with origins; it is one or the other")
+        for number, value in enumerate(values, start=1):
+            if not _ORIGIN.fullmatch(value):
+                raise ValueError(f"is not scheme://host[:port], without a path (value {number})")
+        return tuple(value.lower() for value in values)
+
+
+def _revealed(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+def _unquoted(value: Any) -> Any:
+    text = _revealed(value)
+    if not isinstance(text, str):
+        return value
+    text = text.strip()
+    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    return text
+
+
+def _is_live(key: str) -> bool:
+    return "_live_" in key[:8]
+
+
+def _has_live_key(info: ValidationInfo) -> bool:
+    return _is_live(_revealed(info.data.get("stripe_api_key", "")))
+
+
+def _kind_problem(text: str, prefixes: tuple[str, ...]) -> str | None:
+    if not text.startswith(prefixes):
+        expected = " or ".join(prefixes)
+        for prefix, kind in _KINDS.items():
+            if text.startswith(prefix) and not any(one.startswith(prefix) for one in prefixes):
+                return f"holds {kind}; the right value starts with {expected}"
+        return f"does not start with {expected}"
+    rest = next(text.removeprefix(one) for one in prefixes if text.startswith(one))
+    if not re.fullmatch(r"[A-Za-z0-9_+/=-]+", rest):
+        return "is cut off, or holds a blank, a quote or another stray character"
+    return None
+
+
+def _check_url(text: str, schemes: tuple[str, ...], *, local_http: bool = False) -> None:
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # its text holds the value
+        raise ValueError("is not a URL") from None
+    if not host or re.search(r"\s", text):
+        raise ValueError("is not a URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user name or a password, and this value is no secret")
+    if local_http and host in _LOCAL_HOSTS:
+        schemes = (*schemes, "http")
+    if parts.scheme not in schemes:
+        raise ValueError(f"is not an {schemes[0]} URL")
+
+
+def _fault(detail: ErrorDetails) -> Fault:
+    fields = Settings.model_fields
+    names = {str(field.validation_alias): name for name, field in fields.items()}
+    key = str(detail["loc"][0])
+    name = names.get(key, key)
+    match detail["type"]:
+        case "missing":
+            problem = "is missing or blank"
+        case "value_error":
+            problem = str(detail["ctx"]["error"])
+        case "literal_error":
+            problem = f"is not one of {detail['ctx']['expected']}"
+        case "extra_forbidden":
+            raise TypeError(f"Settings has no field {name}")
+        case _:
+            problem = f"is of the wrong type: {detail['msg']}"
+    extra = fields[name].json_schema_extra
+    remedy = str(extra["remedy"]) if isinstance(extra, dict) else ""
+    return Fault(str(fields[name].validation_alias), problem, remedy)

@@ -1,0 +1,135 @@
+"""Read Stripe's objects in every shape in which they come.
+
+A delivery has the shape of its endpoint's API version, which may be older than the one that we
+pin for our own calls. What moved on 2025-03-31 is read here in both places and nowhere else:
+docs.stripe.com/changelog/basil.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from .clock import from_epoch
+from .models import InvoiceSummary, SubscriptionSnapshot
+
+StripeData = Mapping[str, Any]
+"""A Stripe object as plain data."""
+
+
+def id_of(reference: Any) -> str | None:
+    """The id behind an expandable field: docs.stripe.com/api/expanding_objects."""
+    if isinstance(reference, Mapping):
+        reference = reference.get("id")
+    return reference if isinstance(reference, str) else None
+
+
+def metadata_of(data: StripeData) -> Mapping[str, str]:
+    return data.get("metadata") or {}
+
+
+def whole_number(text: Any) -> int | None:
+    """A count that Stripe's metadata holds as text, or None where it is no plain number."""
+    digits = str(text)
+    # ASCII digits alone: int() would also take "1_000", " 7 " and other alphabets' digits.
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
+
+
+def invoice_subscription_id(invoice: StripeData) -> str | None:
+    """The subscription that an invoice bills, or None for a one-off invoice."""
+    details = (invoice.get("parent") or {}).get("subscription_details") or {}
+    return id_of(details.get("subscription")) or id_of(invoice.get("subscription"))
+
+
+def invoice_product_ids(invoice: StripeData) -> set[str]:
+    """The products on an invoice's lines."""
+    lines = (invoice.get("lines") or {}).get("data") or ()
+    return {product for line in lines if (product := _line_product_id(line))}
+
+
+def subscription_product_ids(subscription: StripeData) -> set[str]:
+    """The products on a subscription's items."""
+    prices = (item.get("price") or {} for item in _items(subscription))
+    return {product for price in prices if (product := id_of(price.get("product")))}
+
+
+def subscription_snapshot(
+    subscription: StripeData, *, account_uid: str | None, product_ids: Collection[str]
+) -> SubscriptionSnapshot:
+    """Our copy of a subscription, read from its first item of one of `product_ids`.
+
+    Raises pydantic's ValidationError or KeyError when `subscription` is not Stripe's object.
+    """
+    item = _item_of(subscription, product_ids)
+    price = item["price"]
+    metadata = metadata_of(price)
+    recurring = price.get("recurring") or {}
+    start, end = _current_period(subscription, item)
+    return SubscriptionSnapshot(
+        id=subscription["id"],
+        account_uid=account_uid,
+        customer_id=id_of(subscription["customer"]) or "",
+        status=subscription["status"],
+        price_id=price["id"],
+        product_id=id_of(price.get("product")) or "",
+        plan_name=price_name(price),
+        plan_code=price_code(price),
+        amount=price.get("unit_amount"),
+        currency=price["currency"],
+        interval=recurring.get("interval"),
+        interval_count=recurring.get("interval_count"),
+        included_runs=whole_number(metadata.get("included_runs")),
+        current_period_start=from_epoch(start),
+        current_period_end=from_epoch(end),
+        cancel_at_period_end=bool(subscription.get("cancel_at_period_end")),
+        cancel_at=from_epoch(subscription.get("cancel_at")),
+        canceled_at=from_epoch(subscription.get("canceled_at")),
+        ended_at=from_epoch(subscription.get("ended_at")),
+        created_at=from_epoch(subscription["created"]),  # type: ignore[arg-type]
+        latest_invoice=_invoice_summary(subscription.get("latest_invoice")),
+    )
+
+
+def price_name(price: StripeData) -> str | None:
+    """The price's nickname, else its product's name where the product is expanded."""
+    product = price.get("product")
+    name = product.get("name") if isinstance(product, Mapping) else None
+    return price.get("nickname") or name
+
+
+def price_code(price: StripeData) -> str:
+    """A short stable word for a plan: the lookup key, else the metadata's `code`, else the id."""
+    return price.get("lookup_key") or metadata_of(price).get("code") or price["id"]
+
+
+def _line_product_id(line: StripeData) -> str | None:
+    pricing = (line.get("pricing") or {}).get("price_details") or {}
+    return id_of(pricing.get("product")) or id_of((line.get("price") or {}).get("product"))
+
+
+def _items(subscription: StripeData) -> list[StripeData]:
+    return (subscription.get("items") or {}).get("data") or []
+
+
+def _item_of(subscription: StripeData, product_ids: Collection[str]) -> StripeData:
+    items = _items(subscription)
+    ours = (item for item in items if id_of(item["price"].get("product")) in product_ids)
+    return next(ours, items[0])
+
+
+def _current_period(subscription: StripeData, item: StripeData) -> tuple[int | None, int | None]:
+    if "current_period_end" in subscription:  # before 2025-03-31
+        return subscription.get("current_period_start"), subscription["current_period_end"]
+    return item.get("current_period_start"), item.get("current_period_end")
+
+
+def _invoice_summary(invoice: Any) -> InvoiceSummary | None:
+    if not isinstance(invoice, Mapping):
+        return InvoiceSummary(id=invoice) if isinstance(invoice, str) else None
+    transitions = invoice.get("status_transitions") or {}
+    return InvoiceSummary(
+        id=invoice["id"],
+        status=invoice.get("status"),
+        amount=invoice.get("total"),
+        currency=invoice.get("currency"),
+        paid_at=from_epoch(transitions.get("paid_at")),
+        attempt_count=invoice.get("attempt_count"),
+    )

@@ -1,0 +1,25 @@
+"""The driver's errors as ours, in one place."""
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from pymongo.errors import PyMongoError
+
+from ..errors import StoreUnavailable
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def translated(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Let `method` raise StoreUnavailable where the driver raises any error of its own."""
+
+    @wraps(method)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(*args, **kwargs)
+        except PyMongoError as error:
+            raise StoreUnavailable from error
+
+    return wrapper

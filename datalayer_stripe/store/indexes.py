@@ -1,0 +1,47 @@
+"""Collections and indexes, made at start. Idempotent, also when several processes start at once."""
+
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import CollectionInvalid, OperationFailure
+
+# Stripe keeps events for 30 days; we keep ours well beyond, and then let MongoDB forget them.
+# Ledger rows are never forgotten, and their ids protect credits for good.
+EVENT_TTL_SECONDS = 180 * 24 * 3600
+
+INDEXES: dict[str, list[IndexModel]] = {
+    "events": [
+        IndexModel([("object_id", ASCENDING)]),
+        IndexModel([("failed", ASCENDING)], sparse=True),
+        IndexModel([("rejected", ASCENDING)], sparse=True),
+        IndexModel([("received_at", ASCENDING)], expireAfterSeconds=EVENT_TTL_SECONDS),
+    ],
+    "ledger": [IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING)])],
+    "accounts": [],
+    # Sparse: a claim is a document without a customer yet.
+    "customers": [IndexModel([("customer_id", ASCENDING)], unique=True, sparse=True)],
+    "subscriptions": [IndexModel([("account_uid", ASCENDING)])],
+    "service": [],
+}
+
+_NAMESPACE_EXISTS = 48
+
+
+async def create_collections(database: Any) -> None:
+    """Make what is missing. Collections first: a transaction is slower when it makes its own."""
+    existing = set(await database.list_collection_names())
+    for name, indexes in INDEXES.items():
+        if name not in existing:
+            await _create_collection(database, name)
+        if indexes:
+            await database[name].create_indexes(indexes)
+
+
+async def _create_collection(database: Any, name: str) -> None:
+    try:
+        await database.create_collection(name)
+    except CollectionInvalid:
+        return  # another process was faster, as the driver saw
+    except OperationFailure as error:
+        if error.code != _NAMESPACE_EXISTS:  # the same, as the server saw
+            raise

@@ -1,0 +1,42 @@
+"""The store: one attribute for each collection, and the commit."""
+
+from typing import Any
+
+from .accounts import Accounts
+from .commit import Committer
+from .customers import Customers
+from .errors import translated
+from .events import Events, Mark
+from .subscriptions import Subscriptions
+from .unit import CommitReceipt, Document, UnitOfWork
+
+
+class Store:
+    """Use :func:`datalayer_stripe.store.connect` to make one."""
+
+    def __init__(self, client: Any, database: Any, committer: Committer) -> None:
+        self._client = client
+        self._database = database
+        self._committer = committer
+        self.events = Events(database)
+        self.accounts = Accounts(database)
+        self.customers = Customers(database)
+        self.subscriptions = Subscriptions(database)
+
+    async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
+        """Commit a plugin's writes with its mark: see :class:`.commit.Committer`."""
+        return await self._committer.commit(unit, mark)
+
+    @translated
+    async def find_one(self, collection: str, query: Document) -> dict[str, Any] | None:
+        """The first document of a collection that matches, or None."""
+        found: dict[str, Any] | None = await self._database[collection].find_one(dict(query))
+        return found
+
+    @translated
+    async def ping(self) -> None:
+        """Raises StoreUnavailable when the database does not answer."""
+        await self._client.admin.command("ping")
+
+    async def close(self) -> None:
+        self._client.close()

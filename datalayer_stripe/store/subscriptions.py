@@ -1,0 +1,73 @@
+"""Subscription snapshots, and the tickets that put their writers in order."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ReturnDocument
+
+from ..models import SubscriptionSnapshot
+from .errors import translated
+from .unit import CommitReceipt
+
+
+@dataclass(frozen=True)
+class WriteSnapshot:
+    """Write a snapshot, unless a later ticket's is there.
+
+    Ticket 0 is for a snapshot that was fetched before a ticket could be taken: it is written
+    only where nobody has taken one.
+    """
+
+    snapshot: SubscriptionSnapshot
+    ticket: int
+
+    async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
+        document = self.snapshot.model_dump(exclude={"id"})
+        if self.ticket == 0:
+            await database.subscriptions.update_one(
+                {"_id": self.snapshot.id},
+                {"$setOnInsert": {**document, "ticket": 0, "written_ticket": 0}},
+                upsert=True,
+                session=mongo_session,
+            )
+            return
+        await database.subscriptions.update_one(
+            {"_id": self.snapshot.id, "written_ticket": {"$lt": self.ticket}},
+            {"$set": {**document, "written_ticket": self.ticket}},
+            session=mongo_session,
+        )
+
+
+class Subscriptions:
+    def __init__(self, database: Any) -> None:
+        self._database = database
+        self._subscriptions = database.subscriptions
+
+    @translated
+    async def take_ticket(self, subscription_id: str) -> int:
+        """A number above every ticket taken before, for who is about to look at Stripe."""
+        found = await self._subscriptions.find_one_and_update(
+            {"_id": subscription_id},
+            {"$inc": {"ticket": 1}, "$setOnInsert": {"written_ticket": 0}},
+            upsert=True,
+            projection={"ticket": 1},
+            return_document=ReturnDocument.AFTER,
+        )
+        return int(found["ticket"])
+
+    @translated
+    async def write(self, snapshot: SubscriptionSnapshot, ticket: int) -> None:
+        """Write a snapshot by itself, where no plugin's work goes with it."""
+        await WriteSnapshot(snapshot, ticket).apply(self._database, None, CommitReceipt())
+
+    @translated
+    async def is_known(self, subscription_id: str) -> bool:
+        """Whether we hold a snapshot of it."""
+        wanted = {"_id": subscription_id, "status": {"$exists": True}}
+        return await self._subscriptions.find_one(wanted, {"_id": 1}) is not None
+
+    @translated
+    async def of_account(self, account_uid: str) -> list[SubscriptionSnapshot]:
+        """The account's snapshots, in no order."""
+        found = await self._subscriptions.find({"account_uid": account_uid}).to_list(None)
+        return [SubscriptionSnapshot.model_validate({**row, "id": row["_id"]}) for row in found]

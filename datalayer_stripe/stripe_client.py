@@ -1,0 +1,281 @@
+"""The only caller of Stripe.
+
+One shared async client. Answers leave here as plain data, errors as ours. Every write carries an
+idempotency key that the caller derives from our own ids: docs.stripe.com/api/idempotent_requests.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import aiohttp
+import stripe
+
+from .errors import (
+    CardRefused,
+    Conflict,
+    DatalayerStripeError,
+    InvalidRequest,
+    RateLimited,
+    StripeObjectMissing,
+    StripeUnavailable,
+)
+from .metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+STRIPE_VERSION = "2026-08-26.dahlia"
+"""The API version of our own calls: what the code was tested with, whatever the SDK's default."""
+
+# Stripe's own time-out for a webhook is some 20 s: a call with its retries stays well below.
+_ATTEMPT_TIMEOUT = aiohttp.ClientTimeout(total=6, sock_connect=3)
+_RETRIES = 2
+_TOTAL_SECONDS = 12
+
+StripeDict = dict[str, Any]
+R = TypeVar("R")
+
+
+class StripeClient:
+    """Call :meth:`close` at the end. All methods raise the errors of :func:`_as_ours`."""
+
+    def __init__(self, api_key: str, *, metrics: Metrics, api_base: str | None = None) -> None:
+        self._metrics = metrics
+        self._http = stripe.AIOHTTPClient(timeout=_ATTEMPT_TIMEOUT)
+        client = stripe.StripeClient(
+            api_key,
+            stripe_version=STRIPE_VERSION,
+            base_addresses={"api": api_base} if api_base else None,
+            max_network_retries=_RETRIES,
+            http_client=self._http,
+        )
+        self._v1 = client.v1
+
+    async def close(self) -> None:
+        await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    # Catalog
+
+    async def list_prices(self, product_id: str, *, recurring: bool) -> list[StripeDict]:
+        """The active prices of a product, each with its product expanded."""
+
+        async def listed() -> list[StripeDict]:
+            page = await self._v1.prices.list_async(
+                {
+                    "product": product_id,
+                    "active": True,
+                    "type": "recurring" if recurring else "one_time",
+                    "expand": ["data.product"],
+                    "limit": 100,
+                }
+            )
+            return [price.to_dict() async for price in page.auto_paging_iter()]
+
+        return await self._timed("prices.list", listed())
+
+    async def retrieve_price(self, price_id: str) -> StripeDict:
+        """A price with its product expanded. Raises StripeObjectMissing."""
+        return await self._call(
+            "prices.retrieve",
+            self._v1.prices.retrieve_async(price_id, {"expand": ["product"]}),
+        )
+
+    # Customers
+
+    async def create_customer(
+        self, *, account_uid: str, email: str | None, name: str | None, idempotency_key: str
+    ) -> StripeDict:
+        params: Any = {"metadata": {"account_uid": account_uid}}
+        params |= {key: value for key, value in (("email", email), ("name", name)) if value}
+        return await self._call(
+            "customers.create",
+            self._v1.customers.create_async(params, {"idempotency_key": idempotency_key}),
+        )
+
+    # Payments
+
+    async def create_payment_intent(
+        self,
+        *,
+        amount: int,
+        currency: str,
+        customer_id: str,
+        description: str,
+        metadata: dict[str, str],
+        idempotency_key: str,
+    ) -> StripeDict:
+        """`amount` is in the currency's minor unit."""
+        return await self._call(
+            "payment_intents.create",
+            self._v1.payment_intents.create_async(
+                {
+                    "amount": amount,
+                    "currency": currency,
+                    "customer": customer_id,
+                    "description": description,
+                    "metadata": metadata,
+                    # The clients confirm within their own page, and have no page to return to.
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                },
+                {"idempotency_key": idempotency_key},
+            ),
+        )
+
+    async def create_setup_intent(
+        self, *, customer_id: str, metadata: dict[str, str], idempotency_key: str
+    ) -> StripeDict:
+        return await self._call(
+            "setup_intents.create",
+            self._v1.setup_intents.create_async(
+                {
+                    "customer": customer_id,
+                    "usage": "off_session",
+                    "metadata": metadata,
+                    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
+                },
+                {"idempotency_key": idempotency_key},
+            ),
+        )
+
+    # Subscriptions
+
+    async def list_subscriptions(self, customer_id: str) -> list[StripeDict]:
+        """All subscriptions of a customer, ended ones too, with what a payment needs."""
+
+        async def listed() -> list[StripeDict]:
+            page = await self._v1.subscriptions.list_async(
+                {
+                    "customer": customer_id,
+                    "status": "all",
+                    "expand": [
+                        "data.latest_invoice.confirmation_secret",
+                        "data.pending_setup_intent",
+                    ],
+                    "limit": 100,
+                }
+            )
+            return [subscription.to_dict() async for subscription in page.auto_paging_iter()]
+
+        return await self._timed("subscriptions.list", listed())
+
+    async def retrieve_subscription(self, subscription_id: str) -> StripeDict:
+        """A subscription with product and latest invoice. Raises StripeObjectMissing."""
+        return await self._call(
+            "subscriptions.retrieve",
+            self._v1.subscriptions.retrieve_async(
+                subscription_id, {"expand": list(_SUBSCRIPTION_VIEW)}
+            ),
+        )
+
+    async def create_subscription(
+        self, *, customer_id: str, price_id: str, account_uid: str, idempotency_key: str
+    ) -> StripeDict:
+        """An incomplete subscription, whose first payment the browser confirms.
+
+        docs.stripe.com/billing/subscriptions/build-subscriptions
+        """
+        return await self._call(
+            "subscriptions.create",
+            self._v1.subscriptions.create_async(
+                {
+                    "customer": customer_id,
+                    "items": [{"price": price_id}],
+                    "payment_behavior": "default_incomplete",
+                    "payment_settings": {"save_default_payment_method": "on_subscription"},
+                    "metadata": {"account_uid": account_uid},
+                    "expand": [
+                        *_SUBSCRIPTION_VIEW,
+                        "latest_invoice.confirmation_secret",
+                        "pending_setup_intent",
+                    ],
+                },
+                {"idempotency_key": idempotency_key},
+            ),
+        )
+
+    async def update_subscription(
+        self, subscription_id: str, changes: Mapping[str, Any], *, idempotency_key: str
+    ) -> StripeDict:
+        """Change a subscription: docs.stripe.com/api/subscriptions/update."""
+        params: Any = {**changes, "expand": list(_SUBSCRIPTION_VIEW)}
+        return await self._call(
+            "subscriptions.update",
+            self._v1.subscriptions.update_async(
+                subscription_id, params, {"idempotency_key": idempotency_key}
+            ),
+        )
+
+    # Billing portal
+
+    async def create_portal_session(
+        self, *, customer_id: str, configuration_id: str, return_url: str, idempotency_key: str
+    ) -> StripeDict:
+        return await self._call(
+            "billing_portal.sessions.create",
+            self._v1.billing_portal.sessions.create_async(
+                {
+                    "customer": customer_id,
+                    "configuration": configuration_id,
+                    "return_url": return_url,
+                },
+                {"idempotency_key": idempotency_key},
+            ),
+        )
+
+    async def _call(self, operation: str, request: Awaitable[stripe.StripeObject]) -> StripeDict:
+        return (await self._timed(operation, request)).to_dict()
+
+    async def _timed(self, operation: str, request: Awaitable[R]) -> R:
+        """Await a request within the bounds, count it, and turn its errors into ours."""
+        outcome, begun = "ok", time.perf_counter()
+        try:
+            async with asyncio.timeout(_TOTAL_SECONDS):
+                return await request
+        # The SDK leaves errors that occur while it reads a body to the transport's own classes.
+        except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
+            outcome = type(error).__name__
+            raise _as_ours(operation, error) from error
+        finally:
+            self._metrics.stripe_calls.labels(operation, outcome).inc()
+            self._metrics.stripe_seconds.labels(operation).observe(time.perf_counter() - begun)
+
+
+_SUBSCRIPTION_VIEW: Sequence[str] = ("latest_invoice", "items.data.price.product")
+
+
+def _as_ours(  # noqa: PLR0911 (one for each kind)
+    operation: str, error: Exception
+) -> DatalayerStripeError:
+    """Stripe's error as ours: docs.stripe.com/api/errors/handling.
+
+    Refusals keep Stripe's own message, which is written for people. What only the operator can
+    mend (a wrong key, a missing permission) is logged, and unavailable to the caller.
+    """
+    match error:
+        case stripe.CardError():
+            return CardRefused(error.user_message)
+        case stripe.RateLimitError():
+            return RateLimited(retry_after=_retry_after(error))
+        case stripe.IdempotencyError():
+            return Conflict("This Idempotency-Key was used for another request.")
+        case stripe.InvalidRequestError(code="resource_missing"):
+            return StripeObjectMissing(error.user_message)
+        case stripe.InvalidRequestError(code="idempotency_key_in_use"):
+            return Conflict("The same request is still being worked on.")
+        case stripe.InvalidRequestError():
+            return InvalidRequest(error.user_message)
+        case stripe.AuthenticationError() | stripe.PermissionError():
+            logger.error(
+                "Stripe refuses the key for %s: check DATALAYER_STRIPE_API_KEY and its permissions",
+                operation,
+            )
+            return StripeUnavailable()
+        case _:
+            return StripeUnavailable()
+
+
+def _retry_after(error: stripe.StripeError) -> int:
+    text = (error.headers or {}).get("retry-after", "")
+    return int(text) if text.isdigit() else 2

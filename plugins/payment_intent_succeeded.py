@@ -1,0 +1,13 @@
+"""Add the credits of a paid top-up to its account."""
+
+from datalayer_stripe import Context, Event, Plugin
+
+plugin = Plugin("top-up-credits", order=0)
+
+
+@plugin.on("payment_intent.succeeded")
+async def credit_account(event: Event, ctx: Context) -> None:
+    top_up = await ctx.topups.from_payment_intent(event.object)
+    if top_up is None:
+        return  # somebody else's payment on a shared Stripe account, or an invoice's
+    ctx.ledger.credit(top_up)  # recorded; committed with this plugin's mark

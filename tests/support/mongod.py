@@ -1,0 +1,220 @@
+"""Real mongod processes for the tests: one node, a replica set of several, or a standalone.
+
+All listen on 127.0.0.1 on a free port and keep their data in a folder given to them.
+"""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+START_TIMEOUT = 60.0  # seconds; generous, for a loaded machine
+POLL = 0.02
+
+# On Linux the kernel ends mongod when the test process dies, however it dies: 1 is
+# PR_SET_PDEATHSIG, see prctl(2). It is set in the child before exec, where threads of the
+# parent do no harm, unlike with preexec_fn.
+_EXEC = (
+    "import ctypes, os, sys;"
+    "sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 9);"
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+class MongodError(Exception):
+    """mongod did not do what was asked of it; the text has the end of its log."""
+
+
+@cache
+def find_mongod() -> Path | None:
+    """Return a mongod that runs on this machine: the test wheel's, else the one on PATH."""
+    candidates: list[Path] = []
+    spec = importlib.util.find_spec("fiftyone")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        candidates.append(Path(folder) / "db" / "bin" / "mongod")
+    if on_path := shutil.which("mongod"):
+        candidates.append(Path(on_path))
+    return next((path for path in candidates if _runs(path)), None)
+
+
+def _runs(path: Path) -> bool:
+    try:
+        return subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+class Mongod:
+    """One mongod process; `start` again after `stop` or `kill` keeps its data and its port."""
+
+    def __init__(self, port: int, dbpath: Path, replica_set: str | None = None) -> None:
+        self.port = port
+        self.dbpath = dbpath
+        self.replica_set = replica_set
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def direct_url(self) -> str:
+        """The URL of this very process, whatever its role in a replica set."""
+        return f"mongodb://{self.address}/?directConnection=true"
+
+    @property
+    def log_path(self) -> Path:
+        return self.dbpath / "mongod.log"
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def start(self) -> Self:
+        """Start the process and wait until it answers."""
+        if self._process is not None:
+            raise MongodError(f"mongod on port {self.port} runs already")
+        binary = find_mongod()
+        if binary is None:
+            raise MongodError("there is no mongod on this machine")
+        self.dbpath.mkdir(parents=True, exist_ok=True)
+        command = [str(binary), "--dbpath", str(self.dbpath), "--logpath", str(self.log_path)]
+        command += ["--logappend", "--bind_ip", "127.0.0.1", "--port", str(self.port)]
+        command += ["--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--quiet"]
+        command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+        if self.replica_set:
+            command += ["--replSet", self.replica_set, "--oplogSize", "64"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _EXEC, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C in the terminal is for the tests, which then stop it
+        )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End the process as an operator would (SIGTERM), and wait for its end."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the process as a crash would (SIGKILL), and wait for its end."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(how)
+        try:
+            self._process.wait(START_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def _wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
+        with _client(self) as client:
+            while True:
+                if self._process is None or self._process.poll() is not None:
+                    raise MongodError(f"mongod ended at its start\n{self._log_tail()}")
+                try:
+                    client.admin.command("ping")
+                except PyMongoError:
+                    if time.monotonic() > deadline:
+                        raise MongodError(f"mongod does not answer\n{self._log_tail()}") from None
+                    time.sleep(POLL)
+                else:
+                    return
+
+    def _log_tail(self) -> str:
+        if not self.log_path.exists():
+            return "(no log)"
+        return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-20:])
+
+
+def replica_set_url(members: Iterable[Mongod], name: str = "rs0") -> str:
+    """Return the URL by which a driver finds the primary among the members."""
+    return f"mongodb://{','.join(member.address for member in members)}/?replicaSet={name}"
+
+
+def initiate(members: Sequence[Mongod]) -> Mongod:
+    """Make one replica set of started members and return the one that became primary."""
+    config = {
+        "_id": members[0].replica_set,
+        "members": [{"_id": i, "host": member.address} for i, member in enumerate(members)],
+        # A killed primary is replaced within a second or two instead of ten.
+        "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
+    }
+    with _client(members[0]) as client:
+        client.admin.command("replSetInitiate", config)
+    # A member that still copies its first data can neither vote a new primary in nor become it.
+    _wait_for(lambda: all(map(_is_member, members)), "the members have not joined")
+    return wait_for_primary(members)
+
+
+def _is_member(mongod: Mongod) -> bool:
+    hello = _hello(mongod)
+    return bool(hello.get("isWritablePrimary") or hello.get("secondary"))
+
+
+def wait_for_primary(members: Sequence[Mongod]) -> Mongod:
+    """Wait until one of the members is a primary that takes writes, and return it."""
+    primaries: list[Mongod] = []
+
+    def elected() -> bool:
+        primaries.extend(
+            one for one in members if one.running and _hello(one).get("isWritablePrimary")
+        )
+        return bool(primaries)
+
+    _wait_for(elected, "the replica set has no primary")
+    return primaries[0]
+
+
+def _wait_for(condition: Callable[[], bool], complaint: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while not condition():
+        if time.monotonic() > deadline:
+            raise MongodError(complaint)
+        time.sleep(POLL)
+
+
+def _hello(mongod: Mongod) -> dict[str, Any]:
+    try:
+        with _client(mongod) as client:
+            return dict(client.admin.command("hello"))
+    except PyMongoError:
+        return {}
+
+
+def _client(mongod: Mongod) -> MongoClient[dict[str, Any]]:
+    return MongoClient(mongod.direct_url, serverSelectionTimeoutMS=500)
+
+
+def must_have_mongod() -> bool:
+    """Return whether a missing mongod is a failure (CI) rather than a reason to skip."""
+    return os.environ.get("CI") == "true"

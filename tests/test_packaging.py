@@ -1,0 +1,144 @@
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from configparser import ConfigParser
+from email.message import Message
+from email.parser import Parser
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import datalayer_stripe
+from datalayer_stripe import Plugin
+from datalayer_stripe._version import __version__
+
+ROOT = Path(__file__).parents[1]
+PLUGINS = sorted(path.stem for path in (ROOT / "plugins").glob("[!_]*.py"))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of what is packaged, so that a build leaves nothing in the checkout."""
+    copy = tmp_path_factory.mktemp("sources") / "datalayer-stripe"
+    # A name that starts with a dot is a cache, a virtual environment or version control.
+    ignore = shutil.ignore_patterns(".[!d]*", "__pycache__", "build", "dist", "*.egg-info")
+    shutil.copytree(ROOT, copy, ignore=ignore)
+    return copy
+
+
+def run(*command: str, cwd: Path) -> None:
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(sources: Path) -> zipfile.ZipFile:
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    run(*command, "--quiet", "--wheel-dir", "dist", ".", cwd=sources)
+    (path,) = (sources / "dist").glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def metadata_of(wheel: zipfile.ZipFile, name: str) -> str:
+    return wheel.read(f"datalayer_stripe-{__version__}.dist-info/{name}").decode()
+
+
+def test_the_wheel_has_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    modules = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    data = {name for name in modules if ".data/data/" in name}
+    packaged = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "datalayer_stripe").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    plugins = {f"datalayer_stripe_plugins/{path.name}" for path in (ROOT / "plugins").glob("*.py")}
+    assert modules - data == packaged | plugins
+    assert "datalayer_stripe/py.typed" in modules
+    assert {Path(name).name for name in data} == {"datalayer-stripe.env.example", "logging.toml"}
+
+
+def test_the_wheel_s_metadata(wheel: zipfile.ZipFile) -> None:
+    metadata: Message = Parser().parsestr(metadata_of(wheel, "METADATA"))
+    assert metadata["Name"] == "datalayer-stripe"
+    assert metadata["Version"] == __version__ == datalayer_stripe.__version__
+    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert set(metadata.get_all("Provides-Extra", [])) == {"demo", "jupyter", "test", "dev"}
+    assert metadata.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "BSD 3-Clause" in metadata_of(wheel, "licenses/LICENSE")
+
+
+def test_the_wheel_names_the_command_and_every_plugin(wheel: zipfile.ZipFile) -> None:
+    parser = ConfigParser()
+    parser.read_string(metadata_of(wheel, "entry_points.txt"))
+    assert dict(parser["console_scripts"]) == {"datalayer-stripe": "datalayer_stripe.cli:main"}
+    assert dict(parser["datalayer_stripe.plugins"]) == {
+        name.replace("_", "-"): f"datalayer_stripe_plugins.{name}:plugin" for name in PLUGINS
+    }
+
+
+def test_the_sdist_builds_and_has_the_tests(sources: Path) -> None:
+    run(sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", "sdist", cwd=sources)
+    (path,) = (sources / "sdist").glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.split("/", 1)[-1] for name in archive.getnames()}
+    assert {f"plugins/{name}.py" for name in PLUGINS} < names
+    assert {"LICENSE", "README.md", "CHANGELOG.md", "conf/logging.toml", "setup.py"} < names
+    assert "tests/test_packaging.py" in names
+    assert not [name for name in names if "__pycache__" in name]
+
+
+def test_installed_plugins_load() -> None:
+    installed = entry_points(group="datalayer_stripe.plugins")
+    ours = [one for one in installed if one.module.startswith("datalayer_stripe_plugins.")]
+    assert sorted(one.module.split(".")[1] for one in ours) == PLUGINS
+    for one in ours:
+        assert isinstance(one.load(), Plugin), one.value
+
+
+def test_the_installed_command_answers() -> None:
+    command = Path(sys.executable).parent / "datalayer-stripe"
+    result = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in result.stdout
+
+
+def test_nothing_of_the_package_names_a_plugin_module() -> None:
+    for path in (ROOT / "datalayer_stripe").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names.append(node.module)
+            assert not [name for name in names if name.startswith("datalayer_stripe_plugins")], path
+
+
+def test_the_make_commands_of_the_documents_exist() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    documents = [ROOT / "README.md", ROOT / ".ci" / "run", *(ROOT / "docs").rglob("*.md")]
+    commands = {
+        (path.name, target)
+        for path in documents
+        for target in re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE)
+    }
+    assert ("README.md", "run") in commands
+    assert ("README.md", "test") in commands
+    assert {target for _, target in commands} <= targets
+
+
+def test_make_help_lists_every_target() -> None:
+    listed = subprocess.run(
+        ["make", "help"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert phony is not None
+    assert re.findall(r"^  make ([a-z]+)", listed, re.MULTILINE) == phony.group(1).split()

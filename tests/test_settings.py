@@ -1,0 +1,287 @@
+import logging
+import os
+import subprocess
+import traceback
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr, ValidationError
+
+from datalayer_stripe.settings import Settings, SettingsError
+
+EXAMPLE = Path(__file__).parents[1] / "conf" / "datalayer-stripe.env.example"
+VARIABLES = {name: str(field.validation_alias) for name, field in Settings.model_fields.items()}
+REQUIRED = {
+    "DATALAYER_STRIPE_API_KEY": "sk_test_example",
+    "DATALAYER_STRIPE_JS_API_KEY": "pk_test_example",
+    "DATALAYER_STRIPE_TOPUP_PRODUCT_ID": "prod_topup",
+    "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID": "prod_plan",
+    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_example",
+    "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_example",
+    "DATALAYER_STRIPE_CUST_PORTAL_URL": "https://billing.example.com/p/login/test",
+    "DATALAYER_JWT_SECRET": "0123456789abcdef0123456789abcdef",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """An environment with the required variables and none of the others."""
+    for variable in VARIABLES.values():
+        monkeypatch.delenv(variable, raising=False)
+    for variable, value in REQUIRED.items():
+        monkeypatch.setenv(variable, value)
+    return monkeypatch
+
+
+def faults_of(**values: Any) -> dict[str, str]:
+    """The problem of each faulty variable, when these values are added to good ones."""
+    with pytest.raises(SettingsError) as caught:
+        Settings(**{**REQUIRED, **values})
+    assert all(fault.remedy for fault in caught.value.faults)
+    return {fault.variable: fault.problem for fault in caught.value.faults}
+
+
+def test_reads_the_environment_and_its_defaults(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATALAYER_STRIPE_WEBHOOK_SECRET", "whsec_old, whsec_new")
+    environment.setenv("DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID", "prod_a,prod_b,")
+    settings = Settings.from_environment()
+    assert settings.stripe_api_key.get_secret_value() == "sk_test_example"
+    assert [one.get_secret_value() for one in settings.stripe_webhook_secrets] == [
+        "whsec_old",
+        "whsec_new",
+    ]
+    assert settings.stripe_subscription_product_ids == ("prod_a", "prod_b")
+    assert settings.stripe_checkout_route == "checkout"
+    assert settings.stripe_mongodb_url.get_secret_value() == "memory://"
+    assert settings.stripe_api_base is None
+    assert settings.jwt_algorithm == "HS256"
+    assert settings.cors_origins == ("*",)
+    assert settings.accepted_issuers == {"https://id.datalayer.run"}
+    assert settings.livemode is False
+
+
+def test_keywords_win_over_the_environment(environment: pytest.MonkeyPatch) -> None:
+    settings = Settings.from_environment(stripe_checkout_route="buy")
+    assert settings.stripe_checkout_route == "buy"
+
+
+def test_keywords_alone_ignore_the_environment(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("DATALAYER_STRIPE_API_BASE", "https://api.example.com")
+    assert Settings(**REQUIRED).stripe_api_base is None
+    with pytest.raises(SettingsError):
+        Settings()
+
+
+def test_an_unknown_keyword_is_a_programming_error() -> None:
+    with pytest.raises(TypeError, match="stripe_key"):
+        Settings(**REQUIRED, stripe_key="x")
+
+
+def test_settings_are_frozen(settings: Settings) -> None:
+    with pytest.raises(ValidationError):
+        settings.stripe_checkout_route = "other"  # type: ignore[misc]
+
+
+def test_all_missing_values_are_reported_at_once(environment: pytest.MonkeyPatch) -> None:
+    for variable in REQUIRED:
+        environment.delenv(variable)
+    environment.setenv("DATALAYER_STRIPE_API_KEY", '  "" ')
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment()
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(REQUIRED)
+    assert lines[0].startswith("DATALAYER_STRIPE_API_KEY: is missing or blank. Find it in Stripe's")
+    assert "https://dashboard.stripe.com/apikeys" in lines[0]
+    assert {line.split(":")[0] for line in lines} == set(REQUIRED)
+
+
+def test_faults_of_every_kind_come_together() -> None:
+    faults = faults_of(
+        DATALAYER_STRIPE_JS_API_KEY="pk_live_example",
+        DATALAYER_STRIPE_TOPUP_PRODUCT_ID=" ",
+        DATALAYER_STRIPE_MONGODB_URL="postgres://localhost",
+        DATALAYER_JWT_ALGORITHM="none",
+        DATALAYER_JWT_SECRET="short",
+        DATALAYER_CORS_ORIGIN="app.example.com",
+    )
+    assert list(faults) == [
+        "DATALAYER_STRIPE_JS_API_KEY",
+        "DATALAYER_STRIPE_TOPUP_PRODUCT_ID",
+        "DATALAYER_STRIPE_MONGODB_URL",
+        "DATALAYER_JWT_ALGORITHM",
+        "DATALAYER_JWT_SECRET",
+        "DATALAYER_CORS_ORIGIN",
+    ]
+
+
+@pytest.mark.parametrize("around", ["{} ", "\t{}\r\n", '"{}"', "'{}'", ' "{} " '])
+def test_what_pasting_leaves_around_a_value_is_dropped(around: str) -> None:
+    pasted = {name: around.format(value) for name, value in REQUIRED.items()}
+    assert Settings(**pasted) == Settings(**REQUIRED)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("STRIPE_API_KEY", "pk_test_example", "holds a publishable key; the right value starts"),
+        ("STRIPE_API_KEY", "whsec_example", "holds a webhook signing secret;"),
+        ("STRIPE_API_KEY", "sk_example", "does not start with sk_test_ or sk_live_ or rk_test_"),
+        ("STRIPE_API_KEY", "sk_test_", "is cut off, or"),
+        ("STRIPE_API_KEY", "sk_test_one two", "is cut off, or holds a blank"),
+        ("STRIPE_API_KEY", "sk_test_“example”", "another stray character"),
+        ("STRIPE_JS_API_KEY", "sk_test_example", "holds a secret key;"),
+        ("STRIPE_JS_API_KEY", "pk_live_example", "is a live key but DATALAYER_STRIPE_API_KEY is a"),
+        ("STRIPE_TOPUP_PRODUCT_ID", "price_example", "holds a price id;"),
+        ("STRIPE_SUBSCRIPTION_PRODUCT_ID", "prod_a,plan_b", "holds a plan id; the right value"),
+        ("STRIPE_SUBSCRIPTION_PRODUCT_ID", " , ", "is missing or blank"),
+        ("STRIPE_WEBHOOK_SECRET", "we_example", "holds the id of a webhook endpoint, not its"),
+        ("STRIPE_CUST_PORTAL_ID", "prod_example", "holds a product id;"),
+        ("STRIPE_CUST_PORTAL_URL", "http://billing.example.com", "is not an https URL"),
+        ("STRIPE_CUST_PORTAL_URL", "billing.example.com", "is not a URL"),
+        ("STRIPE_CUST_PORTAL_URL", "https://me:word@billing.example.com", "holds a user name or"),
+        ("STRIPE_CUST_PORTAL_URL", "https://billing.example.com:port", "is not a URL"),
+        ("STRIPE_CHECKOUT_ROUTE", "//evil.example.com", "is neither a plain path nor"),
+        ("STRIPE_CHECKOUT_ROUTE", "../admin", "is neither a plain path nor"),
+        ("STRIPE_CHECKOUT_ROUTE", "javascript:alert(1)", "is neither a plain path nor"),
+        ("STRIPE_CHECKOUT_ROUTE", "https://", "is not a URL"),
+        ("STRIPE_MONGODB_URL", "localhost:27017", "is not a mongodb://, mongodb+srv:// or memory"),
+        ("STRIPE_MONGODB_URL", "mongodb://", "is not a mongodb://"),
+        ("STRIPE_API_BASE", "ftp://api.example.com", "is not an https URL"),
+        ("JWT_SECRET", "x" * 31, "is shorter than the 32 bytes HS256 needs"),
+        ("JWT_ALGORITHM", "RS256", "is not one of 'HS256', 'HS384' or 'HS512'"),
+        ("CORS_ORIGIN", "https://app.example.com/", "is not scheme://host[:port], without a path"),
+        ("CORS_ORIGIN", "https://app.example.com,null", "without a path (value 2)"),
+        ("CORS_ORIGIN", "*,https://app.example.com", "mixes * with origins"),
+    ],
+)
+def test_a_wrong_value_is_named_and_not_shown(variable: str, value: str, problem: str) -> None:
+    variable = f"DATALAYER_{variable}"
+    faults = faults_of(**{variable: value})
+    assert list(faults) == [variable]
+    assert problem in faults[variable]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("STRIPE_API_KEY", "rk_test_example"),
+        ("STRIPE_CHECKOUT_ROUTE", "/billing/check-out"),
+        ("STRIPE_CHECKOUT_ROUTE", "https://app.example.com/checkout"),
+        ("STRIPE_CUST_PORTAL_URL", "http://127.0.0.1:9800/portal"),
+        ("STRIPE_CUST_PORTAL_URL", "http://localhost:9800/portal"),
+        ("STRIPE_MONGODB_URL", "mongodb://a.example.com:1,b.example.com:2/db?replicaSet=rs0"),
+        ("STRIPE_MONGODB_URL", "mongodb+srv://name:word@cluster.example.com/db"),
+        ("STRIPE_API_BASE", "http://127.0.0.1:12111"),
+        ("CORS_ORIGIN", "https://app.example.com, http://localhost:3000,http://[::1]:3000"),
+    ],
+)
+def test_right_values_are_taken(variable: str, value: str) -> None:
+    Settings(**{**REQUIRED, f"DATALAYER_{variable}": value})
+
+
+@pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_the_secret_is_as_long_as_the_hash(algorithm: str, least: int) -> None:
+    values = {**REQUIRED, "DATALAYER_JWT_ALGORITHM": algorithm}
+    Settings(**{**values, "DATALAYER_JWT_SECRET": "x" * least})
+    short = faults_of(**{**values, "DATALAYER_JWT_SECRET": "x" * (least - 1)})
+    assert f"{least} bytes" in short["DATALAYER_JWT_SECRET"]
+
+
+LIVE = {
+    "DATALAYER_STRIPE_API_KEY": "sk_live_example",
+    "DATALAYER_STRIPE_JS_API_KEY": "pk_live_example",
+    "DATALAYER_STRIPE_MONGODB_URL": "mongodb://db.example.com/datalayer?replicaSet=rs0",
+}
+
+
+@pytest.mark.parametrize("key", ["sk_live_example", "rk_live_example"])
+def test_live_keys(key: str) -> None:
+    settings = Settings(**{**REQUIRED, **LIVE, "DATALAYER_STRIPE_API_KEY": key})
+    assert settings.livemode is True
+
+
+def test_a_live_key_refuses_what_would_lose_money() -> None:
+    faults = faults_of(
+        **{
+            **LIVE,
+            "DATALAYER_STRIPE_JS_API_KEY": "pk_test_example",
+            "DATALAYER_STRIPE_MONGODB_URL": "",
+            "DATALAYER_STRIPE_API_BASE": "http://127.0.0.1:12111",
+        }
+    )
+    assert faults == {
+        "DATALAYER_STRIPE_JS_API_KEY": "is a test key but DATALAYER_STRIPE_API_KEY is a live key",
+        "DATALAYER_STRIPE_MONGODB_URL": (
+            "is memory://, which forgets every credit at exit, with a live key"
+        ),
+        "DATALAYER_STRIPE_API_BASE": "is not https, and the key is a live one",
+    }
+
+
+@pytest.mark.parametrize(
+    ("issuer", "allowed", "accepted"),
+    [
+        ("", "", {"https://id.datalayer.run"}),
+        ("https://a.example.com", "", {"https://a.example.com"}),
+        ("", "https://b.example.com", {"https://b.example.com"}),
+        (
+            "https://a.example.com",
+            "https://b.example.com, https://c.example.com",
+            {"https://a.example.com", "https://b.example.com", "https://c.example.com"},
+        ),
+    ],
+)
+def test_accepted_issuers(issuer: str, allowed: str, accepted: set[str]) -> None:
+    settings = Settings(
+        **REQUIRED, DATALAYER_JWT_ISSUER=issuer, DATALAYER_JWT_ALLOWED_ISSUERS=allowed
+    )
+    assert settings.accepted_issuers == accepted
+
+
+def test_secrets_are_in_no_repr_and_no_dump() -> None:
+    settings = Settings(
+        **{
+            **REQUIRED,
+            "DATALAYER_STRIPE_API_KEY": SecretStr("sk_test_hidden1"),
+            "DATALAYER_STRIPE_WEBHOOK_SECRET": (SecretStr("whsec_hidden2"), "whsec_hidden3"),
+            "DATALAYER_STRIPE_MONGODB_URL": "mongodb://name:hidden4@db.example.com",
+            "DATALAYER_JWT_SECRET": "hidden5" * 8,
+        }
+    )
+    assert "hidden" not in f"{settings!r} {settings} {settings.model_dump_json()}"
+
+
+def test_no_value_is_in_an_error_or_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    bad = {variable: f"hidden {number}" for number, variable in enumerate(VARIABLES.values())}
+    with pytest.raises(SettingsError) as caught:
+        Settings(**bad)
+    error = caught.value
+    assert error.__context__ is None
+    logging.getLogger(__name__).error("start", exc_info=error)
+    text = "".join(traceback.format_exception(error)) + repr(error) + str(error)
+    assert len(text.splitlines()) > len(bad)
+    assert "hidden " not in text + caplog.text
+
+
+def test_the_example_file_is_complete_and_loads_in_a_shell() -> None:
+    names = [
+        line.split("=")[0]
+        for line in EXAMPLE.read_text(encoding="utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert sorted(names) == sorted(VARIABLES.values())
+    printed = subprocess.run(
+        ["bash", "-euc", 'set -a; . "$1"; env -0', "bash", EXAMPLE],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    sourced = dict(item.split("=", 1) for item in printed.split("\0") if item)
+    Settings(**{name: sourced[name] for name in names})
+
+
+def test_the_example_file_loads_as_docker_reads_it() -> None:
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    Settings(**dict(line.split("=", 1) for line in lines if line and not line.startswith("#")))
