@@ -1,6 +1,6 @@
-"""Commit a unit of work: all of it, once, durably; or nothing.
+"""Commit units of work: all of one, once, durably; or nothing of it.
 
-On a replica set this is one transaction with majority write concern. On `memory://` the writes
+On a replica set this is a transaction with majority write concern. On `memory://` the writes
 are applied one after the other, under a lock, with the mark last.
 
 docs.mongodb.com/manual/core/transactions
@@ -9,14 +9,15 @@ docs.mongodb.com/manual/core/transactions
 import asyncio
 import random
 import time
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from ..errors import CommitRefused, ExpectationFailed, StoreUnavailable
-from .events import AlreadyDone, Mark
+from .events import Mark
 from .unit import CommitReceipt, UnitOfWork
 
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,
@@ -27,8 +28,15 @@ _TRANSIENT = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
 
 
+class Work(NamedTuple):
+    """A plugin's writes, and the mark that says that they are done."""
+
+    unit: UnitOfWork
+    mark: Mark
+
+
 class Committer(Protocol):
-    async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
+    async def commit(self, work: Work) -> CommitReceipt:
         """Apply the unit and set its mark, as one.
 
         Raises AlreadyDone when the mark is set already, ExpectationFailed when a write did not
@@ -37,21 +45,20 @@ class Committer(Protocol):
         """
 
 
-class TransactionCommitter:
+class Transactions:
     """Commits in transactions. The mark comes first: a duplicate then costs one write."""
 
     def __init__(self, client: Any, database: Any) -> None:
         self._client = client
         self._database = database
 
-    async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
+    async def commit(self, work: Work) -> CommitReceipt:
+        """See :class:`Committer`. What is in the way is waited for, up to COMMIT_SECONDS."""
         deadline = time.monotonic() + COMMIT_SECONDS
         pause = 0.002
         while True:
             try:
-                return await self._attempt(unit, mark)
-            except (AlreadyDone, ExpectationFailed):
-                raise
+                return (await self.attempt([work]))[0]
             except DuplicateKeyError as error:
                 raise ExpectationFailed("an inserted _id is taken") from error
             except PyMongoError as error:
@@ -63,29 +70,22 @@ class TransactionCommitter:
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
             pause = min(pause * 2, 0.1)
 
-    async def _attempt(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
-        receipt = CommitReceipt()
+    async def attempt(self, works: Sequence[Work]) -> list[CommitReceipt]:
+        """Commit all of these in one transaction, or none, without a second try."""
+        receipts = [CommitReceipt() for _ in works]
         async with await self._client.start_session() as mongo_session:
             mongo_session.start_transaction(
                 read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
             )
             try:
-                await mark.apply(self._database, mongo_session, receipt)
-                await unit.apply(self._database, mongo_session, receipt)
+                for work, receipt in zip(works, receipts, strict=True):
+                    await work.mark.apply(self._database, mongo_session)
+                    await work.unit.apply(self._database, mongo_session, receipt)
             except BaseException:
                 await mongo_session.abort_transaction()
                 raise
-            await self._finish(mongo_session)
-        return receipt
-
-    async def _finish(self, mongo_session: Any) -> None:
-        """Commit. Where the outcome is unknown, committing again is safe and tells it."""
-        try:
-            await mongo_session.commit_transaction()
-        except PyMongoError as error:
-            if not error.has_error_label(_UNKNOWN):
-                raise
-            await mongo_session.commit_transaction()
+            await _finish(mongo_session)
+        return receipts
 
 
 class MemoryCommitter:
@@ -95,18 +95,28 @@ class MemoryCommitter:
         self._database = database
         self._lock = asyncio.Lock()
 
-    async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
+    async def commit(self, work: Work) -> CommitReceipt:
         receipt = CommitReceipt()
         async with self._lock:
-            await mark.check(self._database)
+            await work.mark.check(self._database)
             try:
-                await unit.apply(self._database, None, receipt)
+                await work.unit.apply(self._database, None, receipt)
             except DuplicateKeyError as error:
                 raise ExpectationFailed("an inserted _id is taken") from error
             except PyMongoError as error:
                 raise _as_ours(error) from error
-            await mark.apply(self._database, None, receipt)
+            await work.mark.apply(self._database, None)
         return receipt
+
+
+async def _finish(mongo_session: Any) -> None:
+    """Commit. Where the outcome is unknown, committing again is safe and tells it."""
+    try:
+        await mongo_session.commit_transaction()
+    except PyMongoError as error:
+        if not error.has_error_label(_UNKNOWN):
+            raise
+        await mongo_session.commit_transaction()
 
 
 def _as_ours(error: PyMongoError) -> CommitRefused | StoreUnavailable:

@@ -13,7 +13,8 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from ..errors import StoreError
-from .commit import MemoryCommitter, TransactionCommitter
+from .commit import MemoryCommitter, Transactions
+from .group import GroupCommitter
 from .indexes import create_collections
 from .store import Store
 
@@ -69,7 +70,7 @@ async def connect(url: str, *, livemode: bool) -> Store:
     except StoreError:
         _close(client)
         raise
-    return Store(client, database, TransactionCommitter(client, database))
+    return Store(client, database, GroupCommitter(Transactions(client, database)))
 
 
 async def _connect_memory(*, livemode: bool) -> Store:

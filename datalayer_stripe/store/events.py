@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError
 from ..errors import DatalayerStripeError
 from ..events import Event
 from .errors import translated
-from .unit import CommitReceipt, Document
+from .unit import Document
 
 DONE = "done"
 FAILED = "failed"
@@ -32,7 +32,12 @@ class Mark:
     plugin_name: str
     at: datetime
 
-    async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
+    @property
+    def key(self) -> tuple[str, str]:
+        """What is marked: the event and the plugin."""
+        return self.event.id, self.plugin_name
+
+    async def apply(self, database: Any, mongo_session: Any) -> None:
         """Raises AlreadyDone when the mark is there."""
         update = _update(self.event, self.plugin_name, DONE, self.at)
         update["$pull"] = {FAILED: self.plugin_name, REJECTED: self.plugin_name}

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .accounts import Accounts
-from .commit import Committer
+from .commit import Committer, Work
 from .customers import Customers
 from .errors import translated
 from .events import Events, Mark
@@ -25,7 +25,7 @@ class Store:
 
     async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
         """Commit a plugin's writes with its mark: see :class:`.commit.Committer`."""
-        return await self._committer.commit(unit, mark)
+        return await self._committer.commit(Work(unit, mark))
 
     @translated
     async def find_one(self, collection: str, query: Document) -> dict[str, Any] | None:
