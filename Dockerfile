@@ -9,7 +9,7 @@ WORKDIR /src
 COPY . .
 RUN pip wheel --no-deps --wheel-dir /dist . \
  && python -m venv /opt/datalayer-stripe \
- && /opt/datalayer-stripe/bin/pip install "$(echo /dist/datalayer_stripe-*.whl)[${EXTRAS}]"
+ && /opt/datalayer-stripe/bin/pip install "$(echo /dist/datalayer_stripe-*.whl)${EXTRAS:+[$EXTRAS]}"
 
 FROM python:3.13-slim
 # A fixed uid, so that a cluster can require a user who is not root.

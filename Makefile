@@ -15,7 +15,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test lint format build clean
+.PHONY: help run play test bench lint format build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ play: $(VENV)/.installed-demo ## play the demo's story and check each step of it
 
 test: $(VENV)/.installed-test ## run the tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-test ## measure what a delivery costs
+	@$(BIN)/python -m benchmarks.deliveries
 
 lint: $(VENV)/.installed-dev ## check style and types
 	$(BIN)/ruff check .
@@ -44,7 +47,7 @@ build: $(VENV)/.installed-dev ## make the sdist and the wheel in dist/
 
 clean: ## remove everything that the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
-	find datalayer_stripe plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find benchmarks datalayer_stripe plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written last: what was interrupted is done again.
 $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created

@@ -72,12 +72,15 @@ class Server:
 
 
 async def until_signal() -> None:
-    """Return at the first SIGTERM or SIGINT."""
+    """Return at the first SIGTERM or SIGINT; a second one ends the process at once."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
         loop.add_signal_handler(number, stopped.set)
     await stopped.wait()
+    for number in numbers:
+        loop.remove_signal_handler(number)
 
 
 def _label(pattern: str) -> str:

@@ -5,12 +5,13 @@ import logging
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import click
 
 from ._version import __version__
 from .app import Server, make_app, until_signal
+from .demo import show_demo
 from .errors import StartError
 from .logs import configure_logging
 from .registry import Registry
@@ -19,11 +20,15 @@ from .settings import Settings, SettingsError
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 DEFAULT_PORT = 9700
+DEFAULT_SANDBOX_PORT = 9701
 
 # Kubernetes kills 30 s after SIGTERM; what runs has this long to finish.
 SHUTDOWN_SECONDS = 25
 
+_PORT = click.IntRange(0, 65535)
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 
 
@@ -82,6 +87,43 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         await service.close()
 
 
+@main.command()
+@click.option(
+    "--port",
+    type=_PORT,
+    help="Port of the service.",
+    show_default=f"{DEFAULT_PORT}; any free one with --play",
+)
+@click.option(
+    "--sandbox-port",
+    type=_PORT,
+    help="Port of the local Stripe.",
+    show_default=f"{DEFAULT_SANDBOX_PORT}; any free one with --play",
+)
+@click.option("--play", is_flag=True, help="Play the story, check each step, and end.")
+@click.option("--log-level", type=_LEVELS, default="warning", help="How much to log.")
+def demo(port: int | None, sandbox_port: int | None, play: bool, log_level: str) -> None:
+    """Try the service: no Stripe account, no database, no configuration.
+
+    Runs the service and a local Stripe on 127.0.0.1, and prints lines for a shell that subscribe,
+    pay and buy credits. It keeps everything in memory and FORGETS it at the end. With --play it
+    goes through the whole story by itself; the exit code is 1 if a step is not as promised.
+    """
+    kept = _run(
+        show_demo(
+            port=_or_default(port, 0 if play else DEFAULT_PORT),
+            sandbox_port=_or_default(sandbox_port, 0 if play else DEFAULT_SANDBOX_PORT),
+            playing=play,
+            log_level=log_level.upper(),
+        )
+    )
+    sys.exit(0 if kept else 1)
+
+
+def _or_default(port: int | None, default: int) -> int:
+    return default if port is None else port
+
+
 @main.group()
 def plugins() -> None:
     """What happens on each Stripe event."""
@@ -101,10 +143,10 @@ def list_plugins() -> None:
     click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
 
 
-def _run(work: Coroutine[Any, Any, None]) -> None:
+def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end. A start that fails is one line for the operator, and exit code 2."""
     try:
-        asyncio.run(work)
+        return asyncio.run(work)
     except StartError as error:
         _fail(str(error))
 

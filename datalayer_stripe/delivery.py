@@ -13,7 +13,14 @@ from pydantic import SecretStr
 
 from .clock import Clock
 from .context import ContextFactory
-from .errors import DeliveryFailed, ExpectationFailed, InvalidRequest, PluginSignal, Reject
+from .errors import (
+    DatalayerStripeError,
+    DeliveryFailed,
+    ExpectationFailed,
+    InvalidRequest,
+    PluginSignal,
+    Reject,
+)
 from .events import Event, parse, verify
 from .logs import log_context
 from .metrics import Metrics
@@ -111,7 +118,10 @@ class Deliveries:
         # A plugin is other people's code: whatever it raises is its own failure, and no other's.
         except Exception as error:
             summary = _summary(error)
-            logger.exception("failed", extra={"plugin": plugin.name})
+            # What we raise ourselves says all; only a stranger's error needs its traceback.
+            known = isinstance(error, DatalayerStripeError)
+            extra = {"plugin": plugin.name, "error": summary}
+            logger.error("failed", extra=extra, exc_info=None if known else error)
             kept = await self._store.events.record_failure(
                 event, plugin.name, summary, self._clock()
             )

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import (
     Field,
@@ -27,13 +26,15 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from .settings_checks import check_url, is_live, is_origin, kind_problem, revealed, unquoted
+
 DEFAULT_JWT_ISSUER = "https://id.datalayer.run"
 
 _PREFIXES = {
     "stripe_api_key": ("sk_test_", "sk_live_", "rk_test_", "rk_live_"),
     "stripe_js_api_key": ("pk_test_", "pk_live_"),
-    "stripe_topup_product_id": ("prod_",),
-    "stripe_subscription_product_ids": ("prod_",),
+    "stripe_topup_product_id": ("prod_", ""),  # or an id of one's own
+    "stripe_subscription_product_ids": ("prod_", ""),
     "stripe_webhook_secrets": ("whsec_",),
     "stripe_cust_portal_id": ("bpc_",),
 }
@@ -43,22 +44,8 @@ _LISTS = (
     "jwt_allowed_issuers",
     "cors_origins",
 )
-# To paste one kind of value for another is the commonest mistake: name what was pasted.
-_KINDS = {
-    "sk_": "a secret key",
-    "rk_": "a restricted key",
-    "pk_": "a publishable key",
-    "whsec_": "a webhook signing secret",
-    "we_": "the id of a webhook endpoint, not its signing secret",
-    "prod_": "a product id",
-    "price_": "a price id",
-    "plan_": "a plan id",
-    "bpc_": "the id of a billing portal configuration",
-}
 # RFC 7518 §3.2: a key is at least as long as the hash's output.
 _JWT_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
-_ORIGIN = re.compile(r"https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _KEYS_PAGE = "in Stripe's dashboard, Developers → API keys, https://dashboard.stripe.com/apikeys"
 _PRODUCTS_PAGE = "in Stripe's dashboard, Product catalog, https://dashboard.stripe.com/products"
@@ -213,7 +200,7 @@ class Settings(BaseSettings):
     @property
     def livemode(self) -> bool:
         """Whether the keys move real money: what an event's own ``livemode`` must be."""
-        return _is_live(self.stripe_api_key.get_secret_value())
+        return is_live(self.stripe_api_key.get_secret_value())
 
     @property
     def accepted_issuers(self) -> frozenset[str]:
@@ -231,9 +218,9 @@ class Settings(BaseSettings):
         cleaned: dict[str, Any] = {}
         for key, raw in values.items():
             name = names.get(key, key)
-            value = _unquoted(raw)
+            value = unquoted(raw)
             if name in _LISTS and isinstance(value, str):
-                value = tuple(filter(None, map(_unquoted, value.split(","))))
+                value = tuple(filter(None, map(unquoted, value.split(","))))
             if value not in ("", ()):
                 cleaned[name] = value
         return cleaned
@@ -241,9 +228,9 @@ class Settings(BaseSettings):
     @field_validator(*_PREFIXES)
     @classmethod
     def _check_kind(cls, value: Any, info: ValidationInfo) -> Any:
-        texts = [_revealed(item) for item in (value if isinstance(value, tuple) else (value,))]
+        texts = [revealed(item) for item in (value if isinstance(value, tuple) else (value,))]
         for number, text in enumerate(texts, start=1):
-            if problem := _kind_problem(text, _PREFIXES[str(info.field_name)]):
+            if problem := kind_problem(text, _PREFIXES[str(info.field_name)]):
                 raise ValueError(f"{problem} (value {number})" if len(texts) > 1 else problem)
         return value
 
@@ -251,15 +238,15 @@ class Settings(BaseSettings):
     @classmethod
     def _check_same_mode(cls, value: str, info: ValidationInfo) -> str:
         secret_key = info.data.get("stripe_api_key")
-        if secret_key and _is_live(value) != _is_live(_revealed(secret_key)):
-            mine, other = ("live", "test") if _is_live(value) else ("test", "live")
+        if secret_key and is_live(value) != is_live(revealed(secret_key)):
+            mine, other = ("live", "test") if is_live(value) else ("test", "live")
             raise ValueError(f"is a {mine} key but DATALAYER_STRIPE_API_KEY is a {other} key")
         return value
 
     @field_validator("stripe_mongodb_url")
     @classmethod
     def _check_mongodb_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
-        text = _revealed(value)
+        text = revealed(value)
         if not re.fullmatch(r"memory://\w*|mongodb(\+srv)?://[^\s/]+\S*", text):
             raise ValueError("is not a mongodb://, mongodb+srv:// or memory:// URL")
         if text.startswith("memory://") and _has_live_key(info):
@@ -270,7 +257,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_route(cls, value: str) -> str:
         if re.match(r"https?://", value):
-            _check_url(value, ("https", "http"))
+            check_url(value, ("https", "http"))
         elif not re.fullmatch(r"/?[\w.~-]+(/[\w.~-]+)*/?", value, re.ASCII) or ".." in value:
             raise ValueError("is neither a plain path nor an http(s) URL")
         return value
@@ -278,7 +265,7 @@ class Settings(BaseSettings):
     @field_validator("stripe_cust_portal_url")
     @classmethod
     def _check_portal_url(cls, value: str) -> str:
-        _check_url(value, ("https",), local_http=True)
+        check_url(value, ("https",), local_http=True)
         return value
 
     @field_validator("stripe_api_base")
@@ -286,7 +273,7 @@ class Settings(BaseSettings):
     def _check_api_base(cls, value: str | None, info: ValidationInfo) -> str | None:
         if value is None:
             return None
-        _check_url(value, ("https", "http"))
+        check_url(value, ("https", "http"))
         if not value.startswith("https://") and _has_live_key(info):
             raise ValueError("is not https, and the key is a live one")
         return value.rstrip("/")
@@ -296,7 +283,7 @@ class Settings(BaseSettings):
     def _check_jwt_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         algorithm = info.data.get("jwt_algorithm", "HS256")
         least = _JWT_SECRET_BYTES[algorithm]
-        if len(_revealed(value).encode()) < least:
+        if len(revealed(value).encode()) < least:
             raise ValueError(f"is shorter than the {least} bytes {algorithm} needs (RFC 7518 §3.2)")
         return value
 
@@ -308,60 +295,13 @@ class Settings(BaseSettings):
         if "*" in values:
             raise ValueError("mixes * with origins; it is one or the other")
         for number, value in enumerate(values, start=1):
-            if not _ORIGIN.fullmatch(value):
+            if not is_origin(value):
                 raise ValueError(f"is not scheme://host[:port], without a path (value {number})")
         return tuple(value.lower() for value in values)
 
 
-def _revealed(value: Any) -> Any:
-    return value.get_secret_value() if isinstance(value, SecretStr) else value
-
-
-def _unquoted(value: Any) -> Any:
-    text = _revealed(value)
-    if not isinstance(text, str):
-        return value
-    text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
-        text = text[1:-1].strip()
-    return text
-
-
-def _is_live(key: str) -> bool:
-    return "_live_" in key[:8]
-
-
 def _has_live_key(info: ValidationInfo) -> bool:
-    return _is_live(_revealed(info.data.get("stripe_api_key", "")))
-
-
-def _kind_problem(text: str, prefixes: tuple[str, ...]) -> str | None:
-    if not text.startswith(prefixes):
-        expected = " or ".join(prefixes)
-        for prefix, kind in _KINDS.items():
-            if text.startswith(prefix) and not any(one.startswith(prefix) for one in prefixes):
-                return f"holds {kind}; the right value starts with {expected}"
-        return f"does not start with {expected}"
-    rest = next(text.removeprefix(one) for one in prefixes if text.startswith(one))
-    if not re.fullmatch(r"[A-Za-z0-9_+/=-]+", rest):
-        return "is cut off, or holds a blank, a quote or another stray character"
-    return None
-
-
-def _check_url(text: str, schemes: tuple[str, ...], *, local_http: bool = False) -> None:
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:  # its text holds the value
-        raise ValueError("is not a URL") from None
-    if not host or re.search(r"\s", text):
-        raise ValueError("is not a URL")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("holds a user name or a password, and this value is no secret")
-    if local_http and host in _LOCAL_HOSTS:
-        schemes = (*schemes, "http")
-    if parts.scheme not in schemes:
-        raise ValueError(f"is not an {schemes[0]} URL")
+    return is_live(revealed(info.data.get("stripe_api_key", "")))
 
 
 def _fault(detail: ErrorDetails) -> Fault:

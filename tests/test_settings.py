@@ -78,6 +78,12 @@ def test_an_unknown_keyword_is_a_programming_error() -> None:
         Settings(**REQUIRED, stripe_key="x")
 
 
+def test_a_value_of_another_type_is_a_fault() -> None:
+    assert faults_of(jwt_issuer=5) == {
+        "DATALAYER_JWT_ISSUER": "is of the wrong type: Input should be a valid string"
+    }
+
+
 def test_settings_are_frozen(settings: Settings) -> None:
     with pytest.raises(ValidationError):
         settings.stripe_checkout_route = "other"  # type: ignore[misc]

@@ -85,13 +85,11 @@ class TopUps:
         return top_up
 
     async def _check_customer(self, top_up: TopUp, customer_id: str | None) -> None:
-        known = await self._store.customers.get(top_up.account_uid)
+        known, owner = await self._store.customers.ties(top_up.account_uid, customer_id)
         if known is not None and known != customer_id:
             raise Reject(f"paid by {customer_id}, and the account's customer is {known}")
-        if known is None and customer_id is not None:
-            owner = await self._store.customers.account_of(customer_id)
-            if owner is not None:
-                raise Reject(f"paid by {customer_id}, the customer of another account")
+        if owner is not None and owner != top_up.account_uid:
+            raise Reject(f"paid by {customer_id}, the customer of another account")
 
 
 def _checked(intent: StripeData, metadata: StripeData) -> TopUp:

@@ -38,6 +38,19 @@ class Customers:
         return found["_id"] if found else None
 
     @translated
+    async def ties(
+        self, account_uid: str, customer_id: str | None
+    ) -> tuple[str | None, str | None]:
+        """The account's customer, and the customer's account, where we know them: one query."""
+        either: list[dict[str, Any]] = [{"_id": account_uid}]
+        if customer_id is not None:
+            either.append({"customer_id": customer_id})
+        rows = await self._customers.find({"$or": either}, {"customer_id": 1}).to_list(None)
+        known = next((row.get("customer_id") for row in rows if row["_id"] == account_uid), None)
+        owners = (row["_id"] for row in rows if row.get("customer_id") == customer_id)
+        return known, next(owners, None) if customer_id else None
+
+    @translated
     async def claim(self, identity: Identity, at: datetime) -> Claim:
         """The account's claim: the first caller's, for all."""
         document = {"email": identity.email, "name": identity.name, "created_at": at}
