@@ -1,0 +1,6 @@
+"""A local Stripe for tests and demonstrations, which the stock Stripe SDK talks to."""
+
+from .errors import SandboxCardError, StripeError
+from .sandbox import Sandbox
+
+__all__ = ["Sandbox", "SandboxCardError", "StripeError"]

@@ -1,0 +1,46 @@
+"""Run a sandbox alone: `python -m datalayer_stripe.sandbox --port 12111`."""
+
+import argparse
+import asyncio
+import signal
+import sys
+
+from .sandbox import Sandbox
+
+
+def main() -> None:
+    """Run a sandbox until it is interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m datalayer_stripe.sandbox",
+        description="A local Stripe: point the SDK's API base at it.",
+    )
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: free)")
+    parser.add_argument("--address", default="127.0.0.1", help="address (default: %(default)s)")
+    parser.add_argument("--webhook", metavar="URL", help="endpoint that gets every event")
+    parser.add_argument("--secret", metavar="whsec_…", help="signs what the endpoint gets")
+    arguments = parser.parse_args()
+    if bool(arguments.webhook) != bool(arguments.secret):
+        parser.error("--webhook and --secret go together")
+    asyncio.run(_run(arguments))
+
+
+async def _run(arguments: argparse.Namespace) -> None:
+    sandbox = Sandbox()
+    if arguments.webhook:
+        sandbox.create_webhook_endpoint(arguments.webhook, arguments.secret)
+    await sandbox.start(arguments.port, arguments.address)
+    stopped = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, stopped.set)
+    sys.stdout.write(
+        f"Stripe sandbox at {sandbox.url}\n"
+        f"  secret key       {sandbox.secret_key}\n"
+        f"  publishable key  {sandbox.publishable_key}\n"
+    )
+    sys.stdout.flush()
+    await stopped.wait()
+    await sandbox.stop()
+
+
+if __name__ == "__main__":
+    main()

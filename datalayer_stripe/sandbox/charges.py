@@ -1,0 +1,151 @@
+"""Charges and refunds.
+
+https://docs.stripe.com/api/charges, https://docs.stripe.com/api/refunds
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import params as p
+from .backend import Backend
+from .errors import bad_request, invalid, missing_param
+from .routes import Route
+from .shapes import payments as shapes
+from .state import LIST_FIELDS, Object, page
+
+_REFUND_CREATE: p.Fields = {
+    "charge": p.string,
+    "payment_intent": p.string,
+    "amount": p.amount,
+    "reason": p.choice("duplicate", "fraudulent", "requested_by_customer"),
+    "metadata": p.metadata,
+    "expand": p.list_of(p.string),
+}
+
+
+class Charges:
+    """Charges: made by PaymentIntents, read here."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a charge."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("charge", id)
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of charges."""
+        values = p.read(raw, {**LIST_FIELDS, "customer": p.string, "payment_intent": p.string})
+        rows = (
+            charge
+            for charge in self._backend.store.of_kind("charge")
+            if all(
+                name not in values or charge[name] == values[name]
+                for name in ("customer", "payment_intent")
+            )
+        )
+        return page(rows, values, "/v1/charges")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of charges."""
+        return [
+            Route("GET", "/v1/charges", self.list_all),
+            Route("GET", "/v1/charges/{id}", self.retrieve),
+        ]
+
+
+class Refunds:
+    """Refunds of charges, whole or in part."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def create(self, raw: Mapping[str, Any]) -> Object:
+        """Refund a charge, or the latest charge of a PaymentIntent."""
+        values = p.read(raw, _REFUND_CREATE)
+        charge = self._charge(values)
+        amount = self._amount(charge, values.get("amount"))
+        refund = shapes.refund(self._backend.ids.new("re"), charge, amount, self._backend.now())
+        refund["balance_transaction"] = self._backend.ids.new("txn")
+        refund["metadata"] = p.merged_metadata({}, values.get("metadata", {}))
+        refund["reason"] = values.get("reason")
+        self._backend.create(refund, "refund.created")
+        refunded = charge["amount_refunded"] + amount
+        self._backend.update(
+            charge,
+            {"amount_refunded": refunded, "refunded": refunded == charge["amount"]},
+            "charge.refunded",
+        )
+        self._settle(refund)
+        return refund
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a refund."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("refund", id)
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of refunds."""
+        values = p.read(raw, {**LIST_FIELDS, "charge": p.string, "payment_intent": p.string})
+        rows = (
+            refund
+            for refund in self._backend.store.of_kind("refund")
+            if all(
+                name not in values or refund[name] == values[name]
+                for name in ("charge", "payment_intent")
+            )
+        )
+        return page(rows, values, "/v1/refunds")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of refunds."""
+        return [
+            Route("POST", "/v1/refunds", self.create),
+            Route("GET", "/v1/refunds", self.list_all),
+            Route("GET", "/v1/refunds/{id}", self.retrieve),
+        ]
+
+    def _charge(self, values: Mapping[str, Any]) -> Object:
+        store = self._backend.store
+        if values.get("charge"):
+            return store.get("charge", values["charge"], "charge")
+        if not values.get("payment_intent"):
+            raise missing_param("payment_intent")
+        intent = store.get("payment_intent", values["payment_intent"], "payment_intent")
+        if intent["status"] != "succeeded":
+            raise bad_request(
+                f"This PaymentIntent ({intent['id']}) does not have a successful charge to refund."
+            )
+        return store.get("charge", intent["latest_charge"], "payment_intent")
+
+    def _amount(self, charge: Object, amount: int | None) -> int:
+        if charge["status"] != "succeeded":
+            raise bad_request(f"Charge {charge['id']} is not refundable: it has not succeeded.")
+        if charge["refunded"]:
+            raise bad_request(
+                f"Charge {charge['id']} has already been refunded.", code="charge_already_refunded"
+            )
+        left: int = charge["amount"] - charge["amount_refunded"]
+        if amount is None:
+            return left
+        if amount < 1:
+            raise invalid(
+                "Invalid positive integer", code="parameter_invalid_integer", param="amount"
+            )
+        if amount > left:
+            raise bad_request(
+                f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})",
+                param="amount",
+            )
+        return amount
+
+    def _settle(self, refund: Object) -> None:
+        """Let the card network give its reference, as it does some time after the refund."""
+        card = {
+            **refund["destination_details"]["card"],
+            "reference": self._backend.ids.token(23),
+            "reference_status": "available",
+        }
+        details = {**refund["destination_details"], "card": card}
+        self._backend.update(refund, {"destination_details": details}, "refund.updated")

@@ -1,0 +1,129 @@
+"""The sandbox's controls over HTTP, under `/sandbox/`: JSON in, JSON out.
+
+They need no key: whoever reaches the sandbox's port may use them. A body must be declared as
+`application/json`, which a page of another origin cannot send.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from tornado.web import RequestHandler
+
+from .errors import StripeError
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
+Control = Callable[..., Any]
+
+
+class ControlHandler(RequestHandler):
+    """Runs a control with the JSON object in the body as its arguments."""
+
+    def initialize(self, sandbox: Sandbox) -> None:
+        self._controls = controls(sandbox)
+        self._sandbox = sandbox
+
+    async def get(self, name: str) -> None:
+        """Answer what can be read."""
+        read = reports(self._sandbox).get(name)
+        if read is None:
+            self._fail(404, f"no report {name!r}; there are {', '.join(reports(self._sandbox))}")
+            return
+        self._answer(200, read())
+
+    async def post(self, name: str) -> None:
+        """Run a control."""
+        control = self._controls.get(name)
+        if control is None:
+            self._fail(404, f"no control {name!r}; there are {', '.join(self._controls)}")
+            return
+        if self.request.headers.get("Content-Type", "").split(";")[0] != "application/json":
+            self._fail(415, "send application/json")
+            return
+        try:
+            arguments = json.loads(self.request.body or b"{}")
+            inspect.signature(control).bind(**arguments)
+        except (ValueError, TypeError) as error:
+            self._fail(400, str(error))
+            return
+        try:
+            result = control(**arguments)
+            if inspect.isawaitable(result):
+                result = await result
+        except StripeError as error:
+            self._answer(error.status, {"error": error.error})
+        except (LookupError, ValueError, TypeError) as error:
+            self._fail(400, f"{type(error).__name__}: {error}")
+        except TimeoutError:
+            self._fail(504, "not settled in time")
+        else:
+            self._answer(200, result if result is not None else {"ok": True})
+
+    def _fail(self, status: int, message: str) -> None:
+        self._answer(status, {"error": {"message": message}})
+
+    def _answer(self, status: int, body: Any) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(body))
+
+
+def reports(sandbox: Sandbox) -> dict[str, Callable[[], Any]]:
+    """Return what can be read, by name."""
+    webhooks = sandbox.webhooks
+    return {
+        "deliveries": lambda: {
+            "held": webhooks.held,
+            "attempts": [attempt.as_dict() for attempt in webhooks.attempts],
+        },
+        "calls": lambda: {"calls": [call._asdict() for call in sandbox.api.calls]},
+        "events": lambda: {"events": sandbox.events},
+        "clock": lambda: {"now": sandbox.clock(), "offset": sandbox.clock.offset},
+    }
+
+
+def controls(sandbox: Sandbox) -> dict[str, Control]:
+    """Return what can be done, by name."""
+    webhooks, api = sandbox.webhooks, sandbox.api
+
+    async def deliver(event_id: str, endpoint_id: str | None = None) -> dict[str, Any]:
+        return (await webhooks.deliver(event_id, endpoint_id)).as_dict()
+
+    return {
+        "renew": sandbox.renew,
+        "authenticate": sandbox.authenticate,
+        "refund": sandbox.refund,
+        "confirm_payment": sandbox.confirm_payment,
+        "confirm_setup": sandbox.confirm_setup,
+        "pay_invoice": sandbox.pay_invoice,
+        "cancel_subscription": sandbox.cancel_subscription,
+        "create_webhook_endpoint": sandbox.create_webhook_endpoint,
+        "clock/advance": lambda seconds: {"touched": sandbox.advance(seconds)},
+        "webhooks/duplicate": webhooks.duplicate,
+        "webhooks/reorder": webhooks.reorder,
+        "webhooks/hold": webhooks.hold,
+        "webhooks/release": lambda order="sent", seed=None: {
+            "released": webhooks.release(order, seed)
+        },
+        "webhooks/delay": webhooks.delay,
+        "webhooks/drop": webhooks.drop,
+        "webhooks/refuse": webhooks.refuse,
+        "webhooks/normal": webhooks.normal,
+        "webhooks/settle": webhooks.settle,
+        "webhooks/deliver": deliver,
+        "api/refuse": api.refuse,
+        "api/delay": api.delay,
+        "api/cut": api.cut,
+        "api/normal": api.normal,
+    }
+
+
+def control_handlers(sandbox: Sandbox) -> list[Any]:
+    """Return the handlers of the controls and reports of a sandbox."""
+    names = "|".join([*controls(sandbox), *reports(sandbox)])
+    return [(rf"/sandbox/({names})", ControlHandler, {"sandbox": sandbox})]

@@ -1,0 +1,169 @@
+"""Webhook endpoints and events, as resources of the API.
+
+https://docs.stripe.com/api/webhook_endpoints, https://docs.stripe.com/api/events
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from . import params as p
+from .backend import Backend
+from .errors import invalid
+from .routes import Route
+from .state import LIST_FIELDS, Object, page
+
+_FIELDS: p.Fields = {
+    "url": p.string,
+    "enabled_events": p.list_of(p.string),
+    "description": p.string,
+    "metadata": p.metadata,
+    "expand": p.list_of(p.string),
+}
+
+
+class WebhookEndpoints:
+    """Webhook endpoints and the secrets that sign what they get."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._secrets: dict[str, list[str]] = {}
+
+    def create(self, raw: Mapping[str, Any]) -> Object:
+        """Create an endpoint; only this answer carries its secret."""
+        fields = {**_FIELDS, "api_version": p.string}
+        values = p.read(raw, fields, required=["url", "enabled_events"])
+        endpoint = self.add(
+            values["url"],
+            ["whsec_" + self._backend.ids.token(32)],
+            values["enabled_events"],
+            values.get("api_version"),
+        )
+        endpoint["description"] = values.get("description")
+        endpoint["metadata"] = p.merged_metadata({}, values.get("metadata", {}))
+        return {**endpoint, "secret": self.secrets(endpoint)[0]}
+
+    def add(
+        self, url: str, secrets: list[str], enabled_events: list[str], api_version: str | None
+    ) -> Object:
+        """Add an endpoint that knows its secrets already."""
+        if not url.startswith(("http://", "https://")):
+            raise invalid("Invalid URL: An explicit scheme must be provided.", param="url")
+        endpoint: Object = {
+            "id": self._backend.ids.new("we"),
+            "object": "webhook_endpoint",
+            "api_version": api_version,
+            "application": None,
+            "created": self._backend.now(),
+            "description": None,
+            "enabled_events": list(enabled_events),
+            "livemode": False,
+            "metadata": {},
+            "status": "enabled",
+            "url": url,
+        }
+        self._secrets[endpoint["id"]] = list(secrets)
+        return self._backend.store.put(endpoint)
+
+    def secrets(self, endpoint: Object) -> list[str]:
+        """Return the active secrets of an endpoint: several while one is being rolled."""
+        return self._secrets[endpoint["id"]]
+
+    def interested(self, event: Object) -> list[Object]:
+        """Return the enabled endpoints that want an event, oldest first."""
+        endpoints = [
+            endpoint
+            for endpoint in self._backend.store.of_kind("webhook_endpoint")
+            if endpoint["status"] == "enabled"
+            and {"*", event["type"]} & set(endpoint["enabled_events"])
+        ]
+        return endpoints[::-1]
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return an endpoint."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("webhook_endpoint", id)
+
+    def update(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Change an endpoint, or disable it."""
+        values = p.read(raw, {**_FIELDS, "disabled": p.boolean})
+        endpoint = self._backend.store.get("webhook_endpoint", id)
+        changes = {n: v for n, v in values.items() if n not in ("expand", "disabled")}
+        if "metadata" in changes:
+            changes["metadata"] = p.merged_metadata(endpoint["metadata"], changes["metadata"])
+        if "disabled" in values:
+            changes["status"] = "disabled" if values["disabled"] else "enabled"
+        return self._backend.update(endpoint, changes)
+
+    def delete(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Delete an endpoint."""
+        p.read(raw, {})
+        self._backend.store.remove(self._backend.store.get("webhook_endpoint", id))
+        return {"id": id, "object": "webhook_endpoint", "deleted": True}
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of endpoints."""
+        values = p.read(raw, LIST_FIELDS)
+        rows = self._backend.store.of_kind("webhook_endpoint")
+        return page(rows, values, "/v1/webhook_endpoints")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of webhook endpoints."""
+        path = "/v1/webhook_endpoints"
+        return [
+            Route("POST", path, self.create),
+            Route("GET", path, self.list_all),
+            Route("GET", path + "/{id}", self.retrieve),
+            Route("POST", path + "/{id}", self.update),
+            Route("DELETE", path + "/{id}", self.delete),
+        ]
+
+
+class Events:
+    """Events, read back for 30 days at Stripe, for ever here."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return an event."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("event", id)
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of events.
+
+        `delivery_success=false` selects what is still pending or has failed at an endpoint.
+        """
+        filters = {
+            "type": p.string,
+            "types": p.list_of(p.string),
+            "delivery_success": p.boolean,
+        }
+        values = p.read(raw, {**LIST_FIELDS, **filters})
+        types = values.get("types") or []
+        if values.get("type"):
+            if types:
+                raise invalid("You may not specify both `type` and `types`.", param="type")
+            types = [values["type"]]
+        rows = (
+            event
+            for event in self._backend.store.of_kind("event")
+            if (not types or any(_matches(event["type"], wanted) for wanted in types))
+            and (
+                "delivery_success" not in values
+                or (event["pending_webhooks"] == 0) == values["delivery_success"]
+            )
+        )
+        return page(rows, values, "/v1/events")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of events."""
+        return [
+            Route("GET", "/v1/events", self.list_all),
+            Route("GET", "/v1/events/{id}", self.retrieve),
+        ]
+
+
+def _matches(type: str, wanted: str) -> bool:
+    """Say whether an event type is the one wanted, or of its group, as in `charge.*`."""
+    return type.startswith(wanted[:-1]) if wanted.endswith("*") else type == wanted

@@ -1,0 +1,177 @@
+"""A running sandbox whose every object is checked, the stock SDK, and an endpoint for webhooks."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import stripe
+from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders
+from tornado.ioloop import IOLoop
+from tornado.testing import bind_unused_port
+from tornado.web import Application, RequestHandler
+
+from datalayer_stripe.sandbox import Sandbox
+from tests.sandbox.schemas import check
+
+SECRET = "whsec_example"
+
+
+@dataclass
+class Receiver:
+    """An endpoint: what it got, and what it is to answer.
+
+    Attributes:
+        url: its address.
+        answers: the statuses of the next answers; 200 when there are no more.
+        requests: headers and body of all that came, in order.
+    """
+
+    url: str
+    answers: list[int] = field(default_factory=list)
+    requests: list[tuple[HTTPHeaders, bytes]] = field(default_factory=list)
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for _, body in self.requests]
+
+    @property
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+
+class _ReceiverHandler(RequestHandler):
+    def initialize(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+
+    def post(self) -> None:
+        self._receiver.requests.append((self.request.headers, self.request.body))
+        status = self._receiver.answers.pop(0) if self._receiver.answers else 200
+        self.set_status(status)
+        self.finish(f"answered {status}")
+
+
+@pytest.fixture
+def sandbox(io_loop: IOLoop) -> Iterator[Sandbox]:
+    """A sandbox that retries quickly; at the end all it has made is held against the schemas."""
+    sandbox = Sandbox(seed=1, retry_schedule=(0.01, 0.01, 0.01))
+    io_loop.run_sync(sandbox.start)
+    yield sandbox
+    io_loop.run_sync(sandbox.stop)
+    for event in sandbox.events:
+        check(event)
+        check(event["data"]["object"])
+    for obj in list(sandbox._backend.store._objects.values()):
+        check(obj)
+
+
+@pytest.fixture
+def client(io_loop: IOLoop, sandbox: Sandbox) -> Iterator[stripe.StripeClient]:
+    """The stock SDK, talking to the sandbox."""
+    transport = stripe.AIOHTTPClient()
+    yield stripe.StripeClient(
+        sandbox.secret_key,
+        base_addresses={"api": sandbox.url},
+        http_client=transport,
+        stripe_version="2026-08-26.dahlia",
+        max_network_retries=0,
+    )
+    io_loop.run_sync(transport.close_async)
+
+
+@pytest.fixture
+def new_receiver(io_loop: IOLoop) -> Iterator[Callable[[], Receiver]]:
+    """Make endpoints: `new_receiver()`."""
+    servers: list[HTTPServer] = []
+
+    def make() -> Receiver:
+        socket, port = bind_unused_port()
+        receiver = Receiver(f"http://127.0.0.1:{port}/hook")
+        server = HTTPServer(Application([("/hook", _ReceiverHandler, {"receiver": receiver})]))
+        server.add_socket(socket)
+        servers.append(server)
+        return receiver
+
+    yield make
+    for server in servers:
+        server.stop()
+        io_loop.run_sync(server.close_all_connections)
+
+
+@pytest.fixture
+def receiver(new_receiver: Callable[[], Receiver], sandbox: Sandbox) -> Receiver:
+    """An endpoint that gets every event of the sandbox."""
+    receiver = new_receiver()
+    sandbox.create_webhook_endpoint(receiver.url, SECRET)
+    return receiver
+
+
+class Http:
+    """Speaks plain HTTP to the sandbox; errors are answers too."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = AsyncHTTPClient(force_instance=True, max_clients=50)
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        *,
+        key: str | None = "sk_test_example",
+        **headers: str,
+    ) -> HTTPResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key is not None:
+            named.setdefault("Authorization", f"Bearer {key}")
+        return await self._client.fetch(
+            self._url + path,
+            method=method,
+            body=body,
+            headers=named,
+            allow_nonstandard_methods=True,
+            follow_redirects=False,
+            raise_error=False,
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+
+@pytest.fixture
+def http(sandbox: Sandbox, io_loop: IOLoop) -> Iterator[Http]:
+    """Plain HTTP to the sandbox."""
+    http = Http(sandbox.url)
+    yield http
+    http.close()
+
+
+@dataclass
+class Shop:
+    """What is for sale, and a customer."""
+
+    product: str
+    price: str
+    plan: str
+    monthly: str
+    customer: str
+
+
+@pytest.fixture
+def shop(sandbox: Sandbox) -> Shop:
+    """A package of 50 credits, a monthly plan of $29, and a customer."""
+    product = sandbox.create_product(name="Credits")["id"]
+    plan = sandbox.create_product(name="Monthly")["id"]
+    return Shop(
+        product=product,
+        price=sandbox.create_price(product=product, unit_amount=500, credits=50)["id"],
+        plan=plan,
+        monthly=sandbox.create_price(
+            product=plan, unit_amount=2900, recurring={"interval": "month"}
+        )["id"],
+        customer=sandbox.create_customer(email="ada@example.com", name="Ada")["id"],
+    )
