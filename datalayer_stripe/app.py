@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import signal
 
 from tornado.httpserver import HTTPServer
@@ -85,7 +86,7 @@ async def until_signal() -> None:
 
 def _label(pattern: str) -> str:
     """A route's pattern as a metric's label: its first alias."""
-    return pattern.replace("(?:", "").replace(")", "").split("|")[0]
+    return re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", pattern)
 
 
 def _log_request(handler: RequestHandler) -> None:

@@ -3,24 +3,26 @@
 import asyncio
 import logging
 import sys
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
 
 import click
 
 from ._version import __version__
 from .app import Server, make_app, until_signal
-from .demo import show_demo
+from .cli_books import audit, events, reconcile
+from .cli_support import fail, read_settings, run
+from .clock import system_clock
 from .errors import StartError
 from .logs import configure_logging
+from .periodic import PeriodicReconciliation
 from .registry import Registry
-from .service import open_service
-from .settings import Settings, SettingsError
+from .service import Service, open_service
+from .settings import Settings
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 DEFAULT_PORT = 9700
 DEFAULT_SANDBOX_PORT = 9701
@@ -47,7 +49,9 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
-@click.option("--port", default=DEFAULT_PORT, help="Port to listen on; 0 for any free one.")
+@click.option(
+    "--port", type=_PORT, default=DEFAULT_PORT, help="Port to listen on; 0 for any free one."
+)
 @click.option("--log-level", type=_LEVELS, default="info", help="How much to log.")
 @click.option(
     "--log-config",
@@ -61,11 +65,7 @@ def serve(host: str, port: int, log_level: str, log_config: Path | None) -> None
     variable. Logs go to stderr, as JSON lines unless that is a terminal. SIGTERM ends it cleanly.
     """
     configure_logging(level=log_level.upper(), config_file=log_config)
-    try:
-        settings = Settings.from_environment()
-    except SettingsError as error:
-        _fail(str(error))
-    _run(_serve(settings, host, port))
+    run(_serve(read_settings(), host, port))
 
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
@@ -80,25 +80,45 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
                 "plugins": [plugin.name for plugin in service.registry.plugins],
             },
         )
-        await until_signal()
-        logger.info("shutting down")
-        await server.stop(seconds=SHUTDOWN_SECONDS)
+        async with _reconciling(service):
+            await until_signal()
+            logger.info("shutting down")
+            await server.stop(seconds=SHUTDOWN_SECONDS)
     finally:
         await service.close()
+
+
+@asynccontextmanager
+async def _reconciling(service: Service) -> AsyncIterator[None]:
+    """Reconcile every so often meanwhile, unless the interval is 0."""
+    interval = service.settings.stripe_reconcile_interval
+    if not interval:
+        yield
+        return
+    periodic = PeriodicReconciliation(
+        service, interval=timedelta(seconds=interval), clock=system_clock
+    )
+    task = asyncio.create_task(periodic.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @main.command()
 @click.option(
     "--port",
     type=_PORT,
-    help="Port of the service.",
-    show_default=f"{DEFAULT_PORT}; any free one with --play",
+    metavar="PORT",
+    help=f"Port of the service: {DEFAULT_PORT}, or any free one with --play.",
 )
 @click.option(
     "--sandbox-port",
     type=_PORT,
-    help="Port of the local Stripe.",
-    show_default=f"{DEFAULT_SANDBOX_PORT}; any free one with --play",
+    metavar="PORT",
+    help=f"Port of the local Stripe: {DEFAULT_SANDBOX_PORT}, or any free one with --play.",
 )
 @click.option("--play", is_flag=True, help="Play the story, check each step, and end.")
 @click.option("--log-level", type=_LEVELS, default="warning", help="How much to log.")
@@ -109,7 +129,9 @@ def demo(port: int | None, sandbox_port: int | None, play: bool, log_level: str)
     pay and buy credits. It keeps everything in memory and FORGETS it at the end. With --play it
     goes through the whole story by itself; the exit code is 1 if a step is not as promised.
     """
-    kept = _run(
+    from .demo import show_demo  # noqa: PLC0415 (`serve` needs none of it)
+
+    kept = run(
         show_demo(
             port=_or_default(port, 0 if play else DEFAULT_PORT),
             sandbox_port=_or_default(sandbox_port, 0 if play else DEFAULT_SANDBOX_PORT),
@@ -135,7 +157,7 @@ def list_plugins() -> None:
     try:
         registry = Registry.load()
     except StartError as error:
-        _fail(str(error))
+        fail(str(error))
     width = max(len(plugin.name) for plugin in registry.plugins)
     for plugin in registry.plugins:
         click.echo(f"{plugin.name:<{width}}  {', '.join(plugin.types)}")
@@ -143,14 +165,5 @@ def list_plugins() -> None:
     click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end. A start that fails is one line for the operator, and exit code 2."""
-    try:
-        return asyncio.run(work)
-    except StartError as error:
-        _fail(str(error))
-
-
-def _fail(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    sys.exit(2)
+for command in (events, reconcile, audit):
+    main.add_command(command)

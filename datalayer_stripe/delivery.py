@@ -3,6 +3,7 @@
 Plugins decide, the store commits. Nothing here writes but the commit and the record of an attempt.
 """
 
+import asyncio
 import logging
 import traceback
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from .admission import Admission
 from .clock import Clock
 from .context import ContextFactory
 from .errors import (
@@ -18,31 +20,38 @@ from .errors import (
     DeliveryFailed,
     ExpectationFailed,
     InvalidRequest,
+    Overloaded,
     PluginSignal,
     Reject,
+    StoreUnavailable,
 )
 from .events import Event, parse, verify
 from .logs import log_context
 from .metrics import Metrics
 from .registry import Plugin, Registry
-from .shapes import metadata_of
+from .shapes import account_uid_of, id_of
 from .store import Store, UnitOfWork
-from .store.events import AlreadyDone, Mark
+from .store.events import DONE, AlreadyDone, EventRecord, Mark
 
 logger = logging.getLogger(__name__)
 
 # How often a plugin is run when what it had read changes before its commit.
 _RUNS = 5
 
+# Stripe gives up on an answer after some 20 s. Ours comes before, whatever hangs.
+ANSWER_SECONDS = 15.0
+PLUGIN_SECONDS = 10.0
+
 
 class Outcome(StrEnum):
-    """How a delivery, or one plugin's part of it, ended. All but FAILED are answered 200."""
+    """How a delivery, or one plugin's part of it, ended. The last two are answered 503."""
 
     PROCESSED = "processed"
     DUPLICATE = "duplicate"
     IGNORED = "ignored"
     REJECTED = "rejected"
     FAILED = "failed"
+    OVERLOADED = "overloaded"
 
 
 # A delivery's outcome is the one of its plugins' that an operator would want to know first.
@@ -70,6 +79,8 @@ class Deliveries:
         self._clock = clock
         self._secrets = tuple(secrets)
         self._livemode = livemode
+        self._admission = Admission(metrics.deliveries_in_flight)
+        self._under_way: set[asyncio.Task[Outcome]] = set()
 
     async def receive(self, body: bytes, signature: str | None) -> tuple[Event, Outcome]:
         """Work on one delivery. It is durable when this returns.
@@ -79,31 +90,87 @@ class Deliveries:
         """
         verify(body, signature, self._secrets, self._clock().timestamp())
         event = parse(body)
-        with log_context(event_id=event.id, account_uid=_account_uid(event)):
+        with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
             if event.livemode is not self._livemode:
                 mode = "live" if self._livemode else "test"
                 logger.error("An event of the other mode came in: this service has %s keys", mode)
                 # Not 200: once the endpoint is put right, Stripe's next try must still come.
                 raise InvalidRequest(f"This endpoint takes events of {mode} mode only.")
-            outcome = await self.process(event)
+            outcome = await self._in_time(event)
             logger.info("delivery", extra={"type": event.type, "outcome": outcome.value})
         if outcome is Outcome.FAILED:
             raise DeliveryFailed
         return event, outcome
 
+    async def _in_time(self, event: Event) -> Outcome:
+        """Process, but answer by the deadline. What is late goes on, and counts as in flight."""
+        task = asyncio.create_task(self._admitted(event))
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        if not done:
+            task.add_done_callback(_log_late)
+            raise DeliveryFailed("The event is still being worked on.")
+        return task.result()
+
+    async def _admitted(self, event: Event) -> Outcome:
+        try:
+            with self._admission.admitted(_owner(event)):
+                return await self.process(event)
+        except Overloaded:
+            self._counted("other", Outcome.OVERLOADED)
+            raise
+
+    async def idle(self) -> None:
+        """Return when nothing is under way, what was late included."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+
     async def process(self, event: Event) -> Outcome:
-        """Run the plugins of a verified event that have not finished it."""
+        """Run the plugins of a verified event that have not finished it.
+
+        Raises StoreUnavailable when not even the attempt could be kept.
+        """
         # An event of a connected account is about objects that are not in ours:
         # docs.stripe.com/connect/webhooks.
         plugins = () if event.account else self._registry.plugins_for(event.type)
         if not plugins:
             return self._counted("other", Outcome.IGNORED)
-        finished = await self._store.events.finished(event.id)
+        try:
+            return self._counted(event.type, await self._run_all(plugins, event))
+        except StoreUnavailable:
+            self._counted(event.type, Outcome.FAILED)
+            raise
+
+    async def _run_all(self, plugins: Sequence[Plugin], event: Event) -> Outcome:
+        runs = (await self._store.events.runs([event.id])).get(event.id, {})
         outcomes = {
-            Outcome.DUPLICATE if plugin.name in finished else await self._run(plugin, event)
+            Outcome.DUPLICATE if runs.get(plugin.name) == DONE else await self._run(plugin, event)
             for plugin in plugins
         }
-        return self._counted(event.type, next(one for one in _BY_WEIGHT if one in outcomes))
+        outcome = next(one for one in _BY_WEIGHT if one in outcomes)
+        if outcome is Outcome.PROCESSED and runs.keys() & {plugin.name for plugin in plugins}:
+            await self._store.events.forget_payload(event.id)
+        return outcome
+
+    async def replay(self, event_id: str) -> Outcome:
+        """Process an event once more, kept by us or fetched from Stripe. Safe to repeat.
+
+        Raises StripeObjectMissing when neither has it.
+        """
+        kept = await self._store.events.get(event_id)
+        if kept and self._is_done(kept):
+            return Outcome.DUPLICATE
+        payload = kept.payload if kept else None
+        if payload is None:
+            payload = await self._contexts.stripe.retrieve_event(event_id)
+        event = Event.model_validate(payload)
+        with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
+            return await self.process(event)
+
+    def _is_done(self, kept: EventRecord) -> bool:
+        done = {name for name, run in kept.handlers.items() if run.status == DONE}
+        return done >= {plugin.name for plugin in self._registry.plugins_for(kept.type)}
 
     async def _run(self, plugin: Plugin, event: Event) -> Outcome:
         """Run one plugin to its end: committed, rejected, or failed and to be tried again."""
@@ -132,7 +199,8 @@ class Deliveries:
         for last in (False,) * (_RUNS - 1) + (True,):
             now = self._clock()
             unit = UnitOfWork()
-            await function(event, self._contexts.make(event, plugin.name, unit, now))
+            async with asyncio.timeout(PLUGIN_SECONDS):
+                await function(event, self._contexts.make(event, plugin.name, unit, now))
             try:
                 receipt = await self._store.commit(unit, Mark(event, plugin.name, now))
             except AlreadyDone:
@@ -153,10 +221,20 @@ class Deliveries:
         return outcome
 
 
-def _account_uid(event: Event) -> str | None:
-    """For the log alone: whose event it seems to be."""
-    account_uid = metadata_of(event.object).get("account_uid")
-    return account_uid if isinstance(account_uid, str) else None
+def _log_late(task: asyncio.Task[Outcome]) -> None:
+    """Say how a delivery ended that was answered before it did."""
+    if task.cancelled():
+        return
+    if error := task.exception():
+        logger.warning("failed late", extra={"cause": type(error).__name__})
+    else:
+        logger.info("late", extra={"outcome": task.result().value})
+
+
+def _owner(event: Event) -> str:
+    """Whose event it is, as well as can be told at no cost: its deliveries share one bound."""
+    owner = account_uid_of(event.object) or id_of(event.object.get("customer"))
+    return owner or event.object_id or event.id
 
 
 def _summary(error: Exception) -> str:

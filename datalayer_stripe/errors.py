@@ -5,6 +5,7 @@
     DatalayerStripeError
     ├── RequestError                 becomes an HTTP answer: status, code, message
     │   ├── InvalidRequest           400 invalid_request
+    │   │   └── StripeObjectMissing  Stripe knows no object of that id
     │   ├── InvalidSignature         400 invalid_signature
     │   ├── Unauthorized             401 unauthorized
     │   ├── CardRefused              402 card_error
@@ -18,8 +19,8 @@
     │   └── Unavailable              503, with Retry-After
     │       ├── StripeUnavailable    stripe_unavailable
     │       ├── StoreUnavailable     store_unavailable
-    │       └── DeliveryFailed       delivery_failed: some plugin is to run again
-    ├── StripeObjectMissing          Stripe knows no object of that id
+    │       ├── DeliveryFailed       delivery_failed: some plugin is to run again
+    │       └── Overloaded           overloaded: more than is worked on at once
     ├── PluginSignal                 raised by a plugin, on purpose
     │   ├── Retry                    try this event again later
     │   └── Reject                   this event can never succeed
@@ -54,6 +55,10 @@ class InvalidRequest(RequestError):
     status = 400
     code = "invalid_request"
     default_message = "The request is not valid."
+
+
+class StripeObjectMissing(InvalidRequest):
+    """Stripe answered `resource_missing`: docs.stripe.com/error-codes#resource-missing."""
 
 
 class InvalidSignature(RequestError):
@@ -142,8 +147,9 @@ class DeliveryFailed(Unavailable):
     default_message = "The event was received, but not all of its plugins finished."
 
 
-class StripeObjectMissing(DatalayerStripeError):
-    """Stripe answered `resource_missing`."""
+class Overloaded(Unavailable):
+    code = "overloaded"
+    default_message = "There are too many deliveries at the moment."
 
 
 class PluginSignal(DatalayerStripeError):

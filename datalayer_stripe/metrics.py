@@ -35,8 +35,13 @@ class Metrics:
         self.deliveries = Counter(
             "datalayer_stripe_deliveries",
             "Verified deliveries, by event type and outcome (processed, duplicate, ignored, "
-            "rejected, failed).",
+            "rejected, failed, overloaded).",
             ["type", "outcome"],
+            registry=self.registry,
+        )
+        self.deliveries_in_flight = Gauge(
+            "datalayer_stripe_deliveries_in_flight",
+            "Deliveries that are being worked on.",
             registry=self.registry,
         )
         self.credits_added = Counter(

@@ -2,7 +2,9 @@
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
+from .audit import Audit
 from .billing.catalog import Catalog
 from .billing.customers import Customers
 from .billing.plans import Plans
@@ -14,6 +16,7 @@ from .context import ContextFactory
 from .delivery import Deliveries
 from .identity import BearerTokens
 from .metrics import Metrics
+from .reconcile import Reconciliation
 from .registry import Registry
 from .settings import Settings
 from .store import Store, connect
@@ -40,8 +43,19 @@ class Service:
     portal: Portal
     deliveries: Deliveries
 
+    def reconciliation(self, **options: Any) -> Reconciliation:
+        """A run that heals what was never delivered; options as for :class:`.Reconciliation`."""
+        return Reconciliation(
+            self.store, self.stripe, self.registry, self.deliveries, self.subscriptions, **options
+        )
+
+    def audit(self, **options: Any) -> Audit:
+        """A run that compares our books with themselves and with Stripe."""
+        return Audit(self.store, self.stripe, **options)
+
     async def close(self) -> None:
-        """Close the clients. Nothing may be under way any more."""
+        """Let deliveries that are late finish, and close the clients."""
+        await self.deliveries.idle()
         await self.stripe.close()
         await self.store.close()
 

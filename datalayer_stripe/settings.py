@@ -133,6 +133,12 @@ class Settings(BaseSettings):
         "Set the mongodb:// or mongodb+srv:// URL of a replica set, or memory:// to try it out.",
         default="memory://",
     )
+    stripe_reconcile_interval: int = _setting(
+        "DATALAYER_STRIPE_RECONCILE_INTERVAL",
+        "Set the seconds from one reconciliation with Stripe to the next, 60 at least; 0 is never.",
+        default=3600,
+        ge=0,
+    )
     stripe_api_base: str | None = _setting(
         "DATALAYER_STRIPE_API_BASE",
         "Leave it out for Stripe itself; it is for tests against another address.",
@@ -253,6 +259,13 @@ class Settings(BaseSettings):
             raise ValueError("is memory://, which forgets every credit at exit, with a live key")
         return value
 
+    @field_validator("stripe_reconcile_interval")
+    @classmethod
+    def _check_interval(cls, value: int) -> int:
+        if 0 < value < 60:
+            raise ValueError("is less than 60 seconds")
+        return value
+
     @field_validator("stripe_checkout_route")
     @classmethod
     def _check_route(cls, value: str) -> str:
@@ -316,6 +329,8 @@ def _fault(detail: ErrorDetails) -> Fault:
             problem = str(detail["ctx"]["error"])
         case "literal_error":
             problem = f"is not one of {detail['ctx']['expected']}"
+        case "int_parsing" | "int_type" | "greater_than_equal":
+            problem = "is not a whole number from 0 on"
         case "extra_forbidden":
             raise TypeError(f"Settings has no field {name}")
         case _:

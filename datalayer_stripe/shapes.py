@@ -26,6 +26,13 @@ def metadata_of(data: StripeData) -> Mapping[str, str]:
     return data.get("metadata") or {}
 
 
+def account_uid_of(data: StripeData) -> str | None:
+    """The account that an object of ours names, in its own metadata or its subscription's."""
+    details = (data.get("parent") or {}).get("subscription_details") or {}
+    account_uid = metadata_of(data).get("account_uid") or metadata_of(details).get("account_uid")
+    return account_uid if isinstance(account_uid, str) else None
+
+
 def whole_number(text: Any) -> int | None:
     """A count that Stripe's metadata holds as text, or None where it is no plain number."""
     digits = str(text)

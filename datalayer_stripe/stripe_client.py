@@ -5,26 +5,17 @@ idempotency key that the caller derives from our own ids: docs.stripe.com/api/id
 """
 
 import asyncio
-import logging
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import aiohttp
 import stripe
 
-from .errors import (
-    CardRefused,
-    Conflict,
-    DatalayerStripeError,
-    InvalidRequest,
-    RateLimited,
-    StripeObjectMissing,
-    StripeUnavailable,
-)
+from .errors import RateLimited, StripeUnavailable
 from .metrics import Metrics
-
-logger = logging.getLogger(__name__)
+from .stripe_errors import as_ours
 
 STRIPE_VERSION = "2026-08-26.dahlia"
 """The API version of our own calls: what the code was tested with, whatever the SDK's default."""
@@ -34,12 +25,15 @@ _ATTEMPT_TIMEOUT = aiohttp.ClientTimeout(total=6, sock_connect=3)
 _RETRIES = 2
 _TOTAL_SECONDS = 12
 
+# Stripe's own bound on the filter by event types.
+_MOST_TYPES = 20
+
 StripeDict = dict[str, Any]
 R = TypeVar("R")
 
 
 class StripeClient:
-    """Call :meth:`close` at the end. All methods raise the errors of :func:`_as_ours`."""
+    """Call :meth:`close` at the end. Methods raise the errors of :func:`.stripe_errors.as_ours`."""
 
     def __init__(self, api_key: str, *, metrics: Metrics, api_base: str | None = None) -> None:
         self._metrics = metrics
@@ -52,6 +46,8 @@ class StripeClient:
             http_client=self._http,
         )
         self._v1 = client.v1
+        self.trouble: str | None = None
+        """The kind of error that the last call ended with, if it was Stripe's unavailability."""
 
     async def close(self) -> None:
         await self._http.close_async()  # type: ignore[no-untyped-call]
@@ -224,6 +220,53 @@ class StripeClient:
             ),
         )
 
+    # Everything, page by page, newest first
+
+    def event_pages(
+        self, types: Sequence[str], *, created_since: datetime
+    ) -> AsyncIterator[list[StripeDict]]:
+        """Stripe's events of these types; it keeps them for 30 days: docs.stripe.com/api/events."""
+        params: Any = {"created": {"gte": int(created_since.timestamp())}, "limit": 100}
+        if len(types) <= _MOST_TYPES:
+            params["types"] = list(types)
+        return self._pages("events.list", lambda: self._v1.events.list_async(params))
+
+    def payment_intent_pages(
+        self, *, created_since: datetime | None = None
+    ) -> AsyncIterator[list[StripeDict]]:
+        """The PaymentIntents of everybody on this Stripe account."""
+        params: Any = {"limit": 100}
+        if created_since is not None:
+            params["created"] = {"gte": int(created_since.timestamp())}
+        return self._pages(
+            "payment_intents.list", lambda: self._v1.payment_intents.list_async(params)
+        )
+
+    def subscription_pages(self) -> AsyncIterator[list[StripeDict]]:
+        """All subscriptions on this Stripe account, ended ones too."""
+        params: Any = {"status": "all", "limit": 100, "expand": ["data.latest_invoice"]}
+        return self._pages("subscriptions.list", lambda: self._v1.subscriptions.list_async(params))
+
+    async def retrieve_event(self, event_id: str) -> StripeDict:
+        """An event of the last 30 days. Raises StripeObjectMissing."""
+        return await self._call("events.retrieve", self._v1.events.retrieve_async(event_id))
+
+    async def retrieve_payment_intent(self, intent_id: str) -> StripeDict:
+        """Raises StripeObjectMissing."""
+        return await self._call(
+            "payment_intents.retrieve", self._v1.payment_intents.retrieve_async(intent_id)
+        )
+
+    async def _pages(
+        self, operation: str, first: Callable[[], Awaitable[stripe.ListObject[Any]]]
+    ) -> AsyncIterator[list[StripeDict]]:
+        page = await self._timed(operation, first())
+        while True:
+            yield [item.to_dict() for item in page.data]
+            if not page.has_more:
+                return
+            page = await self._timed(operation, page.next_page_async())
+
     async def _call(self, operation: str, request: Awaitable[stripe.StripeObject]) -> StripeDict:
         return (await self._timed(operation, request)).to_dict()
 
@@ -232,50 +275,19 @@ class StripeClient:
         outcome, begun = "ok", time.perf_counter()
         try:
             async with asyncio.timeout(_TOTAL_SECONDS):
-                return await request
+                answer = await request
         # The SDK leaves errors that occur while it reads a body to the transport's own classes.
         except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
             outcome = type(error).__name__
-            raise _as_ours(operation, error) from error
+            ours = as_ours(operation, error)
+            self.trouble = outcome if isinstance(ours, StripeUnavailable | RateLimited) else None
+            raise ours from error
+        else:
+            self.trouble = None
+            return answer
         finally:
             self._metrics.stripe_calls.labels(operation, outcome).inc()
             self._metrics.stripe_seconds.labels(operation).observe(time.perf_counter() - begun)
 
 
 _SUBSCRIPTION_VIEW: Sequence[str] = ("latest_invoice", "items.data.price.product")
-
-
-def _as_ours(  # noqa: PLR0911 (one for each kind)
-    operation: str, error: Exception
-) -> DatalayerStripeError:
-    """Stripe's error as ours: docs.stripe.com/api/errors/handling.
-
-    Refusals keep Stripe's own message, which is written for people. What only the operator can
-    mend (a wrong key, a missing permission) is logged, and unavailable to the caller.
-    """
-    match error:
-        case stripe.CardError():
-            return CardRefused(error.user_message)
-        case stripe.RateLimitError():
-            return RateLimited(retry_after=_retry_after(error))
-        case stripe.IdempotencyError():
-            return Conflict("This Idempotency-Key was used for another request.")
-        case stripe.InvalidRequestError(code="resource_missing"):
-            return StripeObjectMissing(error.user_message)
-        case stripe.InvalidRequestError(code="idempotency_key_in_use"):
-            return Conflict("The same request is still being worked on.")
-        case stripe.InvalidRequestError():
-            return InvalidRequest(error.user_message)
-        case stripe.AuthenticationError() | stripe.PermissionError():
-            logger.error(
-                "Stripe refuses the key for %s: check DATALAYER_STRIPE_API_KEY and its permissions",
-                operation,
-            )
-            return StripeUnavailable()
-        case _:
-            return StripeUnavailable()
-
-
-def _retry_after(error: stripe.StripeError) -> int:
-    text = (error.headers or {}).get("retry-after", "")
-    return int(text) if text.isdigit() else 2

@@ -29,7 +29,7 @@ from tests.support.mongod import (
 
 Bearer = Callable[..., str]
 
-pytest_plugins = ["tests.support.app"]
+pytest_plugins = ["tests.support.app", "tests.support.shop"]
 
 
 @pytest.fixture

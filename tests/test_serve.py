@@ -2,13 +2,10 @@
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -19,37 +16,9 @@ from datalayer_stripe import __version__
 from datalayer_stripe.cli import main
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
-from tests.support.app import ACCOUNT, JWT_SECRET, WEBHOOK_SECRET, Api, json_of, recorded
+from tests.support.app import ACCOUNT, Api, json_of, recorded
+from tests.support.command import COMMAND, complete, run_command
 from tests.support.shop import Shop
-
-COMMAND = Path(sys.executable).with_name("datalayer-stripe")
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """The environment of a service, with nothing of ours in it that a test has not put there."""
-    ours = {name: value for name, value in os.environ.items() if "DATALAYER" not in name}
-    return {**ours, **variables}
-
-
-def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
-    """All variables set."""
-    return environment(
-        DATALAYER_STRIPE_API_KEY="sk_test_example",
-        DATALAYER_STRIPE_JS_API_KEY="pk_test_example",
-        DATALAYER_STRIPE_TOPUP_PRODUCT_ID=shop.topup_product,
-        DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID=f"{shop.plan_product},prod_other",
-        DATALAYER_STRIPE_WEBHOOK_SECRET=f"whsec_new,{WEBHOOK_SECRET}",
-        DATALAYER_STRIPE_CHECKOUT_ROUTE="checkout",
-        DATALAYER_STRIPE_CUST_PORTAL_ID="bpc_example",
-        DATALAYER_STRIPE_CUST_PORTAL_URL="https://billing.example.com/p/login/test",
-        DATALAYER_STRIPE_MONGODB_URL=mongodb_url,
-        DATALAYER_STRIPE_API_BASE=sandbox.url,
-        DATALAYER_JWT_SECRET=JWT_SECRET,
-        DATALAYER_JWT_ALGORITHM="HS256",
-        DATALAYER_JWT_ISSUER="https://id.datalayer.run",
-        DATALAYER_JWT_ALLOWED_ISSUERS="https://id.datalayer.run,https://id.example.com",
-        DATALAYER_CORS_ORIGIN="https://app.example.com",
-    )
 
 
 @dataclass
@@ -123,18 +92,10 @@ async def in_flight(api: Api, requests: int) -> None:
         pass
 
 
-async def refused(*arguments: str, **variables: str) -> tuple[int | None, list[str]]:
-    """Run the command to its end: exit code and lines on stderr."""
-    process = await asyncio.create_subprocess_exec(
-        COMMAND, *arguments, env=environment(**variables), stderr=asyncio.subprocess.PIPE
-    )
-    _, text = await process.communicate()
-    return process.returncode, text.decode().splitlines()
-
-
 @pytest.mark.gen_test(timeout=30)
 async def test_a_missing_setting_is_one_line_each_and_exit_code_2() -> None:
-    code, lines = await refused("serve")
+    code, _, err = await run_command("serve")
+    lines = err.splitlines()
     assert code == 2
     named = [line.split(":")[0] for line in lines]
     assert named == [
@@ -156,7 +117,8 @@ async def test_a_port_that_is_taken_is_one_line(
 ) -> None:
     port = sandbox.url.rsplit(":", 1)[1]
     variables = complete(mongodb_url, sandbox, shop)
-    code, lines = await refused("serve", "--port", port, **variables)
+    code, _, err = await run_command("serve", "--port", port, variables=variables)
+    lines = err.splitlines()
     assert code == 2
     assert "--port" in lines[-1]
     assert not any("Traceback" in line for line in lines)
@@ -165,7 +127,8 @@ async def test_a_port_that_is_taken_is_one_line(
 @pytest.mark.gen_test(timeout=30)
 async def test_a_database_that_cannot_be_reached_is_one_line(sandbox: Sandbox, shop: Shop) -> None:
     url = "mongodb://u:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100"
-    code, lines = await refused("serve", **complete(url, sandbox, shop))
+    code, _, err = await run_command("serve", variables=complete(url, sandbox, shop))
+    lines = err.splitlines()
     assert code == 2
     assert "DATALAYER_STRIPE_MONGODB_URL" in lines[-1]
     assert not any("hunter2" in line for line in lines)

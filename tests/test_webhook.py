@@ -186,10 +186,10 @@ async def test_the_database_is_down_so_stripe_is_told_to_try_again(
 ) -> None:
     from pymongo.errors import AutoReconnect  # noqa: PLC0415
 
-    async def down(*_: object, **__: object) -> None:
+    def down(*_: object, **__: object) -> None:
         raise AutoReconnect("mongodb://user:password@host is down")
 
-    monkeypatch.setattr(type(service.store._database.events), "find_one", down)
+    monkeypatch.setattr(type(service.store._database.events), "find", down)
     answer = await api.deliver(PAID)
     assert (answer.code, json_of(answer)["code"]) == (503, "store_unavailable")
     assert answer.headers["Retry-After"]

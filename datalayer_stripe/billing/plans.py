@@ -2,12 +2,13 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
-from ..errors import Conflict, InvalidRequest, StripeObjectMissing
+from ..errors import Conflict, InvalidRequest, Reject
 from ..models import Identity, Model, SubscriptionSnapshot
-from ..shapes import StripeData
+from ..shapes import StripeData, id_of, metadata_of
 from ..store import Store
 from ..stripe_client import StripeClient
 from .catalog import Catalog
@@ -89,13 +90,25 @@ class Plans:
         )
         return str(intent["client_secret"])
 
-    async def use_card(self, setup_intent: Mapping[str, Any]) -> None:
-        """Charge a subscription's renewals to the card that a SetupIntent of ours has saved."""
-        await self._stripe.update_subscription(
-            setup_intent["metadata"]["subscription_id"],
-            {"default_payment_method": setup_intent["payment_method"]},
-            idempotency_key=f"use-card-{setup_intent['id']}",
-        )
+    async def use_card(self, setup_intent: StripeData) -> None:
+        """Charge a subscription's renewals to the card that a SetupIntent of ours has saved.
+
+        Another system's SetupIntent on a shared Stripe account changes nothing. Raises Reject when
+        Stripe refuses the change, as for a subscription that has ended meanwhile.
+        """
+        metadata = metadata_of(setup_intent)
+        snapshots = await self._subscriptions.of_account(metadata.get("account_uid", ""))
+        subscription_id = metadata.get("subscription_id")
+        if subscription_id not in {snapshot.id for snapshot in snapshots}:
+            return
+        try:
+            await self._stripe.update_subscription(
+                subscription_id,
+                {"default_payment_method": id_of(setup_intent.get("payment_method"))},
+                idempotency_key=f"use-card-{setup_intent['id']}",
+            )
+        except InvalidRequest as error:
+            raise Reject(error.message) from error
 
     async def _running(self, account_uid: str) -> SubscriptionSnapshot:
         """The account's running subscription, asking Stripe where our copies show none."""
@@ -119,9 +132,10 @@ class Plans:
                 # A ticket is never given twice: to cancel, resume and cancel are three requests.
                 idempotency_key=f"change-{subscription_id}-{ticket}",
             )
-        except (InvalidRequest, StripeObjectMissing):
+        except InvalidRequest:
             # It has ended at Stripe, and the event that says so is still on its way.
-            await self._subscriptions.refresh(subscription_id)
+            with suppress(Reject):  # or Stripe knows it no longer
+                await self._subscriptions.refresh(subscription_id)
             raise Conflict("The subscription has ended.") from None
         return await self._subscriptions.keep(subscription, ticket)
 

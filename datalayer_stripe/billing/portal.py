@@ -3,7 +3,7 @@
 import logging
 import uuid
 
-from ..errors import InvalidRequest, StripeObjectMissing
+from ..errors import InvalidRequest
 from ..stripe_client import StripeClient
 from .customers import Customers
 
@@ -34,7 +34,7 @@ class Portal:
                 # Each is short-lived and for one visit: nothing is to be had again.
                 idempotency_key=f"portal-{uuid.uuid4().hex}",
             )
-        except (InvalidRequest, StripeObjectMissing) as error:
+        except InvalidRequest as error:
             logger.warning("No portal session: check DATALAYER_STRIPE_CUST_PORTAL_ID (%s)", error)
             return self.url
         return str(portal_session["url"])

@@ -37,6 +37,10 @@ class Subscriptions:
         self._clock = clock
         self._product_ids = frozenset(product_ids)
 
+    def is_ours(self, subscription: StripeData) -> bool:
+        """Whether it is to one of our products."""
+        return bool(subscription_product_ids(subscription) & self._product_ids)
+
     # Hints
 
     async def named_by(self, data: StripeData) -> str | None:
@@ -94,7 +98,7 @@ class Subscriptions:
         kept = [
             (subscription, await self.keep(subscription, tickets.get(subscription["id"], 0)))
             for subscription in await self._stripe.list_subscriptions(customer_id)
-            if subscription_product_ids(subscription) & self._product_ids
+            if self.is_ours(subscription)
         ]
         return [pair for pair in kept if pair[1].account_uid == account_uid]
 

@@ -1,8 +1,13 @@
 """For operators: is it alive, is it ready, what does it count."""
 
+import asyncio
+
 from ..errors import StoreUnavailable
 from ..metrics import CONTENT_TYPE
 from .base import BaseHandler
+
+# Probes wait a few seconds at most; the driver would look for its primary for longer.
+_PING_SECONDS = 2
 
 
 class HealthHandler(BaseHandler):
@@ -13,22 +18,36 @@ class HealthHandler(BaseHandler):
 
 
 class ReadyHandler(BaseHandler):
-    """`GET /readyz`: requests can be served; if not, what is in the way."""
+    """`GET /readyz`: requests can be served; if not, what is in the way.
+
+    Stripe in trouble is a warning and no more: what has been paid is credited all the same, and
+    to take the service out of the way would help nobody.
+    """
 
     async def get(self) -> None:
         problems = {}
         if self.settings["traffic"].draining:
             problems["service"] = "shutting down"
         try:
-            await self.service.store.ping()
-        except StoreUnavailable:
+            async with asyncio.timeout(_PING_SECONDS):
+                await self.service.store.ping()
+        except (StoreUnavailable, TimeoutError):
             problems["database"] = "does not answer"
+        trouble = self.service.stripe.trouble
+        warnings = {"stripe": f"the last call ended with {trouble}"} if trouble else {}
         if problems:
             self.set_status(503)
             self.set_header("Retry-After", "5")
-            self._finish_json({"success": False, "status": "not ready", "problems": problems})
+            self._finish_json(
+                {
+                    "success": False,
+                    "status": "not ready",
+                    "problems": problems,
+                    "warnings": warnings,
+                }
+            )
         else:
-            self.answer(status="ready")
+            self.answer(status="ready", warnings=warnings)
 
 
 class MetricsHandler(BaseHandler):

@@ -103,6 +103,7 @@ def controls(sandbox: Sandbox) -> dict[str, Control]:
         "pay_invoice": sandbox.pay_invoice,
         "cancel_subscription": sandbox.cancel_subscription,
         "create_webhook_endpoint": sandbox.create_webhook_endpoint,
+        "forget_events": lambda: {"forgotten": sandbox.forget_events()},
         "clock/advance": lambda seconds: {"touched": sandbox.advance(seconds)},
         "webhooks/duplicate": webhooks.duplicate,
         "webhooks/reorder": webhooks.reorder,

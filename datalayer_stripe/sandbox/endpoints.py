@@ -119,7 +119,7 @@ class WebhookEndpoints:
 
 
 class Events:
-    """Events, read back for 30 days at Stripe, for ever here."""
+    """Events, read back for 30 days at Stripe, here until they are told to be forgotten."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend

@@ -255,6 +255,13 @@ class Sandbox:
         self.clock.advance(seconds)
         return self._engine.renewals.catch_up()
 
+    def forget_events(self) -> int:
+        """Let the API forget all events, as Stripe does after 30 days; how many there were."""
+        kept = list(self._backend.store.of_kind("event"))
+        for event in kept:
+            self._backend.store.remove(event)
+        return len(kept)
+
     def pay_invoice(self, invoice_id: str, card: str = "4242424242424242") -> Object:
         """Pay an open invoice as its customer does on Stripe's hosted page; return the invoice.
 

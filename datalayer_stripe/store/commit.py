@@ -9,7 +9,7 @@ docs.mongodb.com/manual/core/transactions
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from pymongo import WriteConcern
@@ -17,12 +17,16 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from ..errors import CommitRefused, ExpectationFailed, StoreUnavailable
-from .events import Mark
+from .errors import translated
+from .events import AlreadyDone, Mark
 from .unit import CommitReceipt, UnitOfWork
 
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,
 # in the way of ours. Past this bound the delivery is answered 503, and Stripe tries again.
 COMMIT_SECONDS = 5.0
+
+_FIRST_PAUSE = 0.002
+_LONGEST_PAUSE = 0.1
 
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
@@ -46,29 +50,43 @@ class Committer(Protocol):
 
 
 class Transactions:
-    """Commits in transactions. The mark comes first: a duplicate then costs one write."""
+    """Commits in transactions. The mark comes first: a duplicate then costs one write.
 
-    def __init__(self, client: Any, database: Any) -> None:
+    `monotonic` returns seconds; `sleep` waits for as many.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        database: Any,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._client = client
         self._database = database
+        self._monotonic = monotonic
+        self._sleep = sleep
 
     async def commit(self, work: Work) -> CommitReceipt:
         """See :class:`Committer`. What is in the way is waited for, up to COMMIT_SECONDS."""
-        deadline = time.monotonic() + COMMIT_SECONDS
-        pause = 0.002
+        deadline = self._monotonic() + COMMIT_SECONDS
+        pause = _FIRST_PAUSE
         while True:
             try:
                 return (await self.attempt([work]))[0]
+            except AlreadyDone:
+                await self._check_durable(work.mark)
             except DuplicateKeyError as error:
                 raise ExpectationFailed("an inserted _id is taken") from error
             except PyMongoError as error:
                 if not error.has_error_label(_TRANSIENT):
                     raise _as_ours(error) from error
-                if time.monotonic() + pause > deadline:
+                if self._monotonic() + pause > deadline:
                     raise StoreUnavailable from error
             # Jitter, or two deliveries that conflict once conflict again and again.
-            await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
-            pause = min(pause * 2, 0.1)
+            await self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
+            pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def attempt(self, works: Sequence[Work]) -> list[CommitReceipt]:
         """Commit all of these in one transaction, or none, without a second try."""
@@ -86,6 +104,16 @@ class Transactions:
                 raise
             await _finish(mongo_session)
         return receipts
+
+    @translated
+    async def _check_durable(self, mark: Mark) -> None:
+        """Raise AlreadyDone once the mark that was met is durable; return if it is gone.
+
+        Met on the primary alone, it may be lost with it, and "done" would be a lie to Stripe:
+        mongodb.com/docs/manual/reference/read-concern-linearizable.
+        """
+        database = self._database.with_options(read_concern=ReadConcern("linearizable"))
+        await mark.check(database, max_time_ms=int(COMMIT_SECONDS * 1000))
 
 
 class MemoryCommitter:

@@ -53,7 +53,13 @@ async def connect(url: str, *, livemode: bool) -> Store:
             name: value for name, value in _DEFAULTS.items() if name not in parsed["options"]
         }
         client = AsyncIOMotorClient(
-            url, tz_aware=True, w="majority", appname="datalayer-stripe", **options
+            url,
+            tz_aware=True,
+            w="majority",
+            # What is read decides what Stripe is told: it must not be lost with the primary.
+            readConcernLevel="majority",
+            appname="datalayer-stripe",
+            **options,
         )
         hello = await client.admin.command("hello")
         if "setName" not in hello and hello.get("msg") != "isdbgrid":

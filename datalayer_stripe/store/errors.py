@@ -1,6 +1,6 @@
 """The driver's errors as ours, in one place."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -19,6 +19,22 @@ def translated(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return await method(*args, **kwargs)
+        except PyMongoError as error:
+            raise StoreUnavailable from error
+
+    return wrapper
+
+
+def translated_stream(
+    method: Callable[P, AsyncIterator[R]],
+) -> Callable[P, AsyncIterator[R]]:
+    """The same for a method that yields."""
+
+    @wraps(method)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        try:
+            async for item in method(*args, **kwargs):
+                yield item
         except PyMongoError as error:
             raise StoreUnavailable from error
 

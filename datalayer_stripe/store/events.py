@@ -1,14 +1,18 @@
 """The events that we have worked on, and which plugin has finished which."""
 
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
 from pymongo.errors import DuplicateKeyError
 
 from ..errors import DatalayerStripeError
 from ..events import Event
-from .errors import translated
+from ..models import Model
+from ..shapes import account_uid_of
+from .errors import translated, translated_stream
 from .unit import Document
 
 DONE = "done"
@@ -18,6 +22,32 @@ REJECTED = "rejected"
 
 class AlreadyDone(DatalayerStripeError):
     """Another delivery of this event has committed this plugin's work."""
+
+
+class HandlerRun(Model):
+    """How one plugin's work on an event stands."""
+
+    status: str
+    at: datetime
+    attempts: int = 0
+    error: str | None = None
+
+
+class EventRecord(Model):
+    """What we keep of an event. `payload` is the event itself, until all of it is done."""
+
+    id: str
+    type: str
+    created: int
+    livemode: bool
+    api_version: str | None = None
+    object_id: str | None = None
+    account_uid: str | None = None
+    received_at: datetime
+    handlers: dict[str, HandlerRun] = Field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+    rejected: tuple[str, ...] = ()
+    payload: dict[str, Any] | None = Field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -48,10 +78,10 @@ class Mark:
         except DuplicateKeyError:
             raise AlreadyDone from None
 
-    async def check(self, database: Any) -> None:
-        """Raises AlreadyDone when the mark is there."""
+    async def check(self, database: Any, **options: Any) -> None:
+        """Raises AlreadyDone when the mark is there. Options as for the driver's `find_one`."""
         done = {"_id": self.event.id, f"handlers.{self.plugin_name}.status": DONE}
-        if await database.events.find_one(done, {"_id": 1}) is not None:
+        if await database.events.find_one(done, {"_id": 1}, **options) is not None:
             raise AlreadyDone
 
 
@@ -60,11 +90,53 @@ class Events:
         self._events = database.events
 
     @translated
-    async def finished(self, event_id: str) -> frozenset[str]:
-        """The names of the plugins that have finished this event."""
-        found = await self._events.find_one({"_id": event_id}, {"handlers": 1})
-        handlers = (found or {}).get("handlers") or {}
-        return frozenset(name for name, run in handlers.items() if run["status"] == DONE)
+    async def runs(self, event_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """For each of these events that we know, the status of each plugin that has run."""
+        found = self._events.find({"_id": {"$in": list(event_ids)}}, {"handlers": 1})
+        return {
+            row["_id"]: {name: run["status"] for name, run in (row.get("handlers") or {}).items()}
+            async for row in found
+        }
+
+    @translated
+    async def get(self, event_id: str) -> EventRecord | None:
+        found = await self._events.find_one({"_id": event_id})
+        return _record(found) if found else None
+
+    @translated
+    async def of_object(self, object_id: str, event_type: str) -> EventRecord | None:
+        """The latest event of this type that we know of a Stripe object."""
+        found = await self._events.find_one(
+            {"object_id": object_id, "type": event_type}, sort=[("received_at", -1)]
+        )
+        return _record(found) if found else None
+
+    @translated_stream
+    async def find(
+        self,
+        *,
+        status: str | None = None,
+        event_type: str | None = None,
+        account_uid: str | None = None,
+        since: datetime | None = None,
+    ) -> AsyncIterator[EventRecord]:
+        """The events that match, newest first. `status` is FAILED or REJECTED."""
+        query: dict[str, Any] = {}
+        if status is not None:
+            query[f"{status}.0"] = {"$exists": True}
+        if event_type is not None:
+            query["type"] = event_type
+        if account_uid is not None:
+            query["account_uid"] = account_uid
+        if since is not None:
+            query["received_at"] = {"$gte": since}
+        async for row in self._events.find(query).sort("received_at", -1):
+            yield _record(row)
+
+    @translated
+    async def forget_payload(self, event_id: str) -> None:
+        """Nothing is left to do: keep no longer what may hold somebody's name and address."""
+        await self._events.update_one({"_id": event_id}, {"$unset": {"payload": ""}})
 
     async def record_failure(
         self, event: Event, plugin_name: str, error: str, at: datetime
@@ -84,6 +156,8 @@ class Events:
     ) -> bool:
         update = _update(event, plugin_name, status, at)
         update["$set"][f"handlers.{plugin_name}.error"] = error
+        # To run it again when Stripe no longer has it.
+        update["$set"]["payload"] = event.model_dump()
         update["$addToSet"] = {status: plugin_name}
         update["$pull"] = {REJECTED if status == FAILED else FAILED: plugin_name}
         while True:
@@ -92,10 +166,15 @@ class Events:
             except DuplicateKeyError:
                 # It is done by now; or another delivery has just inserted the document, and the
                 # update finds it.
-                if plugin_name in await self.finished(event.id):
+                runs = await self.runs([event.id])
+                if runs.get(event.id, {}).get(plugin_name) == DONE:
                     return False
             else:
                 return True
+
+
+def _record(row: dict[str, Any]) -> EventRecord:
+    return EventRecord.model_validate({**row, "id": row["_id"]})
 
 
 def _not_done(event: Event, plugin_name: str) -> dict[str, Any]:
@@ -110,6 +189,7 @@ def _update(event: Event, plugin_name: str, status: str, at: datetime) -> dict[s
         "livemode": event.livemode,
         "api_version": event.api_version,
         "object_id": event.object_id,
+        "account_uid": account_uid_of(event.object),
         "received_at": at,
     }
     return {

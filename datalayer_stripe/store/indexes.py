@@ -12,6 +12,7 @@ EVENT_TTL_SECONDS = 180 * 24 * 3600
 INDEXES: dict[str, list[IndexModel]] = {
     "events": [
         IndexModel([("object_id", ASCENDING)]),
+        IndexModel([("account_uid", ASCENDING), ("received_at", DESCENDING)]),
         IndexModel([("failed", ASCENDING)], sparse=True),
         IndexModel([("rejected", ASCENDING)], sparse=True),
         IndexModel([("received_at", ASCENDING)], expireAfterSeconds=EVENT_TTL_SECONDS),

@@ -1,9 +1,11 @@
 """The append-only record of credit movements, and the balances that are its sums."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..models import LedgerEntry
+from .errors import translated
 from .unit import CommitReceipt
 
 
@@ -35,3 +37,25 @@ class Credit:
             session=mongo_session,
         )
         receipt.credits_added += self.entry.credits
+
+
+class Ledger:
+    """Reads the rows."""
+
+    def __init__(self, database: Any) -> None:
+        self._ledger = database.ledger
+
+    @translated
+    async def existing(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that have a row."""
+        return {row["_id"] async for row in self._ledger.find({"_id": {"$in": ids}}, {"_id": 1})}
+
+    @translated
+    async def by_ids(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
+        """The rows of these ids, by id."""
+        found = self._ledger.find({"_id": {"$in": ids}})
+        return {row["_id"]: entry_of(row) async for row in found}
+
+
+def entry_of(row: dict[str, Any]) -> LedgerEntry:
+    return LedgerEntry.model_validate({**row, "id": row["_id"]})

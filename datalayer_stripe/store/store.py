@@ -3,10 +3,13 @@
 from typing import Any
 
 from .accounts import Accounts
+from .audits import Audits
 from .commit import Committer, Work
 from .customers import Customers
 from .errors import translated
 from .events import Events, Mark
+from .leases import Leases
+from .ledger import Ledger
 from .subscriptions import Subscriptions
 from .unit import CommitReceipt, Document, UnitOfWork
 
@@ -22,6 +25,9 @@ class Store:
         self.accounts = Accounts(database)
         self.customers = Customers(database)
         self.subscriptions = Subscriptions(database)
+        self.ledger = Ledger(database)
+        self.audits = Audits(database)
+        self.leases = Leases(database)
 
     async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
         """Commit a plugin's writes with its mark: see :class:`.commit.Committer`."""

@@ -1,5 +1,6 @@
 """Subscription snapshots, and the tickets that put their writers in order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,4 +71,14 @@ class Subscriptions:
     async def of_account(self, account_uid: str) -> list[SubscriptionSnapshot]:
         """The account's snapshots, in no order."""
         found = await self._subscriptions.find({"account_uid": account_uid}).to_list(None)
-        return [SubscriptionSnapshot.model_validate({**row, "id": row["_id"]}) for row in found]
+        return [_snapshot(row) for row in found]
+
+    @translated
+    async def by_ids(self, subscription_ids: Sequence[str]) -> dict[str, SubscriptionSnapshot]:
+        """The snapshots of these subscriptions, by id."""
+        wanted = {"_id": {"$in": list(subscription_ids)}, "status": {"$exists": True}}
+        return {row["_id"]: _snapshot(row) async for row in self._subscriptions.find(wanted)}
+
+
+def _snapshot(row: dict[str, Any]) -> SubscriptionSnapshot:
+    return SubscriptionSnapshot.model_validate({**row, "id": row["_id"]})

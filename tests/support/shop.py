@@ -1,29 +1,42 @@
-"""A local Stripe with something to sell."""
+"""A local Stripe with something to sell, and somebody who buys."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from stripe import HTTPClient
+from tornado.httpclient import HTTPResponse
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.support.app import Clock
+from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.service import Service
+from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, Clock, json_of
+
+STRIPE_ROUTES = "/api/iam/stripe/v1"
+IAM_ROUTES = "/api/iam/v1"
+WEBHOOK_ROUTE = f"{STRIPE_ROUTES}/webhook"
+
+DECLINED_CARD = "4000000000000002"
+OTHER_ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0OTHER00"
 
 
 @pytest.fixture
 def sandbox(io_loop: IOLoop, clock: Clock) -> Iterator[Sandbox]:
-    """A local Stripe that sells packages of 50, 220 and 600 credits and a monthly plan."""
-    sandbox = Sandbox(clock=lambda: clock().timestamp())
+    """A local Stripe, which tries failed deliveries again without much waiting."""
+    sandbox = Sandbox(clock=lambda: clock().timestamp(), retry_schedule=(0.05,) * 20)
     io_loop.run_sync(lambda: sandbox.start(port=0))
     yield sandbox
     io_loop.run_sync(sandbox.stop)
 
 
 class Shop:
-    """What the sandbox sells, as the ids that Stripe gave."""
+    """What the sandbox sells: packages of 50, 220 and 600 credits, and a monthly plan."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.topup_product: str = sandbox.create_product(name="Credits")["id"]
         self.plan_product: str = sandbox.create_product(name="Datalayer Monthly")["id"]
+        self.other_product: str = sandbox.create_product(name="Somebody else's")["id"]
         self.packages: list[str] = [
             sandbox.create_price(
                 product=self.topup_product, unit_amount=amount, currency="usd", credits=credits
@@ -41,3 +54,112 @@ class Shop:
 @pytest.fixture
 def shop(sandbox: Sandbox) -> Shop:
     return Shop(sandbox)
+
+
+def subscribe_elsewhere(
+    sandbox: Sandbox, price_id: str, account: str = ACCOUNT, **params: Any
+) -> str:
+    """Subscribe an account as another system does: with a customer that the service never made."""
+    customer = sandbox.create_customer(payment_method="pm_card_visa")["id"]
+    [method] = objects(sandbox, "/v1/payment_methods", customer=customer, type="card")
+    made = sandbox.call(
+        "POST",
+        "/v1/subscriptions",
+        customer=customer,
+        items=[{"price": price_id}],
+        default_payment_method=method["id"],
+        metadata={"account_uid": account} if account else {},
+        **params,
+    )
+    return str(made["id"])
+
+
+@pytest.fixture
+def webhooks(sandbox: Sandbox, api: Api) -> Webhooks:
+    """The sandbox's deliveries, signed and sent to the service from now on."""
+    sandbox.create_webhook_endpoint(api.url + WEBHOOK_ROUTE, secret=WEBHOOK_SECRET)
+    return sandbox.webhooks
+
+
+class Buyer:
+    """What the owner of an account does, at the service and in the browser's card form."""
+
+    def __init__(self, api: Api, sandbox: Sandbox, shop: Shop, account: str = ACCOUNT) -> None:
+        self.api = api
+        self.sandbox = sandbox
+        self.shop = shop
+        self.account = account
+
+    async def ask_to_subscribe(self, price_id: str | None = None, **claims: Any) -> HTTPResponse:
+        path = f"{STRIPE_ROUTES}/subscription/payment-intent"
+        body = {"price_id": price_id or self.shop.plan}
+        return await self.api.post(path, body, self.account, **claims)
+
+    async def subscribe(self) -> str:
+        """Subscribe to the plan, pay, and return the subscription's id when all is delivered."""
+        started = json_of(await self.ask_to_subscribe())
+        self.sandbox.confirm_payment(started["client_secret"])
+        await self.sandbox.webhooks.settle()
+        return str(started["subscription_id"])
+
+    async def ask_to_buy(self, price_id: str | None = None, **headers: str) -> HTTPResponse:
+        """Ask for the PaymentIntent of a package; `Idempotency_Key=…` sends that header."""
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = {"price_id": price_id or self.shop.packages[0]}
+        path = f"{STRIPE_ROUTES}/topup/payment-intent"
+        return await self.api.post(path, body, self.account, headers=sent)
+
+    async def buy(self, price_id: str | None = None) -> dict[str, Any]:
+        """Buy a package, and return its paid PaymentIntent when all is delivered."""
+        started = json_of(await self.ask_to_buy(price_id))
+        intent = self.sandbox.confirm_payment(started["client_secret"])
+        await self.sandbox.webhooks.settle()
+        return intent
+
+    async def plan(self) -> dict[str, Any]:
+        """The subscription, as `GET /subscription` shows it."""
+        answer = await self.api.get(f"{IAM_ROUTES}/subscription", self.account)
+        return dict(json_of(answer)["subscription"])
+
+    async def credits(self) -> int:
+        return await self.api.credits(self.account)
+
+
+@pytest.fixture
+def buyer(api: Api, sandbox: Sandbox, shop: Shop) -> Buyer:
+    return Buyer(api, sandbox, shop)
+
+
+@pytest.fixture
+def stranger(api: Api, sandbox: Sandbox, shop: Shop) -> Buyer:
+    """The owner of another account."""
+    return Buyer(api, sandbox, shop, OTHER_ACCOUNT)
+
+
+def objects(sandbox: Sandbox, path: str, **params: Any) -> list[dict[str, Any]]:
+    """What Stripe lists at `path`, such as `/v1/customers`."""
+    return list(sandbox.call("GET", path, limit=100, **params)["data"])
+
+
+def calls(sandbox: Sandbox, method: str, path: str) -> int:
+    """How often the service has asked Stripe for this."""
+    return sum(call.method == method and call.path == path for call in sandbox.api.calls)
+
+
+async def rows(service: Service, collection: str) -> list[dict[str, Any]]:
+    """All documents of a collection."""
+    return list(await service.store._database[collection].find().sort("_id").to_list(None))
+
+
+async def kept(service: Service) -> dict[str, int]:
+    """How many documents each collection holds, of those that hold any."""
+    names = set(await service.store._database.list_collection_names()) - {"service"}
+    counts = {name: len(await rows(service, name)) for name in names}
+    return {name: count for name, count in counts.items() if count}
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stripe's SDK tries a failed call again without its usual pause."""
+    monkeypatch.setattr(HTTPClient, "INITIAL_DELAY", 0.01)
+    monkeypatch.setattr(HTTPClient, "MAX_DELAY", 0.02)

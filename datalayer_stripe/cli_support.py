@@ -1,0 +1,112 @@
+"""What the commands share: settings, a service for one command, times, tables, and ends."""
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from .errors import RequestError, StartError
+from .logs import configure_logging
+from .service import Service, open_service
+from .settings import Settings, SettingsError
+from .store.connect import MEMORY_URL
+
+T = TypeVar("T")
+
+DIFFERENCES = 3
+"""The exit code of a command that looked, changed nothing, and found differences."""
+
+_AGO = re.compile(r"(\d{1,6})([mhdw])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Since(click.ParamType[datetime]):
+    """A moment: `36h`, `30d` or `2w` ago, a date, or a date and time of ISO 8601 (UTC)."""
+
+    name = "since"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        if ago := _AGO.fullmatch(value):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        try:
+            moment = datetime.fromisoformat(value)
+        except ValueError:
+            self.fail(
+                f"{value!r} is none of 36h, 30d, 2w, 2026-11-01, 2026-11-01T12:00", param, ctx
+            )
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end. What is in the way is one line for the operator, and exit code 2."""
+    try:
+        return asyncio.run(work)
+    except (StartError, RequestError) as error:
+        fail(str(error))
+
+
+def fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(2)
+
+
+def read_settings() -> Settings:
+    """The settings in the environment, or a line for each fault and exit code 2."""
+    try:
+        return Settings.from_environment()
+    except SettingsError as error:
+        fail(str(error))
+
+
+@asynccontextmanager
+async def command_service() -> AsyncIterator[Service]:
+    """A service for the length of one command, which says on stderr only what went wrong."""
+    configure_logging(level="ERROR")
+    settings = read_settings()
+    if settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
+        raise StartError(
+            "DATALAYER_STRIPE_MONGODB_URL is memory://, which another process cannot look into. "
+            "Set it to the database of the running service."
+        )
+    service = await open_service(settings)
+    try:
+        yield service
+    finally:
+        await service.close()
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print aligned columns."""
+    lines = [list(heads), *(list(row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+class Progress:
+    """A line on a terminal that says how far a sweep has come; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self._shown = False
+
+    def __call__(self, kind: str, checked: int) -> None:
+        if self._on_terminal:
+            click.echo(f"\r\033[K{checked:,} {kind}s checked …", nl=False, err=True)
+            self._shown = True
+
+    def clear(self) -> None:
+        """Make room for a line of another kind."""
+        if self._shown:
+            click.echo("\r\033[K", nl=False, err=True)
+            self._shown = False

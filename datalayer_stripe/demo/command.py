@@ -1,0 +1,49 @@
+"""The body of `datalayer-stripe demo`."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+import click
+
+from ..app import until_signal
+from ..logs import configure_logging
+from .guide import guide
+from .play import play
+from .stage import open_stage
+from .watch import watch
+
+
+async def show_demo(*, port: int, sandbox_port: int, playing: bool, log_level: str) -> bool:
+    """Run the demo until a signal, or play the story to its end; whether all was as promised.
+
+    Raises StartError when it cannot start.
+    """
+    _configure_logging(log_level)
+    async with open_stage(port=port, sandbox_port=sandbox_port) as stage:
+        if playing:
+            click.echo(
+                f"Playing against {stage.url}, whose Stripe is {stage.sandbox.url}; "
+                "all of it is forgotten at the end.\n"
+            )
+            return await play(stage, click.echo)
+        click.echo(guide(stage) + "\n")
+        watching = asyncio.create_task(watch(stage, click.echo))
+        try:
+            await until_signal()
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+        click.echo("\nThe demo has ended, and has forgotten everything.")
+        return True
+
+
+def _configure_logging(level: str) -> None:
+    """Log as text: the reader is a person, whatever stderr is."""
+    configure_logging(level=level, json=False)
+    # A logger of its own level passes the root logger's by, and not its handlers'.
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(level)
+    # That memory:// forgets is what the demo says first, in its own words.
+    logging.getLogger("datalayer_stripe.store.connect").setLevel(logging.ERROR)

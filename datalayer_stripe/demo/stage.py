@@ -1,0 +1,123 @@
+"""The service and a local Stripe, put together with something to sell. No configuration."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import jwt
+
+from ..app import Server, make_app
+from ..errors import StartError
+from ..registry import Registry
+from ..sandbox import Sandbox
+from ..service import Service, open_service
+from ..settings import Settings
+
+ADDRESS = "127.0.0.1"
+ACCOUNT = "demo"
+PACKAGES: Mapping[int, int] = {500: 50, 2000: 220, 5000: 600}
+"""The packages on sale: a price in cents → its credits."""
+PLAN_AMOUNT = 2900
+"""The plan's monthly price in cents."""
+
+# The secret that signs it dies with the process, so that it need not expire before.
+_TOKEN_SECONDS = 30 * 24 * 3600
+_SHUTDOWN_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A running demo. Addresses have no trailing slash; prices are ids of the local Stripe."""
+
+    service: Service
+    sandbox: Sandbox
+    url: str
+    token: str
+    package_prices: tuple[str, ...]
+    plan_price: str
+
+
+@asynccontextmanager
+async def open_stage(
+    *, port: int, sandbox_port: int, registry: Registry | None = None
+) -> AsyncIterator[Stage]:
+    """Start both on 127.0.0.1; port 0 is any free one. `registry` replaces the installed plugins.
+
+    Raises StartError when a port is taken or the extra `demo` is not installed.
+    """
+    async with AsyncExitStack() as stack:
+        sandbox = Sandbox()
+        try:
+            await sandbox.start(sandbox_port, ADDRESS)
+        except OSError as error:
+            raise StartError(
+                f"Cannot listen on {ADDRESS}:{sandbox_port}: {error.strerror}. "
+                "Choose another --sandbox-port."
+            ) from None
+        stack.push_async_callback(sandbox.stop)
+
+        topup_product = sandbox.create_product(name="Credits")["id"]
+        plan_product = sandbox.create_product(name="Monthly plan")["id"]
+        packages = [
+            sandbox.create_price(product=topup_product, unit_amount=amount, credits=credits)
+            for amount, credits in PACKAGES.items()
+        ]
+        plan = sandbox.create_price(
+            product=plan_product, unit_amount=PLAN_AMOUNT, recurring={"interval": "month"}
+        )
+
+        settings = _settings(sandbox, topup_product, plan_product)
+        service = await open_service(settings, registry=registry)
+        stack.push_async_callback(service.close)
+        server = Server(make_app(service), address=ADDRESS, port=port)
+        stack.push_async_callback(server.stop, seconds=_SHUTDOWN_SECONDS)
+
+        url = f"http://{ADDRESS}:{server.port}"
+        sandbox.create_webhook_endpoint(
+            f"{url}/api/iam/stripe/v1/webhook",
+            [secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
+            enabled_events=service.registry.types,
+        )
+        yield Stage(
+            service=service,
+            sandbox=sandbox,
+            url=url,
+            token=_token(settings),
+            package_prices=tuple(price["id"] for price in packages),
+            plan_price=plan["id"],
+        )
+
+
+def _settings(sandbox: Sandbox, topup_product: str, plan_product: str) -> Settings:
+    portal = sandbox.call(
+        "POST",
+        "/v1/billing_portal/configurations",
+        features={"payment_method_update": {"enabled": True}, "invoice_history": {"enabled": True}},
+    )
+    return Settings(
+        stripe_api_key=sandbox.secret_key,
+        stripe_js_api_key=sandbox.publishable_key,
+        stripe_topup_product_id=topup_product,
+        stripe_subscription_product_ids=plan_product,
+        stripe_webhook_secrets=f"whsec_{secrets.token_hex(16)}",
+        stripe_cust_portal_id=portal["id"],
+        stripe_cust_portal_url=f"{sandbox.url}/sandbox/portal",
+        stripe_mongodb_url="memory://",
+        stripe_api_base=sandbox.url,
+        jwt_secret=secrets.token_hex(32),
+    )
+
+
+def _token(settings: Settings) -> str:
+    """A bearer token of the demo's account."""
+    claims = {
+        "sub": ACCOUNT,
+        "iss": settings.jwt_issuer,
+        "exp": int(time.time()) + _TOKEN_SECONDS,
+        "user": {"handle": ACCOUNT, "email": "demo@example.com"},
+    }
+    return jwt.encode(
+        claims, settings.jwt_secret.get_secret_value(), algorithm=settings.jwt_algorithm
+    )

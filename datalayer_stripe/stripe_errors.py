@@ -1,0 +1,53 @@
+"""Stripe's errors as ours: docs.stripe.com/api/errors/handling."""
+
+import logging
+
+import stripe
+
+from .errors import (
+    CardRefused,
+    Conflict,
+    DatalayerStripeError,
+    InvalidRequest,
+    RateLimited,
+    StripeObjectMissing,
+    StripeUnavailable,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def as_ours(  # noqa: PLR0911 (one for each kind)
+    operation: str, error: Exception
+) -> DatalayerStripeError:
+    """The error of a call to Stripe, as one of ours.
+
+    Refusals keep Stripe's own message, which is written for people. What only the operator can
+    mend (a wrong key, a missing permission) is logged, and unavailable to the caller.
+    """
+    match error:
+        case stripe.CardError():
+            return CardRefused(error.user_message)
+        case stripe.RateLimitError():
+            return RateLimited(retry_after=_retry_after(error))
+        case stripe.StripeError(http_status=409):  # the SDK drops the code, idempotency_key_in_use
+            return Conflict("The same request is still being worked on.")
+        case stripe.IdempotencyError():
+            return Conflict("This Idempotency-Key was used for another request.")
+        case stripe.InvalidRequestError(code="resource_missing"):
+            return StripeObjectMissing(error.user_message)
+        case stripe.InvalidRequestError():
+            return InvalidRequest(error.user_message)
+        case stripe.AuthenticationError() | stripe.PermissionError():
+            logger.error(
+                "Stripe refuses the key for %s: check DATALAYER_STRIPE_API_KEY and its permissions",
+                operation,
+            )
+            return StripeUnavailable()
+        case _:
+            return StripeUnavailable()
+
+
+def _retry_after(error: stripe.StripeError) -> int:
+    text = (error.headers or {}).get("retry-after", "")
+    return int(text) if text.isdigit() else 2

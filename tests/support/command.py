@@ -1,0 +1,54 @@
+"""`datalayer-stripe` as an operator runs it: a process with an environment."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from datalayer_stripe.sandbox import Sandbox
+from tests.support.app import JWT_SECRET, WEBHOOK_SECRET
+from tests.support.shop import Shop
+
+COMMAND = Path(sys.executable).with_name("datalayer-stripe")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of a service, with nothing of ours in it that a test has not put there."""
+    ours = {name: value for name, value in os.environ.items() if "DATALAYER" not in name}
+    return {**ours, **variables}
+
+
+def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
+    """All variables set."""
+    return environment(
+        DATALAYER_STRIPE_API_KEY="sk_test_example",
+        DATALAYER_STRIPE_JS_API_KEY="pk_test_example",
+        DATALAYER_STRIPE_TOPUP_PRODUCT_ID=shop.topup_product,
+        DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID=f"{shop.plan_product},prod_other",
+        DATALAYER_STRIPE_WEBHOOK_SECRET=f"whsec_new,{WEBHOOK_SECRET}",
+        DATALAYER_STRIPE_CHECKOUT_ROUTE="checkout",
+        DATALAYER_STRIPE_CUST_PORTAL_ID="bpc_example",
+        DATALAYER_STRIPE_CUST_PORTAL_URL="https://billing.example.com/p/login/test",
+        DATALAYER_STRIPE_MONGODB_URL=mongodb_url,
+        DATALAYER_STRIPE_API_BASE=sandbox.url,
+        DATALAYER_JWT_SECRET=JWT_SECRET,
+        DATALAYER_JWT_ALGORITHM="HS256",
+        DATALAYER_JWT_ISSUER="https://id.datalayer.run",
+        DATALAYER_JWT_ALLOWED_ISSUERS="https://id.datalayer.run,https://id.example.com",
+        DATALAYER_CORS_ORIGIN="https://app.example.com",
+    )
+
+
+async def run_command(
+    *arguments: str, variables: dict[str, str] | None = None
+) -> tuple[int | None, str, str]:
+    """Run the command to its end: exit code, stdout, stderr."""
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *arguments,
+        env=environment() if variables is None else variables,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()

@@ -1,0 +1,533 @@
+"""What the documents say is so: their code runs, and their tables are those of the code."""
+
+import asyncio
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from tornado.ioloop import IOLoop
+from tornado.web import Application
+
+from datalayer_stripe import Context, Event, Reject, TopUp
+from datalayer_stripe.billing.catalog import Catalog
+from datalayer_stripe.billing.views import InvoiceView, PackageView, PlanView, SubscriptionView
+from datalayer_stripe.cli import main
+from datalayer_stripe.context import PluginCollection
+from datalayer_stripe.delivery import Outcome
+from datalayer_stripe.demo.stage import Stage, open_stage
+from datalayer_stripe.demo.story import Story
+from datalayer_stripe.errors import RequestError, Unavailable
+from datalayer_stripe.handlers import default_handlers
+from datalayer_stripe.handlers.base import BaseHandler
+from datalayer_stripe.metrics import Metrics
+from datalayer_stripe.registry import Plugin, Registry
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.sandbox.control import controls, reports
+from datalayer_stripe.service import open_service
+from datalayer_stripe.settings import Settings
+from datalayer_stripe.store.indexes import INDEXES
+from tests.support.app import ACCOUNT, Api, changed, recorded
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+README = DOCUMENTS["README.md"]
+CONFIGURATION = DOCUMENTS["docs/configuration.md"]
+HTTP_API = DOCUMENTS["docs/http-api.md"]
+PLUGINS = DOCUMENTS["docs/plugins.md"]
+OPERATIONS = DOCUMENTS["docs/operations.md"]
+DESIGN = DOCUMENTS["docs/design.md"]
+
+Row = dict[str, str]
+
+
+# Reading Markdown
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def table(text: str, first: str) -> list[Row]:
+    """The rows of all tables whose first column has this heading."""
+    rows: list[Row] = []
+    names: list[str] | None = None
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")] if line[:1] == "|" else None
+        if cells is None:
+            names = None
+        elif names is None:
+            names = cells
+        elif names[0] == first and not set(line) <= set("|- "):
+            rows.append(dict(zip(names, cells, strict=True)))
+    assert rows, f"no table of {first}"
+    return rows
+
+
+def code(text: str) -> list[str]:
+    """What is between backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def named(text: str, *, after: str) -> list[str]:
+    """The names in the first braces after these words: `{id, name, …}`."""
+    found = re.search(rf"{re.escape(after)}[^{{]*\{{([^{{}}]*)\}}", text)
+    assert found, f"no names after {after!r}"
+    return found.group(1).split(", ")
+
+
+# The documents themselves
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_between_documents_lead_somewhere(name: str) -> None:
+    prose = re.sub(r"^```.*?^```", "", DOCUMENTS[name], flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)]+)\)", prose):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (ROOT / name).parent / path if path else ROOT / name
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert anchor in slugs, target
+
+
+def test_the_readme_has_its_parts_in_order() -> None:
+    assert re.findall(r"^## (.+)$", README, re.MULTILINE) == [
+        "Try it",
+        "In front of a real Stripe account",
+        "Add an event plugin",
+        "Documents",
+    ]
+    introduction = README.partition("\n## ")[0].splitlines()[2:]
+    assert len([line for line in introduction if line.endswith(".")]) == 3
+
+
+def test_the_readme_lists_every_document() -> None:
+    listed = {target for row in table(README, "document") for target in code_or_link(row)}
+    assert listed == set(DOCUMENTS) - {"README.md"}
+
+
+def code_or_link(row: Row) -> list[str]:
+    return re.findall(r"\]\(([^)]+)\)", row["document"])
+
+
+def test_the_changelog_has_the_version() -> None:
+    version = re.search(
+        r'__version__ = "(.+)"', (ROOT / "datalayer_stripe/_version.py").read_text()
+    )
+    assert version is not None
+    assert f"## [{version.group(1)}]" in DOCUMENTS["CHANGELOG.md"]
+
+
+# Configuration and command line
+
+
+def defaults() -> dict[str, str]:
+    """Each variable and its default, as the documents write it."""
+    shown = {}
+    for field in Settings.model_fields.values():
+        default = field.get_default()
+        if field.is_required():
+            text = "required"
+        elif default in (None, ()):
+            text = "none"
+        else:
+            text = f"`{default[0] if isinstance(default, tuple) else default}`"
+        shown[str(field.validation_alias)] = text
+    return shown
+
+
+def test_the_variables_are_those_of_the_settings() -> None:
+    rows = table(CONFIGURATION, "variable")
+    assert {code(row["variable"])[0]: row["default"] for row in rows} == defaults()
+
+
+def test_the_readme_names_every_variable_without_a_default() -> None:
+    named_ones = {code(row["variable"])[0] for row in table(README, "variable")}
+    assert named_ones == {name for name, default in defaults().items() if default == "required"}
+
+
+@pytest.mark.parametrize("name", [*DOCUMENTS, "conf/datalayer-stripe.env.example"])
+def test_no_variable_is_made_up(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert set(re.findall(r"\bDATALAYER_[A-Z_]+\b", text)) <= set(defaults())
+
+
+def commands(group: click.Group, prefix: str = "datalayer-stripe") -> Iterator[tuple[str, Any]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{prefix} {name}")
+        else:
+            yield f"{prefix} {name}", command
+
+
+def test_the_commands_are_those_of_the_command_line() -> None:
+    written = {
+        code(row["command"])[0]: code(row["options"]) for row in table(CONFIGURATION, "command")
+    }
+    assert written == {
+        name: [one.opts[0] for one in command.params if isinstance(one, click.Option)]
+        for name, command in commands(main)
+    }
+
+
+def test_no_command_is_made_up() -> None:
+    known = {name.removeprefix("datalayer-stripe ") for name, _ in commands(main)}
+    for name, text in DOCUMENTS.items():
+        for words in re.findall(r"datalayer-stripe ([a-z]+(?: [a-z]+)?)", text):
+            assert {words, words.partition(" ")[0]} & known, f"{name}: {words}"
+
+
+# The events
+
+
+def test_the_events_to_send_are_those_that_plugins_run_on() -> None:
+    printed = subprocess.run(
+        [Path(sys.executable).parent / "datalayer-stripe", "plugins", "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    written = next(one for one in blocks(README, "text") if one.startswith("customer.subs"))
+    assert written.split() == list(Registry.load().types)
+    assert written.split() == re.findall(r"^  (\S+)$", printed, re.MULTILINE)
+
+
+# The HTTP API
+
+
+def written_routes(*columns: str) -> set[tuple[str, str]]:
+    """Method and path of each route; `columns` are `route`, `alias` or both."""
+    routes = set()
+    for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", HTTP_API, re.M | re.S):
+        base = next((one for one in code(title) if one.startswith("/")), "")
+        if not title.endswith("routes") and not base:
+            continue
+        for row in table(text, "route"):
+            for route in [one for column in columns for one in code(row.get(column, ""))]:
+                method, path = route.split(" ")
+                routes.add((method, base + path))
+    return routes
+
+
+def implemented(handler: type[BaseHandler]) -> set[str]:
+    unimplemented = BaseHandler._unimplemented_method
+    return {
+        method
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        if getattr(handler, method.lower()) is not unimplemented
+    }
+
+
+def alternatives(pattern: str) -> list[str]:
+    """The paths of a pattern such as `/a/(?:b|c)/d`."""
+    head, group, tail = re.fullmatch(r"([^(]*)(?:\(\?:([^)]*)\))?(.*)", pattern).groups()  # type: ignore[union-attr]
+    return [head + one + tail for one in group.split("|")] if group else [pattern]
+
+
+def test_the_routes_are_those_that_are_served() -> None:
+    served = {
+        (method, path)
+        for pattern, handler in default_handlers
+        for path in alternatives(pattern)
+        for method in implemented(handler)
+    }
+    assert written_routes("route", "alias") == served
+
+
+def test_a_metric_s_route_is_the_first_of_its_aliases(app: Application) -> None:
+    labels = set(app.settings["routes"].values())
+    assert {path for _, path in written_routes("route")} == labels
+
+
+def subclasses(parent: type[RequestError]) -> Iterator[type[RequestError]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from subclasses(child)
+
+
+# Refusals of Tornado's own: see handlers/base.py.
+TORNADOS = {("403", "forbidden"), ("405", "method_not_allowed"), ("500", "internal_error")}
+
+
+def test_the_errors_are_those_that_are_raised() -> None:
+    rows = table(HTTP_API.partition("## Stripe routes")[0], "status")
+    written = {(row["status"], code(row["code"])[0]) for row in rows}
+    raised = {(str(error.status), error.code) for error in subclasses(RequestError) if ours(error)}
+    assert written == raised | TORNADOS
+
+
+def ours(error: type[RequestError]) -> bool:
+    return error is not Unavailable and error.__module__.startswith("datalayer_stripe")
+
+
+# Outcomes that are answered 503.
+TRIED_AGAIN = {"failed", "overloaded"}
+
+
+def test_the_outcomes_of_a_delivery_are_listed() -> None:
+    rows = table(HTTP_API.partition("### The webhook")[2], "status")
+    written = {code(row["`outcome` or code"])[0] for row in rows if row["status"] == "200"}
+    assert written == set(Outcome) - TRIED_AGAIN
+    [counted] = [row for row in table(OPERATIONS, "metric") if "_deliveries_total" in row["metric"]]
+    assert set(Outcome) <= set(code(counted["what"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "view"),
+    [
+        ("**`prices`**", PackageView),
+        ("**`plans`**", PlanView),
+        ("**`subscription`** is", SubscriptionView),
+        ("`latest_invoice` is null or", InvoiceView),
+    ],
+)
+def test_the_fields_are_those_that_are_sent(words: str, view: Any) -> None:
+    assert sorted(named(HTTP_API, after=words)) == sorted(view.model_fields)
+
+
+@pytest.mark.gen_test
+async def test_ready_looks_as_the_readme_says(api: Api) -> None:
+    answer = await api.request("GET", "/readyz")
+    assert answer.code == 200
+    assert '"status":"ready"' in answer.body.decode()
+    assert '`"status":"ready"`' in README
+
+
+# Operations
+
+
+def test_the_metrics_are_those_that_are_counted() -> None:
+    counted = {}
+    for collector in vars(Metrics()).values():
+        for family in collector.describe() if hasattr(collector, "describe") else ():
+            name = family.name + ("_total" if family.type == "counter" else "")
+            if name.startswith("datalayer_stripe"):
+                counted[name] = (family.type, list(getattr(collector, "_labelnames", ())))
+    written = {
+        code(row["metric"])[0]: (row["kind"], code(row["labels"]))
+        for row in table(OPERATIONS, "metric")
+    }
+    assert written == counted
+
+
+def test_the_alarms_are_about_metrics_that_exist() -> None:
+    metrics = {code(row["metric"])[0] for row in table(OPERATIONS, "metric")}
+    for row in table(OPERATIONS, "expression"):
+        assert set(re.findall(r"datalayer_stripe_\w+", row["expression"])) <= metrics
+
+
+def test_what_a_failure_looks_like_is_what_the_code_says() -> None:
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "datalayer_stripe").rglob("*.py")
+    )
+    sources = re.sub(r'"\s*\n\s*f?"|\\\n', "", sources)
+    rows = [*table(OPERATIONS, "what you see"), *table(OPERATIONS, "reason")]
+    quoted = [text for row in rows for text in code(next(iter(row.values())))]
+    assert len(quoted) > 15
+    for text in quoted:
+        for part in re.split(r"…|: |`", text.replace("holds test data", "holds …data")):
+            assert part.strip() in sources or part.strip("/") in sources, text
+
+
+def test_the_sandbox_has_these_controls_and_reports() -> None:
+    sandbox = Sandbox()
+    for row in table(OPERATIONS, "control"):
+        assert set(code(row["control"])) <= set(controls(sandbox))
+    section = OPERATIONS.partition("## The sandbox")[2]
+    assert set(re.findall(r"`(?:GET )?/sandbox/(\w+)`", section)) == set(reports(sandbox))
+
+
+# Design
+
+
+def test_the_collections_are_those_of_the_store() -> None:
+    written = {name for row in table(DESIGN, "collection") for name in code(row["collection"])}
+    assert written == {*INDEXES, "plugin_<name>"}
+
+
+# The story
+
+
+@pytest.mark.gen_test
+async def test_the_readme_shows_the_story_as_it_is() -> None:
+    shown = next(one for one in blocks(README, "text") if one.startswith("✓"))
+    titles = re.findall(r"^✓ (.+?)  ", shown, re.MULTILINE)
+    async with open_stage(port=0, sandbox_port=0) as stage:
+        steps = [title for title, _ in story(stage).steps()]
+        rest = iter(steps)
+        assert all(title in rest for title in titles), titles
+        assert f"As promised: {len(steps)} steps in " in shown
+        assert len(titles) > 5
+
+
+def story(stage: Stage) -> Story:
+    return Story(None, stage, patience=0)  # type: ignore[arg-type] # only looked at
+
+
+# Plugins: the code that the documents show
+
+
+def names_in(text: str, first: str, pattern: str) -> set[str]:
+    return {
+        name for row in table(text, first) for name in re.findall(pattern, next(iter(row.values())))
+    }
+
+
+def test_what_a_plugin_is_given_is_all_listed() -> None:
+    written = names_in(PLUGINS, "attribute", r"`ctx\.(\w+)`")
+    assert written == {field.name for field in fields(Context)}
+    methods = {name for name in vars(PluginCollection) if not name.startswith("_")}
+    assert names_in(PLUGINS, "call", r"(\w+)\(") == methods
+
+
+def test_what_an_event_and_a_top_up_have_is_all_listed() -> None:
+    rows = table(PLUGINS.partition("## `Event`")[2].partition("## `Context`")[0], "attribute")
+    attributes = set(Event.model_fields) | {"object", "object_id"}
+    assert {code(row["attribute"])[0] for row in rows} == attributes
+    sentence = re.search(r"A `TopUp` has (.+)\.", PLUGINS)
+    assert sentence is not None
+    assert set(code(sentence.group(1))) == set(TopUp.model_fields)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_python_is_python(name: str) -> None:
+    for block in blocks(DOCUMENTS[name], "python"):
+        compile(block, name, "exec")
+
+
+def test_the_readme_and_the_plugin_document_show_the_same_plugin() -> None:
+    assert blocks(README, "python") == blocks(PLUGINS, "python")[:2]
+
+
+@pytest.mark.slow
+def test_the_plugin_of_the_documents_installs_is_listed_and_passes_its_test(
+    tmp_path: Path,
+) -> None:
+    plugin, setup, test = blocks(PLUGINS, "python")[:3]
+    (tmp_path / "top_up_count.py").write_text(plugin, encoding="utf-8")
+    (tmp_path / "setup.py").write_text(setup, encoding="utf-8")
+    site = tmp_path / "site"
+    pip = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
+    python("-m", *pip, ".", folder=tmp_path)
+
+    command = "from datalayer_stripe.cli import main; main(['plugins', 'list'])"
+    listed = python("-c", command, folder=tmp_path, site=site)
+    assert re.search(r"^top-up-count +payment_intent\.succeeded$", listed, re.MULTILINE)
+
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    (tests / "test_top_up_count.py").write_text(test, encoding="utf-8")
+    passed = python("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tests, site=site)
+    assert "1 passed" in passed
+
+
+def python(*arguments: str, folder: Path, site: Path | None = None) -> str:
+    surroundings = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if site is not None:
+        surroundings["PYTHONPATH"] = str(site)
+    ended = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=surroundings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def defined(block: str) -> Plugin:
+    """The plugin that a block of Python defines."""
+    module: dict[str, Any] = {}
+    exec(compile(block, "docs/plugins.md", "exec"), module)
+    plugin = module["plugin"]
+    assert isinstance(plugin, Plugin)
+    return plugin
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=30)
+async def test_the_example_that_expects_keeps_the_largest(settings: Settings) -> None:
+    plugin = defined(blocks(PLUGINS, "python")[3])
+    service = await open_service(settings, registry=Registry([plugin]))
+
+    def paid(turn: int, credits: int) -> Event:
+        body = changed(recorded("payment_intent.succeeded"), id=f"evt_{turn}_{credits}")
+        event = Event.model_validate_json(body)
+        event.object["id"] = f"pi_{turn}_{credits}"
+        event.object["metadata"] = {**event.object["metadata"], "credits": str(credits)}
+        return event
+
+    try:
+        for turn, sizes in enumerate(([50], [600, 220, 50, 400], [7, 599])):
+            events = [paid(turn, size) for size in sizes]
+            # At once, so that what one has read is changed by another.
+            await asyncio.gather(*map(service.deliveries.process, events))
+        kept = await service.store.find_one("plugin_largest-top-up", {"_id": ACCOUNT})
+        assert kept is not None
+        assert kept["credits"] == 600
+    finally:
+        await service.close()
+
+
+def test_the_signals_of_a_plugin_are_documented() -> None:
+    raised = [code(row["raise"]) for row in table(PLUGINS, "raise")]
+    assert [one[0].partition("(")[0] for one in raised if one] == ["Retry", Reject.__name__]
+
+
+# The shell lines that make something to sell, run against the local Stripe
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_the_lines_that_make_something_to_sell_do_so(io_loop: IOLoop) -> None:
+    lines = next(one for one in blocks(README, "sh") if one.startswith("STRIPE="))
+    sandbox = Sandbox()
+    await sandbox.start()
+    try:
+        lines = lines.replace("https://api.stripe.com", sandbox.url)
+        bash = await asyncio.create_subprocess_exec(
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            lines,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, "NO_PROXY": "*"},
+        )
+        printed = (await bash.communicate())[0].decode()
+        made = dict(re.findall(r"(DATALAYER_\w+)=(prod_\w+)", printed))
+        assert len(made) == 2, printed
+        settings = Settings(
+            stripe_api_key=sandbox.secret_key,
+            stripe_js_api_key=sandbox.publishable_key,
+            stripe_webhook_secrets="whsec_example",
+            stripe_cust_portal_id="bpc_example",
+            stripe_cust_portal_url="https://billing.example.com",
+            stripe_api_base=sandbox.url,
+            jwt_secret="only-for-this-test-0123456789abcdef",
+            **made,
+        )
+        service = await open_service(settings)
+        catalog: Catalog = service.catalog
+        packages, plans = await catalog.packages(), await catalog.plans()
+        await service.close()
+    finally:
+        await sandbox.stop()
+    assert [(one.unit_amount, one.credits, one.default) for one in packages] == [(500, 50, True)]
+    assert [(one.amount, one.interval) for one in plans] == [(2900, "month")]

@@ -1,0 +1,279 @@
+"""For operators: probes, metrics, and logs that say much and betray nothing."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from pymongo.errors import AutoReconnect
+from tornado.web import Application
+
+from datalayer_stripe.logs import JsonFormatter, default_config
+from datalayer_stripe.sandbox import Sandbox, SandboxCardError
+from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.service import Service
+from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, changed, json_of, recorded
+from tests.support.shop import DECLINED_CARD, IAM_ROUTES, STRIPE_ROUTES, Buyer
+
+PAID = recorded("payment_intent.succeeded")
+
+CONFIG = default_config(level="DEBUG", json=True)
+
+Samples = dict[tuple[str, frozenset[str]], float]
+
+
+async def samples(api: Api) -> Samples:
+    """Each metric by its name and the values of its labels."""
+    answer = await api.get("/metrics", account=None)
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    return {
+        (sample.name.removeprefix("datalayer_stripe_"), frozenset(sample.labels.values())): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(answer.body.decode())
+        for sample in family.samples
+    }
+
+
+def value(found: Samples, name: str, *labels: str) -> float:
+    return found.get((name, frozenset(labels)), 0.0)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_deliveries_and_credits_are_counted(api: Api) -> None:
+    await api.deliver(PAID)
+    await api.deliver(PAID)
+    await api.deliver(changed(PAID, metadata={"credits": "5"}))
+    await api.deliver(recorded("customer.created"))
+    await api.deliver(PAID, "t=1,v1=00")
+    found = await samples(api)
+    paid = "payment_intent.succeeded"
+    assert value(found, "deliveries_total", paid, "processed") == 1
+    assert value(found, "deliveries_total", paid, "duplicate") == 1
+    assert value(found, "deliveries_total", paid, "rejected") == 1
+    assert value(found, "deliveries_total", "other", "ignored") == 1
+    assert value(found, "credits_added_total") == 50
+    path = f"{STRIPE_ROUTES}/webhook"
+    assert value(found, "requests_total", "POST", path, "200") == 4
+    assert value(found, "requests_total", "POST", path, "400") == 1
+    assert value(found, "request_seconds_count", "POST", path) == 5
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_delivery_that_fails_is_counted(api: Api, quick_retries: None) -> None:
+    await api.deliver(recorded("invoice.paid"))  # Stripe cannot be reached
+    found = await samples(api)
+    assert value(found, "deliveries_total", "invoice.paid", "failed") == 1
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_calls_to_stripe_are_counted_and_timed(
+    buyer: Buyer, sandbox: Sandbox, quick_retries: None
+) -> None:
+    api = buyer.api
+    await api.get(f"{STRIPE_ROUTES}/topup/prices")
+    found = await samples(api)
+    assert value(found, "stripe_calls_total", "prices.list", "ok") == 1
+    assert value(found, "stripe_call_seconds_count", "prices.list") == 1
+    sandbox.api.refuse(503, times=100)
+    await api.get(f"{IAM_ROUTES}/plans/catalog")
+    found = await samples(api)
+    assert value(found, "stripe_calls_total", "prices.list", "APIError") >= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        ("GET", f"{IAM_ROUTES}/subscription", f"{IAM_ROUTES}/subscription"),
+        ("GET", f"{IAM_ROUTES}/plans", f"{IAM_ROUTES}/subscription"),
+        ("GET", f"{IAM_ROUTES}/plans/catalog", f"{IAM_ROUTES}/subscription/plans"),
+        ("POST", f"{IAM_ROUTES}/subscription/cancel", f"{IAM_ROUTES}/subscription/cancel"),
+        ("POST", f"{IAM_ROUTES}/plans/resume", f"{IAM_ROUTES}/subscription/resume"),
+        ("GET", f"{STRIPE_ROUTES}/plans/prices", f"{STRIPE_ROUTES}/topup/prices"),
+        ("GET", "/made/up", "unmatched"),
+    ],
+)
+@pytest.mark.gen_test(timeout=30)
+async def test_requests_are_counted_by_route(api: Api, method: str, path: str, route: str) -> None:
+    answer = await api.request(method, path, body=b"" if method == "POST" else None)
+    found = await samples(api)
+    assert value(found, "requests_total", method, route, str(answer.code)) == 1
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_stranger_makes_no_time_series(api: Api) -> None:
+    for n in range(3):
+        await api.request("BREW", f"/pot/{n}")
+        event = {**json.loads(PAID), "type": f"made.up{n}"}
+        await api.deliver(json.dumps(event).encode())
+    found = await samples(api)
+    assert value(found, "requests_total", "other", "unmatched", "405") == 3
+    assert value(found, "deliveries_total", "other", "ignored") == 3
+    assert not any("made" in label or "pot" in label for _, labels in found for label in labels)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_readiness_says_what_is_in_the_way(
+    api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await api.get("/readyz", account=None)).code == 200
+
+    async def down(*_: object, **__: object) -> None:
+        raise AutoReconnect("mongodb://user:password@host is down")
+
+    app.settings["traffic"].draining = True
+    monkeypatch.setattr(type(service.store._client.admin), "command", down)
+    answer = await api.get("/readyz", account=None)
+    assert answer.code == 503
+    assert int(answer.headers["Retry-After"]) > 0
+    assert json_of(answer) == {
+        "success": False,
+        "status": "not ready",
+        "problems": {"service": "shutting down", "database": "does not answer"},
+        "warnings": {},
+    }
+    assert (await api.get("/healthz", account=None)).code == 200, "the process lives all the same"
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_stripe_in_trouble_is_a_warning_until_it_answers(
+    buyer: Buyer, sandbox: Sandbox, quick_retries: None
+) -> None:
+    sandbox.api.refuse(status=503, times=3)
+    await buyer.api.get("/api/iam/stripe/v1/topup/prices")
+    answer = await buyer.api.get("/readyz", account=None)
+    assert (answer.code, list(json_of(answer)["warnings"])) == (200, ["stripe"])
+    await buyer.api.get("/api/iam/stripe/v1/topup/prices")
+    answer = await buyer.api.get("/readyz", account=None)
+    assert json_of(answer)["warnings"] == {}
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_stripe_in_trouble_is_a_warning(
+    buyer: Buyer, sandbox: Sandbox, quick_retries: None
+) -> None:
+    sandbox.api.refuse(503, times=100)
+    await buyer.ask_to_subscribe()
+    answer = await buyer.api.get("/readyz", account=None)
+    assert (answer.code, json_of(answer)["status"]) == (200, "ready")
+    assert list(json_of(answer)["warnings"]) == ["stripe"]
+    sandbox.api.normal()
+    await buyer.ask_to_subscribe()
+    assert json_of(await buyer.api.get("/readyz", account=None))["warnings"] == {}
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    """The log as `serve --log-level DEBUG` writes it, one object for each line."""
+    found: list[dict[str, Any]] = []
+    formatter = JsonFormatter()
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(json.loads(formatter.format(record)))
+
+    keeper, root = Keeper(), logging.getLogger()
+    levels = {name: logger["level"] for name, logger in CONFIG["loggers"].items()}
+    before = {name: logging.getLogger(name).level for name in (None, *levels)}
+    root.addHandler(keeper)
+    for name, level in {None: CONFIG["root"]["level"], **levels}.items():
+        logging.getLogger(name).setLevel(level)
+    yield found
+    root.removeHandler(keeper)
+    for name, number in before.items():
+        logging.getLogger(name).setLevel(number)
+
+
+def ours(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if line["logger"].startswith("datalayer_stripe")]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_delivery_is_logged_with_its_event_and_account(
+    api: Api, lines: list[dict[str, Any]]
+) -> None:
+    await api.deliver(PAID)
+    [line] = [line for line in lines if line["message"] == "delivery"]
+    assert line["event_id"] == json.loads(PAID)["id"]
+    assert line["account_uid"] == ACCOUNT
+    assert (line["type"], line["outcome"]) == ("payment_intent.succeeded", "processed")
+    [request] = [line for line in lines if line["message"] == "request"]
+    assert (request["method"], request["status"]) == ("POST", 200)
+    assert request["path"] == f"{STRIPE_ROUTES}/webhook"
+    assert line["request_id"] == request["request_id"]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_rejection_is_logged_with_its_reason(api: Api, lines: list[dict[str, Any]]) -> None:
+    body = changed(PAID, metadata={"account_uid": ACCOUNT})
+    await api.deliver(body)
+    [line] = [line for line in lines if line["message"] == "rejected"]
+    assert line["plugin"] == "top-up-credits"
+    assert "lacks" in line["reason"]
+    assert (line["event_id"], line["account_uid"]) == (json.loads(body)["id"], ACCOUNT)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_every_line_of_a_request_has_its_id_and_account(
+    api: Api, lines: list[dict[str, Any]], quick_retries: None
+) -> None:
+    headers = {"X-Request-Id": "req-1", "Authorization": f"Bearer {api.bearer(ACCOUNT)}"}
+    await api.request("GET", f"{IAM_ROUTES}/subscription?secret=1", headers=headers)
+    assert ours(lines)
+    for line in ours(lines):
+        assert (line["request_id"], line["account_uid"]) == ("req-1", ACCOUNT), line
+    assert "secret=1" not in json.dumps(lines)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_requests_at_once_do_not_mix_their_lines(
+    api: Api, lines: list[dict[str, Any]]
+) -> None:
+    async def ask(n: int) -> None:
+        headers = {"X-Request-Id": f"req-{n}"}
+        headers["Authorization"] = f"Bearer {api.bearer(f'account-{n}')}"
+        await api.request("GET", f"{IAM_ROUTES}/usage/credits", headers=headers)
+
+    await asyncio.gather(*(ask(n) for n in range(20)))
+    pairs = {(line["request_id"], line["account_uid"]) for line in ours(lines)}
+    assert pairs == {(f"req-{n}", f"account-{n}") for n in range(20)}
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_whole_story_leaves_no_secret_in_the_log(
+    buyer: Buyer,
+    service: Service,
+    webhooks: Webhooks,
+    lines: list[dict[str, Any]],
+    quick_retries: None,
+) -> None:
+    bearer = buyer.api.bearer(ACCOUNT, user={"email": "ada@example.com", "firstName": "Ada"})
+    await buyer.api.post(f"{IAM_ROUTES}/checkout/portal", {"return_url": "ada@example.com"})
+    await buyer.ask_to_subscribe(user={"email": "ada@example.com", "firstName": "Ada"})
+    await buyer.subscribe()
+    await buyer.buy()
+    started = json_of(await buyer.ask_to_buy())
+    with pytest.raises(SandboxCardError):
+        buyer.sandbox.confirm_payment(started["client_secret"], DECLINED_CARD)
+    headers = {"Authorization": f"Bearer {bearer}x"}
+    await buyer.api.request("GET", f"{IAM_ROUTES}/subscription", headers=headers)
+    buyer.sandbox.api.refuse(500, times=3)
+    await buyer.ask_to_buy()
+    await webhooks.settle()
+    assert len(ours(lines)) > 20
+    text = json.dumps([line for line in lines if not line["logger"].startswith("tornado")])
+    settings = service.settings
+    for secret in (
+        settings.stripe_api_key.get_secret_value(),
+        settings.jwt_secret.get_secret_value(),
+        WEBHOOK_SECRET,
+        started["client_secret"],
+        bearer,
+        bearer.split(".")[1],
+        "ada@",
+        "Ada",
+    ):
+        assert secret not in text

@@ -1,0 +1,105 @@
+"""Every recorded event, byte for byte, through the signed webhook: what it leaves behind."""
+
+import json
+from typing import Any, NamedTuple
+
+import pytest
+
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.service import Service
+from tests.support.app import ACCOUNT, EVENTS, Api, json_of, recorded
+from tests.support.shop import IAM_ROUTES, kept, rows
+
+SUBSCRIPTION = "sub_1xNnttCz7hWRKLEpT7zELPag"
+
+pytestmark = pytest.mark.mongod
+
+
+class Effect(NamedTuple):
+    """What a delivery is to leave behind."""
+
+    outcome: str
+    credits: int = 0
+    status: str = "none"
+    ends: bool = False
+
+
+EFFECTS = {
+    "charge.refunded": Effect("ignored"),
+    "customer.created": Effect("ignored"),
+    "customer.subscription.created": Effect("processed", status="active"),
+    "customer.subscription.updated.cancel-scheduled": Effect(
+        "processed", status="active", ends=True
+    ),
+    "customer.subscription.updated.past-due": Effect("processed", status="past_due"),
+    "customer.subscription.deleted": Effect("processed", status="canceled", ends=True),
+    "invoice.paid": Effect("processed", status="active"),
+    "invoice.payment_failed": Effect("processed", status="past_due"),
+    "payment_intent.payment_failed": Effect("ignored"),
+    "payment_intent.succeeded.after-decline": Effect("processed", credits=600),
+    "payment_intent.succeeded": Effect("processed", credits=50),
+}
+# What an invoice's event says of its subscription is to be seen in one of the subscription's own.
+SEEN_IN = {
+    "invoice.paid": "customer.subscription.created",
+    "invoice.payment_failed": "customer.subscription.updated.past-due",
+}
+
+
+def happen(sandbox: Sandbox, name: str) -> None:
+    """Put Stripe into the state that the event tells of."""
+    obj = json.loads(recorded(name))["data"]["object"]
+    sandbox.put(obj)
+    if name in SEEN_IN:
+        happen(sandbox, SEEN_IN[name])
+
+
+async def seen(api: Api) -> dict[str, Any]:
+    answer = await api.get(f"{IAM_ROUTES}/subscription")
+    return dict(json_of(answer)["subscription"])
+
+
+def test_each_recording_has_its_effect() -> None:
+    assert {path.stem for path in EVENTS.glob("*.json")} == set(EFFECTS)
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+@pytest.mark.gen_test(timeout=30)
+async def test_a_recorded_event_has_its_effect_once(
+    api: Api, service: Service, sandbox: Sandbox, name: str
+) -> None:
+    effect, body = EFFECTS[name], recorded(name)
+    happen(sandbox, name)
+    answer = await api.deliver(body)
+    event_id = json.loads(body)["id"]
+    assert answer.code == 200
+    assert json_of(answer) == {"received": True, "event": event_id, "outcome": effect.outcome}
+    for again in (False, True):
+        if again:
+            outcome = json_of(await api.deliver(body))["outcome"]
+            assert outcome == ("ignored" if effect.outcome == "ignored" else "duplicate")
+        assert await api.credits() == effect.credits
+        shown = await seen(api)
+        assert (shown["status"], shown["cancel_at_period_end"]) == (effect.status, effect.ends)
+        assert shown["id"] == (None if effect.status == "none" else SUBSCRIPTION)
+    if effect.outcome == "ignored":
+        assert await kept(service) == {}
+        return
+    [stored] = await rows(service, "events")
+    assert stored["_id"] == event_id
+    assert stored["type"] == json.loads(body)["type"]
+    assert {run["status"] for run in stored["handlers"].values()} == {"done"}
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_recorded_story_ends_as_it_was_told(
+    api: Api, service: Service, sandbox: Sandbox
+) -> None:
+    story = sorted(EFFECTS, key=lambda name: json.loads(recorded(name))["created"])
+    for name in story:
+        happen(sandbox, name)
+        assert (await api.deliver(recorded(name))).code == 200
+    assert await api.credits() == 650
+    shown = await seen(api)
+    assert (shown["status"], shown["account_uid"]) == ("canceled", ACCOUNT)
+    assert sorted(row["credits"] for row in await rows(service, "ledger")) == [50, 600]

@@ -1,0 +1,322 @@
+"""Every route and alias, on its good day: each field, its type, the status, and no field more."""
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import pytest
+
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.sandbox.webhooks import Webhooks
+from tests.support.app import ACCOUNT, Api, json_of
+from tests.support.shop import (
+    IAM_ROUTES,
+    OTHER_ACCOUNT,
+    STRIPE_ROUTES,
+    Buyer,
+    Shop,
+)
+
+
+class Iso:
+    """A moment in ISO 8601, in UTC."""
+
+
+INVOICE = {
+    "id": str,
+    "status": str,
+    "amount": int,
+    "currency": str,
+    "paid_at": Iso,
+    "attempt_count": int,
+}
+NONE_YET = {
+    "id": None,
+    "status": "none",
+    "plan_id": None,
+    "plan_name": "Free",
+    "plan_code": None,
+    "amount": None,
+    "currency": None,
+    "interval": None,
+    "current_period_start": None,
+    "current_period_end": None,
+    "cancel_at_period_end": False,
+    "included_runs": None,
+    "used_runs": 0,
+    "wallet_balance": 0,
+    "wallet_is_quota": False,
+    "current_credits": 0,
+    "is_eligible": False,
+    "account_uid": ACCOUNT,
+    "account_handle": "ada",
+    "latest_invoice": None,
+}
+SUBSCRIBED = {
+    **NONE_YET,
+    "id": str,
+    "status": "active",
+    "plan_id": str,
+    "plan_name": "Datalayer Monthly",
+    "plan_code": str,
+    "amount": 2900,
+    "currency": "usd",
+    "interval": "month",
+    "current_period_start": Iso,
+    "current_period_end": Iso,
+    "is_eligible": True,
+    "latest_invoice": INVOICE,
+}
+PLAN = {
+    "id": str,
+    "name": "Datalayer Monthly",
+    "code": str,
+    "amount": 2900,
+    "price": 29.0,
+    "currency": "usd",
+    "interval": "month",
+    "included_runs": None,
+}
+PACKAGE = {
+    "id": str,
+    "name": str,
+    "amount": int,
+    "unit_amount": int,
+    "currency": "usd",
+    "credits": int,
+    "default": bool,
+}
+ROW = {
+    "account_uid": ACCOUNT,
+    "account_handle": "ada",
+    "subscription": SUBSCRIBED,
+    "wallet_balance": 0,
+    "is_eligible": True,
+}
+PORTAL_URL = "https://billing.example.com/p/login/test"
+
+
+class Route(NamedTuple):
+    method: str
+    paths: tuple[str, ...]
+    answer: dict[str, Any]
+    status: int = 200
+    body: Any = None
+    subscribed: bool = True
+
+
+def iam(*paths: str) -> tuple[str, ...]:
+    return tuple(IAM_ROUTES + path for path in paths)
+
+
+def stripe(*paths: str) -> tuple[str, ...]:
+    return tuple(STRIPE_ROUTES + path for path in paths)
+
+
+SUBSCRIPTION = {
+    "account_uid": ACCOUNT,
+    "portal": {"url": PORTAL_URL, "route": "checkout"},
+    "available_plans": [PLAN],
+}
+ROUTES = [
+    Route("GET", stripe("/topup/prices", "/plans/prices"), {"prices": [PACKAGE]}),
+    Route(
+        "POST",
+        stripe("/topup/payment-intent"),
+        {
+            "client_secret": str,
+            "payment_intent_id": str,
+            "price_id": str,
+            "amount": 500,
+            "currency": "usd",
+            "credits": 50,
+            "publishable_key": "pk_test_example",
+        },
+        201,
+        {"price_id": "PACKAGE"},
+    ),
+    Route(
+        "POST",
+        stripe("/subscription/payment-intent"),
+        {"client_secret": str, "subscription_id": str, "status": "incomplete"},
+        201,
+        {"price_id": "PLAN"},
+        subscribed=False,
+    ),
+    Route("POST", stripe("/subscription/resume/setup-intent"), {"client_secret": str}, 201),
+    Route(
+        "GET",
+        iam("/subscription", "/plans"),
+        {**SUBSCRIPTION, "subscription": SUBSCRIBED, "plan": SUBSCRIBED},
+    ),
+    Route(
+        "GET",
+        iam("/subscription", "/plans"),
+        {**SUBSCRIPTION, "subscription": NONE_YET, "plan": NONE_YET},
+        subscribed=False,
+    ),
+    Route(
+        "POST",
+        iam("/subscription/cancel", "/plans/cancel"),
+        {
+            "message": str,
+            "status": "active",
+            "cancel_at_period_end": True,
+            "portal": {"url": PORTAL_URL},
+        },
+    ),
+    Route(
+        "POST",
+        iam("/subscription/resume", "/plans/resume"),
+        {"message": str, "status": "active", "cancel_at_period_end": False},
+    ),
+    Route("GET", iam("/subscription/plans", "/plans/catalog"), {"plans": [PLAN]}),
+    Route(
+        "GET",
+        iam("/usage/credits"),
+        {
+            "credits": {"credits": 0, "quota": None, "used": 0, "last_update": None},
+            "reservations": [],
+        },
+    ),
+    Route(
+        "POST",
+        iam("/checkout/portal"),
+        {
+            "portal": {
+                "url": str,
+                "route": "checkout",
+                "is_modal": False,
+                "metadata": {"stripe_key": "pk_test_example"},
+            }
+        },
+        body={"return_url": "https://app.example.com/settings"},
+    ),
+    Route("GET", iam("/plans/eligible-accounts"), {"accounts": [ROW]}),
+    Route(
+        "POST",
+        iam("/plans/accounts/details"),
+        {"accounts": [ROW]},
+        body={"account_uids": [OTHER_ACCOUNT, ACCOUNT]},
+    ),
+    Route("GET", iam("/memberships"), {"memberships": []}),
+    Route("GET", iam("/ping"), {"message": "pong"}),
+]
+CASES = [(route, path) for route in ROUTES for path in route.paths]
+
+
+def assert_shape(value: Any, shape: Any, at: str = "body") -> None:
+    """`value` has the very keys of `shape`, and its types or literal values."""
+    if isinstance(shape, dict):
+        assert isinstance(value, dict), at
+        assert set(value) == set(shape), at
+        for name, part in shape.items():
+            assert_shape(value[name], part, f"{at}.{name}")
+    elif isinstance(shape, list):
+        assert isinstance(value, list), at
+        assert bool(value) == bool(shape), at
+        for index, item in enumerate(value):
+            assert_shape(item, shape[0], f"{at}[{index}]")
+    elif shape is Iso:
+        assert datetime.fromisoformat(value).utcoffset() == timedelta(0), at
+    elif isinstance(shape, type):
+        assert type(value) is shape, at
+    else:
+        assert (value, type(value)) == (shape, type(shape)), at
+
+
+@pytest.mark.parametrize(
+    ("route", "path"), CASES, ids=[f"{r.method} {p} {r.subscribed}" for r, p in CASES]
+)
+@pytest.mark.gen_test(timeout=30)
+async def test_a_route_answers_to_the_letter(
+    buyer: Buyer, webhooks: Webhooks, shop: Shop, route: Route, path: str
+) -> None:
+    if route.subscribed:
+        await buyer.subscribe()
+    body = dict(route.body) if route.body else None
+    if body and "price_id" in body:
+        body["price_id"] = shop.plan if body["price_id"] == "PLAN" else shop.packages[0]
+    user = {"uid": ACCOUNT, "handle": "ada", "email": "ada@example.com", "roles": []}
+    if route.method == "GET":
+        answer = await buyer.api.get(path, user=user)
+    else:
+        answer = await buyer.api.post(path, body, user=user)
+    assert answer.code == route.status
+    assert answer.headers["Content-Type"] == "application/json; charset=UTF-8"
+    assert answer.headers["X-Request-Id"]
+    assert_shape(json_of(answer), {"success": True, **route.answer})
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_ping_and_health_need_nobody(api: Api) -> None:
+    answer = await api.get(f"{IAM_ROUTES}/ping", account=None)
+    assert json_of(answer) == {"success": True, "message": "pong"}
+    assert json_of(await api.get("/healthz", account=None)) == {"success": True, "status": "ok"}
+    assert json_of(await api.get("/readyz", account=None)) == {
+        "success": True,
+        "status": "ready",
+        "warnings": {},
+    }
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_subscription_shown_is_stripes(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
+) -> None:
+    metadata = {"included_runs": "1000", "code": "team"}
+    sandbox.update_price(shop.plan, nickname="Team", metadata=metadata)
+    theirs = sandbox.get(await buyer.subscribe())
+    await buyer.buy(shop.packages[1])
+    item = theirs["items"]["data"][0]
+    shown = await buyer.plan()
+    wanted = {
+        "id": theirs["id"],
+        "plan_id": shop.plan,
+        "plan_name": "Team",
+        "plan_code": "team",
+        "included_runs": 1000,
+        "wallet_balance": 220,
+        "current_credits": 220,
+    }
+    assert shown == {**shown, **wanted}
+    for name in ("current_period_start", "current_period_end"):
+        assert datetime.fromisoformat(shown[name]).timestamp() == item[name]
+    invoice = sandbox.get(theirs["latest_invoice"])
+    paid_at = datetime.fromisoformat(shown["latest_invoice"].pop("paid_at"))
+    assert paid_at.timestamp() == invoice["status_transitions"]["paid_at"]
+    assert shown["latest_invoice"] == {
+        "id": invoice["id"],
+        "status": "paid",
+        "amount": 2900,
+        "currency": "usd",
+        "attempt_count": 1,
+    }
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_credits_say_when_they_last_changed(buyer: Buyer, webhooks: Webhooks) -> None:
+    await buyer.subscribe()
+    await buyer.buy()
+    credits = json_of(await buyer.api.get(f"{IAM_ROUTES}/usage/credits"))["credits"]
+    assert credits["credits"] == 50
+    assert_shape(credits["last_update"], Iso)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_nobody_sees_another_accounts_data(
+    buyer: Buyer, stranger: Buyer, webhooks: Webhooks
+) -> None:
+    mine = await buyer.subscribe()
+    await buyer.buy()
+    api = buyer.api
+    details = f"{IAM_ROUTES}/plans/accounts/details"
+    asked = await api.post(details, {"account_uids": [ACCOUNT]}, OTHER_ACCOUNT)
+    assert json_of(asked)["accounts"] == []
+    listed = await api.get(f"{IAM_ROUTES}/plans/eligible-accounts", OTHER_ACCOUNT)
+    assert [row["account_uid"] for row in json_of(listed)["accounts"]] == [OTHER_ACCOUNT]
+    assert (await stranger.plan())["status"] == "none"
+    assert await stranger.credits() == 0
+    for path in ("/subscription/cancel", "/subscription/resume"):
+        assert (await api.post(IAM_ROUTES + path, account=OTHER_ACCOUNT)).code == 409
+    assert (await buyer.plan())["id"] == mine
+    assert (await buyer.plan())["cancel_at_period_end"] is False

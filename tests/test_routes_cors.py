@@ -1,0 +1,89 @@
+"""Browsers call from other origins: which ones may, and what they may send."""
+
+import pytest
+
+from datalayer_stripe.settings import Settings
+from tests.support.app import ACCOUNT, Api
+from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES
+
+APP = "https://app.example.com"
+LOCAL = "http://localhost:3000"
+OTHER = "https://evil.example.com"
+
+ANY = ("*",)
+LISTED = (APP, LOCAL)
+
+
+@pytest.fixture
+def settings(settings: Settings, cors_origins: tuple[str, ...]) -> Settings:
+    return settings.model_copy(update={"cors_origins": cors_origins})
+
+
+async def allowed(api: Api, origin: str | None, path: str = f"{IAM_ROUTES}/ping") -> str | None:
+    headers = {"Origin": origin} if origin else {}
+    answer = await api.request("GET", path, headers=headers)
+    found = answer.headers.get("Access-Control-Allow-Origin")
+    exposed = answer.headers.get("Access-Control-Expose-Headers")
+    assert exposed == ("X-Request-Id, Retry-After" if found else None)
+    return found
+
+
+@pytest.mark.parametrize("cors_origins", [ANY])
+@pytest.mark.gen_test(timeout=30)
+async def test_any_origin_may_call_where_none_is_named(api: Api) -> None:
+    assert await allowed(api, OTHER) == "*"
+    assert await allowed(api, None) == "*"
+
+
+@pytest.mark.parametrize("cors_origins", [LISTED])
+@pytest.mark.gen_test(timeout=30)
+async def test_listed_origins_may_call_and_others_may_not(api: Api) -> None:
+    for origin in LISTED:
+        assert await allowed(api, origin) == origin
+    for origin in (OTHER, f"{APP}.evil.example.com", "null", APP.replace("https", "http"), None):
+        assert await allowed(api, origin) is None
+    answer = await api.request("GET", f"{IAM_ROUTES}/ping", headers={"Origin": OTHER})
+    assert answer.headers["Vary"] == "Origin", "no cache may give one origin another's answer"
+
+
+@pytest.mark.parametrize("cors_origins", [LISTED])
+@pytest.mark.gen_test(timeout=30)
+async def test_errors_can_be_read_from_another_origin(api: Api) -> None:
+    for path in (f"{IAM_ROUTES}/subscription", "/nothing"):
+        assert await allowed(api, APP, path) == APP
+        assert await allowed(api, OTHER, path) is None
+
+
+@pytest.mark.parametrize("cors_origins", [ANY, LISTED])
+@pytest.mark.gen_test(timeout=30)
+async def test_a_preflight_needs_no_token_and_names_our_headers(
+    api: Api, cors_origins: tuple[str, ...]
+) -> None:
+    headers = {
+        "Origin": APP,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization, content-type, idempotency-key",
+    }
+    path = f"{STRIPE_ROUTES}/topup/payment-intent"
+    answer = await api.request("OPTIONS", path, headers=headers)
+    assert (answer.code, answer.body) == (204, b"")
+    assert answer.headers["Access-Control-Allow-Origin"] == ("*" if cors_origins == ANY else APP)
+    names = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
+    assert {"authorization", "content-type", "idempotency-key", "x-request-id"} <= set(names)
+    assert answer.headers["Access-Control-Allow-Methods"] == "POST, OPTIONS"
+    read = await api.request("OPTIONS", f"{IAM_ROUTES}/plans", headers=headers)
+    assert read.headers["Access-Control-Allow-Methods"] == "GET, OPTIONS"
+
+
+@pytest.mark.parametrize("cors_origins", [LISTED])
+@pytest.mark.gen_test(timeout=30)
+async def test_a_preflight_of_another_origin_is_not_allowed(api: Api) -> None:
+    answer = await api.request("OPTIONS", f"{IAM_ROUTES}/plans", headers={"Origin": OTHER})
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+@pytest.mark.parametrize("cors_origins", [ANY, LISTED])
+@pytest.mark.gen_test(timeout=30)
+async def test_no_answer_allows_cookies(api: Api) -> None:
+    answer = await api.get(f"{IAM_ROUTES}/memberships", ACCOUNT)
+    assert "Access-Control-Allow-Credentials" not in answer.headers

@@ -1,0 +1,133 @@
+"""The billing portal: a session for a customer, the sign-in page for others, a safe way back."""
+
+from typing import Any
+
+import pytest
+from tornado.httpclient import HTTPResponse
+
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.settings import Settings
+from tests.support.app import Api, json_of
+from tests.support.shop import IAM_ROUTES, Buyer, calls, objects
+
+BACK = "https://app.example.com/settings?tab=billing#plan"
+SIGN_IN = "https://billing.example.com/p/login/test"
+
+
+@pytest.fixture
+def cors_origins() -> tuple[str, ...]:
+    return ("*",)
+
+
+@pytest.fixture
+def configuration(sandbox: Sandbox) -> str:
+    """The portal's configuration, with the id that the settings name."""
+    features = {"invoice_history": {"enabled": True}}
+    made = sandbox.call("POST", "/v1/billing_portal/configurations", features=features)
+    return str(sandbox.put({**made, "id": "bpc_example"})["id"])
+
+
+@pytest.fixture
+def settings(settings: Settings, cors_origins: tuple[str, ...]) -> Settings:
+    return settings.model_copy(update={"cors_origins": cors_origins})
+
+
+async def open_portal(api: Api, return_url: Any = BACK) -> HTTPResponse:
+    return await api.post(f"{IAM_ROUTES}/checkout/portal", {"return_url": return_url})
+
+
+async def url(api: Api) -> str:
+    answer = await open_portal(api)
+    assert answer.code == 200
+    return str(json_of(answer)["portal"]["url"])
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_customer_gets_a_session_of_its_own(
+    buyer: Buyer, sandbox: Sandbox, configuration: str
+) -> None:
+    await buyer.ask_to_subscribe()
+    first, second = await url(buyer.api), await url(buyer.api)
+    assert first != second
+    portal_session = sandbox.get(first.rpartition("/")[2])
+    [customer] = objects(sandbox, "/v1/customers")
+    assert portal_session["customer"] == customer["id"]
+    assert portal_session["configuration"] == configuration
+    assert portal_session["return_url"] == BACK
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_who_is_no_customer_gets_the_sign_in_page(
+    buyer: Buyer, stranger: Buyer, sandbox: Sandbox, configuration: str
+) -> None:
+    await stranger.ask_to_subscribe()
+    assert await url(buyer.api) == SIGN_IN
+    assert calls(sandbox, "POST", "/v1/billing_portal/sessions") == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_configuration_that_stripe_does_not_know_costs_no_error(
+    buyer: Buyer, caplog: pytest.LogCaptureFixture
+) -> None:
+    await buyer.ask_to_subscribe()
+    assert await url(buyer.api) == SIGN_IN
+    assert "DATALAYER_STRIPE_CUST_PORTAL_ID" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "return_url",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "/settings",
+        "settings",
+        "//evil.example.com/",
+        "https:///settings",
+        "https://",
+        "ftp://app.example.com/",
+        "https://user@app.example.com/",
+        "https://user:password@app.example.com/",
+        "https://app.example.com\\@evil.example.com/",
+        "https://evil.example.com\\.app.example.com/",
+        "https://app.example.com/a b",
+        "https://app.example.com/\r\nSet-Cookie: a=b",
+        "https://app.example.com/\u00e9",
+        " https://app.example.com/",
+        "https://[::1",
+        "https://app.example.com/" + "x" * 2048,
+        "",
+        None,
+        7,
+        ["https://app.example.com/"],
+    ],
+)
+@pytest.mark.gen_test(timeout=30)
+async def test_a_bad_way_back_is_refused(
+    buyer: Buyer, sandbox: Sandbox, configuration: str, return_url: Any
+) -> None:
+    await buyer.ask_to_subscribe()
+    answer = await open_portal(buyer.api, return_url)
+    assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
+    assert "`return_url`" in json_of(answer)["message"]
+    assert "password" not in json_of(answer)["message"].replace("name or password", "")
+    assert calls(sandbox, "POST", "/v1/billing_portal/sessions") == 0
+
+
+@pytest.mark.parametrize("cors_origins", [("https://app.example.com", "http://localhost:3000")])
+@pytest.mark.parametrize(
+    ("return_url", "status"),
+    [
+        ("https://app.example.com", 200),
+        ("HTTPS://App.Example.com/settings", 200),
+        ("http://localhost:3000/", 200),
+        ("https://evil.example.com/", 400),
+        ("https://app.example.com.evil.example.com/", 400),
+        ("http://app.example.com/", 400),
+        ("http://localhost:3001/", 400),
+    ],
+)
+@pytest.mark.gen_test(timeout=30)
+async def test_the_way_back_leads_to_an_origin_of_ours_where_some_are_named(
+    api: Api, return_url: str, status: int
+) -> None:
+    assert (await open_portal(api, return_url)).code == status
