@@ -148,10 +148,7 @@ class Deliveries:
             Outcome.DUPLICATE if runs.get(plugin.name) == DONE else await self._run(plugin, event)
             for plugin in plugins
         }
-        outcome = next(one for one in _BY_WEIGHT if one in outcomes)
-        if outcome is Outcome.PROCESSED and runs.keys() & {plugin.name for plugin in plugins}:
-            await self._store.events.forget_payload(event.id)
-        return outcome
+        return next(one for one in _BY_WEIGHT if one in outcomes)
 
     async def replay(self, event_id: str) -> Outcome:
         """Process an event once more, kept by us or fetched from Stripe. Safe to repeat.

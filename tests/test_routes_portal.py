@@ -6,9 +6,10 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.settings import Settings
 from tests.support.app import Api, json_of
-from tests.support.shop import IAM_ROUTES, Buyer, calls, objects
+from tests.support.shop import IAM_ROUTES, Buyer, calls, objects, subscribe_elsewhere
 
 BACK = "https://app.example.com/settings?tab=billing#plan"
 SIGN_IN = "https://billing.example.com/p/login/test"
@@ -63,6 +64,15 @@ async def test_who_is_no_customer_gets_the_sign_in_page(
     await stranger.ask_to_subscribe()
     assert await url(buyer.api) == SIGN_IN
     assert calls(sandbox, "POST", "/v1/billing_portal/sessions") == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_who_subscribed_through_another_system_gets_a_session(
+    buyer: Buyer, webhooks: Webhooks, configuration: str
+) -> None:
+    subscribe_elsewhere(buyer.sandbox, buyer.shop.plan)
+    await webhooks.settle()
+    assert (await url(buyer.api)).startswith(buyer.sandbox.url)
 
 
 @pytest.mark.gen_test(timeout=30)

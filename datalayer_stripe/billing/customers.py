@@ -14,7 +14,8 @@ class Customers:
 
     async def find(self, account_uid: str) -> str | None:
         """The account's customer id, if it has one."""
-        return await self._store.customers.get(account_uid)
+        known = await self._store.customers.get(account_uid)
+        return known or await self._subscriber(account_uid)
 
     async def ensure(self, identity: Identity) -> str:
         """The account's customer id, made at Stripe where there is none.

@@ -72,11 +72,17 @@ class Mark:
         update = _update(self.event, self.plugin_name, DONE, self.at)
         update["$pull"] = {FAILED: self.plugin_name, REJECTED: self.plugin_name}
         try:
-            await database.events.update_one(
+            marked = await database.events.update_one(
                 _not_done(self.event, self.plugin_name), update, upsert=True, session=mongo_session
             )
         except DuplicateKeyError:
             raise AlreadyDone from None
+        if marked.upserted_id is None:
+            # Nothing is left to do: keep no longer what may hold somebody's name and address.
+            # Here and not after the commit, where a process may die and other deliveries race.
+            await database.events.update_one(
+                _nothing_left(self.event), {"$unset": {"payload": ""}}, session=mongo_session
+            )
 
     async def check(self, database: Any, **options: Any) -> None:
         """Raises AlreadyDone when the mark is there. Options as for the driver's `find_one`."""
@@ -133,11 +139,6 @@ class Events:
         async for row in self._events.find(query).sort("received_at", -1):
             yield _record(row)
 
-    @translated
-    async def forget_payload(self, event_id: str) -> None:
-        """Nothing is left to do: keep no longer what may hold somebody's name and address."""
-        await self._events.update_one({"_id": event_id}, {"$unset": {"payload": ""}})
-
     async def record_failure(
         self, event: Event, plugin_name: str, error: str, at: datetime
     ) -> bool:
@@ -179,6 +180,11 @@ def _record(row: dict[str, Any]) -> EventRecord:
 
 def _not_done(event: Event, plugin_name: str) -> dict[str, Any]:
     return {"_id": event.id, f"handlers.{plugin_name}.status": {"$ne": DONE}}
+
+
+def _nothing_left(event: Event) -> dict[str, Any]:
+    none = {"$exists": False}
+    return {"_id": event.id, f"{FAILED}.0": none, f"{REJECTED}.0": none}
 
 
 def _update(event: Event, plugin_name: str, status: str, at: datetime) -> dict[str, Any]:

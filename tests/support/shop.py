@@ -146,6 +146,24 @@ def calls(sandbox: Sandbox, method: str, path: str) -> int:
     return sum(call.method == method and call.path == path for call in sandbox.api.calls)
 
 
+async def prices(api: Api) -> list[dict[str, Any]]:
+    """The packages for sale, as the service lists them."""
+    answer = await api.get(f"{STRIPE_ROUTES}/topup/prices")
+    assert answer.code == 200
+    return list(json_of(answer)["prices"])
+
+
+def package(sandbox: Sandbox, shop: Shop, unit_amount: int = 100, **params: Any) -> str:
+    """Put one more package up for sale, and return its price."""
+    params = {"product": shop.topup_product, "currency": "usd", **params}
+    return str(sandbox.create_price(unit_amount=unit_amount, **params)["id"])
+
+
+def set_product(sandbox: Sandbox, product_id: str, **params: Any) -> None:
+    """Change a product at Stripe."""
+    sandbox.call("POST", f"/v1/products/{product_id}", **params)
+
+
 async def rows(service: Service, collection: str) -> list[dict[str, Any]]:
     """All documents of a collection."""
     return list(await service.store._database[collection].find().sort("_id").to_list(None))

@@ -1,0 +1,149 @@
+"""What the log says of requests and deliveries: enough to follow them, and nobody's secrets."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from datalayer_stripe.logs import JsonFormatter, default_config
+from datalayer_stripe.sandbox import SandboxCardError
+from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.service import Service
+from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, changed, json_of, recorded
+from tests.support.shop import DECLINED_CARD, IAM_ROUTES, STRIPE_ROUTES, Buyer
+
+PAID = recorded("payment_intent.succeeded")
+CONFIG = default_config(level="DEBUG", json=True)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    """The log as `serve --log-level DEBUG` writes it, one object for each line."""
+    found: list[dict[str, Any]] = []
+    formatter = JsonFormatter()
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(json.loads(formatter.format(record)))
+
+    keeper, root = Keeper(), logging.getLogger()
+    levels = {name: logger["level"] for name, logger in CONFIG["loggers"].items()}
+    before = {name: logging.getLogger(name).level for name in (None, *levels)}
+    root.addHandler(keeper)
+    for name, level in {None: CONFIG["root"]["level"], **levels}.items():
+        logging.getLogger(name).setLevel(level)
+    yield found
+    root.removeHandler(keeper)
+    for name, number in before.items():
+        logging.getLogger(name).setLevel(number)
+
+
+def ours(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [line for line in lines if line["logger"].startswith("datalayer_stripe")]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_delivery_is_logged_with_its_event_and_account(
+    api: Api, lines: list[dict[str, Any]]
+) -> None:
+    await api.deliver(PAID)
+    [line] = [line for line in lines if line["message"] == "delivery"]
+    assert line["event_id"] == json.loads(PAID)["id"]
+    assert line["account_uid"] == ACCOUNT
+    assert (line["type"], line["outcome"]) == ("payment_intent.succeeded", "processed")
+    [request] = [line for line in lines if line["message"] == "request"]
+    assert (request["method"], request["status"]) == ("POST", 200)
+    assert request["path"] == f"{STRIPE_ROUTES}/webhook"
+    assert line["request_id"] == request["request_id"]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_rejection_is_logged_with_its_reason(api: Api, lines: list[dict[str, Any]]) -> None:
+    body = changed(PAID, metadata={"account_uid": ACCOUNT})
+    await api.deliver(body)
+    [line] = [line for line in lines if line["message"] == "rejected"]
+    assert line["plugin"] == "top-up-credits"
+    assert "lacks" in line["reason"]
+    assert (line["event_id"], line["account_uid"]) == (json.loads(body)["id"], ACCOUNT)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_every_line_of_a_request_has_its_id_and_account(
+    api: Api, lines: list[dict[str, Any]], quick_retries: None
+) -> None:
+    headers = {"X-Request-Id": "req-1", "Authorization": f"Bearer {api.bearer(ACCOUNT)}"}
+    await api.request("GET", f"{IAM_ROUTES}/subscription?secret=1", headers=headers)
+    assert ours(lines)
+    for line in ours(lines):
+        assert (line["request_id"], line["account_uid"]) == ("req-1", ACCOUNT), line
+    assert "secret=1" not in json.dumps(lines)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_requests_at_once_do_not_mix_their_lines(
+    api: Api, lines: list[dict[str, Any]]
+) -> None:
+    async def ask(n: int) -> None:
+        headers = {"X-Request-Id": f"req-{n}"}
+        headers["Authorization"] = f"Bearer {api.bearer(f'account-{n}')}"
+        await api.request("GET", f"{IAM_ROUTES}/usage/credits", headers=headers)
+
+    await asyncio.gather(*(ask(n) for n in range(20)))
+    pairs = {(line["request_id"], line["account_uid"]) for line in ours(lines)}
+    assert pairs == {(f"req-{n}", f"account-{n}") for n in range(20)}
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_whole_story_leaves_no_secret_in_the_log(
+    buyer: Buyer,
+    service: Service,
+    webhooks: Webhooks,
+    lines: list[dict[str, Any]],
+    quick_retries: None,
+) -> None:
+    bearer = buyer.api.bearer(ACCOUNT, user={"email": "ada@example.com", "firstName": "Ada"})
+    await buyer.api.post(f"{IAM_ROUTES}/checkout/portal", {"return_url": "ada@example.com"})
+    await buyer.ask_to_subscribe(user={"email": "ada@example.com", "firstName": "Ada"})
+    await buyer.subscribe()
+    await buyer.buy()
+    started = json_of(await buyer.ask_to_buy())
+    with pytest.raises(SandboxCardError):
+        buyer.sandbox.confirm_payment(started["client_secret"], DECLINED_CARD)
+    headers = {"Authorization": f"Bearer {bearer}x"}
+    await buyer.api.request("GET", f"{IAM_ROUTES}/subscription", headers=headers)
+    buyer.sandbox.api.refuse(500, times=3)
+    await buyer.ask_to_buy()
+    await webhooks.settle()
+    assert len(ours(lines)) > 20
+    text = json.dumps([line for line in lines if not line["logger"].startswith("tornado")])
+    settings = service.settings
+    for secret in (
+        settings.stripe_api_key.get_secret_value(),
+        settings.jwt_secret.get_secret_value(),
+        WEBHOOK_SECRET,
+        started["client_secret"],
+        bearer,
+        bearer.split(".")[1],
+        "ada@",
+        "Ada",
+    ):
+        assert secret not in text
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_error_that_tells_a_secret_is_logged_without_it(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]]
+) -> None:
+    secrets = ("sk_test_example", WEBHOOK_SECRET, "ada@example.com", "pi_1_secret_2")
+
+    async def broken(_: str) -> None:
+        raise RuntimeError(" ".join(secrets))
+
+    monkeypatch.setattr(service.store.accounts, "get", broken)
+    await api.get(f"{IAM_ROUTES}/usage/credits")
+    [line] = [line for line in lines if line["message"] == "unexpected error"]
+    assert "RuntimeError: [redacted]" in line["exc_info"]
+    assert not [secret for secret in secrets if secret in json.dumps(lines)]
