@@ -54,6 +54,7 @@ BUILT_IN_PLUGINS = [
     "invoice_payment_failed",
     "setup_intent_succeeded",
     "catalog_changed",
+    "customer_deleted",
 ]
 
 setup(

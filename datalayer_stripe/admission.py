@@ -1,8 +1,9 @@
 """How much is worked on at once: what comes beyond that is refused quickly, to come again.
 
 Stripe delivers again what is refused; what waits in memory until it is too late is worse than
-that. One account may take a part of the room only, so that its slow deliveries leave room for
-everybody else's.
+that. Nobody's deliveries may take all the room: one account may have as many in flight as there
+is room left, and one event type thrice as many. However many of them are slow, there is some
+room left for everybody else's, and for the other types.
 """
 
 from collections import Counter
@@ -14,29 +15,35 @@ from prometheus_client import Gauge
 from .errors import Overloaded
 
 MOST = 256
-MOST_OF_ONE = 64
+_TYPE_SHARE = 3
 
 
 class Admission:
-    """Counts what is in flight, in all and for each key (an account, a customer, an object)."""
+    """Counts what is in flight: in all, by owner (an account, a customer), and by event type."""
 
-    def __init__(self, gauge: Gauge, *, most: int = MOST, most_of_one: int = MOST_OF_ONE) -> None:
+    def __init__(self, gauge: Gauge, *, most: int = MOST) -> None:
         self._gauge = gauge
         self._most = most
-        self._most_of_one = most_of_one
-        self._in_flight: Counter[str] = Counter()
+        self._in_flight = 0
+        self._by_owner: Counter[str] = Counter()
+        self._by_type: Counter[str] = Counter()
 
     @contextmanager
-    def admitted(self, key: str) -> Iterator[None]:
+    def admitted(self, owner: str, event_type: str) -> Iterator[None]:
         """Room for one. Raises Overloaded when there is none."""
-        if self._in_flight.total() >= self._most or self._in_flight[key] >= self._most_of_one:
+        free = self._most - self._in_flight
+        if self._by_owner[owner] >= free or self._by_type[event_type] >= _TYPE_SHARE * free:
             raise Overloaded(retry_after=2)
-        self._in_flight[key] += 1
-        self._gauge.set(self._in_flight.total())
+        self._count(owner, event_type, 1)
         try:
             yield
         finally:
-            self._in_flight[key] -= 1
-            if not self._in_flight[key]:
-                del self._in_flight[key]
-            self._gauge.set(self._in_flight.total())
+            self._count(owner, event_type, -1)
+
+    def _count(self, owner: str, event_type: str, number: int) -> None:
+        self._in_flight += number
+        self._gauge.set(self._in_flight)
+        for counter, key in ((self._by_owner, owner), (self._by_type, event_type)):
+            counter[key] += number
+            if not counter[key]:
+                del counter[key]

@@ -13,9 +13,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .billing.topups import METADATA_KEYS
+from .billing.topups import is_ours
+from .clock import Clock
 from .errors import StripeObjectMissing
 from .models import LedgerEntry
+from .reconcile import IN_FLIGHT
 from .shapes import StripeData, metadata_of, whole_number
 from .store import Store
 from .stripe_client import StripeClient
@@ -43,12 +45,14 @@ class Audit:
         self,
         store: Store,
         stripe: StripeClient,
+        clock: Clock,
         *,
         on_difference: Callable[[Difference], None] = lambda _: None,
-        on_progress: Callable[[str, int], None] = lambda *_: None,
+        on_progress: Callable[[str, int, int | None], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._stripe = stripe
+        self._clock = clock
         self._on_difference = on_difference
         self._on_progress = on_progress
         self._report = AuditReport()
@@ -58,7 +62,7 @@ class Audit:
         await self._check_balances()
         async with self._store.audits.scratch() as seen:
             async for page in self._stripe.payment_intent_pages():
-                paid = [intent for intent in page if _is_ours(intent)]
+                paid = [one for one in page if one["status"] == "succeeded" and is_ours(one)]
                 await self._check_payments(paid)
                 await seen.add([intent["id"] for intent in paid])
                 self._count("payment", len(page))
@@ -86,7 +90,8 @@ class Audit:
         for intent in paid:
             row = rows.get(intent["id"])
             if row is None:
-                self._differ("payment", intent["id"], await self._why_missing(intent))
+                if intent["created"] < (self._clock() - IN_FLIGHT).timestamp():
+                    self._differ("payment", intent["id"], await self._why_missing(intent))
             elif problem := _mismatch(intent, row):
                 self._differ("payment", intent["id"], problem)
 
@@ -115,11 +120,7 @@ class Audit:
 
     def _count(self, kind: str, number: int) -> None:
         self._report.checked[kind] += number
-        self._on_progress(kind, self._report.checked[kind])
-
-
-def _is_ours(intent: StripeData) -> bool:
-    return intent["status"] == "succeeded" and bool(METADATA_KEYS & metadata_of(intent).keys())
+        self._on_progress(kind, self._report.checked[kind], None)
 
 
 def _mismatch(intent: StripeData, row: LedgerEntry) -> str | None:

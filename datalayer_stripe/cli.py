@@ -28,7 +28,7 @@ DEFAULT_PORT = 9700
 DEFAULT_SANDBOX_PORT = 9701
 
 # Kubernetes kills 30 s after SIGTERM; what runs has this long to finish.
-SHUTDOWN_SECONDS = 25
+SHUTDOWN_SECONDS = 20
 
 _PORT = click.IntRange(0, 65535)
 _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)

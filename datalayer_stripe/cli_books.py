@@ -2,7 +2,8 @@
 
 import json
 import sys
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import click
 
@@ -10,11 +11,8 @@ from .audit import Difference
 from .cli_support import DIFFERENCES, Progress, Since, command_service, run, table
 from .delivery import Outcome
 from .errors import RequestError, StripeObjectMissing
-from .reconcile import Finding
+from .reconcile import EVENTS_KEPT, Finding
 from .store.events import FAILED, REJECTED, EventRecord
-
-# How long Stripe keeps events: docs.stripe.com/api/events.
-_STRIPE_KEEPS = timedelta(days=30)
 
 
 @click.group()
@@ -28,7 +26,9 @@ def events() -> None:
 @click.option("--type", "event_type", help="Only of this type, such as invoice.paid.")
 @click.option("--account", help="Only of this account.")
 @click.option("--since", type=Since(), help="Only received since then: 36h, 30d, 2026-11-01.")
-@click.option("--limit", default=50, help="At most so many, the newest.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, help="At most so many, the newest."
+)
 def list_events(
     failed: bool,
     rejected: bool,
@@ -126,31 +126,37 @@ def reconcile(since: datetime | None, dry_run: bool) -> None:
     is missing here by the same plugins as a delivery. Safe while the service runs, and when run
     twice. Stripe keeps events for 30 days; payments and subscriptions are looked at themselves.
     """
-    progress, findings = Progress(), list[Finding]()
+    since = since or datetime.now(UTC) - EVENTS_KEPT
+    progress, findings = Progress(since), list[Finding]()
 
     async def work() -> str:
         async with command_service() as service:
             reconciliation = service.reconciliation(
                 dry_run=dry_run, on_finding=findings.append, on_progress=progress
             )
-            report = await reconciliation.run(since or datetime.now(UTC) - _STRIPE_KEEPS)
-        progress.clear()
+            report = await reconciliation.run(since)
         checked = ", ".join(f"{number:,} {kind}s" for kind, number in report.checked.items())
         waiting = f" {report.rejected} are rejected: see `events list --rejected`."
         return f"Checked {checked or 'nothing'}.{waiting if report.rejected else ''}"
 
-    summary = run(work())
-    if findings:
-        outcome = "missing" if dry_run else "missing until now"
-        rows = [(one.kind, one.id, one.detail, one.outcome or outcome) for one in findings]
-        table(("WHAT", "ID", "DETAIL", "OUTCOME"), rows)
-    else:
-        click.echo("Nothing is missing.")
+    try:
+        summary = run(work())
+    finally:  # also what was healed before something came in the way
+        progress.clear()
+        _show(findings)
     click.echo(summary)
     if dry_run and findings:
         sys.exit(DIFFERENCES)
     if any(one.outcome == Outcome.FAILED for one in findings):
         sys.exit(1)
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    if findings:
+        rows = [(one.kind, one.id, one.detail, one.outcome or "missing") for one in findings]
+        table(("WHAT", "ID", "DETAIL", "OUTCOME"), rows)
+    else:
+        click.echo("Nothing is missing.")
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from .errors import RequestError, StartError
+from .errors import DatalayerStripeError, StartError
 from .logs import configure_logging
 from .service import Service, open_service
 from .settings import Settings, SettingsError
@@ -22,6 +22,7 @@ DIFFERENCES = 3
 """The exit code of a command that looked, changed nothing, and found differences."""
 
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
+_BAR = 30  # characters
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -35,11 +36,11 @@ class Since(click.ParamType[datetime]):
     ) -> datetime:
         if isinstance(value, datetime):
             return value
-        if ago := _AGO.fullmatch(value):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         try:
+            if ago := _AGO.fullmatch(value):
+                return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
             moment = datetime.fromisoformat(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is none of 36h, 30d, 2w, 2026-11-01, 2026-11-01T12:00", param, ctx
             )
@@ -50,7 +51,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end. What is in the way is one line for the operator, and exit code 2."""
     try:
         return asyncio.run(work)
-    except (StartError, RequestError) as error:
+    except DatalayerStripeError as error:
         fail(str(error))
 
 
@@ -94,16 +95,31 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 class Progress:
-    """A line on a terminal that says how far a sweep has come; nothing elsewhere."""
+    """A bar on a terminal that says how far a sweep has come; nothing elsewhere.
 
-    def __init__(self) -> None:
+    Stripe says how much there is of nothing. But it lists the newest first, so that what was
+    created last says how much of the time from now to `since` is done.
+    """
+
+    def __init__(self, since: datetime | None = None) -> None:
         self._on_terminal = sys.stderr.isatty()
         self._shown = False
+        self._since = since
+        self._begun = datetime.now(UTC)
 
-    def __call__(self, kind: str, checked: int) -> None:
+    def __call__(self, kind: str, checked: int, created: int | None) -> None:
         if self._on_terminal:
-            click.echo(f"\r\033[K{checked:,} {kind}s checked …", nl=False, err=True)
+            line = f"{self._bar(created)}{checked:,} {kind}s checked …"
+            click.echo(f"\r\033[K{line}", nl=False, err=True)
             self._shown = True
+
+    def _bar(self, created: int | None) -> str:
+        if self._since is None or created is None:
+            return ""
+        whole = (self._begun - self._since).total_seconds()
+        done = (self._begun.timestamp() - created) / whole
+        full = round(_BAR * min(max(done, 0), 1))
+        return f"[{'#' * full}{'-' * (_BAR - full)}] {100 * full // _BAR:>3} %  "
 
     def clear(self) -> None:
         """Make room for a line of another kind."""

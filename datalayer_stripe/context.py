@@ -57,6 +57,17 @@ class SnapshotRecorder:
             self._unit.record(WriteSnapshot(snapshot, ticket))
 
 
+class CustomerRecorder:
+    """Records what becomes of the tie between an account and its Stripe customer."""
+
+    def __init__(self, unit: UnitOfWork) -> None:
+        self._unit = unit
+
+    def release(self, customer_id: str) -> None:
+        """Record that the customer is gone: its account gets a new one with its next purchase."""
+        self._unit.record(DeleteOne("customers", {"customer_id": customer_id}))
+
+
 class PluginCollection:
     """The plugin's own MongoDB collection: reads now, records its writes."""
 
@@ -113,6 +124,8 @@ class Context:
     """Records credit movements."""
     snapshots: SnapshotRecorder
     """Records subscription snapshots."""
+    customers: CustomerRecorder
+    """Records what becomes of an account's customer."""
     collection: PluginCollection
     """The plugin's own MongoDB collection."""
     topups: TopUps
@@ -144,6 +157,7 @@ class ContextFactory:
             now=now,
             ledger=Ledger(unit, event, now),
             snapshots=SnapshotRecorder(unit, self.subscriptions),
+            customers=CustomerRecorder(unit),
             collection=PluginCollection(unit, self.store, plugin_name),
             topups=self.topups,
             plans=self.plans,

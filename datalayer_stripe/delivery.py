@@ -115,7 +115,7 @@ class Deliveries:
 
     async def _admitted(self, event: Event) -> Outcome:
         try:
-            with self._admission.admitted(_owner(event)):
+            with self._admission.admitted(_owner(event), event.type):
                 return await self.process(event)
         except Overloaded:
             self._counted("other", Outcome.OVERLOADED)

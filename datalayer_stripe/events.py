@@ -34,7 +34,7 @@ class Event(BaseModel):
     api_version: str | None = None
     account: str | None = None
     """The connected account whose event it is, where Stripe Connect is used."""
-    data: EventData
+    data: EventData = Field(repr=False)
 
     @property
     def object(self) -> dict[str, Any]:

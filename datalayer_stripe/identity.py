@@ -7,6 +7,7 @@ from typing import Any
 import jwt
 from pydantic import SecretStr, ValidationError
 
+from .clock import Clock, system_clock
 from .errors import Unauthorized
 from .models import Identity
 
@@ -18,10 +19,17 @@ _LONGEST_TEXT = 120
 class BearerTokens:
     """Reads `Authorization: Bearer` tokens signed with one secret and one algorithm."""
 
-    def __init__(self, secret: SecretStr, algorithm: str, issuers: Collection[str]) -> None:
+    def __init__(
+        self,
+        secret: SecretStr,
+        algorithm: str,
+        issuers: Collection[str],
+        clock: Clock = system_clock,
+    ) -> None:
         self._secret = secret
         self._algorithm = algorithm
         self._issuers = list(issuers)
+        self._clock = clock
 
     def identity(self, authorization: str | None) -> Identity:
         """The caller. Raises Unauthorized, the same for every fault."""
@@ -40,11 +48,24 @@ class BearerTokens:
                     "require": ["exp", "iss", "sub"],
                     "verify_sub": False,
                     "verify_iat": False,
+                    # The contract names signature, issuer and expiry.
+                    "verify_aud": False,
+                    "verify_jti": False,
+                    # Below, by our own clock.
+                    "verify_exp": False,
+                    "verify_nbf": False,
                 },
             )
+            _check_times(claims, self._clock().timestamp())
             return _identity(claims)
-        except (jwt.PyJWTError, ValidationError, ValueError):
+        except (jwt.PyJWTError, ValidationError, ValueError, TypeError, OverflowError):
             raise Unauthorized from None
+
+
+def _check_times(claims: Mapping[str, Any], now: float) -> None:
+    """Raise one of the errors above outside of `nbf` to `exp`: RFC 7519 §4.1.4 and §4.1.5."""
+    if not int(claims.get("nbf", 0)) <= now < int(claims["exp"]):
+        raise ValueError("outside of its time")
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity:

@@ -110,7 +110,7 @@ class SubscriptionSnapshot(Model):
     status: str
     price_id: str
     product_id: str
-    plan_name: str | None
+    plan_name: str | None = None
     plan_code: str
     amount: int | None
     currency: str

@@ -3,20 +3,29 @@
 import asyncio
 import logging
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from .clock import Clock
-from .errors import RequestError
+from .errors import DatalayerStripeError, RequestError
 from .service import Service
+from .store.leases import Lease
 
 logger = logging.getLogger(__name__)
 
 LEASE = "reconcile"
 # Renewed as the sweeps go on; ends by itself when the process that has it dies.
 _LEASE_LENGTH = timedelta(minutes=10)
-# As far back as Stripe itself still delivers again.
-LOOK_BACK = timedelta(days=3)
+# As far back as Stripe itself still delivers again; further, to where the last run began, after a
+# longer outage; and not further than Stripe keeps events.
+_LOOK_BACK = timedelta(days=3)
+_LONGEST_LOOK_BACK = timedelta(days=30)
+_OVERLAP = timedelta(hours=1)
 _LONGEST_PAUSE = timedelta(minutes=1)
+_AFTER_FAILURE = timedelta(minutes=10)
+
+
+class LeaseLost(DatalayerStripeError):
+    """The lease has ended, and another process has it."""
 
 
 class PeriodicReconciliation:
@@ -35,8 +44,8 @@ class PeriodicReconciliation:
             await asyncio.sleep(pause)
             try:
                 await self.run_if_due()
-            except RequestError as error:
-                logger.warning("reconcile: put off", extra={"error": error.message})
+            except (RequestError, LeaseLost) as error:
+                logger.warning("reconcile: put off", extra={"error": str(error)})
             except Exception:
                 logger.exception("reconcile: put off")
 
@@ -44,20 +53,31 @@ class PeriodicReconciliation:
         """Reconcile, if it is due and no other process does; whether it was done."""
         leases = self._service.store.leases
         begun = self._clock()
-        if not await leases.take(LEASE, self._holder, begun, _LEASE_LENGTH):
+        lease = await leases.take(LEASE, self._holder, begun, _LEASE_LENGTH)
+        if lease is None:
             return False
-        due_at = begun  # at once, by anybody, if this one fails
+        due_at, done_until = begun + min(self._interval, _AFTER_FAILURE), None
         try:
-            reconciliation = self._service.reconciliation(on_page=self._renew)
-            report = await reconciliation.run(begun - LOOK_BACK)
-            due_at = begun + self._interval
+            reconciliation = self._service.reconciliation(on_step=self._renew)
+            report = await reconciliation.run(_since(lease, begun))
+            due_at, done_until = begun + self._interval, begun
             logger.info(
                 "reconciled",
                 extra={"checked": dict(report.checked), "found": report.found.total()},
             )
         finally:
-            await leases.give_back(LEASE, self._holder, self._clock(), due_at)
+            await leases.give_back(
+                LEASE, self._holder, self._clock(), due_at=due_at, done_until=done_until
+            )
         return True
 
     async def _renew(self) -> None:
-        await self._service.store.leases.renew(LEASE, self._holder, self._clock(), _LEASE_LENGTH)
+        now = self._clock()
+        if not await self._service.store.leases.renew(LEASE, self._holder, now, _LEASE_LENGTH):
+            raise LeaseLost("another process reconciles now")
+
+
+def _since(lease: Lease, now: datetime) -> datetime:
+    if lease.done_until is None:
+        return now - _LONGEST_LOOK_BACK
+    return max(now - _LONGEST_LOOK_BACK, min(now - _LOOK_BACK, lease.done_until - _OVERLAP))

@@ -11,14 +11,16 @@ docs.stripe.com/webhooks/process-undelivered-events
 import logging
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from .billing.subscriptions import Subscriptions
-from .billing.topups import METADATA_KEYS
+from .billing.topups import is_ours
+from .clock import Clock
 from .delivery import Deliveries
+from .errors import StoreUnavailable, StripeUnavailable
 from .events import Event
 from .models import SubscriptionSnapshot
 from .registry import Registry
@@ -28,6 +30,13 @@ from .store.events import DONE, REJECTED
 from .stripe_client import STRIPE_VERSION, StripeClient
 
 logger = logging.getLogger(__name__)
+
+# What is younger may be on its way: no finding of a dry run.
+IN_FLIGHT = timedelta(minutes=5)
+# How long Stripe keeps events: docs.stripe.com/api/events.
+EVENTS_KEPT = timedelta(days=30)
+
+_PAYMENT = "payment_intent.succeeded"
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ class Report:
 class Reconciliation:
     """One run.
 
-    `on_finding` sees each finding at once, `on_progress` how many were checked so far; `on_page`
-    is awaited after each page.
+    `on_finding` sees each finding at once; `on_progress` how many of a kind were checked, and
+    when the last of them was created; `on_step` is awaited after each page and each healing.
     """
 
     def __init__(  # noqa: PLR0913 (its parts, and who watches it)
@@ -63,28 +72,36 @@ class Reconciliation:
         registry: Registry,
         deliveries: Deliveries,
         subscriptions: Subscriptions,
+        clock: Clock,
         *,
         dry_run: bool = False,
         on_finding: Callable[[Finding], None] = lambda _: None,
-        on_progress: Callable[[str, int], None] = lambda *_: None,
-        on_page: Callable[[], Awaitable[None]] | None = None,
+        on_progress: Callable[[str, int, int], None] = lambda *_: None,
+        on_step: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._registry = registry
         self._deliveries = deliveries
         self._subscriptions = subscriptions
+        self._clock = clock
         self._dry_run = dry_run
         self._on_finding = on_finding
         self._on_progress = on_progress
-        self._on_page = on_page
+        self._on_step = on_step
         self._report = Report()
         self._types = frozenset(registry.types)
 
     async def run(self, since: datetime) -> Report:
-        """Sweep what was created since then; subscriptions all. Raises StripeUnavailable."""
+        """Sweep what was created since then; subscriptions all.
+
+        Raises StripeUnavailable or StoreUnavailable when there is no going on.
+        """
+        uncredited = [intent async for intent in self._uncredited_payments(since)]
         await self._sweep_events(since)
-        await self._sweep_payments(since)
+        # Those whose events Stripe still has are credited by now, under their events' own ids.
+        for intent in uncredited:
+            await self._heal_payment(intent)
         await self._sweep_subscriptions()
         return self._report
 
@@ -98,51 +115,73 @@ class Reconciliation:
             for event in events:
                 await self._heal_event(event, runs.get(event.id, {}))
 
-    async def _heal_event(self, event: Event, runs: dict[str, str]) -> None:
-        names = {plugin.name for plugin in self._registry.plugins_for(event.type)}
-        undone = {name for name in names if runs.get(name) != DONE}
-        if not undone or event.account:
+    async def _heal_event(self, event: Event, runs: Mapping[str, str]) -> None:
+        undone = self._undone(event.type, runs)
+        if not undone or event.account or self._may_be_on_its_way(event.created):
             return
-        if all(runs.get(name) == REJECTED for name in undone):
+        if self._is_rejected(undone, runs):
             self._report.rejected += 1
             return
         await self._heal("event", event.id, f"{event.type}: {', '.join(sorted(undone))}", event)
 
+    def _undone(self, event_type: str, runs: Mapping[str, str]) -> set[str]:
+        names = {plugin.name for plugin in self._registry.plugins_for(event_type)}
+        return {name for name in names if runs.get(name) != DONE}
+
+    def _is_rejected(self, undone: set[str], runs: Mapping[str, str]) -> bool:
+        return all(runs.get(name) == REJECTED for name in undone)
+
+    def _may_be_on_its_way(self, created: int) -> bool:
+        return self._dry_run and created > (self._clock() - IN_FLIGHT).timestamp()
+
     # Payments
 
-    async def _sweep_payments(self, since: datetime) -> None:
+    async def _uncredited_payments(self, since: datetime) -> AsyncIterator[StripeData]:
         pages = self._stripe.payment_intent_pages(created_since=since)
         async for page in self._progress("payment", pages):
-            paid = {
-                intent["id"]: intent
-                for intent in page
-                if intent["status"] == "succeeded" and METADATA_KEYS & metadata_of(intent).keys()
-            }
-            credited = await self._store.ledger.existing(list(paid))
-            for intent_id in paid.keys() - credited:
-                await self._heal_payment(paid[intent_id])
+            paid = [one for one in page if one["status"] == "succeeded" and is_ours(one)]
+            credited = await self._store.ledger.existing([intent["id"] for intent in paid])
+            for intent in paid:
+                if intent["id"] not in credited:
+                    yield intent
 
     async def _heal_payment(self, intent: StripeData) -> None:
-        kept = await self._store.events.of_object(intent["id"], "payment_intent.succeeded")
-        if kept is not None and kept.rejected:
+        intent_id = intent["id"]
+        if await self._store.ledger.existing([intent_id]):
+            return
+        kept = await self._store.events.of_object(intent_id, _PAYMENT)
+        runs = {name: run.status for name, run in kept.handlers.items()} if kept else {}
+        if kept and self._is_rejected(self._undone(_PAYMENT, runs), runs):
             self._report.rejected += 1
             return
-        # Under the event's own id, where we have seen it, so that no plugin runs twice.
-        event_id = kept.id if kept else f"reconciled-{intent['id']}"
+        if self._event_is_still_listed(intent) and not (kept or self._dry_run):
+            return  # the next run finds it: an event of our own making would run plugins twice
+        if self._may_be_on_its_way(intent["created"]):
+            return
+        event_id = kept.id if kept else f"reconciled-{intent_id}"
         detail = f"{metadata_of(intent).get('credits')} credits"
-        event = _event(event_id, "payment_intent.succeeded", intent)
-        await self._heal("payment", intent["id"], detail, event)
+        await self._heal("payment", intent_id, detail, _event(event_id, _PAYMENT, intent))
+
+    def _event_is_still_listed(self, intent: StripeData) -> bool:
+        return bool(intent["created"] > (self._clock() - EVENTS_KEPT).timestamp())
 
     # Subscriptions
 
     async def _sweep_subscriptions(self) -> None:
         async for page in self._progress("subscription", self._stripe.subscription_pages()):
-            ours = [data for data in page if self._subscriptions.is_ours(data)]
-            kept = await self._store.subscriptions.by_ids([data["id"] for data in ours])
-            for data in ours:
-                theirs = await self._subscriptions.snapshot(data)
-                if not _same(theirs, kept.get(data["id"])):
-                    await self._heal_subscription(data["id"])
+            kept = await self._store.subscriptions.by_ids([data["id"] for data in page])
+            for data in page:
+                if self._subscriptions.is_ours(data) or data["id"] in kept:
+                    theirs = await self._subscriptions.snapshot(data)
+                    await self._compare_subscription(theirs, kept.get(data["id"]))
+
+    async def _compare_subscription(
+        self, theirs: SubscriptionSnapshot, ours: SubscriptionSnapshot | None
+    ) -> None:
+        if theirs.account_uid is None:
+            self._report.rejected += 1  # as its events are: nobody knows whose it is
+        elif not _same(theirs, ours):
+            await self._heal_subscription(theirs.id)
 
     async def _heal_subscription(self, subscription_id: str) -> None:
         # Between the list and our reading it may have changed at both ends: look again.
@@ -160,11 +199,22 @@ class Reconciliation:
     # All
 
     async def _heal(self, kind: str, object_id: str, detail: str, event: Event) -> None:
-        outcome = None if self._dry_run else (await self._deliveries.process(event)).value
+        outcome = None if self._dry_run else await self._processed(event)
         finding = Finding(kind, object_id, detail, outcome)
         self._report.found[kind, outcome] += 1
         self._on_finding(finding)
-        logger.warning("reconcile", extra={"kind": kind, "id": object_id, "outcome": outcome})
+        logger.info("reconcile", extra={"kind": kind, "id": object_id, "outcome": outcome})
+        await self._step()
+
+    async def _processed(self, event: Event) -> str:
+        """The outcome, in a word. One that cannot be healed keeps no other from it."""
+        try:
+            return (await self._deliveries.process(event)).value
+        except (StripeUnavailable, StoreUnavailable):
+            raise
+        except Exception:
+            logger.exception("reconcile: not healed", extra={"event_id": event.id})
+            return "failed"
 
     async def _progress(
         self, kind: str, pages: AsyncIterator[Sequence[dict[str, Any]]]
@@ -172,9 +222,13 @@ class Reconciliation:
         async for page in pages:
             yield page
             self._report.checked[kind] += len(page)
-            self._on_progress(kind, self._report.checked[kind])
-            if self._on_page is not None:
-                await self._on_page()
+            if page:
+                self._on_progress(kind, self._report.checked[kind], page[-1]["created"])
+            await self._step()
+
+    async def _step(self) -> None:
+        if self._on_step is not None:
+            await self._on_step()
 
 
 def _event(event_id: str, event_type: str, data: StripeData) -> Event:

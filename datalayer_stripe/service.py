@@ -1,5 +1,6 @@
 """The parts of a running service, put together once and passed to the handlers."""
 
+import asyncio
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,15 @@ from .stripe_client import StripeClient
 
 logger = logging.getLogger(__name__)
 
+_LATE_SECONDS = 4
+
 
 @dataclass(frozen=True)
 class Service:
     """Open it with :func:`open_service`, in the event loop that it is to run in."""
 
     settings: Settings
+    clock: Clock
     store: Store
     stripe: StripeClient
     metrics: Metrics
@@ -46,16 +50,26 @@ class Service:
     def reconciliation(self, **options: Any) -> Reconciliation:
         """A run that heals what was never delivered; options as for :class:`.Reconciliation`."""
         return Reconciliation(
-            self.store, self.stripe, self.registry, self.deliveries, self.subscriptions, **options
+            self.store,
+            self.stripe,
+            self.registry,
+            self.deliveries,
+            self.subscriptions,
+            self.clock,
+            **options,
         )
 
     def audit(self, **options: Any) -> Audit:
         """A run that compares our books with themselves and with Stripe."""
-        return Audit(self.store, self.stripe, **options)
+        return Audit(self.store, self.stripe, self.clock, **options)
 
     async def close(self) -> None:
-        """Let deliveries that are late finish, and close the clients."""
-        await self.deliveries.idle()
+        """Let deliveries that are late finish, for a while, and close the clients."""
+        try:
+            async with asyncio.timeout(_LATE_SECONDS):
+                await self.deliveries.idle()
+        except TimeoutError:
+            logger.warning("Deliveries were still under way: Stripe delivers them again")
         await self.stripe.close()
         await self.store.close()
 
@@ -84,11 +98,12 @@ async def open_service(
         subscription_product_ids=product_ids,
     )
     customers = Customers(store, stripe, clock)
-    subscriptions = Subscriptions(store, stripe, clock, product_ids)
+    subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids)
     plans = Plans(store, stripe, catalog, customers, subscriptions)
     topups = TopUps(store, stripe, catalog, customers, subscriptions)
     return Service(
         settings=settings,
+        clock=clock,
         store=store,
         stripe=stripe,
         metrics=metrics,

@@ -28,7 +28,8 @@ def metadata_of(data: StripeData) -> Mapping[str, str]:
 
 def account_uid_of(data: StripeData) -> str | None:
     """The account that an object of ours names, in its own metadata or its subscription's."""
-    details = (data.get("parent") or {}).get("subscription_details") or {}
+    parent = data.get("parent") or data  # an invoice before 2025-03-31 has no parent
+    details = parent.get("subscription_details") or {}
     account_uid = metadata_of(data).get("account_uid") or metadata_of(details).get("account_uid")
     return account_uid if isinstance(account_uid, str) else None
 

@@ -41,7 +41,7 @@ def value(found: Samples, name: str, *labels: str) -> float:
 async def test_deliveries_and_credits_are_counted(api: Api) -> None:
     await api.deliver(PAID)
     await api.deliver(PAID)
-    await api.deliver(changed(PAID, metadata={"credits": "5"}))
+    await api.deliver(changed(PAID, metadata={"credits": "5", "price_id": "price_1"}))
     await api.deliver(recorded("customer.created"))
     await api.deliver(PAID, "t=1,v1=00")
     found = await samples(api)

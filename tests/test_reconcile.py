@@ -21,11 +21,11 @@ LONG_AGO = timedelta(days=30)
 
 
 async def reconcile(
-    service: Service, clock: Clock, *, dry_run: bool = False
+    service: Service, clock: Clock, *, dry_run: bool = False, since: timedelta = LONG_AGO
 ) -> tuple[Report, list[Finding]]:
     found: list[Finding] = []
     reconciliation = service.reconciliation(dry_run=dry_run, on_finding=found.append)
-    return await reconciliation.run(clock() - LONG_AGO), found
+    return await reconciliation.run(clock() - since), found
 
 
 async def audit(service: Service) -> list[Difference]:
@@ -41,11 +41,15 @@ async def test_what_was_dropped_is_healed_once(
 ) -> None:
     webhooks.drop(1000)
     subscription_id = await buyer.subscribe()
+    clock.advance(minutes=6)
     _, missing = await reconcile(service, clock, dry_run=True)
     assert {"event", "subscription"} == {one.kind for one in missing}
     assert (await buyer.plan())["status"] == "incomplete"
     await buyer.buy()
     await buyer.buy(buyer.shop.packages[2])
+    _, missing = await reconcile(service, clock, dry_run=True)
+    assert "payment" not in {one.kind for one in missing}, "it may be on its way"
+    clock.advance(minutes=6)
     _, missing = await reconcile(service, clock, dry_run=True)
     assert {"event", "payment"} == {one.kind for one in missing}
     assert {one.outcome for one in missing} == {None}
@@ -89,11 +93,12 @@ async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
     webhooks.drop(1000)
     paid = await buyer.buy()
     sandbox.forget_events()
+    clock.advance(days=31)
     [difference] = await audit(service)
     assert (difference.kind, difference.id) == ("payment", paid["id"])
     assert "datalayer-stripe reconcile" in difference.explanation
 
-    _, healed = await reconcile(service, clock)
+    _, healed = await reconcile(service, clock, since=timedelta(days=60))
     assert [(one.kind, one.id, one.outcome) for one in healed] == [
         ("payment", paid["id"], "processed")
     ]
@@ -116,6 +121,7 @@ async def test_a_rejected_event_waits_for_the_operator(
     report, found = await reconcile(service, clock)
     assert report.rejected == 2, "the event, and the payment itself"
     assert [one.kind for one in found] == []
+    clock.advance(minutes=6)
     [difference] = await audit(service)
     assert "events show" in difference.explanation
 
@@ -197,6 +203,62 @@ async def test_the_audit_explains_each_difference(
     assert not [name for name in await database.list_collection_names() if "audit" in name]
 
 
+@pytest.mark.gen_test(timeout=30)
+async def test_what_cannot_be_healed_keeps_nothing_else_from_it_and_is_not_made_anew(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    await buyer.buy()
+    subscribe_elsewhere(sandbox, buyer.shop.plan, account="")  # of an account that nobody knows
+    await reconcile(service, clock)
+    assert await buyer.credits() == 50
+    known = len(await rows(service, "events"))
+    report, found = await reconcile(service, clock)
+    assert found == []
+    assert report.rejected > 0
+    assert len(await rows(service, "events")) == known
+    [record, *_] = [one async for one in service.store.events.find(status="rejected")]
+    assert await service.deliveries.replay(record.id) == "rejected"
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_no_event_is_made_up_of_a_payment_whose_own_event_is_still_to_come(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    webhooks.hold()
+    paid = await buyer.ask_to_buy()
+    sandbox.confirm_payment(json_of(paid)["client_secret"])
+    sandbox.forget_events()  # as if Stripe's list were a moment behind
+    await reconcile(service, clock)
+    assert not [row for row in await rows(service, "events") if "reconciled" in row["_id"]]
+    webhooks.release()
+    await webhooks.settle()
+    assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_lost_change_to_another_product_is_healed(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    subscription_id = await buyer.subscribe()
+    webhooks.drop(1000)
+    other = sandbox.create_price(
+        product=buyer.shop.other_product,
+        unit_amount=2900,
+        currency="usd",
+        recurring={"interval": "month"},
+    )["id"]
+    item = sandbox.get(subscription_id)["items"]["data"][0]["id"]
+    path = f"/v1/subscriptions/{subscription_id}"
+    sandbox.call("POST", path, items=[{"id": item, "price": other}], proration_behavior="none")
+    sandbox.forget_events()
+    _, found = await reconcile(service, clock)
+    assert [one.kind for one in found] == ["subscription"]
+    assert not (await buyer.plan())["is_eligible"]
+
+
 # The periodic task
 
 
@@ -220,6 +282,20 @@ async def test_one_process_at_a_time_reconciles_when_it_is_due(
 
 
 @pytest.mark.gen_test(timeout=30)
+async def test_after_a_long_outage_it_looks_back_to_where_it_was(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), clock=clock)
+    await buyer.subscribe()
+    assert await periodic.run_if_due()
+    webhooks.drop(1000)
+    await buyer.buy()
+    clock.advance(days=8)
+    assert await periodic.run_if_due()
+    assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test(timeout=30)
 async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock: Clock) -> None:
     leases, length = service.store.leases, timedelta(minutes=10)
     assert await leases.take(LEASE, "dead", clock(), length)
@@ -231,11 +307,13 @@ async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_stripe_is_down_so_it_is_put_off_and_due_at_once(
+async def test_stripe_is_down_so_it_is_put_off(
     service: Service, clock: Clock, sandbox: Sandbox, quick_retries: None
 ) -> None:
     periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), clock=clock)
     sandbox.api.refuse(status=500, times=3)
     with pytest.raises(StripeUnavailable):
         await periodic.run_if_due()
+    assert not await periodic.run_if_due(), "Stripe in trouble is left alone for a while"
+    clock.advance(minutes=11)
     assert await periodic.run_if_due()

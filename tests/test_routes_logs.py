@@ -62,7 +62,7 @@ async def test_a_delivery_is_logged_with_its_event_and_account(
 
 @pytest.mark.gen_test(timeout=30)
 async def test_a_rejection_is_logged_with_its_reason(api: Api, lines: list[dict[str, Any]]) -> None:
-    body = changed(PAID, metadata={"account_uid": ACCOUNT})
+    body = changed(PAID, metadata={"account_uid": ACCOUNT, "credits": "5"})
     await api.deliver(body)
     [line] = [line for line in lines if line["message"] == "rejected"]
     assert line["plugin"] == "top-up-credits"

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from datalayer_stripe.sandbox import Sandbox, SandboxCardError
+from datalayer_stripe.sandbox import Sandbox, SandboxCardError, StripeError
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, json_of
@@ -274,3 +274,71 @@ async def test_another_systems_card_changes_no_subscription(
     await webhooks.settle()
     assert calls(sandbox, *update(theirs)) == 0
     assert {attempt.status for attempt in webhooks.attempts} == {200}
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_who_changes_plans_before_paying_can_pay_for_one_only(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
+) -> None:
+    other = sandbox.create_price(
+        product=shop.plan_product, unit_amount=9900, currency="usd", recurring={"interval": "month"}
+    )["id"]
+    first = json_of(await buyer.ask_to_subscribe())
+    second = json_of(await buyer.ask_to_subscribe(other))
+    with pytest.raises(StripeError):
+        sandbox.confirm_payment(first["client_secret"])
+    sandbox.confirm_payment(second["client_secret"])
+    await webhooks.settle()
+    statuses = [one["status"] for one in objects(sandbox, "/v1/subscriptions", status="all")]
+    assert sorted(statuses) == ["active", "incomplete_expired"]
+    assert (await buyer.plan())["plan_id"] == other
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_two_plans_asked_for_at_once_end_in_one(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, quick_retries: None
+) -> None:
+    other = sandbox.create_price(
+        product=shop.plan_product, unit_amount=9900, currency="usd", recurring={"interval": "month"}
+    )["id"]
+    answers = await asyncio.gather(*(buyer.ask_to_subscribe(price) for price in (None, other) * 4))
+    assert {answer.code for answer in answers} <= {201, 409}
+    pending = objects(sandbox, "/v1/subscriptions", status="incomplete")
+    assert len(pending) == 1
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_refusal_of_a_change_is_stripes_own_and_no_end(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    sandbox.api.refuse(status=400, times=1, path_prefix="/v1/subscriptions/")
+    answer = await cancel(buyer.api)
+    assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
+    answer = await resume(buyer.api)
+    assert (answer.code, json_of(answer)["code"]) == (409, "conflict"), "nothing is scheduled"
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_late_event_brings_no_old_card_back(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
+) -> None:
+    subscription_id = await buyer.subscribe()
+    webhooks.hold()
+    for card in ("4242424242424242", "5555555555554444"):
+        secret = json_of(await buyer.api.post(SETUP_INTENT))["client_secret"]
+        saved = sandbox.confirm_setup(secret, card=card)
+    webhooks.release("reversed")
+    await webhooks.settle()
+    kept = sandbox.get(subscription_id)["default_payment_method"]
+    assert kept == saved["payment_method"]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_list_does_not_forget_the_plans_name(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    assert (await buyer.plan())["plan_name"] == "Datalayer Monthly"
+    await buyer.ask_to_subscribe()  # refused, after a look at Stripe's list
+    assert (await buyer.plan())["plan_name"] == "Datalayer Monthly"

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from ..errors import RateLimited, StripeUnavailable
@@ -29,6 +30,11 @@ class Cached(Generic[T]):
         self._fetched_at = self._ask_again_at = float("-inf")
         self._fetching: asyncio.Task[T] | None = None
 
+    @property
+    def latest(self) -> T | None:
+        """The value that was fetched last, however old."""
+        return self._value
+
     def forget(self) -> None:
         """Drop the value, and leave a fetch that is under way to those who asked before."""
         self._value = None
@@ -39,7 +45,8 @@ class Cached(Generic[T]):
         if self._value is not None and self._monotonic() < self._ask_again_at:
             return self._value
         if self._fetching is None or self._fetching.done():
-            self._fetching = asyncio.create_task(self._refresh())
+            # In a context of its own: it is everybody's, and no line of its log is one caller's.
+            self._fetching = asyncio.create_task(self._refresh(), context=Context())
         return await asyncio.shield(self._fetching)
 
     async def _refresh(self) -> T:

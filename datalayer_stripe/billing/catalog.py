@@ -53,6 +53,10 @@ class Catalog:
         """The monthly plans for sale, cheapest first."""
         return await self._plans.get()
 
+    def known_plan_name(self, price_id: str) -> str | None:
+        """The name of a plan, if it was for sale when Stripe was last asked."""
+        return next((plan.name for plan in self._plans.latest or () if plan.id == price_id), None)
+
     async def package(self, price_id: str) -> Package:
         """The package of a price. Raises PriceNotFound when it is not for sale."""
         for package in await self.packages():

@@ -1,8 +1,10 @@
 """One Stripe customer for each account."""
 
 from ..clock import Clock
+from ..errors import InvalidRequest
 from ..models import Identity
 from ..store import Store
+from ..store.customers import Claim
 from ..stripe_client import StripeClient
 
 
@@ -32,18 +34,33 @@ class Customers:
         )
         customer_id = await self._subscriber(account_uid)
         if customer_id is None:
+            customer_id = await self._create(claim)
+        return await self._store.customers.assign(account_uid, customer_id)
+
+    async def _create(self, claim: Claim) -> str:
+        # Of this claim: one that was made after a customer was deleted asks for another.
+        key = f"customer-{claim.account_uid}-{int(claim.created_at.timestamp())}"
+        try:
             customer = await self._stripe.create_customer(
-                account_uid=account_uid,
+                account_uid=claim.account_uid,
                 email=claim.email,
                 name=claim.name,
-                idempotency_key=f"customer-{account_uid}",
+                idempotency_key=key,
             )
-            customer_id = customer["id"]
-        return await self._store.customers.assign(account_uid, customer_id)
+        except InvalidRequest:
+            # Stripe is stricter than we are about addresses: no reason to sell nothing.
+            customer = await self._stripe.create_customer(
+                account_uid=claim.account_uid,
+                email=None,
+                name=None,
+                idempotency_key=f"{key}-plain",
+            )
+        return str(customer["id"])
 
     async def _subscriber(self, account_uid: str) -> str | None:
         """The customer that pays for a subscription of the account, made by another system."""
         for snapshot in await self._store.subscriptions.of_account(account_uid):
-            if await self._store.customers.account_of(snapshot.customer_id) is None:
+            owner = await self._store.customers.account_of(snapshot.customer_id)
+            if owner is None and snapshot.is_running:
                 return snapshot.customer_id
         return None

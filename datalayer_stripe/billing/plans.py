@@ -3,8 +3,9 @@
 import hashlib
 import uuid
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any
+
+from pydantic import Field
 
 from ..errors import Conflict, InvalidRequest, Reject
 from ..models import Identity, Model, SubscriptionSnapshot
@@ -20,7 +21,7 @@ class StartedSubscription(Model):
     """A subscription that waits for its first payment; no secret where nothing is to be paid."""
 
     subscription_id: str
-    client_secret: str | None
+    client_secret: str | None = Field(repr=False)
     status: str
 
 
@@ -48,21 +49,36 @@ class Plans:
         plan = await self._catalog.plan(price_id)
         customer_id = await self._customers.ensure(identity)
         existing = await self._subscriptions.refresh_all(identity.account_uid, customer_id)
-        for subscription, snapshot in existing:
+        for _, snapshot in existing:
             if snapshot.is_running:
                 raise Conflict(f"There is a subscription already, and it is {snapshot.status}.")
-            if snapshot.status == "incomplete" and snapshot.price_id == plan.id:
-                return _started(subscription)
+        for subscription, snapshot in existing:
+            if snapshot.status == "incomplete":
+                if snapshot.price_id == plan.id:
+                    return _started(subscription)
+                await self._withdraw(subscription)
         subscription = await self._stripe.create_subscription(
             customer_id=customer_id,
             price_id=plan.id,
             account_uid=identity.account_uid,
-            idempotency_key=_subscribe_key(
-                identity.account_uid, plan.id, (snapshot.id for _, snapshot in existing)
-            ),
+            idempotency_key=_subscribe_key(customer_id, (snapshot.id for _, snapshot in existing)),
         )
         await self._subscriptions.keep(subscription, ticket=0)
         return _started(subscription)
+
+    async def _withdraw(self, subscription: StripeData) -> None:
+        """Take back the first invoice of a pending subscription, so that two cannot be paid.
+
+        Not by cancelling it: Stripe refuses to void an invoice that was paid a moment ago, and
+        would not refuse to cancel what it paid for. Raises Conflict then.
+        """
+        invoice_id = id_of(subscription.get("latest_invoice"))
+        if invoice_id is None:
+            return
+        try:
+            await self._stripe.void_invoice(invoice_id, idempotency_key=f"void-{invoice_id}")
+        except InvalidRequest:
+            raise Conflict("There is a subscription already, and it is being paid.") from None
 
     async def cancel(self, account_uid: str) -> SubscriptionSnapshot:
         """Let the subscription end with its period. Raises Conflict when there is none."""
@@ -72,7 +88,14 @@ class Plans:
     async def resume(self, account_uid: str) -> SubscriptionSnapshot:
         """Take a scheduled cancellation back. Raises Conflict when there is nothing to resume."""
         running = await self._running(account_uid)
-        by_date = running.cancel_at is not None and not running.cancel_at_period_end
+        # How it was scheduled decides how to take it back; the portal may have done it just now.
+        try:
+            running = await self._subscriptions.refresh(running.id)
+        except Reject:  # Stripe knows it no longer
+            raise Conflict("The subscription has ended.") from None
+        if not (running.is_running and running.ends_with_period):
+            raise Conflict("No cancellation is scheduled: there is nothing to resume.")
+        by_date = not running.cancel_at_period_end
         return await self._change(
             running.id, {"cancel_at": ""} if by_date else {"cancel_at_period_end": False}
         )
@@ -101,6 +124,8 @@ class Plans:
         subscription_id = metadata.get("subscription_id")
         if subscription_id not in {snapshot.id for snapshot in snapshots}:
             return
+        if await self._is_superseded(setup_intent):
+            return  # an old event that comes late must not bring an old card back
         try:
             await self._stripe.update_subscription(
                 subscription_id,
@@ -109,6 +134,19 @@ class Plans:
             )
         except InvalidRequest as error:
             raise Reject(error.message) from error
+
+    async def _is_superseded(self, setup_intent: StripeData) -> bool:
+        """Whether a later SetupIntent has saved another card for the same subscription."""
+        customer_id = id_of(setup_intent.get("customer"))
+        listed = await self._stripe.list_setup_intents(customer_id) if customer_id else []
+        subscription_id = metadata_of(setup_intent).get("subscription_id")
+        saved = (
+            intent["id"]
+            for intent in listed
+            if intent["status"] == "succeeded"
+            and metadata_of(intent).get("subscription_id") == subscription_id
+        )
+        return bool(next(saved, setup_intent["id"]) != setup_intent["id"])
 
     async def _running(self, account_uid: str) -> SubscriptionSnapshot:
         """The account's running subscription, asking Stripe where our copies show none."""
@@ -133,11 +171,17 @@ class Plans:
                 idempotency_key=f"change-{subscription_id}-{ticket}",
             )
         except InvalidRequest:
-            # It has ended at Stripe, and the event that says so is still on its way.
-            with suppress(Reject):  # or Stripe knows it no longer
-                await self._subscriptions.refresh(subscription_id)
-            raise Conflict("The subscription has ended.") from None
+            if await self._has_ended(subscription_id):
+                raise Conflict("The subscription has ended.") from None
+            raise
         return await self._subscriptions.keep(subscription, ticket)
+
+    async def _has_ended(self, subscription_id: str) -> bool:
+        """Whether it has ended at Stripe, where the event that says so is still on its way."""
+        try:
+            return (await self._subscriptions.refresh(subscription_id)).is_over
+        except Reject:  # Stripe knows it no longer
+            return True
 
 
 def _started(subscription: StripeData) -> StartedSubscription:
@@ -151,7 +195,10 @@ def _started(subscription: StripeData) -> StartedSubscription:
     )
 
 
-def _subscribe_key(account_uid: str, price_id: str, existing_ids: Iterable[str]) -> str:
-    """Requests that race see the same past, and so ask for the very same subscription."""
+def _subscribe_key(customer_id: str, existing_ids: Iterable[str]) -> str:
+    """Requests that race see the same past, and so ask for the very same subscription.
+
+    Without the price: of two plans that are asked for at once, Stripe refuses the second.
+    """
     past = hashlib.sha256(" ".join(sorted(existing_ids)).encode()).hexdigest()[:32]
-    return f"subscribe-{account_uid}-{price_id}-{past}"
+    return f"subscribe-{customer_id}-{past}"

@@ -22,6 +22,7 @@ from ..shapes import (
 )
 from ..store import Store
 from ..stripe_client import StripeClient
+from .catalog import Catalog
 from .eligibility import is_eligible
 
 # Of several subscriptions the one that says most about the account: the liveliest, then the newest.
@@ -30,10 +31,16 @@ _LIVELINESS = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete
 
 class Subscriptions:
     def __init__(
-        self, store: Store, stripe: StripeClient, clock: Clock, product_ids: Collection[str]
+        self,
+        store: Store,
+        stripe: StripeClient,
+        catalog: Catalog,
+        clock: Clock,
+        product_ids: Collection[str],
     ) -> None:
         self._store = store
         self._stripe = stripe
+        self._catalog = catalog
         self._clock = clock
         self._product_ids = frozenset(product_ids)
 
@@ -113,13 +120,17 @@ class Subscriptions:
         customer_id = id_of(subscription.get("customer")) or ""
         account_uid = await self._store.customers.account_of(customer_id)
         try:
-            return subscription_snapshot(
+            snapshot = subscription_snapshot(
                 subscription,
                 account_uid=account_uid or metadata_of(subscription).get("account_uid"),
                 product_ids=self._product_ids,
             )
         except (ValidationError, LookupError) as error:
             raise Reject(f"not a subscription that we can read: {type(error).__name__}") from None
+        if snapshot.plan_name is None:  # a list cannot be expanded as deep as the product
+            name = self._catalog.known_plan_name(snapshot.price_id)
+            snapshot = snapshot.model_copy(update={"plan_name": name})
+        return snapshot
 
     # Reading our copies
 

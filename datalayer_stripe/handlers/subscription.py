@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from ..billing.subscriptions import most_telling
 from ..billing.views import SubscriptionView, plan_view, subscription_view
-from ..errors import InvalidRequest
-from ..models import AccountUid
+from ..errors import InvalidRequest, RateLimited, StripeUnavailable
+from ..models import AccountUid, Plan
 from .base import AuthenticatedHandler
 from .topup import PriceRequest
 from .urls import absolute_url, origin_of
@@ -61,7 +61,7 @@ class SubscriptionHandler(SubscriberHandler):
     """`GET /subscription`: the account's plan, balance, and what else there is."""
 
     async def get(self) -> None:
-        view, plans = await asyncio.gather(self.subscription_view(), self.service.catalog.plans())
+        view, plans = await asyncio.gather(self.subscription_view(), self._plans())
         self.answer(
             account_uid=view.account_uid,
             subscription=view,
@@ -72,6 +72,13 @@ class SubscriptionHandler(SubscriberHandler):
             },
             available_plans=[plan_view(plan) for plan in plans],
         )
+
+    async def _plans(self) -> list[Plan]:
+        """The plans for sale; none while Stripe does not answer: the rest is ours to show."""
+        try:
+            return await self.service.catalog.plans()
+        except (StripeUnavailable, RateLimited):
+            return []
 
 
 class CatalogHandler(AuthenticatedHandler):

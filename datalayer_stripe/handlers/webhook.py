@@ -1,5 +1,6 @@
 """The webhook: Stripe's deliveries come in here."""
 
+from ..errors import InvalidSignature
 from .base import BaseHandler
 
 
@@ -18,6 +19,11 @@ class WebhookHandler(BaseHandler):
     def check_trusted_origin(self, origin: str) -> bool:  # noqa: ARG002 (Tornado's signature)
         """No origin is trusted for where it is: the signature decides."""
         return True
+
+    def prepare(self) -> None:
+        super().prepare()
+        if self.request.method == "POST" and not self.request.headers.get("Stripe-Signature"):
+            raise InvalidSignature  # before its body is read
 
     async def post(self) -> None:
         event, outcome = await self.service.deliveries.receive(

@@ -62,7 +62,7 @@ class Engine:
             Refunds(backend),
             self.setup_intents,
             subscriptions,
-            Invoices(backend, methods, billing),
+            Invoices(backend, methods, billing, subscriptions),
             BillingPortal(backend),
             Events(backend),
             self.endpoints,

@@ -51,7 +51,7 @@ class ApiFaults:
         self._cuts: list[_Fault] = []
 
     def refuse(self, status: int = 503, times: int = 1, path_prefix: str | None = None) -> None:
-        """Answer the next `times` requests with a 429, 500 or 503; nothing is executed."""
+        """Answer the next `times` requests with a 400, 429, 500 or 503; nothing is executed."""
         self._refusals.append(_Fault(times, path_prefix, status=status))
 
     def delay(
@@ -103,4 +103,7 @@ def _error(status: int) -> StripeError:
         details = {"type": "invalid_request_error", "code": "rate_limit"}
         message = "Request rate limit exceeded. You can learn more about rate limits here "
         message += "https://docs.stripe.com/rate-limits."
+    elif status == 400:
+        details = {"type": "invalid_request_error"}
+        message = "This request is refused."
     return StripeError(status, message, executed=False, **details)

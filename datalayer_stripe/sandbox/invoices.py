@@ -13,6 +13,7 @@ from .errors import bad_request
 from .payment_methods import PaymentMethods
 from .routes import Route
 from .state import LIST_FIELDS, Object, page
+from .subscriptions import Subscriptions
 
 _STATUSES = p.choice("draft", "open", "paid", "uncollectible", "void")
 
@@ -20,10 +21,17 @@ _STATUSES = p.choice("draft", "open", "paid", "uncollectible", "void")
 class Invoices:
     """Invoices of subscriptions."""
 
-    def __init__(self, backend: Backend, methods: PaymentMethods, billing: Billing) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        methods: PaymentMethods,
+        billing: Billing,
+        subscriptions: Subscriptions,
+    ) -> None:
         self._backend = backend
         self._methods = methods
         self._billing = billing
+        self._subscriptions = subscriptions
 
     def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
         """Return an invoice."""
@@ -63,10 +71,29 @@ class Invoices:
         self._billing.attempt(invoice, method, off_session=values.get("off_session", True))
         return invoice
 
+    def void(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Void an open invoice; a subscription that waited for it expires.
+
+        Raises:
+            StripeError: the invoice is not open.
+        """
+        p.read(raw, {"expand": p.list_of(p.string)})
+        invoice = self._backend.store.get("invoice", id)
+        if invoice["status"] != "open":
+            raise bad_request(f"You can only void open invoices; this one is {invoice['status']}.")
+        details = (invoice["parent"] or {}).get("subscription_details") or {}
+        subscription = self._backend.store.find(details.get("subscription"))
+        if subscription is not None and subscription["status"] == "incomplete":
+            self._subscriptions.expire(subscription)
+        else:
+            self._billing.void(invoice)
+        return invoice
+
     def routes(self) -> list[Route]:
         """Return the routes of invoices."""
         return [
             Route("GET", "/v1/invoices", self.list_all),
             Route("GET", "/v1/invoices/{id}", self.retrieve),
             Route("POST", "/v1/invoices/{id}/pay", self.pay),
+            Route("POST", "/v1/invoices/{id}/void", self.void),
         ]

@@ -77,6 +77,8 @@ class Transactions:
                 return (await self.attempt([work]))[0]
             except AlreadyDone:
                 await self._check_durable(work.mark)
+                if self._monotonic() + pause > deadline:
+                    raise StoreUnavailable from None
             except DuplicateKeyError as error:
                 raise ExpectationFailed("an inserted _id is taken") from error
             except PyMongoError as error:

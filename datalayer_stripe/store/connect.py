@@ -56,6 +56,7 @@ async def connect(url: str, *, livemode: bool) -> Store:
             url,
             tz_aware=True,
             w="majority",
+            readPreference="primary",
             # What is read decides what Stripe is told: it must not be lost with the primary.
             readConcernLevel="majority",
             appname="datalayer-stripe",

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from pydantic import Field
 from pymongo import ReturnDocument
 
 from ..models import Identity, Model
@@ -16,9 +17,10 @@ class Claim(Model):
     """
 
     account_uid: str
+    created_at: datetime
     customer_id: str | None = None
-    email: str | None = None
-    name: str | None = None
+    email: str | None = Field(default=None, repr=False)
+    name: str | None = Field(default=None, repr=False)
 
 
 class Customers:

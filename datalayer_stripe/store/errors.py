@@ -1,5 +1,6 @@
 """The driver's errors as ours, in one place."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -8,18 +9,23 @@ from pymongo.errors import PyMongoError
 
 from ..errors import StoreUnavailable
 
+# The driver has bounds of its own for each attempt; this one is for what waits for a free
+# connection while the database hangs.
+CALL_SECONDS = 8.0
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def translated(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """Let `method` raise StoreUnavailable where the driver raises any error of its own."""
+    """Let `method` raise StoreUnavailable where the driver raises an error of its own, or hangs."""
 
     @wraps(method)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return await method(*args, **kwargs)
-        except PyMongoError as error:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await method(*args, **kwargs)
+        except (PyMongoError, TimeoutError) as error:
             raise StoreUnavailable from error
 
     return wrapper

@@ -1,5 +1,6 @@
 """The events that we have worked on, and which plugin has finished which."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -129,7 +130,7 @@ class Events:
         """The events that match, newest first. `status` is FAILED or REJECTED."""
         query: dict[str, Any] = {}
         if status is not None:
-            query[f"{status}.0"] = {"$exists": True}
+            query[status] = {"$gt": ""}  # any name; this form uses the index
         if event_type is not None:
             query["type"] = event_type
         if account_uid is not None:
@@ -161,6 +162,7 @@ class Events:
         update["$set"]["payload"] = event.model_dump()
         update["$addToSet"] = {status: plugin_name}
         update["$pull"] = {REJECTED if status == FAILED else FAILED: plugin_name}
+        # translated bounds it: a mark may be met here before it is durable, and so not be read.
         while True:
             try:
                 await self._events.update_one(_not_done(event, plugin_name), update, upsert=True)
@@ -170,6 +172,7 @@ class Events:
                 runs = await self.runs([event.id])
                 if runs.get(event.id, {}).get(plugin_name) == DONE:
                     return False
+                await asyncio.sleep(0.05)
             else:
                 return True
 

@@ -3,9 +3,17 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from ..models import Model
 from .errors import translated
+
+
+class Lease(Model):
+    """Work that is ours now; `done_until` is how far it was done the last time."""
+
+    done_until: datetime | None = None
 
 
 class Leases:
@@ -19,16 +27,18 @@ class Leases:
         self._service = database.service
 
     @translated
-    async def take(self, name: str, holder: str, now: datetime, length: timedelta) -> bool:
-        """Whether the work is due and nobody has it: then it is `holder`'s until `now + length`."""
+    async def take(self, name: str, holder: str, now: datetime, length: timedelta) -> Lease | None:
+        """If the work is due and nobody has it, it is `holder`'s until `now + length`."""
         due = {"_id": f"lease-{name}", "until": {"$lte": now}, "due_at": {"$lte": now}}
         taken = {"$set": {"holder": holder, "until": now + length}, "$setOnInsert": {"due_at": now}}
         try:
             # `due_at` is in the filter as a range, so an upsert does not set it.
-            await self._service.update_one(due, taken, upsert=True)
+            found = await self._service.find_one_and_update(
+                due, taken, upsert=True, return_document=ReturnDocument.AFTER
+            )
         except DuplicateKeyError:
-            return False  # it is somebody's, or not due: the upsert met its `_id`
-        return True
+            return None  # it is somebody's, or not due: the upsert met its `_id`
+        return Lease(done_until=found.get("done_until"))
 
     @translated
     async def renew(self, name: str, holder: str, now: datetime, length: timedelta) -> bool:
@@ -39,8 +49,19 @@ class Leases:
         return bool(renewed.matched_count)
 
     @translated
-    async def give_back(self, name: str, holder: str, now: datetime, due_at: datetime) -> None:
-        """End it; the work is due again at `due_at`."""
+    async def give_back(
+        self,
+        name: str,
+        holder: str,
+        now: datetime,
+        *,
+        due_at: datetime,
+        done_until: datetime | None = None,
+    ) -> None:
+        """End it; the work is due again at `due_at`, and is done up to `done_until`, if at all."""
+        changes = {"until": now, "due_at": due_at}
+        if done_until is not None:
+            changes["done_until"] = done_until
         await self._service.update_one(
-            {"_id": f"lease-{name}", "holder": holder}, {"$set": {"until": now, "due_at": due_at}}
+            {"_id": f"lease-{name}", "holder": holder}, {"$set": changes}
         )

@@ -24,6 +24,9 @@ class WriteSnapshot:
 
     async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
         document = self.snapshot.model_dump(exclude={"id"})
+        if document["plan_name"] is None:
+            # A list cannot be expanded as deep as the product: what we know is not forgotten.
+            del document["plan_name"]
         if self.ticket == 0:
             await database.subscriptions.update_one(
                 {"_id": self.snapshot.id},

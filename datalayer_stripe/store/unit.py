@@ -63,7 +63,7 @@ class UpdateOne:
 
     async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
         result = await database[self.collection].update_one(
-            {**self.filter, **(self.expect or {})},
+            {"$and": [self.filter, self.expect]} if self.expect else self.filter,
             dict(self.update),
             upsert=self.upsert,
             session=mongo_session,

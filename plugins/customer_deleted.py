@@ -1,0 +1,10 @@
+"""Let an account have a new customer when its own was deleted in Stripe's dashboard."""
+
+from datalayer_stripe import Context, Event, Plugin
+
+plugin = Plugin("customer-deleted")
+
+
+@plugin.on("customer.deleted")
+async def release_account(event: Event, ctx: Context) -> None:
+    ctx.customers.release(event.object["id"])
