@@ -109,7 +109,7 @@ async def open_service(
         metrics=metrics,
         registry=registry,
         bearer_tokens=BearerTokens(
-            settings.jwt_secret, settings.jwt_algorithm, settings.accepted_issuers
+            settings.jwt_secret, settings.jwt_algorithm, settings.accepted_issuers, clock
         ),
         catalog=catalog,
         customers=customers,

@@ -6,9 +6,9 @@ that has to await something takes `io_loop` and calls `io_loop.run_sync`.
 
 import asyncio
 import os
-import time
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -55,14 +55,14 @@ def io_loop() -> Iterator[IOLoop]:
 
 
 @pytest.fixture
-def bearer(settings: Settings) -> Bearer:
+def bearer(settings: Settings, clock: Callable[[], datetime]) -> Bearer:
     """Make tokens: `bearer("uid", exp=…, **claims)`; a claim of None is left out."""
 
     def make(account_uid: str, *, secret: str | None = None, **claims: Any) -> str:
         payload = {
             "sub": account_uid,
             "iss": settings.jwt_issuer,
-            "exp": int(time.time()) + 300,
+            "exp": int(clock().timestamp()) + 300,
             **claims,
         }
         present = {name: value for name, value in payload.items() if value is not None}
