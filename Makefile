@@ -15,10 +15,10 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test bench lint format build clean
+.PHONY: help run play test test-faults figures bench lint format build clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed-demo ## start the demo: the service and a local Stripe
 	@$(BIN)/datalayer-stripe demo $(ARGS)
@@ -28,6 +28,12 @@ play: $(VENV)/.installed-demo ## play the demo's story and check each step of it
 
 test: $(VENV)/.installed-test ## run the tests
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-faults: $(VENV)/.installed-test ## kill, cut and overload it, for minutes
+	@$(BIN)/python -m pytest -m faults $(PYTEST_ARGS)
+
+figures: $(VENV)/.installed-test ## put what the fault tests tried into docs/reliability.md
+	@$(BIN)/python -m tests.faults.figures
 
 bench: $(VENV)/.installed-test ## measure what a delivery costs
 	@$(BIN)/python -m benchmarks.deliveries
