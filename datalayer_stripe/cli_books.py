@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import click
 
 from .audit import Difference
-from .cli_support import DIFFERENCES, Progress, Since, command_service, run, table
+from .cli_support import DIFFERENCES, Progress, Since, command_service, counted, run, table
 from .delivery import Outcome
 from .errors import RequestError, StripeObjectMissing
 from .reconcile import EVENTS_KEPT, Finding
@@ -135,7 +135,7 @@ def reconcile(since: datetime | None, dry_run: bool) -> None:
                 dry_run=dry_run, on_finding=findings.append, on_progress=progress
             )
             report = await reconciliation.run(since)
-        checked = ", ".join(f"{number:,} {kind}s" for kind, number in report.checked.items())
+        checked = ", ".join(counted(number, kind) for kind, number in report.checked.items())
         waiting = f" {report.rejected} are rejected: see `events list --rejected`."
         return f"Checked {checked or 'nothing'}.{waiting if report.rejected else ''}"
 
@@ -176,11 +176,11 @@ def audit() -> None:
         async with command_service() as service:
             report = await service.audit(on_difference=explain, on_progress=progress).run()
         progress.clear()
-        checked = ", ".join(f"{number:,} {kind}s" for kind, number in report.checked.items())
+        checked = ", ".join(counted(number, kind) for kind, number in report.checked.items())
         return checked or "nothing", report.differences
 
     checked, differences = run(work())
     click.echo(f"Checked {checked}.")
-    click.echo(f"{differences} differences." if differences else "The books balance.")
+    click.echo(f"{counted(differences, 'difference')}." if differences else "The books balance.")
     if differences:
         sys.exit(DIFFERENCES)

@@ -94,6 +94,11 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         click.echo("  ".join(cells).rstrip())
 
 
+def counted(number: int, kind: str) -> str:
+    """`1 event`, `1,200 events`."""
+    return f"{number:,} {kind}{'' if number == 1 else 's'}"
+
+
 class Progress:
     """A bar on a terminal that says how far a sweep has come; nothing elsewhere.
 
@@ -109,7 +114,7 @@ class Progress:
 
     def __call__(self, kind: str, checked: int, created: int | None) -> None:
         if self._on_terminal:
-            line = f"{self._bar(created)}{checked:,} {kind}s checked …"
+            line = f"{self._bar(created)}{counted(checked, kind)} checked …"
             click.echo(f"\r\033[K{line}", nl=False, err=True)
             self._shown = True
 

@@ -62,7 +62,8 @@ class Reconciliation:
     """One run.
 
     `on_finding` sees each finding at once; `on_progress` how many of a kind were checked, and
-    when the last of them was created; `on_step` is awaited after each page and each healing.
+    when the last of them was created, 0 at the end of a sweep; `on_step` is awaited after each
+    page and each healing.
     """
 
     def __init__(  # noqa: PLR0913 (its parts, and who watches it)
@@ -225,6 +226,7 @@ class Reconciliation:
             if page:
                 self._on_progress(kind, self._report.checked[kind], page[-1]["created"])
             await self._step()
+        self._on_progress(kind, self._report.checked[kind], 0)
 
     async def _step(self) -> None:
         if self._on_step is not None:

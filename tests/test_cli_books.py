@@ -1,12 +1,12 @@
 """`events`, `reconcile` and `audit`, as an operator runs them on the service's database."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click import BadParameter
 
-from datalayer_stripe.cli_support import Since
+from datalayer_stripe.cli_support import Progress, Since
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, changed, json_of, recorded
@@ -143,6 +143,20 @@ async def test_a_store_that_no_other_process_can_see_is_refused(variables: dict[
     code, _, err = await run_command("events", "list", variables=variables)
     assert code == 2
     assert err.startswith("DATALAYER_STRIPE_MONGODB_URL")
+
+
+def test_a_bar_on_a_terminal_says_how_far_a_sweep_has_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    now = datetime.now(UTC)
+    progress = Progress(now - timedelta(days=10))
+    progress("event", 1200, int((now - timedelta(days=5)).timestamp()))
+    assert f"[{'#' * 15}{'-' * 15}]  50 %  1,200 events checked" in capsys.readouterr().err
+    progress("event", 1, 0)
+    assert "100 %  1 event checked" in capsys.readouterr().err
+    progress.clear()
+    assert capsys.readouterr().err == "\r\033[K"
 
 
 def test_since_takes_what_people_write() -> None:
