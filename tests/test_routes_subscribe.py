@@ -342,3 +342,29 @@ async def test_a_list_does_not_forget_the_plans_name(
     assert (await buyer.plan())["plan_name"] == "Datalayer Monthly"
     await buyer.ask_to_subscribe()  # refused, after a look at Stripe's list
     assert (await buyer.plan())["plan_name"] == "Datalayer Monthly"
+
+
+@pytest.mark.parametrize("asked_first", [True, False])
+@pytest.mark.gen_test(timeout=30)
+async def test_of_several_pending_subscriptions_one_can_be_paid(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, asked_first: bool
+) -> None:
+    other = sandbox.create_price(
+        product=shop.plan_product, unit_amount=9900, currency="usd", recurring={"interval": "month"}
+    )["id"]
+    await buyer.ask_to_buy()
+    prices = (shop.plan, other) if asked_first else (other, shop.plan)
+    await buyer.ask_to_subscribe(prices[0])
+    [customer] = objects(sandbox, "/v1/customers")
+    sandbox.call(  # by another system, which takes nothing back
+        "POST",
+        "/v1/subscriptions",
+        customer=customer["id"],
+        items=[{"price": prices[1]}],
+        payment_behavior="default_incomplete",
+        metadata={"account_uid": ACCOUNT},
+    )
+    await webhooks.settle()
+    assert (await buyer.ask_to_subscribe(shop.plan)).code == 201
+    [pending] = objects(sandbox, "/v1/subscriptions", status="incomplete")
+    assert pending["items"]["data"][0]["price"]["id"] == shop.plan

@@ -52,11 +52,13 @@ class Plans:
         for _, snapshot in existing:
             if snapshot.is_running:
                 raise Conflict(f"There is a subscription already, and it is {snapshot.status}.")
-        for subscription, snapshot in existing:
-            if snapshot.status == "incomplete":
-                if snapshot.price_id == plan.id:
-                    return _started(subscription)
+        pending = [pair for pair in existing if pair[1].status == "incomplete"]
+        same = next((one for one, snapshot in pending if snapshot.price_id == plan.id), None)
+        for subscription, _ in pending:
+            if subscription is not same:
                 await self._withdraw(subscription)
+        if same is not None:
+            return _started(same)
         subscription = await self._stripe.create_subscription(
             customer_id=customer_id,
             price_id=plan.id,
