@@ -9,6 +9,9 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 # Ledger rows are never forgotten, and their ids protect credits for good.
 EVENT_TTL_SECONDS = 180 * 24 * 3600
 
+# Far beyond the minutes for which they count.
+OPEN_TOP_UP_TTL_SECONDS = 24 * 3600
+
 INDEXES: dict[str, list[IndexModel]] = {
     "events": [
         IndexModel([("object_id", ASCENDING)]),
@@ -17,10 +20,16 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("rejected", ASCENDING)], sparse=True),
         IndexModel([("received_at", ASCENDING)], expireAfterSeconds=EVENT_TTL_SECONDS),
     ],
-    "ledger": [IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING)])],
+    # The id last: the history's pages begin at an exact row.
+    "ledger": [
+        IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)])
+    ],
     "accounts": [],
     # Sparse: a claim is a document without a customer yet.
     "customers": [IndexModel([("customer_id", ASCENDING)], unique=True, sparse=True)],
+    "open_top_ups": [
+        IndexModel([("created_at", ASCENDING)], expireAfterSeconds=OPEN_TOP_UP_TTL_SECONDS)
+    ],
     "subscriptions": [IndexModel([("account_uid", ASCENDING)])],
     "service": [],
 }
