@@ -12,6 +12,8 @@ from tornado.web import Application, RequestHandler
 from .errors import StartError
 from .handlers import default_handlers
 from .handlers.base import BaseHandler, NotFoundHandler
+from .handlers.checkout import checkout_handlers
+from .handlers.stream import Streams
 from .handlers.traffic import Traffic
 from .service import Service
 
@@ -29,13 +31,15 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 def make_app(service: Service) -> Application:
     """All routes of the service, as an application for a server of Tornado's."""
+    handlers = [*default_handlers, *checkout_handlers(service.settings)]
     return Application(
-        list(default_handlers),
+        handlers,
         default_handler_class=NotFoundHandler,
         log_function=_log_request,
         datalayer_stripe=service,
         traffic=Traffic(service.metrics.requests_in_flight),
-        routes={handler: _label(pattern) for pattern, handler in default_handlers},
+        streams=Streams(service.metrics.streams),
+        routes={handler: _label(pattern) for pattern, handler, *_ in handlers},
     )
 
 
@@ -62,8 +66,8 @@ class Server:
 
     async def stop(self, *, seconds: float) -> None:
         """Stop accepting, let what runs finish within `seconds`, and close the connections."""
-        self._traffic.draining = True
         self._http.stop()
+        self._traffic.drain()
         try:
             async with asyncio.timeout(seconds):
                 await self._traffic.idle()

@@ -102,6 +102,16 @@ class Deliveries:
             raise DeliveryFailed
         return event, outcome
 
+    async def catch_up(self, event: Event) -> Outcome:
+        """Work on an event that Stripe has and has not delivered yet, as on its delivery.
+
+        Raises Overloaded, DeliveryFailed when it takes too long, and StoreUnavailable.
+        """
+        with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
+            outcome = await self._in_time(event)
+            logger.info("caught up", extra={"type": event.type, "outcome": outcome.value})
+        return outcome
+
     async def _in_time(self, event: Event) -> Outcome:
         """Process, but answer by the deadline. What is late goes on, and counts as in flight."""
         task = asyncio.create_task(self._admitted(event))

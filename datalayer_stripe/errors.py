@@ -9,6 +9,7 @@
     │   ├── InvalidSignature         400 invalid_signature
     │   ├── Unauthorized             401 unauthorized
     │   ├── CardRefused              402 card_error
+    │   ├── Forbidden                403 forbidden
     │   ├── SubscriptionRequired     403 subscription_required
     │   ├── NotFound                 404 not_found
     │   │   └── PriceNotFound        404 price_not_found
@@ -84,6 +85,12 @@ class SubscriptionRequired(RequestError):
     status = 403
     code = "subscription_required"
     default_message = "Credits can be bought with an active monthly subscription."
+
+
+class Forbidden(RequestError):
+    status = 403
+    code = "forbidden"
+    default_message = "This is another account's."
 
 
 class NotFound(RequestError):

@@ -7,7 +7,7 @@ from typing import Any
 import jwt
 from pydantic import SecretStr, ValidationError
 
-from .clock import Clock, system_clock
+from .clock import Clock, from_epoch, system_clock
 from .errors import Unauthorized
 from .models import Identity
 
@@ -79,6 +79,7 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
             "handle": _text(user.get("handle")),
             "email": email if email and _EMAIL.fullmatch(email) else None,
             "name": " ".join(name for name in names if name) or None,
+            "expires_at": from_epoch(int(claims["exp"])),
         }
     )
 

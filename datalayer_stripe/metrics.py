@@ -32,6 +32,11 @@ class Metrics:
             "HTTP requests that are being worked on.",
             registry=self.registry,
         )
+        self.streams = Gauge(
+            "datalayer_stripe_streams",
+            "Streams of balance and plan changes that are open.",
+            registry=self.registry,
+        )
         self.deliveries = Counter(
             "datalayer_stripe_deliveries",
             "Verified deliveries, by event type and outcome (processed, duplicate, ignored, "

@@ -28,6 +28,8 @@ class Identity(Model):
     handle: str | None = None
     email: str | None = Field(default=None, repr=False)
     name: str | None = Field(default=None, repr=False)
+    expires_at: datetime | None = None
+    """When the token ends that says so."""
 
 
 class Account(Model):
@@ -88,6 +90,13 @@ class LedgerEntry(Model):
     price_id: str | None
     event_id: str
     created_at: datetime
+    receipt_url: str | None = None
+    """Where Stripe shows the receipt; unset until somebody has asked for it."""
+
+    @property
+    def receipt_is_known(self) -> bool:
+        """Whether Stripe has been asked for the receipt, if this is something it has one of."""
+        return self.kind != "top-up" or "receipt_url" in self.model_fields_set
 
 
 class InvoiceSummary(Model):

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .billing.subscriptions import Subscriptions
-from .billing.topups import is_ours
+from .billing.topups import PAYMENT_SUCCEEDED, is_ours
 from .clock import Clock
 from .delivery import Deliveries
 from .errors import StoreUnavailable, StripeUnavailable
@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 IN_FLIGHT = timedelta(minutes=5)
 # How long Stripe keeps events: docs.stripe.com/api/events.
 EVENTS_KEPT = timedelta(days=30)
-
-_PAYMENT = "payment_intent.succeeded"
 
 
 @dataclass(frozen=True)
@@ -150,9 +148,9 @@ class Reconciliation:
         intent_id = intent["id"]
         if await self._store.ledger.existing([intent_id]):
             return
-        kept = await self._store.events.of_object(intent_id, _PAYMENT)
+        kept = await self._store.events.of_object(intent_id, PAYMENT_SUCCEEDED)
         runs = {name: run.status for name, run in kept.handlers.items()} if kept else {}
-        if kept and self._is_rejected(self._undone(_PAYMENT, runs), runs):
+        if kept and self._is_rejected(self._undone(PAYMENT_SUCCEEDED, runs), runs):
             self._report.rejected += 1
             return
         if self._event_is_still_listed(intent) and not (kept or self._dry_run):
@@ -161,7 +159,7 @@ class Reconciliation:
             return
         event_id = kept.id if kept else f"reconciled-{intent_id}"
         detail = f"{metadata_of(intent).get('credits')} credits"
-        await self._heal("payment", intent_id, detail, _event(event_id, _PAYMENT, intent))
+        await self._heal("payment", intent_id, detail, _event(event_id, PAYMENT_SUCCEEDED, intent))
 
     def _event_is_still_listed(self, intent: StripeData) -> bool:
         return bool(intent["created"] > (self._clock() - EVENTS_KEPT).timestamp())

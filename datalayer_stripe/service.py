@@ -8,6 +8,7 @@ from typing import Any
 from .audit import Audit
 from .billing.catalog import Catalog
 from .billing.customers import Customers
+from .billing.history import History
 from .billing.plans import Plans
 from .billing.portal import Portal
 from .billing.subscriptions import Subscriptions
@@ -22,6 +23,7 @@ from .registry import Registry
 from .settings import Settings
 from .store import Store, connect
 from .stripe_client import StripeClient
+from .topup_status import TopUpStatuses
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,9 @@ class Service:
     plans: Plans
     topups: TopUps
     portal: Portal
+    history: History
     deliveries: Deliveries
+    topup_statuses: TopUpStatuses
 
     def reconciliation(self, **options: Any) -> Reconciliation:
         """A run that heals what was never delivered; options as for :class:`.Reconciliation`."""
@@ -100,7 +104,23 @@ async def open_service(
     customers = Customers(store, stripe, clock)
     subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids)
     plans = Plans(store, stripe, catalog, customers, subscriptions)
-    topups = TopUps(store, stripe, catalog, customers, subscriptions)
+    topups = TopUps(store, stripe, catalog, customers, subscriptions, clock)
+    deliveries = Deliveries(
+        store,
+        registry,
+        ContextFactory(
+            store=store,
+            stripe=stripe,
+            catalog=catalog,
+            topups=topups,
+            plans=plans,
+            subscriptions=subscriptions,
+        ),
+        metrics,
+        clock,
+        secrets=settings.stripe_webhook_secrets,
+        livemode=settings.livemode,
+    )
     return Service(
         settings=settings,
         clock=clock,
@@ -122,20 +142,7 @@ async def open_service(
             configuration_id=settings.stripe_cust_portal_id,
             url=settings.stripe_cust_portal_url,
         ),
-        deliveries=Deliveries(
-            store,
-            registry,
-            ContextFactory(
-                store=store,
-                stripe=stripe,
-                catalog=catalog,
-                topups=topups,
-                plans=plans,
-                subscriptions=subscriptions,
-            ),
-            metrics,
-            clock,
-            secrets=settings.stripe_webhook_secrets,
-            livemode=settings.livemode,
-        ),
+        history=History(store, stripe),
+        deliveries=deliveries,
+        topup_statuses=TopUpStatuses(store, stripe, deliveries),
     )

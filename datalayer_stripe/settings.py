@@ -30,6 +30,9 @@ from .settings_checks import check_url, is_live, is_origin, kind_problem, reveal
 
 DEFAULT_JWT_ISSUER = "https://id.datalayer.run"
 
+# Of the API version that our own calls name: docs.stripe.com/sdks/stripejs-versioning.
+STRIPE_JS_URL = "https://js.stripe.com/dahlia/stripe.js"
+
 _PREFIXES = {
     "stripe_api_key": ("sk_test_", "sk_live_", "rk_test_", "rk_live_"),
     "stripe_js_api_key": ("pk_test_", "pk_live_"),
@@ -144,6 +147,16 @@ class Settings(BaseSettings):
         "Leave it out for Stripe itself; it is for tests against another address.",
         default=None,
     )
+    stripe_js_url: str = _setting(
+        "DATALAYER_STRIPE_JS_URL",
+        "Leave it out for Stripe's own; it is for tests against another address.",
+        default=STRIPE_JS_URL,
+    )
+    stripe_sign_in_url: str | None = _setting(
+        "DATALAYER_STRIPE_SIGN_IN_URL",
+        "Set the http(s) URL or the path, from / on, where people sign in.",
+        default=None,
+    )
     # Above jwt_secret, whose least length depends on it.
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = _setting(
         "DATALAYER_JWT_ALGORITHM",
@@ -207,6 +220,12 @@ class Settings(BaseSettings):
     def livemode(self) -> bool:
         """Whether the keys move real money: what an event's own ``livemode`` must be."""
         return is_live(self.stripe_api_key.get_secret_value())
+
+    @property
+    def checkout_path(self) -> str | None:
+        """The path of the checkout page, such as ``/checkout``; None where it is elsewhere."""
+        route = self.stripe_checkout_route
+        return None if "://" in route else f"/{route.strip('/')}"
 
     @property
     def accepted_issuers(self) -> frozenset[str]:
@@ -290,6 +309,22 @@ class Settings(BaseSettings):
         if not value.startswith("https://") and _has_live_key(info):
             raise ValueError("is not https, and the key is a live one")
         return value.rstrip("/")
+
+    @field_validator("stripe_js_url")
+    @classmethod
+    def _check_js_url(cls, value: str, info: ValidationInfo) -> str:
+        check_url(value, ("https", "http"))
+        if value != STRIPE_JS_URL and _has_live_key(info):
+            # docs.stripe.com/security/guide: card data is Stripe's own script's business alone.
+            raise ValueError("is not Stripe's own Stripe.js, and the key is a live one")
+        return value
+
+    @field_validator("stripe_sign_in_url")
+    @classmethod
+    def _check_sign_in_url(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"/(?!/)[\w.~/-]*", value, re.ASCII):
+            check_url(value, ("https", "http"))
+        return value
 
     @field_validator("jwt_secret")
     @classmethod

@@ -274,6 +274,18 @@ class StripeClient:
             "payment_intents.retrieve", self._v1.payment_intents.retrieve_async(intent_id)
         )
 
+    async def retrieve_receipt_url(self, intent_id: str) -> str | None:
+        """Where Stripe shows the receipt of a payment: docs.stripe.com/receipts.
+
+        Raises StripeObjectMissing.
+        """
+        intent = await self._call(
+            "payment_intents.retrieve",
+            self._v1.payment_intents.retrieve_async(intent_id, {"expand": ["latest_charge"]}),
+        )
+        receipt_url: str | None = (intent["latest_charge"] or {}).get("receipt_url")
+        return receipt_url
+
     async def _pages(
         self, operation: str, first: Callable[[], Awaitable[stripe.ListObject[Any]]]
     ) -> AsyncIterator[list[StripeDict]]:

@@ -178,6 +178,8 @@ SABOTAGES = {
         "incomplete, may not buy credits",
         leave_out=frozenset({"subscription-updated", "invoice-paid"}),
         add=(idle("customer.subscription.updated", "invoice.paid"),),
+        # What is being paid is looked at without an event, too.
+        patch=(Subscriptions, "seen_anew", Subscriptions.of_account),
     ),
     "the amount is another one": Sabotage(
         "Buy 50 credits; the browser's own amount is ignored",

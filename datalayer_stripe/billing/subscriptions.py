@@ -9,7 +9,7 @@ from collections.abc import Collection
 from pydantic import ValidationError
 
 from ..clock import Clock
-from ..errors import Reject, StripeObjectMissing
+from ..errors import RateLimited, Reject, StripeObjectMissing, StripeUnavailable
 from ..models import SubscriptionSnapshot
 from ..shapes import (
     StripeData,
@@ -140,6 +140,21 @@ class Subscriptions:
     async def current(self, account_uid: str) -> SubscriptionSnapshot | None:
         """The one subscription to show for an account, or None."""
         return most_telling(await self.of_account(account_uid))
+
+    async def seen_anew(self, account_uid: str) -> list[SubscriptionSnapshot]:
+        """The account's snapshots. One that waits for its first payment is looked at again.
+
+        Whoever has just paid watches that one, and the event that says so may be late.
+        """
+        snapshots = await self.of_account(account_uid)
+        current = most_telling(snapshots)
+        if current is None or current.status != "incomplete":
+            return snapshots
+        try:
+            await self.refresh(current.id)
+        except (StripeUnavailable, RateLimited, Reject):
+            return snapshots  # our copies are ours to show
+        return await self.of_account(account_uid)
 
     # Eligibility
 

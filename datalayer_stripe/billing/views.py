@@ -3,7 +3,15 @@
 from datetime import datetime
 from typing import Literal
 
-from ..models import Account, Identity, Model, Package, Plan, SubscriptionSnapshot
+from ..models import (
+    Account,
+    Identity,
+    LedgerEntry,
+    Model,
+    Package,
+    Plan,
+    SubscriptionSnapshot,
+)
 
 # docs.stripe.com/currencies#zero-decimal and #three-decimal. Stripe's API takes UGX and ISK with
 # two decimals.
@@ -72,12 +80,34 @@ class SubscriptionView(Model):
     latest_invoice: InvoiceView | None = None
 
 
+class BalanceView(Model):
+    credits: int
+    last_update: datetime | None
+
+
+class MovementView(Model):
+    """One row of an account's ledger; `amount` is in the currency's minor unit."""
+
+    id: str
+    kind: str
+    credits: int
+    amount: int
+    currency: str
+    price_id: str | None
+    created_at: datetime
+    receipt_url: str | None
+
+
 def package_view(package: Package) -> PackageView:
     return PackageView(amount=package.unit_amount, **package.model_dump())
 
 
 def plan_view(plan: Plan) -> PlanView:
     return PlanView(price=major_units(plan.amount, plan.currency), **plan.model_dump())
+
+
+def movement_view(entry: LedgerEntry) -> MovementView:
+    return MovementView.model_validate(entry.model_dump())
 
 
 def subscription_view(

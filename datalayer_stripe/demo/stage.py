@@ -14,6 +14,7 @@ from ..registry import Registry
 from ..sandbox import Sandbox
 from ..service import Service, open_service
 from ..settings import Settings
+from .entrance import entrance_handlers
 
 ADDRESS = "127.0.0.1"
 ACCOUNT = "demo"
@@ -38,10 +39,19 @@ class Stage:
     package_prices: tuple[str, ...]
     plan_price: str
 
+    @property
+    def panel_url(self) -> str:
+        """The page from which a person plays Stripe's part."""
+        return f"{self.sandbox.url}/sandbox/panel"
+
 
 @asynccontextmanager
 async def open_stage(
-    *, port: int, sandbox_port: int, registry: Registry | None = None
+    *,
+    port: int,
+    sandbox_port: int,
+    registry: Registry | None = None,
+    mongodb_url: str = "memory://",
 ) -> AsyncIterator[Stage]:
     """Start both on 127.0.0.1; port 0 is any free one. `registry` replaces the installed plugins.
 
@@ -68,10 +78,13 @@ async def open_stage(
             product=plan_product, unit_amount=PLAN_AMOUNT, recurring={"interval": "month"}
         )
 
-        settings = _settings(sandbox, topup_product, plan_product)
+        settings = _settings(sandbox, topup_product, plan_product, mongodb_url)
         service = await open_service(settings, registry=registry)
         stack.push_async_callback(service.close)
-        server = Server(make_app(service), address=ADDRESS, port=port)
+        token = _token(settings)
+        app = make_app(service)
+        app.add_handlers(*entrance_handlers(token, settings.checkout_path or "/"))
+        server = Server(app, address=ADDRESS, port=port)
         stack.push_async_callback(server.stop, seconds=_SHUTDOWN_SECONDS)
 
         url = f"http://{ADDRESS}:{server.port}"
@@ -84,17 +97,23 @@ async def open_stage(
             service=service,
             sandbox=sandbox,
             url=url,
-            token=_token(settings),
+            token=token,
             package_prices=tuple(price["id"] for price in packages),
             plan_price=plan["id"],
         )
 
 
-def _settings(sandbox: Sandbox, topup_product: str, plan_product: str) -> Settings:
+def _settings(
+    sandbox: Sandbox, topup_product: str, plan_product: str, mongodb_url: str
+) -> Settings:
     portal = sandbox.call(
         "POST",
         "/v1/billing_portal/configurations",
-        features={"payment_method_update": {"enabled": True}, "invoice_history": {"enabled": True}},
+        features={
+            "invoice_history": {"enabled": True},
+            "payment_method_update": {"enabled": True},
+            "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+        },
     )
     return Settings(
         stripe_api_key=sandbox.secret_key,
@@ -104,8 +123,9 @@ def _settings(sandbox: Sandbox, topup_product: str, plan_product: str) -> Settin
         stripe_webhook_secrets=f"whsec_{secrets.token_hex(16)}",
         stripe_cust_portal_id=portal["id"],
         stripe_cust_portal_url=f"{sandbox.url}/sandbox/portal",
-        stripe_mongodb_url="memory://",
+        stripe_mongodb_url=mongodb_url,
         stripe_api_base=sandbox.url,
+        stripe_js_url=f"{sandbox.url}/sandbox/stripe.js",
         jwt_secret=secrets.token_hex(32),
     )
 

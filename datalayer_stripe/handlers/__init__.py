@@ -1,12 +1,13 @@
 """HTTP: thin handlers over the domain. Each module ends with its URLs."""
 
-from . import account, ops, subscription, topup, webhook
+from . import account, ops, stream, subscription, topup, webhook
 
 default_handlers = [
     *webhook.default_handlers,
     *topup.default_handlers,
     *subscription.default_handlers,
     *account.default_handlers,
+    *stream.default_handlers,
     *ops.default_handlers,
 ]
 

@@ -89,10 +89,15 @@ class BaseHandler(RequestHandler):
         try:
             return model.model_validate_json(body)
         except ValidationError as error:
-            fault = error.errors(include_input=False, include_url=False)[0]
-            field = ".".join(str(part) for part in fault["loc"])
-            what = f"`{field}`: {fault['msg']}" if field else "the body is not a JSON object"
-            raise InvalidRequest(f"Invalid request: {what}.") from None
+            raise _invalid(error, "the body is not a JSON object") from None
+
+    def query(self, model: type[M]) -> M:
+        """The query's arguments, each the last of its name, as `model`. Raises InvalidRequest."""
+        arguments = {name: self.get_query_argument(name) for name in self.request.query_arguments}
+        try:
+            return model.model_validate(arguments)
+        except ValidationError as error:
+            raise _invalid(error, "the query is wrong") from None
 
     # The answer
 
@@ -192,7 +197,7 @@ class ApiHandler(BaseHandler):
         self.set_header("Access-Control-Allow-Methods", ", ".join(self._methods()))
         self.set_header(
             "Access-Control-Allow-Headers",
-            "Authorization, Content-Type, Idempotency-Key, X-Request-Id",
+            "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id",
         )
         self.set_header("Access-Control-Max-Age", "600")
 
@@ -223,6 +228,14 @@ class NotFoundHandler(ApiHandler):
 
     def prepare(self) -> None:
         raise HTTPError(404)
+
+
+def _invalid(error: ValidationError, otherwise: str) -> InvalidRequest:
+    """The first fault, by its field."""
+    fault = error.errors(include_input=False, include_url=False)[0]
+    field = ".".join(str(part) for part in fault["loc"])
+    what = f"`{field}`: {fault['msg']}" if field else otherwise
+    return InvalidRequest(f"Invalid request: {what}.")
 
 
 def _request_id(offered: str | None) -> str:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from ..billing.subscriptions import most_telling
 from ..billing.views import SubscriptionView, plan_view, subscription_view
 from ..errors import InvalidRequest, RateLimited, StripeUnavailable
-from ..models import AccountUid, Plan
+from ..models import Account, AccountUid, Plan, SubscriptionSnapshot
 from .base import AuthenticatedHandler
 from .topup import PriceRequest
 from .urls import absolute_url, origin_of
@@ -30,12 +30,15 @@ class AccountsRequest(BaseModel):
 class SubscriberHandler(AuthenticatedHandler):
     """The base of the handlers that show an account with its subscription."""
 
-    async def subscription_view(self) -> SubscriptionView:
-        account_uid = self.identity.account_uid
-        account, snapshots = await asyncio.gather(
+    async def read(self, *, anew: bool = False) -> tuple[Account, list[SubscriptionSnapshot]]:
+        """What our books say; `anew` asks Stripe of a subscription that is being paid."""
+        account_uid, subscriptions = self.identity.account_uid, self.service.subscriptions
+        return await asyncio.gather(
             self.service.store.accounts.get(account_uid),
-            self.service.subscriptions.of_account(account_uid),
+            (subscriptions.seen_anew if anew else subscriptions.of_account)(account_uid),
         )
+
+    def view(self, account: Account, snapshots: list[SubscriptionSnapshot]) -> SubscriptionView:
         return subscription_view(
             self.identity,
             account,
@@ -45,7 +48,7 @@ class SubscriberHandler(AuthenticatedHandler):
 
     async def account_rows(self) -> list[dict[str, object]]:
         """The caller's own account, as the only row that it may see."""
-        view = await self.subscription_view()
+        view = self.view(*await self.read())
         return [
             {
                 "account_uid": view.account_uid,
@@ -61,7 +64,8 @@ class SubscriptionHandler(SubscriberHandler):
     """`GET /subscription`: the account's plan, balance, and what else there is."""
 
     async def get(self) -> None:
-        view, plans = await asyncio.gather(self.subscription_view(), self._plans())
+        books, plans = await asyncio.gather(self.read(anew=True), self._plans())
+        view = self.view(*books)
         self.answer(
             account_uid=view.account_uid,
             subscription=view,
@@ -137,7 +141,8 @@ class PortalHandler(AuthenticatedHandler):
     async def post(self) -> None:
         return_url = self.json_body(PortalRequest).return_url
         settings = self.service.settings
-        if settings.cors_origins != ("*",) and origin_of(return_url) not in settings.cors_origins:
+        allowed = settings.cors_origins
+        if allowed != ("*",) and origin_of(return_url) not in (*allowed, *self._own_origins()):
             raise InvalidRequest(
                 "Invalid request: `return_url` is not of an origin in DATALAYER_CORS_ORIGIN."
             )
@@ -149,6 +154,10 @@ class PortalHandler(AuthenticatedHandler):
                 "metadata": {"stripe_key": settings.stripe_js_api_key},
             }
         )
+
+    def _own_origins(self) -> tuple[str, str]:
+        """Those of the checkout page here. What is before us may have taken TLS off."""
+        return f"https://{self.request.host}".lower(), f"http://{self.request.host}".lower()
 
 
 class EligibleAccountsHandler(SubscriberHandler):

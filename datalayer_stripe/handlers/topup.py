@@ -2,7 +2,8 @@
 
 from pydantic import BaseModel, Field
 
-from ..billing.views import package_view
+from ..billing.history import MOST
+from ..billing.views import movement_view, package_view
 from .base import AuthenticatedHandler
 
 
@@ -40,7 +41,38 @@ class TopUpPaymentIntentHandler(AuthenticatedHandler):
         )
 
 
+class TopUpStatusHandler(AuthenticatedHandler):
+    """`GET /topup/payment-intent/{id}`: whether it is paid, and its credits are there."""
+
+    async def get(self, intent_id: str) -> None:
+        status = await self.service.topup_statuses.of(self.identity.account_uid, intent_id)
+        self.answer(**status.model_dump())
+
+
+class HistoryQuery(BaseModel):
+    """Which part of the history."""
+
+    limit: int = Field(default=20, ge=1, le=MOST)
+    cursor: str | None = Field(default=None, max_length=1000)
+
+
+class HistoryHandler(AuthenticatedHandler):
+    """`GET /topup/history`: what has moved the balance, newest first."""
+
+    async def get(self) -> None:
+        query = self.query(HistoryQuery)
+        page = await self.service.history.page(
+            self.identity.account_uid, limit=query.limit, cursor=query.cursor
+        )
+        self.answer(
+            history=[movement_view(entry) for entry in page.entries],
+            next_cursor=page.next_cursor,
+        )
+
+
 default_handlers = [
     (r"/api/iam/stripe/v1/(?:topup|plans)/prices", PricesHandler),
     (r"/api/iam/stripe/v1/topup/payment-intent", TopUpPaymentIntentHandler),
+    (r"/api/iam/stripe/v1/topup/payment-intent/(pi_[A-Za-z0-9]{1,250})", TopUpStatusHandler),
+    (r"/api/iam/stripe/v1/topup/history", HistoryHandler),
 ]

@@ -1,7 +1,7 @@
 """The requests that are being worked on, so that a shutdown can let them finish."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from prometheus_client import Gauge
@@ -13,6 +13,7 @@ class Traffic:
         """Whether the service is shutting down, and wants no new requests."""
         self._gauge = gauge
         self._running = 0
+        self._on_drain: set[Callable[[], None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -29,6 +30,21 @@ class Traffic:
             self._gauge.set(self._running)
             if not self._running:
                 self._idle.set()
+
+    def drain(self) -> None:
+        """Want no new requests, and let those end that would go on for ever."""
+        self.draining = True
+        for callback in tuple(self._on_drain):
+            callback()
+
+    @contextmanager
+    def told(self, callback: Callable[[], None]) -> Iterator[None]:
+        """Call back when the service begins to shut down."""
+        self._on_drain.add(callback)
+        try:
+            yield
+        finally:
+            self._on_drain.discard(callback)
 
     async def idle(self) -> None:
         """Return when nothing is being worked on."""

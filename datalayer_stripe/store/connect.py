@@ -13,6 +13,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from ..errors import StoreError
+from .changes import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
 from .group import GroupCommitter
 from .indexes import create_collections
@@ -77,7 +78,12 @@ async def connect(url: str, *, livemode: bool) -> Store:
     except StoreError:
         _close(client)
         raise
-    return Store(client, database, GroupCommitter(Transactions(client, database)))
+    return Store(
+        client,
+        database,
+        GroupCommitter(Transactions(client, database)),
+        StreamedChanges(client, database),
+    )
 
 
 async def _connect_memory(*, livemode: bool) -> Store:
@@ -92,7 +98,7 @@ async def _connect_memory(*, livemode: bool) -> Store:
     client: Any = AsyncMongoMockClient(tz_aware=True)
     database = client[DEFAULT_DATABASE]
     await _prepare(database, livemode=livemode)
-    return Store(client, database, MemoryCommitter(database))
+    return Store(client, database, MemoryCommitter(database), Changes())
 
 
 async def _prepare(database: Any, *, livemode: bool) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ..models import LedgerEntry
@@ -20,7 +21,7 @@ class Credit:
     entry: LedgerEntry
 
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
-        row = self.entry.model_dump(exclude={"id"})
+        row = self.entry.model_dump(exclude={"id", "receipt_url"})
         inserted = await database.ledger.update_one(
             {"_id": self.entry.id}, {"$setOnInsert": row}, upsert=True, session=mongo_session
         )
@@ -55,6 +56,24 @@ class Ledger:
         """The rows of these ids, by id."""
         found = self._ledger.find({"_id": {"$in": ids}})
         return {row["_id"]: entry_of(row) async for row in found}
+
+    @translated
+    async def page(
+        self, account_uid: str, *, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[LedgerEntry]:
+        """An account's rows, newest first; `after` is the last of the page before, time and id."""
+        query: dict[str, Any] = {"account_uid": account_uid}
+        if after is not None:
+            at, entry_id = after
+            earlier = [{"created_at": {"$lt": at}}, {"_id": {"$lt": entry_id}}]
+            query |= {"created_at": {"$lte": at}, "$or": earlier}
+        found = self._ledger.find(query).sort([("created_at", -1), ("_id", -1)]).limit(limit)
+        return [entry_of(row) for row in await found.to_list(None)]
+
+    @translated
+    async def keep_receipt(self, entry_id: str, receipt_url: str | None) -> None:
+        """Keep where a top-up's receipt is, or that there is none. It is no credit movement."""
+        await self._ledger.update_one({"_id": entry_id}, {"$set": {"receipt_url": receipt_url}})
 
 
 def entry_of(row: dict[str, Any]) -> LedgerEntry:

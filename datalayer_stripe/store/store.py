@@ -4,12 +4,14 @@ from typing import Any
 
 from .accounts import Accounts
 from .audits import Audits
+from .changes import Changes
 from .commit import Committer, Work
 from .customers import Customers
 from .errors import translated
 from .events import Events, Mark
 from .leases import Leases
 from .ledger import Ledger
+from .open_top_ups import OpenTopUps
 from .subscriptions import Subscriptions
 from .unit import CommitReceipt, Document, UnitOfWork
 
@@ -17,7 +19,7 @@ from .unit import CommitReceipt, Document, UnitOfWork
 class Store:
     """Use :func:`datalayer_stripe.store.connect` to make one."""
 
-    def __init__(self, client: Any, database: Any, committer: Committer) -> None:
+    def __init__(self, client: Any, database: Any, committer: Committer, changes: Changes) -> None:
         self._client = client
         self._database = database
         self._committer = committer
@@ -26,8 +28,10 @@ class Store:
         self.customers = Customers(database)
         self.subscriptions = Subscriptions(database)
         self.ledger = Ledger(database)
+        self.open_top_ups = OpenTopUps(database)
         self.audits = Audits(database)
         self.leases = Leases(database)
+        self.changes = changes
 
     async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
         """Commit a plugin's writes with its mark: see :class:`.commit.Committer`."""
@@ -45,4 +49,5 @@ class Store:
         await self._client.admin.command("ping")
 
     async def close(self) -> None:
+        await self.changes.close()
         self._client.close()

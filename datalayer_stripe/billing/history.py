@@ -1,0 +1,75 @@
+"""What has moved an account's balance, newest first, with the receipts that Stripe has."""
+
+import asyncio
+import base64
+from datetime import UTC, datetime
+
+from ..errors import InvalidRequest, RateLimited, StripeObjectMissing, StripeUnavailable
+from ..models import LedgerEntry, Model
+from ..store import Store
+from ..stripe_client import StripeClient
+
+MOST = 100
+
+# A page full of payments whose receipts nobody has asked for yet must not use up Stripe's patience:
+# docs.stripe.com/rate-limits.
+_RECEIPTS_AT_ONCE = 8
+
+
+class HistoryPage(Model):
+    """`next_cursor` is what to ask for the next page with; None at the end."""
+
+    entries: tuple[LedgerEntry, ...]
+    next_cursor: str | None
+
+
+class History:
+    def __init__(self, store: Store, stripe: StripeClient) -> None:
+        self._store = store
+        self._stripe = stripe
+        self._asking = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
+
+    async def page(self, account_uid: str, *, limit: int, cursor: str | None) -> HistoryPage:
+        """Up to `limit` movements, after the page that gave `cursor`.
+
+        Raises InvalidRequest for a cursor that is none of ours.
+        """
+        after = _position(cursor) if cursor else None
+        # One more than is shown says whether there is more.
+        rows = await self._store.ledger.page(account_uid, limit=limit + 1, after=after)
+        shown, more = rows[:limit], rows[limit:]
+        entries = await asyncio.gather(*map(self._with_receipt, shown))
+        return HistoryPage(
+            entries=tuple(entries), next_cursor=_cursor(entries[-1]) if more else None
+        )
+
+    async def _with_receipt(self, entry: LedgerEntry) -> LedgerEntry:
+        """The entry with its receipt, which Stripe is asked for once in its life."""
+        if entry.receipt_is_known:
+            return entry
+        try:
+            async with self._asking:
+                receipt_url = await self._stripe.retrieve_receipt_url(entry.id)
+        except StripeObjectMissing:
+            receipt_url = None
+        except (StripeUnavailable, RateLimited):
+            return entry  # the history is ours to show; the receipt comes with the next look
+        await self._store.ledger.keep_receipt(entry.id, receipt_url)
+        return entry.model_copy(update={"receipt_url": receipt_url})
+
+
+def _cursor(entry: LedgerEntry) -> str:
+    text = f"{entry.created_at.isoformat()} {entry.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> tuple[datetime, str]:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        at, entry_id = text.split(" ")
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError("a time without its zone")
+        return moment.astimezone(UTC), entry_id
+    except (ValueError, OverflowError):
+        raise InvalidRequest("Invalid request: `cursor` is not one of this history.") from None

@@ -1,0 +1,99 @@
+"""The checkout page and its files. They hold nobody's data: the page asks for that by the token."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tornado.template import Loader
+from tornado.web import StaticFileHandler
+
+from ..settings import STRIPE_JS_URL, Settings
+from .base import BaseHandler
+from .urls import origin_of
+
+WEB = Path(__file__).parents[1] / "web"
+
+API = "/api/iam"
+
+Sources = tuple[str, ...]
+
+# docs.stripe.com/security/guide#content-security-policy; without its maps, which fill in addresses.
+_STRIPE_SCRIPTS = ("https://js.stripe.com", "https://*.js.stripe.com")
+_STRIPE_FRAMES = (*_STRIPE_SCRIPTS, "https://hooks.stripe.com")
+_STRIPE_CALLS = ("https://api.stripe.com",)
+
+
+class CheckoutHandler(BaseHandler):
+    """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>`: the page."""
+
+    templates: ClassVar[Loader] = Loader(str(WEB))
+
+    def set_default_headers(self) -> None:
+        super().set_default_headers()
+        for name, value in page_headers(self.settings["datalayer_stripe"].settings).items():
+            self.set_header(name, value)
+
+    async def get(self) -> None:
+        settings = self.service.settings
+        self.set_header("Content-Type", "text/html; charset=UTF-8")
+        self.finish(
+            self.templates.load("index.html").generate(
+                api=API,
+                assets=settings.checkout_path,
+                publishable_key=settings.stripe_js_api_key,
+                stripe_js=settings.stripe_js_url,
+                sign_in_url=settings.stripe_sign_in_url or "",
+            )
+        )
+
+
+class CheckoutFileHandler(StaticFileHandler):
+    """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>/<file>`: the page's scripts and styles."""
+
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 (Tornado's signature)
+        # Asked for again with its ETag: after an upgrade no browser mixes old files with new ones.
+        self.set_header("Cache-Control", "no-cache")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.clear_header("Server")
+
+
+def page_headers(settings: Settings) -> dict[str, str]:
+    """What keeps others out of the page, and the page within bounds."""
+    scripts: Sources = _STRIPE_SCRIPTS
+    frames: Sources = _STRIPE_FRAMES
+    calls: Sources = _STRIPE_CALLS
+    if settings.stripe_js_url != STRIPE_JS_URL:
+        scripts = frames = calls = (origin_of(settings.stripe_js_url),)
+    directives: dict[str, Sources] = {
+        "default-src": ("'none'",),
+        "script-src": ("'self'", *scripts),
+        "style-src": ("'self'",),
+        "img-src": ("'self'", "data:"),
+        "connect-src": ("'self'", *calls),
+        "frame-src": frames,
+        "base-uri": ("'none'",),
+        "form-action": ("'none'",),
+        "frame-ancestors": ("'self'",),
+    }
+    return {
+        "Content-Security-Policy": "; ".join(
+            f"{name} {' '.join(sources)}" for name, sources in directives.items()
+        ),
+        "Referrer-Policy": "strict-origin",
+        # Popups of banks may still talk to Stripe's frames.
+        "Cross-Origin-Opener-Policy": "same-origin-allow-popups",
+        "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+        "X-Frame-Options": "SAMEORIGIN",
+        "X-Robots-Tag": "noindex",
+    }
+
+
+def checkout_handlers(settings: Settings) -> list[tuple[Any, ...]]:
+    """The page's routes; none where `DATALAYER_STRIPE_CHECKOUT_ROUTE` is another site's URL."""
+    if settings.checkout_path is None:
+        return []
+    path = re.escape(settings.checkout_path)
+    return [
+        (path, CheckoutHandler),
+        (rf"{path}/([\w-]+\.(?:js|css|svg))", CheckoutFileHandler, {"path": str(WEB)}),
+    ]

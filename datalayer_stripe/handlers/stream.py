@@ -1,0 +1,137 @@
+"""The caller's balance and plan, as they change: server-sent events.
+
+Each event holds the whole balance or plan, and its id says which of both the client has then: one
+that comes back with `Last-Event-ID` gets what is new to it, and nothing twice.
+
+html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import Gauge
+from tornado.iostream import StreamClosedError
+
+from ..billing.views import BalanceView
+from ..errors import RateLimited
+from .subscription import SubscriberHandler
+from .traffic import Traffic
+
+HEARTBEAT_SECONDS = 15.0
+
+# A browser opens one for each window that is looked at.
+MOST_OF_ACCOUNT = 16
+MOST = 4096
+
+# A client that reads nothing for so long is gone, though its connection may not know it.
+_PATIENCE_SECONDS = 30.0
+RETRY_MS = 2000
+
+# Of the plan's event: with the balance it does not change.
+_BALANCE_FIELDS = {"wallet_balance", "current_credits"}
+
+
+class Streams:
+    """Counts the open streams, so that nobody's take all the room."""
+
+    def __init__(self, gauge: Gauge) -> None:
+        self._gauge = gauge
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, account_uid: str) -> Iterator[None]:
+        """Raises RateLimited when there is no room."""
+        if self._open[account_uid] >= MOST_OF_ACCOUNT or self._open.total() >= MOST:
+            raise RateLimited("There are too many open streams.", retry_after=30)
+        self._count(account_uid, 1)
+        try:
+            yield
+        finally:
+            self._count(account_uid, -1)
+
+    def _count(self, account_uid: str, number: int) -> None:
+        self._open[account_uid] += number
+        if not self._open[account_uid]:
+            del self._open[account_uid]
+        self._gauge.set(self._open.total())
+
+
+class StreamHandler(SubscriberHandler):
+    """`GET /stream`. It ends with its token, with its client, and when the service shuts down."""
+
+    def initialize(self) -> None:
+        super().initialize()
+        self._wake = asyncio.Event()
+        self._gone = False
+
+    def on_connection_close(self) -> None:
+        self._gone = True
+        self._wake.set()
+
+    async def get(self) -> None:
+        account_uid = self.identity.account_uid
+        traffic: Traffic = self.settings["traffic"]
+        streams: Streams = self.settings["streams"]
+        with streams.one_more(account_uid), traffic.told(self._wake.set):
+            async with self.service.store.changes.watched(account_uid, self._wake):
+                await self._stream(traffic)
+
+    async def _stream(self, traffic: Traffic) -> None:
+        balance, _, plan = self.request.headers.get("Last-Event-ID", "").partition(".")
+        seen = {"balance": balance, "plan": plan}
+        # Read before the headers go out: a database that does not answer is an error like others.
+        text = f"retry: {RETRY_MS}\n\n{await self._news(seen)}"
+        self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
+        self.set_header("X-Accel-Buffering", "no")  # nginx would keep it back
+        while await self._sent(text):
+            woken = await self._woken()
+            if self._gone or traffic.draining or not self._seconds_left():
+                return
+            text = await self._news(seen) if woken else ": still here\n\n"
+
+    async def _news(self, seen: dict[str, str]) -> str:
+        """The events that are new to a client which has `seen` these; it has seen them then."""
+        account, snapshots = await self.read()
+        view = self.view(account, snapshots)
+        balance = BalanceView(credits=account.credits, last_update=account.updated_at)
+        text = ""
+        for name, model, apart in (("balance", balance, set()), ("plan", view, _BALANCE_FIELDS)):
+            essence = model.model_dump_json(exclude=apart)
+            digest = hashlib.sha256(essence.encode()).hexdigest()[:16]
+            if digest != seen[name]:
+                seen[name] = digest
+                event_id = f"{seen['balance']}.{seen['plan']}"
+                text += f"event: {name}\nid: {event_id}\ndata: {model.model_dump_json()}\n\n"
+        return text
+
+    async def _sent(self, text: str) -> bool:
+        """Whether the client took it."""
+        self.write(text)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self.flush()
+        except (StreamClosedError, TimeoutError):
+            return False
+        return True
+
+    async def _woken(self) -> bool:
+        """Whether something may have changed; else it is time for a sign of life."""
+        try:
+            async with asyncio.timeout(min(HEARTBEAT_SECONDS, self._seconds_left())):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        # Before reading: what changes meanwhile wakes again.
+        self._wake.clear()
+        return True
+
+    def _seconds_left(self) -> float:
+        """How long the token still lets its bearer in."""
+        expires_at, now = self.identity.expires_at, self.service.clock()
+        return max(0.0, (expires_at - now).total_seconds()) if expires_at else HEARTBEAT_SECONDS
+
+
+default_handlers = [(r"/api/iam/stripe/v1/stream", StreamHandler)]

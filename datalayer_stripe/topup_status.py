@@ -1,0 +1,119 @@
+"""How a top-up stands, for the one who has paid it and waits.
+
+Where Stripe says that it is paid and no delivery has said so yet, the event is fetched and worked
+on here, by the very code that a delivery of it runs; when that comes, it is a duplicate.
+"""
+
+import logging
+from datetime import UTC, datetime
+
+from .billing.topups import PAYMENT_SUCCEEDED, is_ours
+from .delivery import Deliveries
+from .errors import DeliveryFailed, Forbidden, NotFound, Overloaded, StripeObjectMissing
+from .events import Event
+from .models import LedgerEntry, Model
+from .shapes import StripeData, metadata_of, whole_number
+from .store import Store
+from .stripe_client import StripeClient
+
+logger = logging.getLogger(__name__)
+
+# Newest first, a hundred events a page: who asks has just paid. What is further back is found by
+# a reconciliation.
+_EVENT_PAGES = 3
+
+
+class TopUpStatus(Model):
+    """`status` is the PaymentIntent's; `balance` is the account's, with the credits if `credited`.
+
+    `credits` is what the top-up buys; None where the PaymentIntent's metadata holds no number.
+    """
+
+    payment_intent_id: str
+    status: str
+    credited: bool
+    credits: int | None
+    balance: int
+
+
+class TopUpStatuses:
+    def __init__(self, store: Store, stripe: StripeClient, deliveries: Deliveries) -> None:
+        self._store = store
+        self._stripe = stripe
+        self._deliveries = deliveries
+
+    async def of(self, account_uid: str, intent_id: str) -> TopUpStatus:
+        """How the account's top-up stands; its credits are added, if that is all that is left.
+
+        Raises NotFound where there is no such top-up, Forbidden where it is another account's.
+        """
+        entry = await self._credited(account_uid, intent_id)
+        if entry is None:
+            intent = await self._uncredited(account_uid, intent_id)
+            if intent["status"] == "succeeded":
+                await self._catch_up(intent)
+                entry = await self._credited(account_uid, intent_id)
+            if entry is None:
+                return TopUpStatus(
+                    payment_intent_id=intent_id,
+                    status=intent["status"],
+                    credited=False,
+                    credits=whole_number(metadata_of(intent).get("credits")),
+                    balance=await self._balance(account_uid),
+                )
+        return TopUpStatus(
+            payment_intent_id=intent_id,
+            status="succeeded",
+            credited=True,
+            credits=entry.credits,
+            # Read after the ledger's row, and so with its credits.
+            balance=await self._balance(account_uid),
+        )
+
+    async def _credited(self, account_uid: str, intent_id: str) -> LedgerEntry | None:
+        entry = (await self._store.ledger.by_ids([intent_id])).get(intent_id)
+        if entry is not None and entry.account_uid != account_uid:
+            raise Forbidden
+        return entry
+
+    async def _balance(self, account_uid: str) -> int:
+        return (await self._store.accounts.get(account_uid)).credits
+
+    async def _uncredited(self, account_uid: str, intent_id: str) -> StripeData:
+        try:
+            intent = await self._stripe.retrieve_payment_intent(intent_id)
+        except StripeObjectMissing:
+            raise NotFound from None
+        if not is_ours(intent):
+            raise NotFound  # another system's, on a shared Stripe account
+        if metadata_of(intent).get("account_uid") != account_uid:
+            raise Forbidden
+        return intent
+
+    async def _catch_up(self, intent: StripeData) -> None:
+        """Work on the event that says so, unless that has been done and was no use."""
+        kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
+        if kept is not None and kept.rejected and not kept.failed:
+            return  # it waits for the operator
+        if kept is not None and kept.payload is not None:
+            event: Event | None = Event.model_validate(kept.payload)
+        else:
+            event = await self._event_of(intent)
+        if event is None:
+            return  # Stripe is about to make it
+        try:
+            await self._deliveries.catch_up(event)
+        except (DeliveryFailed, Overloaded):
+            logger.info("not credited yet", extra={"payment_intent": intent["id"]})
+
+    async def _event_of(self, intent: StripeData) -> Event | None:
+        since = datetime.fromtimestamp(intent["created"], UTC)
+        pages = 0
+        async for page in self._stripe.event_pages([PAYMENT_SUCCEEDED], created_since=since):
+            for data in page:
+                if data["data"]["object"]["id"] == intent["id"]:
+                    return Event.model_validate(data)
+            pages += 1
+            if pages == _EVENT_PAGES:
+                break
+        return None
