@@ -177,6 +177,7 @@ class Charging:
             failure_code=decline.code,
             failure_message=decline.message,
             outcome=shapes.outcome("issuer_declined", decline.decline_code or decline.code),
+            receipt_url=None,
             status="failed",
         )
         self._backend.emit("charge.failed", charge)

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from tornado.web import RequestHandler
 
 from .errors import StripeError
+from .guards import is_rebound
+from .overview import overview
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -26,15 +28,25 @@ class ControlHandler(RequestHandler):
 
     def initialize(self, sandbox: Sandbox) -> None:
         self._controls = controls(sandbox)
-        self._sandbox = sandbox
+        self._reports = reports(sandbox)
+
+    def prepare(self) -> None:
+        if is_rebound(self.request):
+            self._fail(421, "use the sandbox's address: an IP address or localhost")
 
     async def get(self, name: str) -> None:
-        """Answer what can be read."""
-        read = reports(self._sandbox).get(name)
-        if read is None:
-            self._fail(404, f"no report {name!r}; there are {', '.join(reports(self._sandbox))}")
+        """Answer what can be read; the query string holds the report's arguments."""
+        report = self._reports.get(name)
+        if report is None:
+            self._fail(404, f"no report {name!r}; there are {', '.join(self._reports)}")
             return
-        self._answer(200, read())
+        arguments = {key: self.get_query_argument(key) for key in self.request.query_arguments}
+        try:
+            self._answer(200, report(**arguments))
+        except KeyError as error:
+            self._fail(404, f"there is no {error}")
+        except (ValueError, TypeError) as error:
+            self._fail(400, str(error))
 
     async def post(self, name: str) -> None:
         """Run a control."""
@@ -70,17 +82,26 @@ class ControlHandler(RequestHandler):
     def _answer(self, status: int, body: Any) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-cache")  # asked again with its ETag, by the panel
         self.finish(json.dumps(body))
 
 
-def reports(sandbox: Sandbox) -> dict[str, Callable[[], Any]]:
+def reports(sandbox: Sandbox) -> dict[str, Callable[..., Any]]:
     """Return what can be read, by name."""
     webhooks = sandbox.webhooks
-    return {
-        "deliveries": lambda: {
+
+    def deliveries(after: str = "0") -> dict[str, Any]:
+        """Report the attempts after the first `after`; the next call's `after` is `next`."""
+        return {
             "held": webhooks.held,
-            "attempts": [attempt.as_dict() for attempt in webhooks.attempts],
-        },
+            "attempts": [attempt.as_dict() for attempt in webhooks.attempts[int(after) :]],
+            "next": len(webhooks.attempts),
+        }
+
+    return {
+        "deliveries": deliveries,
+        "overview": lambda: overview(sandbox),
+        "object": sandbox.get,
         "calls": lambda: {"calls": [call._asdict() for call in sandbox.api.calls]},
         "events": lambda: {"events": sandbox.events},
         "clock": lambda: {"now": sandbox.clock(), "offset": sandbox.clock.offset},

@@ -8,7 +8,6 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from tornado.web import RequestHandler
@@ -18,42 +17,11 @@ from .engine import Engine
 from .errors import StripeError, invalid
 from .forms import decode
 from .idempotency import Answer
+from .public import check, visible
 from .routes import Match
 from .state import Object
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
-
-# What a browser, which only has the publishable key, gets to see of a PaymentIntent.
-_PUBLIC_FIELDS = frozenset(
-    {
-        "id",
-        "object",
-        "amount",
-        "amount_details",
-        "automatic_payment_methods",
-        "canceled_at",
-        "cancellation_reason",
-        "capture_method",
-        "client_secret",
-        "confirmation_method",
-        "created",
-        "currency",
-        "description",
-        "last_payment_error",
-        "last_setup_error",
-        "livemode",
-        "next_action",
-        "payment_method",
-        "payment_method_configuration_details",
-        "payment_method_types",
-        "processing",
-        "receipt_email",
-        "setup_future_usage",
-        "shipping",
-        "status",
-        "usage",
-    }
-)
 
 
 class ApiHandler(RequestHandler):
@@ -65,7 +33,8 @@ class ApiHandler(RequestHandler):
 
     def set_default_headers(self) -> None:
         self.set_header("Access-Control-Allow-Origin", "*")
-        self.set_header("Access-Control-Allow-Headers", "*")
+        # The wildcard alone does not cover this one.
+        self.set_header("Access-Control-Allow-Headers", "Authorization, *")
         self.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE")
         self.clear_header("Server")
 
@@ -113,7 +82,7 @@ class ApiHandler(RequestHandler):
         match = self._match(path)
         params = self._params()
         if publishable:
-            self._check_public(match, params)
+            check(self._engine.backend.store, match, params)
         refusal = self._engine.faults.refusal(path)
         if refusal is not None:
             raise refusal
@@ -125,9 +94,7 @@ class ApiHandler(RequestHandler):
         if cut_after:
             self._cut()
             return
-        if publishable and status < 400:
-            body = {name: value for name, value in body.items() if name in _PUBLIC_FIELDS}
-        self._answer(status, body)
+        self._answer(status, visible(body) if publishable else body)
 
     def _match(self, path: str) -> Match:
         if not _VERSION.fullmatch(self._version):
@@ -192,32 +159,6 @@ class ApiHandler(RequestHandler):
             shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 16 else "*" * len(key)
             raise StripeError(401, f"Invalid API Key provided: {shown}", executed=False)
         return False
-
-    def _check_public(self, match: Match, params: Mapping[str, Any]) -> None:
-        if not match.route.public:
-            raise StripeError(
-                401,
-                "This API call cannot be made with a publishable API key. Please use a secret API "
-                "key. You can find a list of your API keys at "
-                "https://dashboard.stripe.com/account/apikeys.",
-                code="secret_key_required",
-                executed=False,
-            )
-        if "client_secret" not in params:
-            raise invalid(
-                "Missing required param: client_secret.",
-                code="parameter_missing",
-                param="client_secret",
-            )
-        found = self._engine.backend.store.find(match.ids["id"])
-        if found is None or found.get("client_secret") != params["client_secret"]:
-            raise StripeError(
-                404,
-                f"No such object: '{match.ids['id']}'",
-                code="resource_missing",
-                param="intent",
-                executed=False,
-            )
 
     def _params(self) -> dict[str, Any]:
         content_type = self.request.headers.get("Content-Type", "").split(";")[0].strip()

@@ -1,113 +1,132 @@
-"""The few pages that Stripe's own answers point to: authentication, portal, receipts, invoices."""
+"""The pages that Stripe's own answers point to: authentication, receipts, invoices."""
 
 from __future__ import annotations
 
-from html import escape
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 
+from tornado.httputil import url_concat
+from tornado.template import Loader
 from tornado.web import HTTPError, RequestHandler
 
+from . import paper
 from .errors import StripeError
+from .guards import is_cross_site, is_rebound
 from .state import Object
+from .web import FRAMED_POLICY, PAGE_POLICY, WEB
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
 
+_TEMPLATES = Loader(str(WEB / "templates"))
+_WRITING = {"card_name": paper.card_name, "date": paper.date, "money": paper.money}
 
-class _Page(RequestHandler):
-    """A page about one object of the sandbox."""
+
+class Page(RequestHandler):
+    """A page of the sandbox; what it shows is escaped by its template."""
+
+    content_security_policy = PAGE_POLICY
 
     def initialize(self, sandbox: Sandbox) -> None:
-        self._sandbox = sandbox
+        self.sandbox = sandbox
 
-    def _object(self, object_id: str, *kinds: str) -> Object:
+    def prepare(self) -> None:
+        """Refuse what a page of another origin sends."""
+        if is_rebound(self.request):
+            raise HTTPError(421)
+        if self.request.method == "POST" and is_cross_site(self.request):
+            raise HTTPError(403)
+
+    def find(self, object_id: str, *kinds: str) -> Object:
+        """Return an object of one of these kinds, or answer 404."""
         try:
-            found = self._sandbox.get(object_id)
+            found = self.sandbox.get(object_id)
         except KeyError:
             raise HTTPError(404) from None
         if found["object"] not in kinds:
             raise HTTPError(404)
         return found
 
-    def _show(self, title: str, *paragraphs: str) -> None:
-        """Answer a page; `paragraphs` are HTML."""
-        body = "".join(f"<p>{paragraph}</p>" for paragraph in paragraphs)
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(
-            '<!doctype html><html lang="en"><meta charset="utf-8">'
-            f"<title>{escape(title)}</title><h1>{escape(title)}</h1>{body}"
-            "<p><small>A local sandbox: no money moves.</small></p></html>"
-        )
+    def show(self, template: str, title: str, **values: Any) -> None:
+        """Answer a page."""
+        self.set_header("Content-Security-Policy", self.content_security_policy)
+        self.set_header("Referrer-Policy", "same-origin")
+        page = _TEMPLATES.load(template).generate(title=title, **_WRITING, **values)
+        self.finish(page)
+
+    def write_error(self, status_code: int, **_kwargs: Any) -> None:
+        """Answer an error as a page."""
+        title = responses.get(status_code, "Error")
+        self.show("message.html", title, text=f"The local Stripe answers {status_code}.")
 
 
-class AuthenticationPage(_Page):
+class AuthenticationPage(Page):
     """Where a cardholder accepts or refuses a payment (3-D Secure)."""
+
+    # For the dialog of Stripe.js to embed; and the answer may lead to a page of any origin.
+    content_security_policy = FRAMED_POLICY
 
     def get(self, intent_id: str) -> None:
         """Ask."""
-        intent = self._object(intent_id, "payment_intent", "setup_intent")
+        intent = self.find(intent_id, "payment_intent", "setup_intent")
         if intent["status"] != "requires_action":
-            self._show("Authentication", f"Nothing to do: {escape(intent['status'])}.")
+            self._end(f"Nothing to do: {intent['status']}.")
             return
-        self._show(
-            "Authentication",
-            f"Is this you? {escape(intent_id)}",
-            '<form method="post"><button name="accept" value="true">Complete</button> '
-            '<button name="accept" value="false">Fail</button></form>',
-        )
+        request = "Somebody wants to keep your card for later payments."
+        if intent["object"] == "payment_intent":
+            request = f"A payment of {paper.money(intent['amount'], intent['currency'])}."
+        self.show("authenticate.html", "Authentication", request=request)
 
     def post(self, intent_id: str) -> None:
         """Take the answer and go back to where the payer came from."""
-        intent = self._object(intent_id, "payment_intent", "setup_intent")
+        intent = self.find(intent_id, "payment_intent", "setup_intent")
         action = intent["next_action"] or {}
         try:
             accept = self.get_body_argument("accept") == "true"
-            intent = self._sandbox.authenticate(intent_id, accept)
+            intent = self.sandbox.authenticate(intent_id, accept)
         except StripeError as error:
-            self._show("Authentication", escape(str(error)))
+            self._end(str(error))
             return
         return_url = action.get("redirect_to_url", {}).get("return_url")
         if return_url:
-            self.redirect(return_url)
+            self.redirect(url_concat(return_url, _returned(intent)))
         else:
-            self._show("Authentication", f"Done: {escape(intent['status'])}.")
+            self._end(f"Done: {intent['status']}.")
+
+    def _end(self, text: str) -> None:
+        self.show("authenticated.html", "Authentication", text=text)
 
 
-class PortalPage(_Page):
-    """A billing portal session: the customer's subscriptions and invoices, to look at."""
-
-    def get(self, session_id: str) -> None:
-        """Show them."""
-        portal_session = self._object(session_id, "billing_portal.session")
-        customer = portal_session["customer"]
-        rows: list[str] = []
-        for path in ("subscriptions", "invoices"):
-            params = {"customer": customer}
-            if path == "subscriptions":
-                params["status"] = "all"
-            for obj in self._sandbox.call("GET", f"/v1/{path}", **params)["data"]:
-                rows.append(f"{obj['object']} {obj['id']}: {obj['status']}")
-        back = portal_session["return_url"]
-        link = [f'<a href="{escape(back, quote=True)}">Return</a>'] if back else []
-        self._show("Billing portal", *(escape(row) for row in rows), *link)
+def _returned(intent: Object) -> dict[str, str]:
+    """Return what a return URL is given: https://docs.stripe.com/payments/accept-a-payment."""
+    kind = intent["object"]
+    status = "succeeded" if intent["status"] == "succeeded" else "failed"
+    return {
+        kind: intent["id"],
+        f"{kind}_client_secret": intent["client_secret"],
+        "redirect_status": status,
+    }
 
 
-class DocumentPage(_Page):
-    """A receipt or an invoice."""
+class ReceiptPage(Page):
+    """The receipt of a charge."""
 
-    def get(self, object_id: str) -> None:
-        """Show what it is about."""
-        obj = self._object(object_id, "charge", "invoice")
-        amount = obj["amount"] if obj["object"] == "charge" else obj["total"]
-        line = f"{obj['id']}: {amount} {obj['currency']}, {obj['status']}"
-        self._show(str(obj["object"]).capitalize(), escape(line))
+    def get(self, charge_id: str) -> None:
+        self.show("receipt.html", "Receipt", charge=self.find(charge_id, "charge"))
+
+
+class InvoicePage(Page):
+    """An invoice."""
+
+    def get(self, invoice_id: str) -> None:
+        self.show("invoice.html", "Invoice", invoice=self.find(invoice_id, "invoice"))
 
 
 def page_handlers(sandbox: Sandbox) -> list[Any]:
-    """Return the handlers of a sandbox's pages."""
+    """Return the handlers of these pages."""
     arguments = {"sandbox": sandbox}
     return [
         (r"/sandbox/authenticate/(\w+)", AuthenticationPage, arguments),
-        (r"/sandbox/portal/(\w+)", PortalPage, arguments),
-        (r"/sandbox/(?:receipts|invoices)/(\w+?)(?:/pdf)?", DocumentPage, arguments),
+        (r"/sandbox/receipts/(\w+)", ReceiptPage, arguments),
+        (r"/sandbox/invoices/(\w+?)(?:/pdf)?", InvoicePage, arguments),
     ]

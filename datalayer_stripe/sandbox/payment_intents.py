@@ -229,7 +229,9 @@ class PaymentIntents:
                 "again, or confirm it again directly with a payment method or ConfirmationToken.",
             )
         off_session = values.get("off_session", False)
-        attempt = Attempt(method, off_session=off_session, return_url=values.get("return_url"))
+        # Stripe.js asks in place, and only sends the return URL along.
+        return_url = None if values.get("use_stripe_sdk") else values.get("return_url")
+        attempt = Attempt(method, off_session=off_session, return_url=return_url)
         return self._charging.attempt(intent, attempt)
 
     def _check_return_url(self, intent: Object, values: Mapping[str, Any]) -> None:

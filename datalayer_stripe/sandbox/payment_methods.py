@@ -100,7 +100,7 @@ class PaymentMethods:
     def routes(self) -> list[Route]:
         """Return the routes of payment methods."""
         return [
-            Route("POST", "/v1/payment_methods", self.create),
+            Route("POST", "/v1/payment_methods", self.create, public=True),
             Route("GET", "/v1/payment_methods", self.list_all),
             Route("GET", "/v1/payment_methods/{id}", self.retrieve),
             Route("POST", "/v1/payment_methods/{id}/attach", self.attach),

@@ -19,7 +19,8 @@ class Route:
         method: `GET`, `POST` or `DELETE`.
         path: such as `/v1/prices/{id}`.
         operation: called with the raw parameters and the path's identifiers.
-        public: whether a publishable key may call it, with the object's `client_secret`.
+        public: whether a publishable key may call it; for an object that there is, with its
+            `client_secret`.
     """
 
     method: str

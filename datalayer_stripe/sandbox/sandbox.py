@@ -21,7 +21,9 @@ from .faults import ApiFaults
 from .forms import encode
 from .http import api_handlers
 from .pages import page_handlers
+from .portal_pages import portal_handlers
 from .state import Object
+from .web import web_handlers
 from .webhooks import DEFAULT_SCHEDULE, DEFAULT_TIMEOUT, Webhooks
 
 
@@ -95,7 +97,13 @@ class Sandbox:
 
     async def start(self, port: int = 0, address: str = "127.0.0.1") -> None:
         """Listen on a port (0: a free one) and begin to deliver events."""
-        handlers = [*api_handlers(self._engine), *control_handlers(self), *page_handlers(self)]
+        handlers = [
+            *api_handlers(self._engine),
+            *control_handlers(self),
+            *page_handlers(self),
+            *portal_handlers(self),
+            *web_handlers(),
+        ]
         self._server = HTTPServer(Application(handlers, log_function=_log_nothing))
         sockets = bind_sockets(port, address)
         self._backend.url = f"http://{address}:{sockets[0].getsockname()[1]}"

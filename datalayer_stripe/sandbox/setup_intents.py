@@ -187,7 +187,8 @@ class SetupIntents:
             raise error
         if card.authentication is Authentication.NEVER:
             return self._succeed(intent, method)
-        action = next_action(self._backend, intent["id"], values.get("return_url"))
+        return_url = None if values.get("use_stripe_sdk") else values.get("return_url")
+        action = next_action(self._backend, intent["id"], return_url)
         self._backend.update(intent, {"next_action": action, "status": "requires_action"})
         self._backend.emit("setup_intent.requires_action", intent)
         return intent

@@ -81,6 +81,16 @@ class Webhooks:
         """How many deliveries are held back."""
         return len(self._waiting)
 
+    @property
+    def troubles(self) -> dict[str, Any]:
+        """What is wished on the following deliveries."""
+        return {
+            "copies": self._copies,
+            "drops": self._drops,
+            "held": self.held,
+            "holding": self._holding,
+        }
+
     def duplicate(self, times: int = 1) -> None:
         """Deliver each following event 1 + `times` times."""
         self._copies = 1 + times

@@ -1,4 +1,4 @@
-"""The API's troubles, the controls over HTTP, the pages, and the sandbox on its own."""
+"""The API's troubles, the controls over HTTP, and the sandbox on its own."""
 
 import asyncio
 import json
@@ -163,7 +163,14 @@ async def test_every_control_of_webhooks_and_api_is_there(sandbox: Sandbox, http
         "api/normal": {},
     }.items():
         assert await post(http, name, **arguments) == {"ok": True}
-    assert set(reports(sandbox)) == {"deliveries", "calls", "events", "clock"}
+    assert set(reports(sandbox)) == {
+        "calls",
+        "clock",
+        "deliveries",
+        "events",
+        "object",
+        "overview",
+    }
     made = await post(
         http,
         "create_webhook_endpoint",
@@ -206,38 +213,81 @@ async def test_controls_refuse_what_they_must(sandbox: Sandbox, http: Http) -> N
 
 
 @pytest.mark.gen_test
-async def test_pages(sandbox: Sandbox, http: Http, shop: Shop) -> None:
-    def intent(**params: Any) -> dict[str, Any]:
-        return sandbox.call(
-            "POST",
-            "/v1/payment_intents",
-            amount=500,
-            currency="usd",
-            confirm=True,
-            payment_method="pm_card_threeDSecure2Required",
-            **params,
-        )
+async def test_deliveries_are_reported_from_where_the_reader_left_off(
+    sandbox: Sandbox, http: Http, receiver: Receiver
+) -> None:
+    for name in ("first", "second"):
+        sandbox.create_product(name=name)
+        await sandbox.webhooks.settle()
+    everything = await get(http, "deliveries")
+    assert (len(everything["attempts"]), everything["next"]) == (2, 2)
+    rest = await get(http, "deliveries?after=1")
+    assert [attempt["event_id"] for attempt in rest["attempts"]] == [sandbox.events[1]["id"]]
+    assert (await get(http, "deliveries?after=2"))["attempts"] == []
+    assert (await http("GET", "/sandbox/deliveries?after=x", key=None)).code == 400
+    assert (await http("GET", "/sandbox/deliveries?before=1", key=None)).code == 400
 
-    back = "https://shop.example.com/done"
-    redirected, in_place = intent(return_url=back), intent(use_stripe_sdk=True)
-    path = f"/sandbox/authenticate/{redirected['id']}"
-    assert b"Complete" in (await http("GET", path, key=None)).body
-    form = "application/x-www-form-urlencoded"
-    done = await http("POST", path, "accept=true", key=None, Content_Type=form)
-    assert (done.code, done.headers["Location"]) == (302, back)
-    assert sandbox.get(redirected["id"])["status"] == "succeeded"
-    assert b"Nothing to do" in (await http("GET", path, key=None)).body
-    late = await http("POST", path, "accept=true", key=None, Content_Type=form)
-    assert b"does not wait" in late.body
-    other = f"/sandbox/authenticate/{in_place['id']}"
-    refused = await http("POST", other, "accept=false", key=None, Content_Type=form)
-    assert b"requires_payment_method" in refused.body
 
-    receipt = sandbox.get(sandbox.get(redirected["id"])["latest_charge"])["receipt_url"]
-    shown = await http("GET", receipt.removeprefix(sandbox.url), key=None)
-    assert b"500 usd, succeeded" in shown.body
-    for missing in ("/sandbox/receipts/ch_none", f"/sandbox/portal/{shop.customer}"):
-        assert (await http("GET", missing, key=None)).code == 404
+@pytest.mark.gen_test
+async def test_an_object_is_reported(sandbox: Sandbox, http: Http) -> None:
+    product = sandbox.create_product(name="Credits")
+    assert await get(http, f"object?object_id={product['id']}") == product
+    assert (await http("GET", "/sandbox/object?object_id=prod_none", key=None)).code == 404
+
+
+@pytest.mark.gen_test
+async def test_the_overview_stays_the_same_while_nothing_happens(
+    sandbox: Sandbox, http: Http, shop: Shop
+) -> None:
+    subscription = sandbox.call(
+        "POST",
+        "/v1/subscriptions",
+        customer=shop.customer,
+        items=[{"price": shop.monthly}],
+        payment_behavior="default_incomplete",
+        expand=["latest_invoice.confirmation_secret"],
+    )
+    secret = subscription["latest_invoice"]["confirmation_secret"]["client_secret"]
+    intent_id = secret.split("_secret_")[0]
+    sandbox.confirm_payment(secret)
+    sandbox.refund(intent_id, 900)
+    sandbox.webhooks.hold()
+    first = await http("GET", "/sandbox/overview", key=None)
+    shown = json.loads(first.body)
+    assert shown["customers"] == [{"id": shop.customer, "name": "Ada", "email": "ada@example.com"}]
+    assert [(s["status"], s["amount"]) for s in shown["subscriptions"]] == [("active", 2900)]
+    (payment,) = shown["payments"]
+    assert (payment["id"], payment["status"]) == (intent_id, "succeeded")
+    assert (payment["amount"], payment["amount_refunded"]) == (2900, 900)
+    assert payment["receipt_url"].startswith(sandbox.url)
+    assert shown["webhooks"] == {"copies": 1, "drops": 0, "held": 0, "holding": True}
+    etag = first.headers["ETag"]
+    again = await http("GET", "/sandbox/overview", key=None, If_None_Match=etag)
+    assert again.code == 304
+    sandbox.advance(60)
+    later = await http("GET", "/sandbox/overview", key=None, If_None_Match=etag)
+    assert json.loads(later.body)["offset"] == 60
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:9701", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:9701", 200),
+        ("rebound.example.com:9701", 421),
+    ],
+)
+async def test_the_controls_are_not_for_pages_whose_name_points_here(
+    sandbox: Sandbox, http: Http, host: str, status: int
+) -> None:
+    for path in ("/sandbox/clock", "/sandbox/panel"):
+        assert (await http("GET", path, key=None, Host=host)).code == status
+    answer = await http(
+        "POST", "/sandbox/api/normal", "{}", key=None, Host=host, Content_Type="application/json"
+    )
+    assert answer.code == status
 
 
 @pytest.mark.gen_test

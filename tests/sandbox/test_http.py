@@ -57,7 +57,39 @@ async def test_the_publishable_key_only_sees_its_own_payment(sandbox: Sandbox, h
     assert json.loads(paid.body)["status"] == "succeeded"
     refund = await http("POST", "/v1/refunds", "a=b", key=key, Content_Type=FORM)
     assert (refund.code, error(refund)["code"]) == (401, "secret_key_required")
-    assert (await http("OPTIONS", path, key=None)).code == 204
+    preflight = await http("OPTIONS", path, key=None)
+    assert preflight.code == 204
+    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+
+
+@pytest.mark.gen_test
+async def test_the_publishable_key_makes_payment_methods(sandbox: Sandbox, http: Http) -> None:
+    body = "type=card&card[number]=4242424242424242&card[cvc]=123&metadata[secret]=x"
+    made = await http("POST", "/v1/payment_methods", body, key="pk_test_example", Content_Type=FORM)
+    assert made.code == 200
+    method = json.loads(made.body)
+    assert method["card"]["last4"] == "4242"
+    assert "metadata" not in method
+    path = f"/v1/payment_methods/{method['id']}"
+    assert (await http("GET", path, key="pk_test_example")).code == 401
+
+
+@pytest.mark.gen_test
+async def test_errors_tell_a_browser_no_more_of_its_payment_than_answers_do(
+    sandbox: Sandbox, http: Http
+) -> None:
+    intent = sandbox.call(
+        "POST", "/v1/payment_intents", amount=500, currency="usd", metadata={"secret": "x"}
+    )
+    secret = intent["client_secret"]
+    body = f"client_secret={secret}&payment_method=pm_card_chargeDeclined"
+    path = f"/v1/payment_intents/{intent['id']}/confirm"
+    declined = await http("POST", path, body, key="pk_test_example", Content_Type=FORM)
+    assert declined.code == 402
+    told = json.loads(declined.body)["error"]
+    assert told["decline_code"] == "generic_decline"
+    assert told["payment_intent"]["status"] == "requires_payment_method"
+    assert "metadata" not in told["payment_intent"]
 
 
 @pytest.mark.gen_test

@@ -266,3 +266,27 @@ async def test_payments_and_charges_are_listed_by_customer(
 
 def _number(card: str) -> dict[str, Any]:
     return {"payment_method_data": {"type": "card", "card": {"number": card}}}
+
+
+@pytest.mark.gen_test
+async def test_what_was_paid_since_a_moment_is_found_by_customer(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    def pay(**params: Any) -> str:
+        intent = sandbox.call("POST", "/v1/payment_intents", amount=500, currency="usd", **params)
+        sandbox.confirm_payment(intent["id"])
+        return str(intent["id"])
+
+    pay(customer=shop.customer)
+    sandbox.clock.advance(3600)
+    since = {"gte": int(sandbox.clock())}
+    wanted, other = pay(customer=shop.customer), pay()
+    charges = await client.v1.charges.list_async(
+        {"customer": shop.customer, "created": since, "limit": 100}
+    )
+    assert [charge.payment_intent for charge in charges.data] == [wanted]
+    assert charges.data[0].receipt_url
+    events = await client.v1.events.list_async(
+        {"type": "payment_intent.succeeded", "created": since}
+    )
+    assert {event.data.object["id"] for event in events.data} == {wanted, other}

@@ -1,0 +1,61 @@
+"""What there is in a sandbox, in short: the report behind the panel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .state import Object
+
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
+_PAYMENTS = 20
+
+
+def overview(sandbox: Sandbox) -> dict[str, Any]:
+    """Return the sandbox's troubles, its customers and plans, and the latest payments.
+
+    `offset` is how far its time is ahead, in seconds: unlike the time, it stays the same, and so
+    does the answer, while nothing happens.
+    """
+    charges = {charge["id"]: charge for charge in _newest(sandbox, "charges", 100)}
+    return {
+        "offset": sandbox.clock.offset,
+        "webhooks": sandbox.webhooks.troubles,
+        "customers": [
+            {name: customer[name] for name in ("id", "name", "email")}
+            for customer in _newest(sandbox, "customers", 100)
+        ],
+        "subscriptions": [
+            _subscription(found) for found in _newest(sandbox, "subscriptions", 100, status="all")
+        ],
+        "payments": [
+            _payment(found, charges.get(found["latest_charge"]))
+            for found in _newest(sandbox, "payment_intents", _PAYMENTS)
+        ],
+    }
+
+
+def _newest(sandbox: Sandbox, name: str, limit: int, **params: Any) -> list[Object]:
+    found: list[Object] = sandbox.call("GET", f"/v1/{name}", limit=limit, **params)["data"]
+    return found
+
+
+def _subscription(subscription: Object) -> dict[str, Any]:
+    item = subscription["items"]["data"][0]
+    names = ("id", "customer", "status", "cancel_at_period_end")
+    return {
+        **{name: subscription[name] for name in names},
+        "amount": item["price"]["unit_amount"],
+        "currency": item["price"]["currency"],
+        "current_period_end": item["current_period_end"],
+    }
+
+
+def _payment(intent: Object, charge: Object | None) -> dict[str, Any]:
+    names = ("id", "customer", "status", "amount", "currency", "created", "description")
+    return {
+        **{name: intent[name] for name in names},
+        "amount_refunded": charge["amount_refunded"] if charge else 0,
+        "receipt_url": charge["receipt_url"] if charge and charge["paid"] else None,
+    }

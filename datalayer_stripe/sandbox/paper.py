@@ -1,0 +1,31 @@
+"""How amounts, dates and cards are written on the sandbox's pages."""
+
+from datetime import UTC, datetime
+
+from .state import Object
+
+_SYMBOLS = {"eur": "€", "gbp": "£", "usd": "$"}
+# https://docs.stripe.com/currencies#zero-decimal
+_ZERO_DECIMAL = frozenset(
+    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()  # noqa: SIM905
+)
+_BRANDS = {"amex": "American Express", "unknown": "Card"}
+
+
+def money(amount: int, currency: str) -> str:
+    """Write an amount in the currency's minor unit: `$5.00`."""
+    figure = f"{amount:,}" if currency in _ZERO_DECIMAL else f"{amount / 100:,.2f}"
+    symbol = _SYMBOLS.get(currency)
+    return f"{symbol}{figure}" if symbol else f"{figure} {currency.upper()}"
+
+
+def date(created: int) -> str:
+    """Write epoch seconds as a day: `5 Mar 2026`."""
+    moment = datetime.fromtimestamp(created, UTC)
+    return f"{moment.day} {moment:%b %Y}"
+
+
+def card_name(card: Object) -> str:
+    """Write a card: `Visa •••• 4242`."""
+    brand = str(card["brand"])
+    return f"{_BRANDS.get(brand, brand.capitalize())} •••• {card['last4']}"

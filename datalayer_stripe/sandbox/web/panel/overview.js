@@ -1,0 +1,91 @@
+/** What there is at Stripe: lists to read, and selects to choose from. */
+
+import { day, moment, money, words } from "./writing.js";
+
+const byId = (id) => document.getElementById(id);
+const RENEWABLE = ["active", "trialing", "past_due"];
+
+export function showOverview({ offset, webhooks, customers, subscriptions, payments }) {
+  const now = Date.now() / 1000 + offset;
+  byId("now").textContent = moment(now);
+  byId("now").dateTime = new Date(now * 1000).toISOString();
+  const lines = (id, objects, line) => list(byId(id), objects.map(line));
+  lines("subscription-list", subscriptions, subscriptionLine);
+  lines("payment-list", payments, paymentLine);
+  lines("customer-list", customers, (customer) => [nameOf(customer), customer.id]);
+  options(byId("subscription"), subscriptions.filter(renews), (found) => [
+    found.id,
+    `${money(found.amount, found.currency)} of ${nameIn(customers, found.customer)}`,
+  ]);
+  options(byId("payment"), payments.filter(leftOf), (found) => [
+    found.id,
+    `${money(leftOf(found), found.currency)}: ${found.description ?? found.id}`,
+  ]);
+  byId("duplicate").checked = webhooks.copies > 1;
+  byId("hold").checked = webhooks.holding;
+  byId("held").textContent = webhooks.held;
+  byId("drops").textContent = webhooks.drops ? "The next one will be lost." : "";
+}
+
+const renews = ({ status }) => RENEWABLE.includes(status);
+const leftOf = (payment) =>
+  payment.status === "succeeded" ? payment.amount - payment.amount_refunded : 0;
+const nameOf = ({ id, name, email }) => name ?? email ?? id;
+const nameIn = (customers, id) => nameOf(customers.find((found) => found.id === id) ?? { id });
+
+function subscriptionLine({ amount, currency, status, cancel_at_period_end, current_period_end }) {
+  const end = renews({ status })
+    ? `${cancel_at_period_end ? "ends" : "renews"} on ${day(current_period_end)}`
+    : "";
+  return [`${money(amount, currency)}, ${words(status)}`, end];
+}
+
+function paymentLine({ amount, amount_refunded, currency, description, id, receipt_url, status }) {
+  const refunded = amount_refunded ? `, ${money(amount_refunded, currency)} refunded` : "";
+  const text = `${money(amount, currency)}, ${words(status)}${refunded}`;
+  return [text, description ?? id, receipt_url];
+}
+
+function list(place, lines) {
+  const rows = lines.map(([text, more, url]) => {
+    const row = document.createElement("li");
+    const small = document.createElement("small");
+    small.textContent = more;
+    row.append(text, " ", small);
+    if (url) row.append(" ", receiptLink(url));
+    return row;
+  });
+  replace(place, rows.length ? rows : [empty()]);
+}
+
+function empty() {
+  const row = document.createElement("li");
+  row.textContent = "None yet";
+  row.className = "quiet";
+  return row;
+}
+
+function receiptLink(url) {
+  const link = document.createElement("a");
+  link.href = url;
+  link.textContent = "Receipt";
+  return link;
+}
+
+function options(select, objects, entry) {
+  const chosen = select.value;
+  const found = objects.map((object) => {
+    const [value, text] = entry(object);
+    return new Option(text, value, false, value === chosen);
+  });
+  replace(select, found);
+  select.disabled = found.length === 0;
+}
+
+/** Leave alone what stays the same: a link or a list in use keeps its focus. */
+function replace(place, children) {
+  const same =
+    place.children.length === children.length &&
+    children.every((child, index) => child.isEqualNode(place.children[index]));
+  if (!same) place.replaceChildren(...children);
+}

@@ -1,0 +1,243 @@
+"""The billing portal as its customer uses it."""
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from tornado.httpclient import HTTPResponse
+
+from datalayer_stripe.sandbox import Sandbox
+from tests.sandbox.conftest import Http, Shop
+
+FORM = "application/x-www-form-urlencoded"
+BACK = "https://shop.example.com/account"
+CARD = {"action": "card", "number": "5555 5555 5555 4444", "expiry": "12 / 34", "cvc": "123"}
+
+
+@dataclass
+class Portal:
+    """A session of a customer who has a plan, and what one does there."""
+
+    http: Http
+    path: str
+    subscription: str
+    invoice: str
+
+    async def look(self, query: str = "") -> str:
+        response = await self.http("GET", self.path + query, key=None)
+        assert response.code == 200
+        return response.body.decode()
+
+    async def post(self, headers: dict[str, str] | None = None, **fields: str) -> HTTPResponse:
+        body = urlencode(fields)
+        given = headers or {}
+        return await self.http("POST", self.path, body, key=None, Content_Type=FORM, **given)
+
+
+def enabled(**features: Any) -> dict[str, Any]:
+    return {name: {"enabled": True, **more} for name, more in features.items()}
+
+
+ALL = enabled(
+    invoice_history={}, payment_method_update={}, subscription_cancel={"mode": "at_period_end"}
+)
+
+
+def new_portal(
+    sandbox: Sandbox, http: Http, shop: Shop, features: dict[str, Any] = ALL, back: str = BACK
+) -> Portal:
+    created = sandbox.call(
+        "POST",
+        "/v1/subscriptions",
+        customer=shop.customer,
+        items=[{"price": shop.monthly}],
+        payment_behavior="default_incomplete",
+        payment_settings={"save_default_payment_method": "on_subscription"},
+        expand=["latest_invoice.confirmation_secret"],
+    )
+    sandbox.confirm_payment(created["latest_invoice"]["confirmation_secret"]["client_secret"])
+    path = "/v1/billing_portal/configurations"
+    configuration = sandbox.call("POST", path, features=features)["id"]
+    portal_session = sandbox.call(
+        "POST",
+        "/v1/billing_portal/sessions",
+        customer=shop.customer,
+        configuration=configuration,
+        return_url=back,
+    )
+    path = portal_session["url"].removeprefix(sandbox.url)
+    return Portal(http, path, created["id"], created["latest_invoice"]["id"])
+
+
+@pytest.fixture
+def portal(sandbox: Sandbox, http: Http, shop: Shop) -> Portal:
+    return new_portal(sandbox, http, shop)
+
+
+@pytest.mark.gen_test
+async def test_it_shows_plan_card_and_invoices(sandbox: Sandbox, portal: Portal) -> None:
+    shown = await portal.look()
+    invoice = sandbox.get(portal.invoice)
+    for text in (
+        "$29.00 a month",
+        "Status: active.",
+        "It renews on ",
+        "Visa •••• 4242",
+        invoice["number"],
+        f'href="{invoice["hosted_invoice_url"]}"',
+        f'<a href="{BACK}">Return to shop.example.com</a>',
+    ):
+        assert text in shown
+    page = invoice["hosted_invoice_url"].removeprefix(sandbox.url)
+    document = (await portal.http("GET", page, key=None)).body.decode()
+    assert "$29.00" in document
+    assert "Ada" in document
+
+
+@pytest.mark.gen_test
+async def test_a_plan_is_canceled_and_kept(sandbox: Sandbox, portal: Portal) -> None:
+    done = await portal.post(action="cancel", id=portal.subscription)
+    assert (done.code, done.headers["Location"]) == (303, f"{portal.path}?done=ending")
+    assert sandbox.get(portal.subscription)["cancel_at_period_end"] is True
+    shown = await portal.look("?done=ending")
+    assert "Your plan ends with its period." in shown
+    assert "Your plan ends on " in shown
+    assert "Don&#x27;t cancel plan" in shown or "Don't cancel plan" in shown
+    done = await portal.post(action="resume", id=portal.subscription)
+    assert done.headers["Location"].endswith("?done=kept")
+    assert sandbox.get(portal.subscription)["cancel_at_period_end"] is False
+
+
+@pytest.mark.gen_test
+async def test_a_plan_is_canceled_at_once_where_the_configuration_says_so(
+    sandbox: Sandbox, http: Http, shop: Shop
+) -> None:
+    features = enabled(subscription_cancel={"mode": "immediately"})
+    portal = new_portal(sandbox, http, shop, features)
+    done = await portal.post(action="cancel", id=portal.subscription)
+    assert done.headers["Location"].endswith("?done=canceled")
+    assert sandbox.get(portal.subscription)["status"] == "canceled"
+    assert "You have no plan." in await portal.look()
+
+
+@pytest.mark.gen_test
+async def test_what_is_not_enabled_is_neither_shown_nor_done(
+    sandbox: Sandbox, http: Http, shop: Shop
+) -> None:
+    features = {"invoice_history": {"enabled": False}}
+    portal = new_portal(sandbox, http, shop, features)
+    shown = await portal.look()
+    for text in ("Cancel plan", "Change card", "Invoices"):
+        assert text not in shown
+    for fields in ({"action": "cancel", "id": portal.subscription}, CARD):
+        refused = await portal.post(**fields)
+        assert (refused.code, b"not enabled" in refused.body) == (400, True)
+    assert sandbox.get(portal.subscription)["cancel_at_period_end"] is False
+
+
+@pytest.mark.gen_test
+async def test_a_new_card_is_the_one_that_is_charged(
+    sandbox: Sandbox, portal: Portal, shop: Shop
+) -> None:
+    done = await portal.post(**CARD)
+    assert done.headers["Location"].endswith("?done=card")
+    method_id = sandbox.get(portal.subscription)["default_payment_method"]
+    settings = sandbox.get(shop.customer)["invoice_settings"]
+    assert settings["default_payment_method"] == method_id
+    method = sandbox.get(method_id)
+    assert (method["card"]["last4"], method["card"]["exp_year"]) == ("4444", 2034)
+    assert method["customer"] == shop.customer
+    assert "Mastercard •••• 4444, expires 12/2034" in await portal.look("?done=card")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("fields", "status", "text"),
+    [
+        ({"number": "4000000000000002"}, 402, "Your card was declined."),
+        ({"number": "4242424242424241"}, 402, "Your card number is incorrect."),
+        ({"expiry": "13 / 34"}, 400, "write MM / YY"),
+        ({"expiry": ""}, 400, "write MM / YY"),
+    ],
+)
+async def test_a_card_that_is_refused_changes_nothing(
+    sandbox: Sandbox, portal: Portal, fields: dict[str, str], status: int, text: str
+) -> None:
+    before = sandbox.get(portal.subscription)["default_payment_method"]
+    refused = await portal.post(**{**CARD, **fields})
+    assert refused.code == status
+    assert text in refused.body.decode()
+    assert sandbox.get(portal.subscription)["default_payment_method"] == before
+
+
+@pytest.mark.gen_test
+async def test_an_open_invoice_is_paid(sandbox: Sandbox, portal: Portal) -> None:
+    failed = sandbox.renew(portal.subscription, fail=True)
+    assert "Status: past due." in await portal.look()
+    done = await portal.post(action="pay", id=failed["latest_invoice"])
+    assert done.headers["Location"].endswith("?done=paid")
+    assert sandbox.get(portal.subscription)["status"] == "active"
+
+
+@pytest.mark.gen_test
+async def test_another_customer_s_business_is_not_found(
+    sandbox: Sandbox, http: Http, shop: Shop, portal: Portal
+) -> None:
+    other = sandbox.create_customer(name="Eve")["id"]
+    path = "/v1/billing_portal/sessions"
+    url = sandbox.call("POST", path, customer=other)["url"]
+    theirs = Portal(http, url.removeprefix(sandbox.url), "", "")
+    for action, object_id in (("cancel", portal.subscription), ("pay", portal.invoice)):
+        assert (await theirs.post(action=action, id=object_id)).code == 404
+    assert (await theirs.post(action="cancel", id="sub_none")).code == 404
+    assert (await theirs.post(action="refund", id=portal.invoice)).code == 400
+    assert sandbox.get(portal.subscription)["cancel_at_period_end"] is False
+
+
+@pytest.mark.gen_test
+async def test_a_page_of_another_origin_cannot_act(sandbox: Sandbox, portal: Portal) -> None:
+    fields = {"action": "cancel", "id": portal.subscription}
+    forged = await portal.post({"Origin": "https://evil.example.com"}, **fields)
+    assert forged.code == 403
+    assert (await portal.post({"Host": "evil.example.com"}, **fields)).code == 421
+    assert sandbox.get(portal.subscription)["cancel_at_period_end"] is False
+    assert (await portal.post({"Origin": sandbox.url}, **fields)).code == 303
+    policy = (await portal.http("GET", portal.path, key=None)).headers["Content-Security-Policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "form-action 'self'" in policy
+
+
+@pytest.mark.gen_test
+async def test_a_session_ends(sandbox: Sandbox, http: Http, shop: Shop, portal: Portal) -> None:
+    for path in ("/sandbox/portal/bps_none", f"/sandbox/portal/{shop.customer}"):
+        missing = await http("GET", path, key=None)
+        assert (missing.code, b"has expired" in missing.body) == (404, True)
+    sandbox.clock.advance(3601)
+    assert (await http("GET", portal.path, key=None)).code == 404
+    assert (await portal.post(action="cancel", id=portal.subscription)).code == 404
+    assert sandbox.get(portal.subscription)["cancel_at_period_end"] is False
+
+
+@pytest.mark.gen_test
+async def test_a_deleted_customer_has_no_portal(
+    sandbox: Sandbox, http: Http, shop: Shop, portal: Portal
+) -> None:
+    sandbox.call("DELETE", f"/v1/customers/{shop.customer}")
+    assert (await http("GET", portal.path, key=None)).code == 404
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("back", ["javascript:alert(1)", "/relative"])
+async def test_only_a_web_page_is_linked_to(
+    sandbox: Sandbox, http: Http, shop: Shop, back: str
+) -> None:
+    shown = await new_portal(sandbox, http, shop, back=back).look()
+    assert "Return to" not in shown
+    assert "javascript" not in shown
+
+
+@pytest.mark.gen_test
+async def test_the_link_to_share_says_what_it_is(http: Http) -> None:
+    shown = await http("GET", "/sandbox/portal", key=None)
+    assert (shown.code, b"sends no mail" in shown.body) == (200, True)
