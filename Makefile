@@ -15,7 +15,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-faults figures bench lint format build clean
+.PHONY: help run play test test-faults figures pictures bench lint format build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,12 @@ test-faults: $(VENV)/.installed-test ## kill, cut and overload it, for minutes
 figures: $(VENV)/.installed-test ## put what the fault tests tried into docs/reliability.md
 	@$(BIN)/python -m tests.faults.figures
 
-bench: $(VENV)/.installed-test ## measure what a delivery costs
+pictures: $(VENV)/.installed-test ## make the pictures of docs/checkout.md anew
+	@$(BIN)/python -m tests.browser.pictures
+
+bench: $(VENV)/.installed-test ## measure what a delivery and an open stream cost
 	@$(BIN)/python -m benchmarks.deliveries
+	@$(BIN)/python -m benchmarks.streams
 
 lint: $(VENV)/.installed-dev ## check style and types
 	$(BIN)/ruff check .

@@ -39,7 +39,11 @@ def make_app(service: Service) -> Application:
         datalayer_stripe=service,
         traffic=Traffic(service.metrics.requests_in_flight),
         streams=Streams(service.metrics.streams),
-        routes={handler: _label(pattern) for pattern, handler, *_ in handlers},
+        routes={
+            handler: _label(pattern)
+            for pattern, handler, *_ in handlers
+            if issubclass(handler, BaseHandler)
+        },
     )
 
 
@@ -89,8 +93,10 @@ async def until_signal() -> None:
 
 
 def _label(pattern: str) -> str:
-    """A route's pattern as a metric's label: its first alias."""
-    return re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", pattern)
+    """A route's pattern as a metric's label: its first alias, and `{id}` for an id."""
+    first_alias = re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", pattern)
+    named = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", first_alias)
+    return re.sub(r"\\(.)", r"\1", named)
 
 
 def _log_request(handler: RequestHandler) -> None:

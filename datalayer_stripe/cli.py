@@ -120,14 +120,18 @@ async def _reconciling(service: Service) -> AsyncIterator[None]:
     metavar="PORT",
     help=f"Port of the local Stripe: {DEFAULT_SANDBOX_PORT}, or any free one with --play.",
 )
+@click.option("--open", "opening", is_flag=True, help="Open the checkout page in a browser.")
 @click.option("--play", is_flag=True, help="Play the story, check each step, and end.")
 @click.option("--log-level", type=_LEVELS, default="warning", help="How much to log.")
-def demo(port: int | None, sandbox_port: int | None, play: bool, log_level: str) -> None:
+def demo(
+    port: int | None, sandbox_port: int | None, opening: bool, play: bool, log_level: str
+) -> None:
     """Try the service: no Stripe account, no database, no configuration.
 
-    Runs the service and a local Stripe on 127.0.0.1, and prints lines for a shell that subscribe,
-    pay and buy credits. It keeps everything in memory and FORGETS it at the end. With --play it
-    goes through the whole story by itself; the exit code is 1 if a step is not as promised.
+    Runs the service and a local Stripe on 127.0.0.1, and prints the address of the checkout page,
+    that of Stripe's side, and lines for a shell that do the same. It keeps everything in memory
+    and FORGETS it at the end. With --play it goes through the whole story by itself; the exit code
+    is 1 if a step is not as promised.
     """
     from .demo import show_demo  # noqa: PLC0415 (`serve` needs none of it)
 
@@ -136,6 +140,7 @@ def demo(port: int | None, sandbox_port: int | None, play: bool, log_level: str)
             port=_or_default(port, 0 if play else DEFAULT_PORT),
             sandbox_port=_or_default(sandbox_port, 0 if play else DEFAULT_SANDBOX_PORT),
             playing=play,
+            opening=opening,
             log_level=log_level.upper(),
         )
     )

@@ -141,3 +141,11 @@ async def test_the_way_back_leads_to_an_origin_of_ours_where_some_are_named(
     api: Api, return_url: str, status: int
 ) -> None:
     assert (await open_portal(api, return_url)).code == status
+
+
+@pytest.mark.parametrize("cors_origins", [("https://app.example.com",)])
+@pytest.mark.gen_test(timeout=30)
+async def test_the_way_back_may_lead_to_the_checkout_page_here(api: Api) -> None:
+    assert (await open_portal(api, f"{api.url}/checkout")).code == 200
+    assert (await open_portal(api, f"{api.url.replace('http', 'https')}/checkout")).code == 200
+    assert (await open_portal(api, f"{api.url}0/checkout")).code == 400

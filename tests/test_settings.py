@@ -55,6 +55,8 @@ def test_reads_the_environment_and_its_defaults(environment: pytest.MonkeyPatch)
     assert settings.stripe_checkout_route == "checkout"
     assert settings.stripe_mongodb_url.get_secret_value() == "memory://"
     assert settings.stripe_api_base is None
+    assert settings.stripe_js_url == "https://js.stripe.com/dahlia/stripe.js"
+    assert settings.stripe_sign_in_url is None
     assert settings.jwt_algorithm == "HS256"
     assert settings.cors_origins == ("*",)
     assert settings.accepted_issuers == {"https://id.datalayer.run"}
@@ -154,6 +156,10 @@ def test_what_pasting_leaves_around_a_value_is_dropped(around: str) -> None:
         ("STRIPE_MONGODB_URL", "localhost:27017", "is not a mongodb://, mongodb+srv:// or memory"),
         ("STRIPE_MONGODB_URL", "mongodb://", "is not a mongodb://"),
         ("STRIPE_API_BASE", "ftp://api.example.com", "is not an https URL"),
+        ("STRIPE_JS_URL", "js.stripe.com", "is not a URL"),
+        ("STRIPE_SIGN_IN_URL", "javascript:alert(1)", "is not a URL"),
+        ("STRIPE_SIGN_IN_URL", "//evil.example.com", "is not an https URL"),
+        ("STRIPE_SIGN_IN_URL", "sign-in", "is not a URL"),
         ("JWT_SECRET", "x" * 31, "is shorter than the 32 bytes HS256 needs"),
         ("JWT_ALGORITHM", "RS256", "is not one of 'HS256', 'HS384' or 'HS512'"),
         ("CORS_ORIGIN", "https://app.example.com/", "is not scheme://host[:port], without a path"),
@@ -179,6 +185,9 @@ def test_a_wrong_value_is_named_and_not_shown(variable: str, value: str, problem
         ("STRIPE_MONGODB_URL", "mongodb://a.example.com:1,b.example.com:2/db?replicaSet=rs0"),
         ("STRIPE_MONGODB_URL", "mongodb+srv://name:word@cluster.example.com/db"),
         ("STRIPE_API_BASE", "http://127.0.0.1:12111"),
+        ("STRIPE_JS_URL", "http://127.0.0.1:12111/stripe.js"),
+        ("STRIPE_SIGN_IN_URL", "https://app.example.com/login?next=checkout"),
+        ("STRIPE_SIGN_IN_URL", "/login"),
         ("CORS_ORIGIN", "https://app.example.com, http://localhost:3000,http://[::1]:3000"),
     ],
 )
@@ -214,6 +223,7 @@ def test_a_live_key_refuses_what_would_lose_money() -> None:
             "DATALAYER_STRIPE_JS_API_KEY": "pk_test_example",
             "DATALAYER_STRIPE_MONGODB_URL": "",
             "DATALAYER_STRIPE_API_BASE": "http://127.0.0.1:12111",
+            "DATALAYER_STRIPE_JS_URL": "https://js.example.com/stripe.js",
         }
     )
     assert faults == {
@@ -222,6 +232,7 @@ def test_a_live_key_refuses_what_would_lose_money() -> None:
             "is memory://, which forgets every credit at exit, with a live key"
         ),
         "DATALAYER_STRIPE_API_BASE": "is not https, and the key is a live one",
+        "DATALAYER_STRIPE_JS_URL": "is not Stripe's own Stripe.js, and the key is a live one",
     }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import webbrowser
 from contextlib import suppress
 
 import click
@@ -14,8 +15,12 @@ from .stage import open_stage
 from .watch import watch
 
 
-async def show_demo(*, port: int, sandbox_port: int, playing: bool, log_level: str) -> bool:
+async def show_demo(
+    *, port: int, sandbox_port: int, playing: bool, opening: bool, log_level: str
+) -> bool:
     """Run the demo until a signal, or play the story to its end; whether all was as promised.
+
+    `opening` opens the checkout page in the person's own browser.
 
     Raises StartError when it cannot start.
     """
@@ -28,6 +33,8 @@ async def show_demo(*, port: int, sandbox_port: int, playing: bool, log_level: s
             )
             return await play(stage, click.echo)
         click.echo(guide(stage) + "\n")
+        if opening and not await asyncio.to_thread(webbrowser.open, f"{stage.url}/"):
+            click.echo("No browser was found to open the page with: follow the address above.\n")
         watching = asyncio.create_task(watch(stage, click.echo))
         try:
             await until_signal()

@@ -16,6 +16,7 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <title>Signing in…</title>
+<link rel="icon" href="data:,">
 <script type="module" src="/demo/sign-in.js"></script>
 <noscript>The checkout page needs JavaScript.</noscript>
 </html>
@@ -38,7 +39,9 @@ class EntranceHandler(RequestHandler):
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
-        self.set_header("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'")
+        self.set_header(
+            "Content-Security-Policy", "default-src 'self'; img-src data:; frame-ancestors 'none'"
+        )
         self.set_header("X-Content-Type-Options", "nosniff")
 
     async def get(self) -> None:

@@ -39,8 +39,9 @@ def guide(stage: Stage) -> str:
     return "\n\n".join(
         [
             _notice(),
+            _pages(stage),
             _facts(stage),
-            "The story by hand. Paste the lines into another terminal, from top to bottom.",
+            "The same by hand. Paste the lines into another terminal, from top to bottom.",
             _indented(variables(stage)),
             *steps,
             "Below: what the service does with each webhook. Ctrl-C ends the demo.",
@@ -124,6 +125,18 @@ def _notice() -> str:
         f"datalayer-stripe {__version__}\n"
         f"{click.style(loud, fg='yellow', bold=True)}\n"
         "No money moves, and nothing leaves this machine."
+    )
+
+
+def _pages(stage: Stage) -> str:
+    """What to open in a browser. Not indented by as much as what is for the shell."""
+    return "\n".join(
+        [
+            f"Open  {click.style(f'{stage.url}/', bold=True)}",
+            "  The checkout page, signed in: subscribe, buy credits, watch them arrive.",
+            f"and   {click.style(stage.panel_url, bold=True)}",
+            "  Stripe's side: end the month, refund, hold webhooks back, see each delivery.",
+        ]
     )
 
 

@@ -44,8 +44,8 @@ class TopUpPaymentIntentHandler(AuthenticatedHandler):
 class TopUpStatusHandler(AuthenticatedHandler):
     """`GET /topup/payment-intent/{id}`: whether it is paid, and its credits are there."""
 
-    async def get(self, intent_id: str) -> None:
-        status = await self.service.topup_statuses.of(self.identity.account_uid, intent_id)
+    async def get(self, id: str) -> None:
+        status = await self.service.topup_statuses.of(self.identity.account_uid, id)
         self.answer(**status.model_dump())
 
 
@@ -73,6 +73,6 @@ class HistoryHandler(AuthenticatedHandler):
 default_handlers = [
     (r"/api/iam/stripe/v1/(?:topup|plans)/prices", PricesHandler),
     (r"/api/iam/stripe/v1/topup/payment-intent", TopUpPaymentIntentHandler),
-    (r"/api/iam/stripe/v1/topup/payment-intent/(pi_[A-Za-z0-9]{1,250})", TopUpStatusHandler),
+    (r"/api/iam/stripe/v1/topup/payment-intent/(?P<id>pi_[A-Za-z0-9]{1,250})", TopUpStatusHandler),
     (r"/api/iam/stripe/v1/topup/history", HistoryHandler),
 ]

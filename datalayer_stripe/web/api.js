@@ -1,0 +1,120 @@
+/** The service's routes: docs/http-api.md. */
+
+const TIMEOUT_MS = 30_000;
+
+/** An answer that is an error, or none at all: `status` 0, `code` "unreachable". */
+export class ApiError extends Error {
+  constructor({
+    status = 0,
+    code = "unreachable",
+    message = "",
+    request_id = null,
+    retryAfter = 0,
+  }) {
+    super(message);
+    this.status = status;
+    this.code = code;
+    this.requestId = request_id;
+    this.retryAfter = retryAfter;
+  }
+
+  /** Whether it is worth asking again in a while. */
+  get isBusy() {
+    return this.status === 429 || this.status === 503;
+  }
+}
+
+/**
+ * Asks in the name of one account. Everything ends with `signal`, so that no answer comes to a page
+ * that has become another account's.
+ */
+export class Api {
+  #base;
+  #token;
+  #signal;
+  #onUnauthorized;
+
+  /** `token()` is the account's token as of now; `onUnauthorized` is called when it is refused. */
+  constructor({ base, token, signal, onUnauthorized }) {
+    this.#base = base;
+    this.#token = token;
+    this.#signal = signal;
+    this.#onUnauthorized = onUnauthorized;
+  }
+
+  subscription = () => this.#json("/v1/subscription");
+  plans = () => this.#json("/v1/subscription/plans");
+  prices = () => this.#json("/stripe/v1/topup/prices");
+  paymentIntent = (id) => this.#json(`/stripe/v1/topup/payment-intent/${encodeURIComponent(id)}`);
+
+  history(cursor = null) {
+    const query = new URLSearchParams({ limit: 20, ...(cursor && { cursor }) });
+    return this.#json(`/stripe/v1/topup/history?${query}`);
+  }
+
+  startTopUp = (priceId) => this.#json("/stripe/v1/topup/payment-intent", { price_id: priceId });
+  subscribe = (priceId) =>
+    this.#json("/stripe/v1/subscription/payment-intent", { price_id: priceId });
+  cancel = () => this.#json("/v1/subscription/cancel", {});
+  resume = () => this.#json("/v1/subscription/resume", {});
+  portal = (returnUrl) => this.#json("/v1/checkout/portal", { return_url: returnUrl });
+
+  /** The open event stream, as a Response; it ends with `signal`. */
+  stream(lastEventId, signal) {
+    const headers = { Accept: "text/event-stream" };
+    if (lastEventId) headers["Last-Event-ID"] = lastEventId;
+    return this.#fetch("/stripe/v1/stream", { headers, signal });
+  }
+
+  async #json(path, body) {
+    const options = { headers: {}, signal: AbortSignal.timeout(TIMEOUT_MS) };
+    if (body !== undefined) {
+      options.method = "POST";
+      options.headers["Content-Type"] = "application/json";
+      options.body = JSON.stringify(body);
+    }
+    const response = await this.#fetch(path, options);
+    return this.#orUnreachable(response.json());
+  }
+
+  async #fetch(path, options) {
+    this.#signal.throwIfAborted();
+    const token = this.#token();
+    const response = await this.#orUnreachable(
+      fetch(this.#base + path, {
+        ...options,
+        headers: { ...options.headers, Authorization: `Bearer ${token}` },
+        signal: AbortSignal.any([this.#signal, options.signal]),
+        cache: "no-store",
+        credentials: "omit",
+      }),
+    );
+    if (response.ok) return response;
+    if (response.status === 401) {
+      if (this.#token() !== token) return this.#fetch(path, options);
+      this.#onUnauthorized();
+    }
+    this.#signal.throwIfAborted();
+    throw await errorOf(response);
+  }
+
+  async #orUnreachable(promise) {
+    try {
+      return await promise;
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      throw new ApiError({ message: String(error) });
+    }
+  }
+}
+
+async function errorOf(response) {
+  // What stands before the service may answer without its JSON.
+  const body = await response.json().catch(() => ({}));
+  return new ApiError({
+    code: "unknown",
+    ...body,
+    status: response.status,
+    retryAfter: Number(response.headers.get("Retry-After")) || 0,
+  });
+}

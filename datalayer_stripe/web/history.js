@@ -1,0 +1,123 @@
+/** What has moved on the account: a table that grows by pages. */
+
+import { ApiError } from "./api.js";
+import { announce, button, element, fill } from "./dom.js";
+import { failure } from "./failure.js";
+import { money, number, shortDate, signed } from "./money.js";
+import * as texts from "./texts.js";
+
+export class History {
+  entries = [];
+  #body;
+  #api;
+  #nextCursor = null;
+  #reloading = Promise.resolve();
+
+  constructor(body, api) {
+    this.#body = body;
+    this.#api = api;
+  }
+
+  /** Load the newest page, and keep the older entries that are shown already. */
+  reload() {
+    // One after the other: an older answer must not come last.
+    this.#reloading = this.#reloading.then(() => this.#load());
+    return this.#reloading;
+  }
+
+  async #load() {
+    try {
+      const { history, next_cursor } = await this.#api.history();
+      const isGapless = history.some(({ id }) => id === this.entries[0]?.id);
+      const older = isGapless ? this.entries.filter(isNotIn(history)) : [];
+      if (older.length === 0) this.#nextCursor = next_cursor;
+      this.entries = [...history, ...older];
+      this.#render();
+    } catch (error) {
+      // What is shown is not made worse by a reload that fails.
+      this.#fail(error, () => this.reload(), { isQuiet: this.entries.length > 0 });
+    }
+  }
+
+  async #showMore() {
+    try {
+      const { history, next_cursor } = await this.#api.history(this.#nextCursor);
+      const added = history.filter(isNotIn(this.entries));
+      this.#nextCursor = next_cursor;
+      this.entries = [...this.entries, ...added];
+      this.#render();
+      announce(texts.moreShown(number(added.length)));
+    } catch (error) {
+      this.#fail(error, () => this.#showMore(), { isQuiet: false });
+    }
+  }
+
+  #fail(error, retry, { isQuiet }) {
+    if (!(error instanceof ApiError)) throw error;
+    if (isQuiet) return;
+    const shown = this.entries.length > 0 ? table(this.entries) : null;
+    fill(this.#body, shown, failure(error, texts.historyUnavailable, retry));
+  }
+
+  #render() {
+    if (this.entries.length === 0) {
+      return fill(this.#body, element("p", { className: "empty" }, texts.nothingYet));
+    }
+    const more = button(texts.showMore, () => this.#showMore(), { id: "history-more" });
+    return fill(this.#body, table(this.entries), this.#nextCursor === null ? null : more);
+  }
+}
+
+const isNotIn = (others) => {
+  const known = new Set(others.map(({ id }) => id));
+  return ({ id }) => !known.has(id);
+};
+
+// The roles are said aloud, since the stacked layout of narrow screens takes a table's own away.
+function table(entries) {
+  const heads = Object.entries(texts.historyColumns).map(([name, text]) =>
+    element("th", { scope: "col", role: "columnheader", className: name }, text),
+  );
+  return element(
+    "table",
+    { role: "table", "aria-labelledby": "history-heading" },
+    element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, ...heads)),
+    element("tbody", { role: "rowgroup" }, ...entries.map(row)),
+  );
+}
+
+function row(entry) {
+  const cells = {
+    date: element("time", { dateTime: entry.created_at }, shortDate(entry.created_at)),
+    what: texts.historyKind(entry.kind),
+    credits: signed(entry.credits),
+    amount: entry.amount === null ? "" : money(entry.amount, entry.currency),
+    receipt: entry.receipt_url === null ? "" : receiptLink(entry),
+  };
+  return element(
+    "tr",
+    { role: "row" },
+    ...Object.entries(cells).map(([name, content]) =>
+      element("td", { role: "cell", className: name }, content),
+    ),
+  );
+}
+
+/** A link to Stripe's receipt, named so that one can be told from the next. */
+export function receiptLink({ receipt_url, credits, created_at }) {
+  const count = Math.abs(credits);
+  return element(
+    "a",
+    {
+      href: receipt_url,
+      target: "_blank",
+      rel: "noopener",
+      "aria-label": texts.receiptFor(
+        number(count),
+        texts.creditsUnit(count),
+        shortDate(created_at),
+      ),
+    },
+    texts.receipt,
+  );
+}

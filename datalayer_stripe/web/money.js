@@ -1,0 +1,60 @@
+/** Amounts, numbers and dates, as people write them. */
+
+const LOCALE = "en-US";
+// Day first with the month in words, which nobody misreads.
+const DATE_LOCALE = "en-GB";
+
+// docs.stripe.com/currencies#zero-decimal and #three-decimal. Not taken from Intl, whose digits
+// differ from Stripe's for some currencies: ISK and UGX come with two decimals.
+const ZERO_DECIMAL = new Set(
+  "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split(" "),
+);
+const THREE_DECIMAL = new Set("BHD JOD KWD OMR TND".split(" "));
+
+const numbers = new Intl.NumberFormat(LOCALE);
+const signedNumbers = new Intl.NumberFormat(LOCALE, { signDisplay: "exceptZero" });
+const longDates = new Intl.DateTimeFormat(DATE_LOCALE, { dateStyle: "long" });
+const shortDates = new Intl.DateTimeFormat(DATE_LOCALE, {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+});
+
+/** An amount of Stripe's, in the currency's minor unit: (500, "usd") → "$5.00". */
+export function money(amount, currency) {
+  const digits = minorDigits(currency);
+  const format = currencyFormat(currency);
+  // Where Intl shows fewer digits than the amount has, none of it may be rounded away.
+  const isShown = format.resolvedOptions().maximumFractionDigits >= digits;
+  const isWhole = amount % 10 ** digits === 0;
+  const exact =
+    isShown || isWhole ? format : currencyFormat(currency, { minimumFractionDigits: digits });
+  return exact.format(amount / 10 ** digits);
+}
+
+/** The price of one credit, to two digits at least: (2000, "usd", 220) → "$0.091". */
+export function moneyPerCredit(amount, currency, credits) {
+  const digits = minorDigits(currency);
+  const each = amount / 10 ** digits / credits;
+  const needed = each > 0 ? 1 - Math.floor(Math.log10(each)) : 0;
+  const format = currencyFormat(currency, {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: Math.max(digits + 1, needed),
+  });
+  return format.format(each);
+}
+
+export const number = (value) => numbers.format(value);
+export const signed = (value) => signedNumbers.format(value);
+export const longDate = (iso) => longDates.format(new Date(iso));
+export const shortDate = (iso) => shortDates.format(new Date(iso));
+
+function minorDigits(currency) {
+  const code = currency.toUpperCase();
+  if (ZERO_DECIMAL.has(code)) return 0;
+  return THREE_DECIMAL.has(code) ? 3 : 2;
+}
+
+function currencyFormat(currency, digits = {}) {
+  return new Intl.NumberFormat(LOCALE, { style: "currency", currency, ...digits });
+}

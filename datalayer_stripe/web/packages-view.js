@@ -1,0 +1,52 @@
+/** The packages of credits for sale. */
+
+import { button, byId, element, fill, show } from "./dom.js";
+import { failure } from "./failure.js";
+import { money, moneyPerCredit, number } from "./money.js";
+import { hasPlan } from "./plan-view.js";
+import * as texts from "./texts.js";
+
+/** `packages` is null until they have come. */
+export function renderPackages(body, { subscription, packages, packagesError }, actions) {
+  show(byId("packages-reason"), packages?.length ? reason(subscription) : "");
+  if (packagesError) {
+    return fill(body, failure(packagesError, texts.packagesUnavailable, actions.retry));
+  }
+  if (packages === null) return undefined;
+  if (packages.length === 0)
+    return fill(body, element("p", { className: "empty" }, texts.noPackages));
+  const cards = packages.map((pack) => packageCard(pack, subscription.is_eligible, actions));
+  return fill(body, element("ul", { className: "cards", role: "list" }, ...cards));
+}
+
+/** Why no credits can be bought, or nothing where they can. */
+function reason(subscription) {
+  if (subscription.is_eligible) return "";
+  const isUnpaid = hasPlan(subscription) && ["past_due", "unpaid"].includes(subscription.status);
+  return isUnpaid ? texts.planPaymentNeeded : texts.planNeeded;
+}
+
+function packageCard(pack, isEligible, actions) {
+  const price = money(pack.amount, pack.currency);
+  const credits = number(pack.credits);
+  const unit = texts.creditsUnit(pack.credits);
+  return element(
+    "li",
+    { className: pack.default ? "card suggested" : "card" },
+    pack.default ? element("p", { className: "badge accent" }, texts.suggested) : null,
+    element("p", { className: "amount" }, element("strong", {}, credits), ` ${unit}`),
+    element("p", { className: "price" }, price),
+    element(
+      "p",
+      { className: "muted" },
+      texts.perCredit(moneyPerCredit(pack.amount, pack.currency, pack.credits)),
+    ),
+    button(texts.buy(credits, unit), () => actions.buy(pack), {
+      id: `buy-${pack.id}`,
+      className: pack.default ? "button primary wide" : "button wide",
+      disabled: !isEligible,
+      "aria-label": texts.buyFor(credits, unit, price),
+      "aria-describedby": isEligible ? null : "packages-reason",
+    }),
+  );
+}

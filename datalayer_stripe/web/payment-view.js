@@ -1,0 +1,121 @@
+/** The payment region: one state at a time, said by `data-state`. */
+
+import { announce, byId, element, fill, show } from "./dom.js";
+import { failure } from "./failure.js";
+import * as texts from "./texts.js";
+
+const WITH_FORM = new Set(["loading", "form", "declined", "authenticating"]);
+
+export class PaymentView {
+  #section = byId("payment");
+  #heading = byId("payment-heading");
+  #submit = byId("payment-submit");
+  #back = byId("payment-back");
+  fields = byId("payment-element");
+
+  constructor({ onSubmit, onBack }) {
+    this.#back.onclick = onBack;
+    byId("payment-form").onsubmit = (event) => {
+      event.preventDefault();
+      onSubmit();
+    };
+  }
+
+  /** Whether the form waits for the person. */
+  get isIdle() {
+    return ["form", "declined"].includes(this.#section.dataset.state);
+  }
+
+  /** Whether the person is here, or in a dialog of Stripe's, and nowhere else on the page. */
+  get hasFocus() {
+    const focused = document.activeElement;
+    return this.#section.contains(focused) || !focused?.closest("main");
+  }
+
+  loading(purchase, notice) {
+    this.#enter("loading", purchase);
+    show(byId("payment-notice"), notice);
+    this.#heading.focus();
+  }
+
+  form(purchase, label) {
+    this.#enter("form", purchase);
+    this.#submit.textContent = label;
+  }
+
+  authenticating() {
+    this.#enter("authenticating");
+    this.#submit.textContent = texts.paying;
+  }
+
+  /** Back at the form, with what was typed still in it. */
+  refused(state, label, message) {
+    this.#enter(state);
+    this.#submit.textContent = label;
+    byId("payment-alert").textContent = message;
+  }
+
+  /** Paid, or being paid, and not fulfilled yet. It can be left where the rest comes by itself. */
+  waiting(purchase, state, isLate) {
+    const text = waitingText(purchase, state, isLate);
+    const losesFocus = WITH_FORM.has(this.#section.dataset.state) && this.hasFocus;
+    this.#enter(state === "processing" ? "processing" : "waiting", purchase);
+    this.#back.hidden = state !== "processing" && !isLate;
+    if (byId("payment-status").textContent !== text) {
+      byId("payment-status").textContent = text;
+      announce(text);
+    }
+    if (losesFocus) this.#heading.focus();
+  }
+
+  error(error, otherwise, retry) {
+    this.#enter("error");
+    fill(byId("payment-error"), failure(error, otherwise, retry));
+  }
+
+  close() {
+    this.#section.hidden = true;
+    byId("account").classList.remove("paying");
+    delete this.#section.dataset.state;
+    byId("payment-status").textContent = "";
+  }
+
+  done() {
+    this.close();
+    this.#section.dataset.state = "done";
+  }
+
+  #describe({ heading, facts }) {
+    this.#heading.textContent = heading;
+    const rows = facts.map(([term, detail]) =>
+      element("div", {}, element("dt", {}, term), element("dd", {}, detail)),
+    );
+    fill(byId("payment-facts"), ...rows);
+  }
+
+  #enter(state, purchase) {
+    this.#section.hidden = false;
+    byId("account").classList.add("paying");
+    this.#section.dataset.state = state;
+    if (purchase) this.#describe(purchase);
+    const hasForm = WITH_FORM.has(state);
+    const isBusy = state === "loading" || state === "authenticating";
+    byId("payment-form").hidden = !hasForm;
+    byId("payment-form").setAttribute("aria-busy", isBusy);
+    byId("payment-progress").hidden = hasForm;
+    byId("payment-columns").hidden = state === "error";
+    byId("payment-error").hidden = state !== "error";
+    byId("payment-alert").textContent = "";
+    this.#submit.hidden = state === "loading";
+    this.#submit.disabled = isBusy;
+    this.#back.hidden = false;
+    this.#back.disabled = state === "authenticating";
+    if (state !== "loading" && state !== "form") show(byId("payment-notice"), "");
+  }
+}
+
+function waitingText(purchase, state, isLate) {
+  if (state === "asking") return texts.askingForPayment;
+  if (state === "processing") return texts.processing;
+  return isLate ? purchase.onItsWay : purchase.waiting;
+}

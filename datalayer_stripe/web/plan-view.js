@@ -1,0 +1,106 @@
+/** The plan that the account has, or the plans that it can have. */
+
+import { button, element, fill } from "./dom.js";
+import { failure } from "./failure.js";
+import { longDate, money } from "./money.js";
+import * as texts from "./texts.js";
+
+const WITHOUT_PLAN = new Set(["none", "canceled", "incomplete_expired"]);
+
+export const hasPlan = (subscription) => !WITHOUT_PLAN.has(subscription.status);
+
+/** One line: "Monthly plan, active". */
+export function planSummary({ status, plan_name, ...subscription }) {
+  if (!hasPlan({ status, ...subscription })) return texts.noPlan;
+  return texts.planSummary(plan_name, texts.planStatus(status));
+}
+
+/** `plans` is null until they have come; `actions` are what the buttons do. */
+export function renderPlan(body, { subscription, plans, plansError }, actions) {
+  if (hasPlan(subscription)) return fill(body, currentPlan(subscription, actions));
+  const ended =
+    subscription.status === "canceled"
+      ? element("p", { className: "ended" }, texts.planEnded)
+      : null;
+  if (plansError)
+    return fill(body, ended, failure(plansError, texts.plansUnavailable, actions.retry));
+  if (plans === null) return undefined;
+  if (plans.length === 0)
+    return fill(body, ended, element("p", { className: "empty" }, texts.noPlans));
+  const cards = plans.map((plan) => planOffer(plan, actions));
+  return fill(body, ended, element("div", { className: "offers" }, ...cards));
+}
+
+function currentPlan(subscription, actions) {
+  const { status, plan_name, amount, currency, interval } = subscription;
+  const advice = texts.planAdvice(status);
+  return element(
+    "div",
+    { className: "panel" },
+    element(
+      "div",
+      { className: "facts" },
+      element(
+        "h3",
+        {},
+        plan_name,
+        " ",
+        element("span", { className: `badge ${status}` }, texts.planStatus(status)),
+      ),
+      amount === null
+        ? null
+        : element(
+            "p",
+            {},
+            texts.pricePer(money(amount, currency), interval),
+            ...runs(subscription),
+          ),
+      periodLine(subscription),
+      advice && element("p", { className: "advice" }, advice),
+    ),
+    element("p", { className: "actions" }, ...planButtons(subscription, actions)),
+  );
+}
+
+function periodLine({ status, current_period_end, cancel_at_period_end }) {
+  if (!current_period_end || !["active", "trialing"].includes(status)) return null;
+  const date = longDate(current_period_end);
+  const text = cancel_at_period_end ? texts.endsOn(date) : texts.renewsOn(date);
+  return element("p", { className: "muted" }, text);
+}
+
+function planButtons({ status, plan_id, cancel_at_period_end }, actions) {
+  if (status === "incomplete") {
+    const primary = { id: `subscribe-${plan_id}`, className: "button primary" };
+    return [button(texts.finishSubscribing, actions.finish, primary)];
+  }
+  const change = cancel_at_period_end
+    ? button(texts.resume, actions.resume, { id: "resume-subscription" })
+    : button(texts.cancel, actions.cancel, {
+        id: "cancel-subscription",
+        className: "button secondary",
+      });
+  return [button(texts.manageBilling, actions.portal, { id: "manage-billing" }), change];
+}
+
+function planOffer(plan, actions) {
+  const price = money(plan.amount, plan.currency);
+  return element(
+    "div",
+    { className: "panel" },
+    element(
+      "div",
+      { className: "facts" },
+      element("h3", {}, plan.name),
+      element("p", {}, texts.pricePer(price, plan.interval), ...runs(plan)),
+    ),
+    button(texts.subscribeFor(price, plan.interval), () => actions.subscribe(plan), {
+      id: `subscribe-${plan.id}`,
+      className: "button primary",
+    }),
+  );
+}
+
+function runs({ included_runs }) {
+  return included_runs === null ? [] : [` · ${texts.includedRuns(included_runs)}`];
+}
