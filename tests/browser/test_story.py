@@ -1,0 +1,104 @@
+"""From no plan to credits on the account, and what a purchase leaves behind."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.town import Town
+from tests.browser.visitor import Visitor
+
+
+def test_packages_wait_for_a_plan(visitor: Visitor) -> None:
+    tab = visitor.open()
+    tab.expect_view("ready")
+    tab.expect_balance(0)
+    button = tab.buy_button(50)
+    expect(button).to_be_disabled()
+    expect(button).to_have_accessible_description(
+        "Credits can be bought with an active monthly plan. Subscribe first."
+    )
+    expect(button).to_have_accessible_name("Buy 50 credits for $5.00")
+    expect(tab.packages).to_contain_text("$0.10 per credit")
+    expect(tab.history).to_contain_text("Nothing yet.")
+
+
+def test_subscribe_and_buy(visitor: Visitor, town: Town) -> None:
+    tab = visitor.open()
+    tab.subscribe_button.click()
+    expect(tab.page.get_by_role("heading", name="Subscribe for $29.00 a month")).to_be_focused()
+    tab.pay()
+    expect(tab.buy_button(50)).to_be_enabled()
+    expect(tab.plan).to_contain_text("Renews on")
+    expect(tab.plan.get_by_role("button", name="Cancel subscription")).to_be_visible()
+
+    tab.choose(50)
+    expect(tab.page.get_by_role("heading", name="Pay $5.00 for 50 credits")).to_be_focused()
+    tab.pay()
+    tab.expect_state("done")
+    tab.expect_balance(50)
+    expect(tab.receipt).to_contain_text("50 credits added. Balance: 0 → 50.")
+    expect(tab.receipt).to_be_focused()
+    expect(tab.announcements).to_contain_text("50 credits")
+    expect(tab.page).to_have_title(re.compile("^50 credits"))
+
+    [row] = tab.rows.all()
+    expect(row).to_contain_text("+50")
+    expect(row).to_contain_text("$5.00")
+    assert town.credits() == 50
+    assert len(town.charges(500)) == 1
+
+
+def test_the_receipt_is_stripes(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    tab = visitor.open()
+    tab.buy(50)
+    link = tab.history.get_by_role("link", name="Receipt for 50 credits")
+    expect(link).to_have_attribute("rel", re.compile("noopener"))
+    with visitor.context.expect_page() as opened:
+        link.click()
+    [charge] = town.charges(500)
+    expect(opened.value).to_have_url(charge["receipt_url"])
+    expect(opened.value.locator("body")).to_contain_text("$5.00")
+
+
+def test_a_purchase_shows_in_another_tab(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    watching, buying = visitor.open(), visitor.open()
+    watching.expect_balance(0)
+    buying.buy(220)
+    watching.expect_balance(220)
+    expect(watching.rows).to_have_count(1)
+
+
+def test_no_secret_is_left_behind(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    tab = visitor.open()
+    tab.choose(50)
+    stored = "JSON.stringify({...sessionStorage})"
+    assert not visitor.watch.shows_secret(tab.page.evaluate(stored))
+    assert not visitor.watch.shows_secret(tab.page.content())
+    tab.pay()
+    tab.expect_state("done")
+    assert not visitor.watch.shows_secret(tab.page.evaluate(stored))
+    assert not visitor.watch.shows_secret(tab.page.content())
+    assert not visitor.watch.shows_secret(tab.page.evaluate("JSON.stringify(history.state)") or "")
+
+
+def test_yen_have_no_cents(visitor: Visitor, town: Town) -> None:
+    town.call(
+        town.sandbox.create_price,
+        product=town.settings.stripe_topup_product_id,
+        unit_amount=500,
+        currency="jpy",
+        credits=40,
+    )
+    town.subscribe()
+    tab = visitor.open()
+    expect(tab.buy_button(40)).to_have_accessible_name("Buy 40 credits for ¥500")
+    tab.choose(40)
+    expect(tab.page.get_by_role("heading", name="Pay ¥500 for 40 credits")).to_be_visible()
+    tab.pay()
+    tab.expect_state("done")
+    expect(tab.rows).to_contain_text(["¥500"])
+    [charge] = [one for one in town.listed("/v1/charges") if one["currency"] == "jpy"]
+    assert charge["amount"] == 500

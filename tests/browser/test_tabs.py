@@ -1,0 +1,111 @@
+"""More than one tab, more than one account, and a tab that is loaded again."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import expect
+
+from tests.browser.town import Town
+from tests.browser.visitor import Visitor
+
+
+def test_two_tabs_pay_for_one_package_once(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    first, second = visitor.open(), visitor.open()
+    first.choose(50)
+    second.choose(50)
+    first.fill_in()
+    second.fill_in()
+    first.pay_button.click()
+    first.expect_state("done")
+    second.expect_state("done")
+    first.expect_balance(50)
+    second.expect_balance(50)
+    assert len(town.charges(500)) == 1
+
+
+def test_two_tabs_that_pay_at_the_same_moment_pay_once(visitor: Visitor, town: Town) -> None:
+    """The second tab hears of nothing until it has pressed its button."""
+    # Where Stripe has been paid already, its answer to the second tab is a 400.
+    visitor.watch.allow_status(400)
+    town.subscribe()
+    first, second = visitor.open(), visitor.open()
+    second.page.route("**/stream", lambda route: route.abort())
+    visitor.watch.allow("net::ERR_FAILED .*/stream")
+    first.choose(50)
+    second.choose(50)
+    first.fill_in()
+    second.fill_in()
+    town.hold_webhooks()
+    first.pay_button.click()
+    second.pay_button.click()
+    first.expect_state("done")
+    second.expect_state("done")
+    town.release_webhooks()
+    first.expect_balance(50)
+    second.expect_balance(50)
+    assert len(town.charges(500)) == 1
+
+
+def test_a_form_is_there_again_after_a_reload(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    tab = visitor.open()
+    tab.choose(220)
+    tab.page.reload()
+    tab.expect_state("form")
+    expect(tab.payment).to_contain_text("Your payment was not finished. Nothing was charged.")
+    tab.pay()
+    tab.expect_state("done")
+    tab.expect_balance(220)
+    assert len(town.charges(2000)) == 1
+
+
+def test_a_reload_while_the_credits_are_on_their_way(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    tab = visitor.open()
+    tab.choose(50)
+    # The page is told nothing of its payment, so that it stays waiting.
+    tab.page.route("**/topup/payment-intent/*", lambda route: route.abort())
+    visitor.watch.allow("net::ERR_FAILED .*/topup/payment-intent/")
+    town.hold_webhooks()
+    tab.pay()
+    tab.expect_state("waiting")
+    tab.page.unroute("**/topup/payment-intent/*")
+    tab.page.reload()
+    expect(tab.receipt).to_contain_text("50 credits added.")
+    tab.expect_balance(50)
+    town.release_webhooks()
+    assert len(town.charges(500)) == 1
+    assert town.credits() == 50
+
+
+def test_an_account_sees_nothing_of_another_s(
+    visitor: Visitor, new_visitor: Callable[..., Visitor], town: Town
+) -> None:
+    town.subscribe()
+    town.subscribe("ada")
+    town.buy(2, "ada")
+    ours, theirs = visitor.open(), new_visitor(token=town.token("ada")).open()
+    theirs.expect_balance(600)
+    expect(theirs.rows).to_have_count(1)
+    ours.buy(50)
+    ours.expect_balance(50)
+    expect(ours.rows).to_have_count(1)
+    theirs.expect_balance(600)
+    expect(theirs.rows).to_have_count(1)
+    expect(theirs.main).to_contain_text("ada")
+    expect(ours.main).not_to_contain_text("ada")
+
+
+def test_a_payment_is_not_taken_over_by_the_next_account(visitor: Visitor, town: Town) -> None:
+    """What one person has left unfinished is not the next one's who signs in in that tab."""
+    town.subscribe()
+    town.subscribe("ada")
+    tab = visitor.open()
+    tab.choose(50)
+    visitor.sign_in(town.token("ada"))
+    expect(tab.main).to_contain_text("ada")
+    tab.page.reload()
+    tab.expect_view("ready")
+    expect(tab.main).to_contain_text("ada")
+    expect(tab.card_form.get_by_label("Card number")).to_have_count(0)
+    expect(tab.buy_button(50)).to_be_enabled()
