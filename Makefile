@@ -26,8 +26,9 @@ run: $(VENV)/.installed-demo ## start the demo: the service and a local Stripe
 play: $(VENV)/.installed-demo ## play the demo's story and check each step of it
 	@$(BIN)/datalayer-stripe demo --play $(ARGS)
 
+# Each file's tests stay together: they share what is dear to start.
 test: $(VENV)/.installed-test ## run the tests
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-faults: $(VENV)/.installed-test ## kill, cut and overload it, for minutes
 	@$(BIN)/python -m pytest -m faults $(PYTEST_ARGS)

@@ -43,6 +43,7 @@ TEST = [
     "playwright>=1.65",  # drives the machine's own Chromium or Chrome; it downloads none
     "pytest>=9.2,<10",  # pytest-tornado's hook declarations are refused from 10 on
     "pytest-tornado>=0.8.1",
+    "pytest-xdist>=3.8",
     "setuptools>=77,<82",  # pytest-tornado imports pkg_resources, which 82 dropped
 ]
 DEV = [*TEST, "build>=1.3", "mypy>=2.4", "ruff>=0.17.6"]

@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 
 from .billing.topups import PAYMENT_SUCCEEDED, is_ours
 from .delivery import Deliveries
-from .errors import DeliveryFailed, Forbidden, NotFound, Overloaded, StripeObjectMissing
+from .errors import (
+    DeliveryFailed,
+    Forbidden,
+    NotFound,
+    Overloaded,
+    RateLimited,
+    StripeObjectMissing,
+    StripeUnavailable,
+)
 from .events import Event
 from .models import LedgerEntry, Model
 from .shapes import StripeData, metadata_of, whole_number
@@ -95,15 +103,15 @@ class TopUpStatuses:
         kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
         if kept is not None and kept.rejected and not kept.failed:
             return  # it waits for the operator
-        if kept is not None and kept.payload is not None:
-            event: Event | None = Event.model_validate(kept.payload)
-        else:
-            event = await self._event_of(intent)
-        if event is None:
-            return  # Stripe is about to make it
         try:
-            await self._deliveries.catch_up(event)
-        except (DeliveryFailed, Overloaded):
+            if kept is not None and kept.payload is not None:
+                event: Event | None = Event.model_validate(kept.payload)
+            else:
+                event = await self._event_of(intent)
+            if event is not None:  # else Stripe is about to make it
+                await self._deliveries.catch_up(event)
+        except (DeliveryFailed, Overloaded, RateLimited, StripeUnavailable):
+            # That it is paid is worth telling; the next question, or the webhook, does the rest.
             logger.info("not credited yet", extra={"payment_intent": intent["id"]})
 
     async def _event_of(self, intent: StripeData) -> Event | None:

@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -223,8 +224,13 @@ def test_what_the_token_says_of_its_user_is_kept(tokens: BearerTokens) -> None:
         "lastName": "Lovelace",
         "roles": ["member"],
     }
-    assert tokens.identity(f"Bearer {token(user=user)}") == Identity(
-        account_uid=ACCOUNT, handle="ada", email="ada@example.com", name="Ada Lovelace"
+    expires = int(time.time()) + 60
+    assert tokens.identity(f"Bearer {token(user=user, exp=expires)}") == Identity(
+        account_uid=ACCOUNT,
+        handle="ada",
+        email="ada@example.com",
+        name="Ada Lovelace",
+        expires_at=datetime.fromtimestamp(expires, UTC),
     )
 
 

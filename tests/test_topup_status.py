@@ -171,6 +171,17 @@ async def test_before_stripe_has_made_the_event_it_is_not_credited(
 
 
 @pytest.mark.gen_test(timeout=30)
+async def test_that_it_is_paid_is_told_though_its_event_cannot_be_had(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
+) -> None:
+    intent_id = await paid_unheard_of(buyer, sandbox)
+    sandbox.api.refuse(status=500, times=100, path_prefix="/v1/events")
+    assert await seen(buyer, intent_id) == ("succeeded", False, 50, 0)
+    sandbox.api.normal()
+    assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
+
+
+@pytest.mark.gen_test(timeout=30)
 async def test_it_is_only_for_its_owner(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -181,7 +192,7 @@ async def test_it_is_only_for_its_owner(
     await seen(buyer, intent_id)
     credited = await status(stranger, intent_id)
     assert (credited.code, json_of(credited)["code"]) == (403, "forbidden")
-    assert b"50" not in credited.body
+    assert "credits" not in json_of(credited)
     assert (await buyer.api.get(f"{STATUS}/{intent_id}", None)).code == 401
 
 

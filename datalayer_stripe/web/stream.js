@@ -1,7 +1,12 @@
-/** What changes on the account, as it changes: by the stream, and while there is none by asking. */
+/**
+ * What changes on the account, as it changes: by the stream, and while there is none by asking.
+ *
+ * Only while the page is looked at: by HTTP/1.1 a browser has six connections to a host, and a
+ * stream takes one of them. Whoever comes back is told at once what has changed meanwhile.
+ */
 
 import { EventParser } from "./events.js";
-import { jitter, pause } from "./timing.js";
+import { jitter, pause, untilVisible } from "./timing.js";
 
 const SILENCE_MS = 40_000;
 const FIRST_PAUSE_MS = 1_000;
@@ -33,6 +38,7 @@ export class Stream {
   async #keepConnected() {
     for (;;) {
       let retryAfter = 0;
+      await untilVisible(this.#signal);
       try {
         await this.#read();
       } catch (error) {
@@ -40,6 +46,7 @@ export class Stream {
         retryAfter = error.retryAfter ?? 0;
       }
       this.isConnected = false;
+      if (document.hidden) continue;
       const growing = Math.min(FIRST_PAUSE_MS * 2 ** this.#failures, LONGEST_PAUSE_MS);
       this.#failures += 1;
       await pause(retryAfter * 1000 + jitter(growing), this.#signal);
@@ -48,6 +55,8 @@ export class Stream {
 
   async #read() {
     const connection = new AbortController();
+    const left = () => document.hidden && connection.abort();
+    document.addEventListener("visibilitychange", left);
     // Heartbeats come every 15 s: a connection without any is dead, though nobody has said so.
     let watchdog = setTimeout(() => connection.abort(), SILENCE_MS);
     try {
@@ -59,15 +68,16 @@ export class Stream {
         if (done) return;
         clearTimeout(watchdog);
         watchdog = setTimeout(() => connection.abort(), SILENCE_MS);
+        this.isConnected = true;
+        this.#failures = 0;
         for (const event of parser.feed(value)) {
-          this.isConnected = true;
-          this.#failures = 0;
           this.#lastEventId = parser.lastEventId;
           this.#onEvent(event.type, JSON.parse(event.data));
         }
       }
     } finally {
       clearTimeout(watchdog);
+      document.removeEventListener("visibilitychange", left);
     }
   }
 

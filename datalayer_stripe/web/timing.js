@@ -16,6 +16,23 @@ export function pause(milliseconds, signal) {
   });
 }
 
+/** Resolves while the page can be seen, at once or when that comes; rejects as `pause` does. */
+export function untilVisible(signal) {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    if (!document.hidden) return resolve();
+    const done = new AbortController();
+    const end = (settle) => () => {
+      if (document.hidden && !signal.aborted) return;
+      done.abort();
+      settle(signal.reason);
+    };
+    document.addEventListener("visibilitychange", end(resolve), { signal: done.signal });
+    signal.addEventListener("abort", end(reject), { signal: done.signal });
+    return undefined;
+  });
+}
+
 /** Run `task`. That it ends because of `signal` is no error. */
 export async function unlessAborted(signal, task) {
   try {

@@ -46,6 +46,32 @@ def test_two_tabs_that_pay_at_the_same_moment_pay_once(visitor: Visitor, town: T
     assert len(town.charges(500)) == 1
 
 
+# As a browser does with a tab that another one covers.
+_LOOK_AWAY = """
+(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}
+"""
+
+
+def test_a_tab_that_is_not_looked_at_takes_no_connection(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    tabs = [visitor.open() for _ in range(3)]
+    for tab in tabs:
+        tab.expect_balance(0)
+    town.streams_become(3)
+    for tab in tabs[1:]:
+        tab.page.evaluate(_LOOK_AWAY, True)
+    town.streams_become(1)
+    town.buy()
+    tabs[0].expect_balance(50)
+    tabs[1].expect_balance(0)
+    tabs[1].page.evaluate(_LOOK_AWAY, False)
+    tabs[1].expect_balance(50)
+    town.streams_become(2)
+
+
 def test_a_form_is_there_again_after_a_reload(visitor: Visitor, town: Town) -> None:
     town.subscribe()
     tab = visitor.open()

@@ -126,6 +126,14 @@ class Town:
         """The balance, as the service keeps it."""
         return int(self.call(self.stage.service.store.accounts.get, account).credits)
 
+    def streams_become(self, number: int) -> None:
+        """Wait until so many streams are open."""
+        registry = self.stage.service.metrics.registry
+        deadline = time.monotonic() + 15
+        while (now := registry.get_sample_value("datalayer_stripe_streams")) != number:
+            assert time.monotonic() < deadline, f"{now} streams are open, not {number}"
+            time.sleep(0.02)
+
     # More servers
 
     def serve(self, folder: Path) -> str:

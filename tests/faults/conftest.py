@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, Phase, settings
 from tests.faults import report
 from tests.faults.model import Books
 from tests.faults.stage import Stage
+
+_of_others: list[str] = []
 
 
 @pytest.fixture
@@ -48,10 +51,26 @@ def quick() -> settings:
     )
 
 
+# Where the tests run in several processes, each hands what it has tried to the one that reports.
+_HANDED_OVER = "faults tried"
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    report.write()
+    handed_over = getattr(session.config, "workeroutput", None)
+    if handed_over is not None:
+        handed_over[_HANDED_OVER] = report.table()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take it over: pytest-xdist's hook."""
+    _of_others.extend(getattr(node, "workeroutput", {}).get(_HANDED_OVER, []))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lines = report.table()
+    lines = [*_of_others, *report.table()]
     if lines:
-        report.write()
         terminalreporter.section("faults tried")
         for line in lines:
             terminalreporter.write_line(line)
