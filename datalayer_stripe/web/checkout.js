@@ -8,6 +8,7 @@ import { errorText } from "./failure.js";
 import { History, receiptLink } from "./history.js";
 import { longDate } from "./money.js";
 import { renderPackages } from "./packages-view.js";
+import { preloadStripe } from "./payment-form.js";
 import { Payment } from "./payment.js";
 import { forget, recall } from "./pending.js";
 import { renderPlan } from "./plan-view.js";
@@ -36,6 +37,7 @@ export class Checkout {
     const forSale = this.#run(() => Promise.all([account.loadPlans(), account.loadPackages()]));
     const history = this.#run(() => this.#history.reload());
     await account.refresh();
+    preloadStripe(account.config);
     this.#run(() => account.listen());
     this.#run(async () => {
       await Promise.all([forSale, history]);

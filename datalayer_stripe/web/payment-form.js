@@ -15,6 +15,14 @@ export async function loadStripe({ stripeJs, publishableKey }) {
   }
 }
 
+/**
+ * Load Stripe.js before it is needed: the form opens sooner, and Stripe, which looks for fraud, sees
+ * more than the payment. Where it cannot be had now, whoever pays tries again and is told.
+ */
+export function preloadStripe(config) {
+  loadStripe(config).catch(() => {});
+}
+
 function loadScript(src) {
   return new Promise((resolve, reject) => {
     const script = document.createElement("script");

@@ -80,6 +80,7 @@ def test_the_checkout_page(
     check(tab.page, "cancel")
 
 
+@pytest.mark.parametrize("look", ["desktop", "phone-dark"], indirect=True)
 def test_stripes_side(
     look: str,
     check: Callable[[Page, str], None],

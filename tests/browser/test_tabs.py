@@ -1,6 +1,7 @@
 """More than one tab, more than one account, and a tab that is loaded again."""
 
 from collections.abc import Callable
+from urllib.parse import urlencode
 
 from playwright.sync_api import expect
 
@@ -102,6 +103,25 @@ def test_a_reload_while_the_credits_are_on_their_way(visitor: Visitor, town: Tow
     town.release_webhooks()
     assert len(town.charges(500)) == 1
     assert town.credits() == 50
+
+
+def test_after_a_bank_s_redirect_the_address_is_clean(visitor: Visitor, town: Town) -> None:
+    """Some payments leave the page: Stripe leads back to it with a client secret in the address."""
+    visitor.watch.allow(r"a secret in a URL: \S+[?&]payment_intent_client_secret=")
+    town.subscribe()
+    intent = town.buy()
+    returned = urlencode(
+        {
+            "payment_intent": intent,
+            "payment_intent_client_secret": f"{intent}_secret_example",
+            "redirect_status": "succeeded",
+            "kept": "yes",
+        }
+    )
+    tab = visitor.open(f"{visitor.checkout_url}?{returned}")
+    expect(tab.receipt).to_contain_text("50 credits added.")
+    expect(tab.page).to_have_url(f"{visitor.checkout_url}?kept=yes")
+    tab.expect_balance(50)
 
 
 def test_an_account_sees_nothing_of_another_s(
