@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.checkout import Checkout
+from tests.browser.checkout import AUTHENTICATED_CARD, Checkout
 from tests.browser.town import Town
 from tests.browser.visitor import Visitor
 
@@ -45,7 +45,7 @@ def test_a_purchase_by_keyboard(visitor: Visitor, town: Town) -> None:
 
     tab.page.keyboard.press("Space")
     tab.expect_state("form")
-    type_card(tab, "4000002760003184")
+    type_card(tab, AUTHENTICATED_CARD)
     tab_to(tab, tab.pay_button)
     tab.page.keyboard.press("Enter")
     complete = tab.authentication.locator("iframe").content_frame.get_by_role(
@@ -59,11 +59,10 @@ def test_a_purchase_by_keyboard(visitor: Visitor, town: Town) -> None:
 
 
 def test_the_authentication_keeps_the_focus(visitor: Visitor, town: Town) -> None:
-    visitor.watch.allow_status(402)
     town.subscribe()
     tab = visitor.open()
     tab.choose(50)
-    tab.pay("4000002760003184")
+    tab.pay(AUTHENTICATED_CARD)
     expect(tab.authentication).to_be_visible()
     # From a dialog's end the browser itself is next: then nothing of the page has the focus.
     outside = """(dialog) => document.activeElement !== document.body
@@ -71,9 +70,23 @@ def test_the_authentication_keeps_the_focus(visitor: Visitor, town: Town) -> Non
     for key in ["Tab"] * 6 + ["Shift+Tab"] * 6:
         tab.page.keyboard.press(key)
         assert not tab.authentication.evaluate(outside)
+
+
+@pytest.mark.parametrize("place", ["the dialog", "the bank's page in it"])
+def test_escape_refuses_the_authentication(place: str, visitor: Visitor, town: Town) -> None:
+    visitor.watch.allow_status(402)
+    town.subscribe()
+    tab = visitor.open()
+    tab.choose(50)
+    tab.pay(AUTHENTICATED_CARD)
+    bank = tab.authentication.locator("iframe").content_frame
+    expect(bank.get_by_role("button", name="Complete")).to_be_visible()
+    button = tab.authentication.get_by_role("button", name="Cancel")
+    (button if place == "the dialog" else bank.get_by_role("button", name="Fail")).focus()
     tab.page.keyboard.press("Escape")
     tab.expect_state("declined")
     expect(tab.authentication).to_have_count(0)
+    assert town.credits() == 0
 
 
 def test_a_cancellation_by_keyboard(visitor: Visitor, town: Town) -> None:
