@@ -15,6 +15,9 @@ from .models import Identity
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _LONGEST_TEXT = 120
 
+# The year 9999, which is as late as a datetime goes: some tokens say "never" by a later one.
+_LATEST = 253_402_300_799
+
 
 class BearerTokens:
     """Reads `Authorization: Bearer` tokens signed with one secret and one algorithm."""
@@ -79,7 +82,7 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
             "handle": _text(user.get("handle")),
             "email": email if email and _EMAIL.fullmatch(email) else None,
             "name": " ".join(name for name in names if name) or None,
-            "expires_at": from_epoch(int(claims["exp"])),
+            "expires_at": from_epoch(min(int(claims["exp"]), _LATEST)),
         }
     )
 

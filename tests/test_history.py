@@ -1,11 +1,13 @@
 """The history of credit movements, page by page, and the receipts that Stripe has."""
 
+import asyncio
 import base64
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from datalayer_stripe.billing import history
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -98,6 +100,24 @@ async def test_without_stripe_the_history_is_shown_all_the_same(
     sandbox.api.normal()
     [movement] = (await page(buyer.api))["history"]
     assert movement["receipt_url"], "it comes with the next look"
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_while_stripe_hangs_nobody_waits_for_receipts(
+    api: Api,
+    sandbox: Sandbox,
+    service: Service,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(history, "_RECEIPT_SECONDS", 0.2)
+    await put_rows(service, clock, 20)
+    await service.store._database.ledger.update_many({}, {"$unset": {"receipt_url": ""}})
+    sandbox.api.delay(30)
+    async with asyncio.timeout(5):
+        shown = (await page(api))["history"]
+    assert [one["receipt_url"] for one in shown] == [None] * 20
+    sandbox.api.normal()
 
 
 @pytest.mark.gen_test(timeout=30)

@@ -7,6 +7,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.billing.topups import OPEN_FOR
+from datalayer_stripe.models import Package
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -174,6 +175,29 @@ async def test_what_stripe_refused_is_asked_under_another_key(
     intent_id(await buyer.ask_to_buy())
     keys = [call.idempotency_key for call in sandbox.api.calls if call.path == INTENTS]
     assert keys[-1] not in refused
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_other_terms_after_a_crash_are_asked_under_another_key(
+    buyer: Buyer, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await buyer.subscribe()
+    open_top_ups = service.store._database.open_top_ups
+    first = intent_id(await buyer.ask_to_buy())
+    # As if the process had died before it could keep which PaymentIntent it was.
+    await open_top_ups.update_many({}, {"$unset": {"payment_intent_id": ""}})
+    assert intent_id(await buyer.ask_to_buy()) == first
+    await open_top_ups.update_many({}, {"$unset": {"payment_intent_id": ""}})
+    [package] = [
+        one for one in await service.catalog.packages() if one.id == buyer.shop.packages[0]
+    ]
+    changed = package.model_copy(update={"credits": 51})
+
+    async def sold(_: str) -> Package:
+        return changed
+
+    monkeypatch.setattr(service.catalog, "package", sold)
+    assert intent_id(await buyer.ask_to_buy()) != first
 
 
 @pytest.mark.gen_test(timeout=30)

@@ -245,6 +245,22 @@ async def test_a_client_that_is_gone_leaves_nothing(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
+@pytest.mark.gen_test(timeout=30)
+async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
+    api: Api, app: Application
+) -> None:
+    port = int(api.url.rpartition(":")[2])
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.bearer(ACCOUNT)}\r\n"
+    writer.write(f"{head}Content-Length: 10\r\n\r\nab".encode())
+    traffic = app.settings["traffic"]
+    async with asyncio.timeout(10):
+        while not traffic._running:  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0.01)
+        writer.close()
+        await traffic.idle()
+
+
 @pytest.mark.gen_test(timeout=60)
 async def test_one_account_s_streams_are_bounded(api: Api, service: Service) -> None:
     async with contextlib.AsyncExitStack() as stack:
@@ -294,6 +310,21 @@ async def kill_change_streams(service: Service) -> None:
         await database.command(
             "killCursors", "$cmd.aggregate", cursors=[operation["cursor"]["cursorId"]]
         )
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=60)
+async def test_whatever_breaks_the_change_stream_it_goes_on(
+    buyer: Buyer, webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(changes, "_accounts_of", lambda _: 1 / 0)
+    await buyer.subscribe()
+    async with opened(buyer.api) as reader:
+        await reader.balance_becomes(0)
+        for credits in (50, 100):
+            await buyer.buy()
+            await reader.balance_becomes(credits)
 
 
 @pytest.mark.mongod

@@ -14,6 +14,8 @@ MOST = 100
 # A page full of payments whose receipts nobody has asked for yet must not use up Stripe's patience:
 # docs.stripe.com/rate-limits.
 _RECEIPTS_AT_ONCE = 8
+# Nor are all of them worth a long wait.
+_RECEIPT_SECONDS = 2.0
 
 
 class HistoryPage(Model):
@@ -48,11 +50,11 @@ class History:
         if entry.receipt_is_known:
             return entry
         try:
-            async with self._asking:
+            async with asyncio.timeout(_RECEIPT_SECONDS), self._asking:
                 receipt_url = await self._stripe.retrieve_receipt_url(entry.id)
         except StripeObjectMissing:
             receipt_url = None
-        except (StripeUnavailable, RateLimited):
+        except (StripeUnavailable, RateLimited, TimeoutError):
             return entry  # the history is ours to show; the receipt comes with the next look
         await self._store.ledger.keep_receipt(entry.id, receipt_url)
         return entry.model_copy(update={"receipt_url": receipt_url})

@@ -61,6 +61,12 @@ class _Order(Model):
             "credits": str(self.package.credits),
         }
 
+    @property
+    def terms(self) -> str:
+        """What a PaymentIntent of this order says: under one key Stripe takes one set of it."""
+        package = self.package
+        return f"{package.unit_amount} {package.currency} {package.credits} {self.customer_id}"
+
     def is_open(self, intent: StripeData) -> bool:
         """Whether a PaymentIntent waits for the payment of just this order."""
         return (
@@ -131,7 +137,7 @@ class TopUps:
             with suppress(StripeObjectMissing):
                 return await self._stripe.retrieve_payment_intent(claim.payment_intent_id)
         try:
-            intent = await self._create(order, claim.key)
+            intent = await self._create(order, f"{claim.key} {order.terms}")
         except (InvalidRequest, StripeUnavailable):
             # Stripe repeats an answer for a day, also one that went wrong:
             # docs.stripe.com/api/idempotent_requests.

@@ -68,6 +68,7 @@ class StreamHandler(SubscriberHandler):
         self._gone = False
 
     def on_connection_close(self) -> None:
+        super().on_connection_close()  # which ends the wait for a body that was cut
         self._gone = True
         self._wake.set()
 

@@ -95,8 +95,11 @@ class StreamedChanges(Changes):
         while True:
             try:
                 await self._follow()
-            except PyMongoError as error:
-                logger.warning("no change stream", extra={"error": type(error).__name__})
+            # Whatever it is: while this task is gone, nobody hears of anything.
+            except Exception as error:
+                known = isinstance(error, PyMongoError)
+                extra = {"error": type(error).__name__}
+                logger.warning("no change stream", extra=extra, exc_info=None if known else error)
                 self._begun.set()
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._wake_all()

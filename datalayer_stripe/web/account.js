@@ -51,7 +51,8 @@ export class Account {
       this.#update({ balance: answer.balance });
       return answer;
     } catch (error) {
-      if (error.status === 403 || error.status === 404) return null;
+      // By the service's own words: a proxy's 404 says nothing of the payment.
+      if (error.code === "forbidden" || error.code === "not_found") return null;
       throw error;
     }
   }

@@ -35,12 +35,12 @@ export class Checkout {
   async open() {
     const account = this.#account;
     const forSale = this.#run(() => Promise.all([account.loadPlans(), account.loadPackages()]));
-    const history = this.#run(() => this.#history.reload());
+    this.#run(() => this.#history.reload());
     await account.refresh();
     preloadStripe(account.config);
     this.#run(() => account.listen());
     this.#run(async () => {
-      await Promise.all([forSale, history]);
+      await forSale;
       await this.#resume();
     });
   }

@@ -17,8 +17,8 @@ export async function fulfilment(purchase, { state, account, signal, nudged, onP
     onProgress(state, isLate());
     await Promise.race([pause(milliseconds, signal), nudged()]);
     const answer = await ask(purchase, account, signal);
-    if (["done", "open", "over"].includes(answer?.state)) return answer;
-    if (answer && answer.state !== "unknown") state = answer.state;
+    if (answer && endsWaiting(state, answer.state)) return answer;
+    if (["paid", "processing"].includes(answer?.state)) state = answer.state;
   }
 }
 
@@ -34,6 +34,14 @@ export async function firstAnswer(purchase, { state, account, signal, nudged, on
     if (answer) return answer;
     await Promise.race([pause(5_000, signal), nudged()]);
   }
+}
+
+/**
+ * What Stripe has said to be paid stays paid, whatever answers in between: only what is still being
+ * processed may come to nothing. Nobody is to be offered a second payment by mistake.
+ */
+function endsWaiting(state, answered) {
+  return answered === "done" || (state === "processing" && ["open", "over"].includes(answered));
 }
 
 function lateness() {

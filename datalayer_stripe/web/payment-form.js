@@ -36,6 +36,17 @@ function loadScript(src) {
   });
 }
 
+const isSetup = (clientSecret) => clientSecret.startsWith("seti_");
+
+/** How the intent of a client secret stands: `outcome` has the states. */
+export function intentState(stripe, clientSecret) {
+  return outcome(
+    isSetup(clientSecret)
+      ? stripe.retrieveSetupIntent(clientSecret)
+      : stripe.retrievePaymentIntent(clientSecret),
+  );
+}
+
 /** A mounted Payment Element, for the intent of one client secret. */
 export class PaymentForm {
   #stripe;
@@ -65,7 +76,7 @@ export class PaymentForm {
 
   /** A trial has nothing to pay yet: its card is only saved. */
   get isSetup() {
-    return this.#clientSecret.startsWith("seti_");
+    return isSetup(this.#clientSecret);
   }
 
   /** Confirm with what has been typed, 3-D Secure included. */
@@ -77,15 +88,6 @@ export class PaymentForm {
     };
     return outcome(
       this.isSetup ? this.#stripe.confirmSetup(options) : this.#stripe.confirmPayment(options),
-    );
-  }
-
-  /** How the intent stands without confirming it. */
-  look() {
-    return outcome(
-      this.isSetup
-        ? this.#stripe.retrieveSetupIntent(this.#clientSecret)
-        : this.#stripe.retrievePaymentIntent(this.#clientSecret),
     );
   }
 
@@ -117,7 +119,7 @@ async function outcome(answer) {
   if (error?.type === "card_error" || AUTHENTICATION_FAILURES.has(error?.code)) {
     return { state: "declined", message: error.message };
   }
-  return { state: "unclear" };
+  return { state: !error && intent.status.startsWith("requires_") ? "open" : "unclear" };
 }
 
 const darkScheme = () => matchMedia("(prefers-color-scheme: dark)");

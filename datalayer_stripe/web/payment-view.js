@@ -38,8 +38,9 @@ export class PaymentView {
     this.#heading.focus();
   }
 
-  form(purchase, label) {
+  form(purchase, label, notice) {
     this.#enter("form", purchase);
+    show(byId("payment-notice"), notice);
     this.#submit.textContent = label;
   }
 
@@ -107,7 +108,8 @@ export class PaymentView {
     byId("payment-error").hidden = state !== "error";
     byId("payment-alert").textContent = "";
     this.#submit.hidden = state === "loading";
-    this.#submit.disabled = isBusy;
+    // Not `disabled`, which would take the focus from who has just pressed it.
+    this.#submit.setAttribute("aria-disabled", isBusy);
     this.#back.hidden = false;
     this.#back.disabled = state === "authenticating";
     if (state !== "loading" && state !== "form") show(byId("payment-notice"), "");

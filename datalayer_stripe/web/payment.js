@@ -1,7 +1,7 @@
 /** A payment from the choice to its fulfilment, across reloads and other tabs. */
 
 import { firstAnswer, fulfilment } from "./fulfilment.js";
-import { PaymentForm, loadStripe } from "./payment-form.js";
+import { PaymentForm, intentState, loadStripe } from "./payment-form.js";
 import { PaymentView } from "./payment-view.js";
 import { forget, remember } from "./pending.js";
 import * as texts from "./texts.js";
@@ -61,20 +61,25 @@ export class Payment {
   async #prepare(signal, { isResumed }) {
     const purchase = this.#purchase;
     this.#dropForm();
-    this.#view.loading(purchase, isResumed ? texts.notFinished : "");
+    this.#view.loading(purchase, isResumed ? texts.askingForPayment : "");
+    let state;
     try {
-      const state = await this.#begin(signal, { isResumed });
-      signal.throwIfAborted();
-      if (!isPaid(state)) return this.#view.form(purchase, this.#payLabel);
+      state = await this.#begin(signal);
     } catch (error) {
       signal.throwIfAborted();
       return this.#fail(error, texts.formFailed, () => this.open(purchase));
     }
-    return this.#wait(signal, "paid");
+    signal.throwIfAborted();
+    if (isPaid(state)) return this.#wait(signal, state);
+    if (state === "over") return this.#end();
+    return this.#view.form(purchase, this.#payLabel, isResumed ? texts.notFinished : "");
   }
 
-  /** Mount the form; resolves to the payment's state when the card can be typed in. */
-  async #begin(signal, { isResumed }) {
+  /**
+   * Resolves to the payment's state: "open" when the form is mounted and the card can be typed in.
+   * Stripe's form opens for no payment that is made already, so that is asked first.
+   */
+  async #begin(signal) {
     const [clientSecret, stripe] = await Promise.all([
       this.#purchase.start(this.#account),
       loadStripe(this.#account.config),
@@ -83,9 +88,13 @@ export class Payment {
     const accountUid = this.#account.subscription.account_uid;
     remember({ accountUid, ...this.#purchase.pending });
     if (clientSecret === null) return "paid"; // there is nothing to pay
+    const { state } = await intentState(stripe, clientSecret);
+    signal.throwIfAborted();
+    if (state === "unclear") throw new Error("Stripe does not say how the payment stands");
+    if (state !== "open") return state;
     this.#form = new PaymentForm(stripe, clientSecret, this.#view.fields);
     await this.#form.ready;
-    return isResumed ? (await this.#form.look()).state : "open";
+    return state;
   }
 
   #confirm() {
@@ -94,7 +103,10 @@ export class Payment {
       this.#view.authenticating();
       let { state, message } = await this.#confirmed();
       // Stripe's answer got lost, or was none of the known ones.
-      if (state === "unclear") state = (await this.#askQuietly()).state;
+      if (state === "unclear") {
+        const asked = (await this.#askQuietly()).state;
+        if (isPaid(asked)) state = asked;
+      }
       signal.throwIfAborted();
       if (isPaid(state)) return this.#wait(signal, state);
       if (state === "over") return this.#end();

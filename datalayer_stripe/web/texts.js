@@ -99,7 +99,7 @@ export const onTheirWay =
   "Your credits are on the way. You may close this page: they will be added all the same.";
 export const planOnItsWay =
   "Your plan is on the way. You may close this page: it will start all the same.";
-export const paymentOver = "This payment can no longer be made. Nothing was charged.";
+export const paymentOver = "This payment was not completed.";
 export const paymentFailed =
   "The payment could not be confirmed. Please try again: you will not be charged twice.";
 export const askingForPayment = "Looking at how your payment stands…";

@@ -51,3 +51,46 @@ def test_a_webhook_at_another_process_shows(
     tab.expect_balance(0)
     town.buy()
     tab.expect_balance(50)
+
+
+def test_a_status_that_cannot_be_had_is_no_reason_to_pay_again(
+    visitor: Visitor, town: Town
+) -> None:
+    """As while an older process, which has no such route, answers."""
+    visitor.watch.allow_status(404)
+    town.subscribe()
+    tab = visitor.open()
+    tab.choose(50)
+    tab.page.route("**/stream", lambda route: route.abort())
+    visitor.watch.allow("net::ERR_FAILED .*/stream")
+    body = '{"success": false, "code": "not_found", "message": "There is nothing at this address."}'
+    tab.page.route(
+        "**/topup/payment-intent/*",
+        lambda route: route.fulfill(status=404, body=body, content_type="application/json"),
+    )
+    town.hold_webhooks()
+    with tab.page.expect_response("**/topup/payment-intent/pi_*"):
+        tab.pay()
+    tab.expect_state("waiting")
+    expect(tab.payment).not_to_contain_text("not completed")
+    tab.page.unroute("**/topup/payment-intent/*")
+    tab.expect_state("done")
+    assert len(town.charges(500)) == 1
+
+
+def test_a_payment_that_is_processed_opens_no_second_form(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    path, price = "/stripe/v1/topup/payment-intent", town.packages[0]
+    started = town.ask("POST", path, price_id=price)
+    intent = town.call(town.sandbox.get, started["payment_intent_id"])
+    town.call(town.sandbox.put, {**intent, "status": "processing"})
+    tab = visitor.open()
+    tab.buy_button(50).click()
+    tab.expect_state("processing")
+    expect(tab.payment).to_contain_text("still processing")
+    town.call(town.sandbox.put, intent)
+    tab.expect_state("error")
+    tab.payment.get_by_role("button", name="Try again").click()
+    tab.pay()
+    tab.expect_state("done")
+    assert len(town.charges(500)) == 1
