@@ -30,6 +30,7 @@ INSTALL_REQUIRES = [
     "python-json-logger>=4.2",
     "stripe>=16.1,<17",  # a major version of the SDK is another version of Stripe's API
     "tornado>=6.6",
+    "typing_extensions>=4.12",  # TypeVar with a default, before Python 3.13
 ]
 DEMO = ["mongomock-motor>=0.0.36"]
 JUPYTER = ["jupyter_server>=2.21"]

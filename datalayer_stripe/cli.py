@@ -13,14 +13,13 @@ import click
 from ._version import __version__
 from .app import Server, make_app, until_signal
 from .cli_books import audit, events, reconcile
-from .cli_support import fail, read_settings, run
+from .cli_plugins import plugins
+from .cli_support import configuration, run
 from .clock import system_clock
-from .errors import StartError
+from .configuration import Configuration
 from .logs import configure_logging
 from .periodic import PeriodicReconciliation
-from .registry import Registry
 from .service import Service, open_service
-from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +64,16 @@ def serve(host: str, port: int, log_level: str, log_config: Path | None) -> None
     variable. Logs go to stderr, as JSON lines unless that is a terminal. SIGTERM ends it cleanly.
     """
     configure_logging(level=log_level.upper(), config_file=log_config)
-    run(_serve(read_settings(), host, port))
+    run(_serve(configuration(), host, port))
 
 
-async def _serve(settings: Settings, host: str, port: int) -> None:
-    service = await open_service(settings)
+async def _serve(configured: Configuration, host: str, port: int) -> None:
+    settings = configured.settings
+    service = await open_service(
+        settings, registry=configured.registry, plugin_settings=configured.plugin_settings
+    )
     try:
+        await service.start()
         server = Server(make_app(service), address=host, port=port)
         logger.info(
             "listening",
@@ -151,24 +154,5 @@ def _or_default(port: int | None, default: int) -> int:
     return default if port is None else port
 
 
-@main.group()
-def plugins() -> None:
-    """What happens on each Stripe event."""
-
-
-@plugins.command("list")
-def list_plugins() -> None:
-    """List the installed plugins and the event types that they run on."""
-    try:
-        registry = Registry.load()
-    except StartError as error:
-        fail(str(error))
-    width = max(len(plugin.name) for plugin in registry.plugins)
-    for plugin in registry.plugins:
-        click.echo(f"{plugin.name:<{width}}  {', '.join(plugin.types)}")
-    click.echo("\nSend these event types to the webhook endpoint in Stripe's dashboard:")
-    click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
-
-
-for command in (events, reconcile, audit):
+for command in (plugins, events, reconcile, audit):
     main.add_command(command)

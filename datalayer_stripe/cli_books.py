@@ -9,10 +9,12 @@ import click
 
 from .audit import Difference
 from .cli_support import DIFFERENCES, Progress, Since, command_service, counted, run, table
-from .delivery import Outcome
 from .errors import RequestError, StripeObjectMissing
 from .reconcile import EVENTS_KEPT, Finding
+from .running import Outcome
 from .store.events import FAILED, REJECTED, EventRecord
+
+_GOOD = frozenset({Outcome.PROCESSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.IGNORED})
 
 
 @click.group()
@@ -96,12 +98,13 @@ def replay_events(event_ids: tuple[str, ...]) -> None:
     """Process events once more, as if Stripe had just delivered them.
 
     An event that we no longer have is fetched from Stripe, which keeps it for 30 days. Safe to
-    repeat: what a plugin has finished does not happen again. The exit code is 1 when one failed.
+    repeat: what a plugin has finished does not happen again. What is deferred is done by `serve`,
+    at once. The exit code is 1 when one failed.
     """
 
     async def work() -> bool:
         good = True
-        async with command_service() as service:
+        async with command_service(running_plugins=True) as service:
             for event_id in event_ids:
                 try:
                     outcome = (await service.deliveries.replay(event_id)).value
@@ -110,7 +113,7 @@ def replay_events(event_ids: tuple[str, ...]) -> None:
                 except RequestError as error:
                     outcome = f"{Outcome.FAILED.value}: {error.message}"
                 click.echo(f"{event_id} → {outcome}")
-                good &= outcome in {Outcome.PROCESSED, Outcome.DUPLICATE, Outcome.IGNORED}
+                good &= outcome in _GOOD
         return good
 
     sys.exit(0 if run(work()) else 1)
@@ -130,7 +133,7 @@ def reconcile(since: datetime | None, dry_run: bool) -> None:
     progress, findings = Progress(since), list[Finding]()
 
     async def work() -> str:
-        async with command_service() as service:
+        async with command_service(running_plugins=not dry_run) as service:
             reconciliation = service.reconciliation(
                 dry_run=dry_run, on_finding=findings.append, on_progress=progress
             )

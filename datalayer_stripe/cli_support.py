@@ -10,10 +10,11 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from .configuration import Configuration, read_configuration
 from .errors import DatalayerStripeError, StartError
 from .logs import configure_logging
 from .service import Service, open_service
-from .settings import Settings, SettingsError
+from .settings import SettingsError
 from .store.connect import MEMORY_URL
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end. What is in the way is one line for the operator, and exit code 2."""
     try:
         return asyncio.run(work)
-    except DatalayerStripeError as error:
+    except (DatalayerStripeError, SettingsError) as error:
         fail(str(error))
 
 
@@ -60,26 +61,33 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def read_settings() -> Settings:
-    """The settings in the environment, or a line for each fault and exit code 2."""
+def configuration() -> Configuration:
+    """What is set in the environment, or a line for each fault and exit code 2."""
     try:
-        return Settings.from_environment()
-    except SettingsError as error:
+        return read_configuration()
+    except (StartError, SettingsError) as error:
         fail(str(error))
 
 
 @asynccontextmanager
-async def command_service() -> AsyncIterator[Service]:
+async def command_service(*, running_plugins: bool = False) -> AsyncIterator[Service]:
     """A service for the length of one command, which says on stderr only what went wrong."""
     configure_logging(level="ERROR")
-    settings = read_settings()
-    if settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
+    configured = configuration()
+    if configured.settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
         raise StartError(
             "DATALAYER_STRIPE_MONGODB_URL is memory://, which another process cannot look into. "
             "Set it to the database of the running service."
         )
-    service = await open_service(settings)
+    service = await open_service(
+        configured.settings,
+        registry=configured.registry,
+        plugin_settings=configured.plugin_settings,
+    )
     try:
+        if running_plugins:
+            # Its deferred work is left to `serve`.
+            await service.plugins.start()
         yield service
     finally:
         await service.close()

@@ -1,17 +1,20 @@
 """What a plugin is given: it reads, asks Stripe, and records writes. It writes nothing itself."""
 
 import logging
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic
 
 from .billing.catalog import Catalog
 from .billing.plans import Plans
 from .billing.subscriptions import Subscriptions
 from .billing.topups import TopUps
 from .events import Event
+from .metrics import Metrics
 from .models import LedgerEntry, TopUp
+from .plugin import Plugin, S
+from .plugin_metrics import PluginMetrics
 from .store import Store
 from .store.ledger import Credit
 from .store.subscriptions import WriteSnapshot
@@ -115,11 +118,13 @@ class PluginLogger(logging.LoggerAdapter[logging.Logger]):
 
 
 @dataclass(frozen=True)
-class Context:
-    """One run of one plugin on one event."""
+class Context(Generic[S]):
+    """One run of one plugin on one event. `Context[MySettings]` says what its settings are."""
 
     now: datetime
     """When the run began, in UTC."""
+    settings: S
+    """The plugin's own settings; None where it has none."""
     ledger: Ledger
     """Records credit movements."""
     snapshots: SnapshotRecorder
@@ -136,13 +141,29 @@ class Context:
     """Packages and plans for sale."""
     stripe: StripeClient
     """The shared client of Stripe's API."""
+    metrics: PluginMetrics
+    """The plugin's own figures in `/metrics`."""
     log: PluginLogger
     """A logger that names plugin, event and account."""
 
 
 @dataclass(frozen=True)
+class HookContext(Generic[S]):
+    """What `on_start` and `on_stop` are given."""
+
+    settings: S
+    """The plugin's own settings; None where it has none."""
+    stripe: StripeClient
+    """The shared client of Stripe's API."""
+    metrics: PluginMetrics
+    """The plugin's own figures in `/metrics`."""
+    log: PluginLogger
+    """A logger that names the plugin."""
+
+
+@dataclass(frozen=True)
 class ContextFactory:
-    """Makes a context for each run."""
+    """Makes a context for each run. `plugin_settings` are by the plugin's name."""
 
     store: Store
     stripe: StripeClient
@@ -150,18 +171,35 @@ class ContextFactory:
     topups: TopUps
     plans: Plans
     subscriptions: Subscriptions
+    metrics: Metrics
+    plugin_settings: Mapping[str, Any]
 
-    def make(self, event: Event, plugin_name: str, unit: UnitOfWork, now: datetime) -> Context:
-        logger = logging.getLogger("datalayer_stripe.plugins")
+    def make(
+        self, event: Event, plugin: Plugin[Any], unit: UnitOfWork, now: datetime
+    ) -> Context[Any]:
         return Context(
             now=now,
+            settings=self.plugin_settings.get(plugin.name),
             ledger=Ledger(unit, event, now),
             snapshots=SnapshotRecorder(unit, self.subscriptions),
             customers=CustomerRecorder(unit),
-            collection=PluginCollection(unit, self.store, plugin_name),
+            collection=PluginCollection(unit, self.store, plugin.name),
             topups=self.topups,
             plans=self.plans,
             catalog=self.catalog,
             stripe=self.stripe,
-            log=PluginLogger(logger, {"plugin": plugin_name}),
+            metrics=self.metrics.of_plugin(plugin.name),
+            log=_logger(plugin),
         )
+
+    def make_for_hook(self, plugin: Plugin[Any]) -> HookContext[Any]:
+        return HookContext(
+            settings=self.plugin_settings.get(plugin.name),
+            stripe=self.stripe,
+            metrics=self.metrics.of_plugin(plugin.name),
+            log=_logger(plugin),
+        )
+
+
+def _logger(plugin: Plugin[Any]) -> PluginLogger:
+    return PluginLogger(logging.getLogger("datalayer_stripe.plugins"), {"plugin": plugin.name})

@@ -5,80 +5,69 @@ Plugins decide, the store commits. Nothing here writes but the commit and the re
 
 import asyncio
 import logging
-import traceback
-from collections.abc import Sequence
-from enum import StrEnum
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from pydantic import SecretStr
 
 from .admission import Admission
 from .clock import Clock
-from .context import ContextFactory
-from .errors import (
-    DatalayerStripeError,
-    DeliveryFailed,
-    ExpectationFailed,
-    InvalidRequest,
-    Overloaded,
-    PluginSignal,
-    Reject,
-    StoreUnavailable,
-)
+from .errors import DeliveryFailed, InvalidRequest, Overloaded, Reject, StoreUnavailable
 from .events import Event, parse, verify
 from .logs import log_context
 from .metrics import Metrics
-from .registry import Plugin, Registry
+from .plugin import Handling, Plugin
+from .registry import Registry, Stage
+from .running import Outcome, Runner, report
 from .shapes import account_uid_of, id_of
 from .store import Store, UnitOfWork
-from .store.events import DONE, AlreadyDone, EventRecord, Mark
+from .store.events import DEFERRED, IN_HAND, AlreadyDone, EventRecord
+from .store.jobs import Deferral
+from .stripe_client import StripeClient
 
 logger = logging.getLogger(__name__)
 
-# How often a plugin is run when what it had read changes before its commit.
-_RUNS = 5
-
 # Stripe gives up on an answer after some 20 s. Ours comes before, whatever hangs.
 ANSWER_SECONDS = 15.0
-PLUGIN_SECONDS = 10.0
-
-
-class Outcome(StrEnum):
-    """How a delivery, or one plugin's part of it, ended. The last two are answered 503."""
-
-    PROCESSED = "processed"
-    DUPLICATE = "duplicate"
-    IGNORED = "ignored"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    OVERLOADED = "overloaded"
-
 
 # A delivery's outcome is the one of its plugins' that an operator would want to know first.
-_BY_WEIGHT = (Outcome.FAILED, Outcome.REJECTED, Outcome.PROCESSED, Outcome.DUPLICATE)
+_BY_WEIGHT = (
+    Outcome.FAILED,
+    Outcome.REJECTED,
+    Outcome.PROCESSED,
+    Outcome.DEFERRED,
+    Outcome.DUPLICATE,
+)
 
 
 class Deliveries:
-    """Receives the deliveries of one webhook endpoint, of one mode."""
+    """Receives the deliveries of one webhook endpoint, of one mode.
 
-    def __init__(
+    `on_deferred` is called when work was put off that somebody may do now.
+    """
+
+    def __init__(  # noqa: PLR0913 (its parts, and what it checks)
         self,
         store: Store,
+        stripe: StripeClient,
         registry: Registry,
-        contexts: ContextFactory,
+        runner: Runner,
         metrics: Metrics,
         clock: Clock,
         *,
         secrets: Sequence[SecretStr],
         livemode: bool,
+        on_deferred: Callable[[], None],
     ) -> None:
         self._store = store
+        self._stripe = stripe
         self._registry = registry
-        self._contexts = contexts
+        self._runner = runner
         self._metrics = metrics
         self._clock = clock
         self._secrets = tuple(secrets)
         self._livemode = livemode
+        self._on_deferred = on_deferred
         self._admission = Admission(metrics.deliveries_in_flight)
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
@@ -143,84 +132,96 @@ class Deliveries:
         """
         # An event of a connected account is about objects that are not in ours:
         # docs.stripe.com/connect/webhooks.
-        plugins = () if event.account else self._registry.plugins_for(event.type)
-        if not plugins:
+        stages = () if event.account else self._registry.stages_for(event.type)
+        if not stages:
             return self._counted("other", Outcome.IGNORED)
         try:
-            return self._counted(event.type, await self._run_all(plugins, event))
+            return self._counted(event.type, await self._run_all(stages, event))
         except StoreUnavailable:
             self._counted(event.type, Outcome.FAILED)
             raise
 
-    async def _run_all(self, plugins: Sequence[Plugin], event: Event) -> Outcome:
+    async def _run_all(self, stages: Sequence[Stage], event: Event) -> Outcome:
+        """Money first, then the others; those of one stage at once, none in another's way."""
         runs = (await self._store.events.runs([event.id])).get(event.id, {})
-        outcomes = {
-            Outcome.DUPLICATE if runs.get(plugin.name) == DONE else await self._run(plugin, event)
-            for plugin in plugins
-        }
+        outcomes = set()
+        for stage in stages:
+            ended = await asyncio.gather(
+                *(self._run_unless_in_hand(plugin, event, runs) for plugin in stage),
+                return_exceptions=True,  # all of them end before one is raised
+            )
+            for outcome in ended:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                outcomes.add(outcome)
         return next(one for one in _BY_WEIGHT if one in outcomes)
+
+    async def _run_unless_in_hand(
+        self, plugin: Plugin[Any], event: Event, runs: Mapping[str, str]
+    ) -> Outcome:
+        if runs.get(plugin.name) in IN_HAND:
+            return Outcome.DUPLICATE
+        return await self._run(plugin, event)
 
     async def replay(self, event_id: str) -> Outcome:
         """Process an event once more, kept by us or fetched from Stripe. Safe to repeat.
 
-        Raises StripeObjectMissing when neither has it.
+        What is deferred is due at once. Raises StripeObjectMissing when neither has it.
         """
         kept = await self._store.events.get(event_id)
-        if kept and self._is_done(kept):
-            return Outcome.DUPLICATE
+        if kept is not None:
+            hastened = await self._hasten(kept)
+            if self._is_in_hand(kept):
+                return Outcome.DEFERRED if hastened else Outcome.DUPLICATE
         payload = kept.payload if kept else None
         if payload is None:
-            payload = await self._contexts.stripe.retrieve_event(event_id)
+            payload = await self._stripe.retrieve_event(event_id)
         event = Event.model_validate(payload)
         with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
             return await self.process(event)
 
-    def _is_done(self, kept: EventRecord) -> bool:
-        done = {name for name, run in kept.handlers.items() if run.status == DONE}
-        return done >= {plugin.name for plugin in self._registry.plugins_for(kept.type)}
+    def _is_in_hand(self, kept: EventRecord) -> bool:
+        in_hand = {name for name, run in kept.handlers.items() if run.status in IN_HAND}
+        return in_hand >= {plugin.name for plugin in self._registry.plugins_for(kept.type)}
 
-    async def _run(self, plugin: Plugin, event: Event) -> Outcome:
-        """Run one plugin to its end: committed, rejected, or failed and to be tried again."""
+    async def _hasten(self, kept: EventRecord) -> bool:
+        """Let its deferred work be due now; whether it has any."""
+        deferred = [name for name, run in kept.handlers.items() if run.status == DEFERRED]
+        for name in deferred:
+            await self._store.jobs.hasten(kept.id, name, self._clock())
+        if deferred:
+            self._on_deferred()
+        return bool(deferred)
+
+    async def _run(self, plugin: Plugin[Any], event: Event) -> Outcome:
+        """Run one plugin to its end: committed, deferred, rejected, or failed to be tried again."""
+        handling = plugin.handling(event.type)
+        assert handling is not None  # noqa: S101 (the registry has it for this type)
         try:
-            return await self._run_and_commit(plugin, event)
+            return await self._run_or_defer(plugin, handling, event)
         except Reject as signal:
             logger.warning("rejected", extra={"plugin": plugin.name, "reason": signal.reason})
             kept = await self._store.events.record_rejection(
                 event, plugin.name, signal.reason, self._clock()
             )
             return Outcome.REJECTED if kept else Outcome.DUPLICATE
-        # A plugin is other people's code: whatever it raises is its own failure, and no other's.
         except Exception as error:
-            summary = _summary(error)
-            # What we raise ourselves says all; only a stranger's error needs its traceback.
-            known = isinstance(error, DatalayerStripeError)
-            extra = {"plugin": plugin.name, "error": summary}
-            logger.error("failed", extra=extra, exc_info=None if known else error)
             kept = await self._store.events.record_failure(
-                event, plugin.name, summary, self._clock()
+                event, plugin.name, report(plugin, error), self._clock()
             )
             return Outcome.FAILED if kept else Outcome.DUPLICATE
 
-    async def _run_and_commit(self, plugin: Plugin, event: Event) -> Outcome:
-        function = plugin.function_for(event.type)
-        for last in (False,) * (_RUNS - 1) + (True,):
-            now = self._clock()
-            unit = UnitOfWork()
-            async with asyncio.timeout(PLUGIN_SECONDS):
-                await function(event, self._contexts.make(event, plugin.name, unit, now))
-            try:
-                receipt = await self._store.commit(unit, Mark(event, plugin.name, now))
-            except AlreadyDone:
-                return Outcome.DUPLICATE
-            except ExpectationFailed:
-                if last:
-                    raise
-                continue
-            break
-        self._metrics.credits_added.inc(receipt.credits_added)
-        for ledger_id in receipt.already_credited:
-            logger.info("credited before, by another event", extra={"ledger_id": ledger_id})
-        return Outcome.PROCESSED
+    async def _run_or_defer(
+        self, plugin: Plugin[Any], handling: Handling[Any], event: Event
+    ) -> Outcome:
+        if not handling.deferred:
+            return await self._runner.run(plugin, handling, event)
+        try:
+            await self._store.commit(UnitOfWork(), Deferral(event, plugin.name, self._clock()))
+        except AlreadyDone:
+            return Outcome.DUPLICATE
+        self._on_deferred()
+        return Outcome.DEFERRED
 
     def _counted(self, label: str, outcome: Outcome) -> Outcome:
         # Types without a plugin share a label: anybody's new type must not be a new time series.
@@ -242,15 +243,3 @@ def _owner(event: Event) -> str:
     """Whose event it is, as well as can be told at no cost: its deliveries share one bound."""
     owner = account_uid_of(event.object) or id_of(event.object.get("customer"))
     return owner or event.object_id or event.id
-
-
-def _summary(error: Exception) -> str:
-    """What is kept of a failure: a plugin's own words, else the error's kind and place.
-
-    Not an unknown error's text, which may hold a token or somebody's data.
-    """
-    if isinstance(error, PluginSignal):
-        return error.reason
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"

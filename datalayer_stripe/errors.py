@@ -25,10 +25,11 @@
     ├── PluginSignal                 raised by a plugin, on purpose
     │   ├── Retry                    try this event again later
     │   └── Reject                   this event can never succeed
+    ├── PluginFault                  a plugin did what none may do: it gave back, ended, hung
     ├── CommitRefused                the database refused a unit of work
     │   └── ExpectationFailed        what the plugin had read has changed: run it again
     └── StartError                   the service cannot start
-        ├── PluginError              a plugin is malformed, doubled or cannot be loaded
+        ├── PluginError              a plugin is malformed, doubled, or cannot be loaded or started
         └── StoreError               the database is not one we can keep money in
 """
 
@@ -175,6 +176,10 @@ class Reject(PluginSignal):
     """Never: the event is recorded as rejected with the reason, and answered 200."""
 
 
+class PluginFault(DatalayerStripeError):
+    """A plugin's run ended as none may. The message is ours, and says what the plugin did."""
+
+
 class CommitRefused(DatalayerStripeError):
     """The database refused a write of a unit of work. Nothing of the unit was kept."""
 
@@ -188,7 +193,7 @@ class StartError(DatalayerStripeError):
 
 
 class PluginError(StartError):
-    """A plugin is malformed, registered twice or too late, or cannot be loaded."""
+    """A plugin is malformed, registered twice or too late, or cannot be loaded or started."""
 
 
 class StoreError(StartError):

@@ -3,6 +3,8 @@
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from .plugin_metrics import PluginMetrics
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 # Stripe answers in tenths of a second, our own routes in milliseconds.
@@ -14,6 +16,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._plugins: dict[str, PluginMetrics] = {}
         self.requests = Counter(
             "datalayer_stripe_requests",
             "HTTP requests answered.",
@@ -54,6 +57,18 @@ class Metrics:
             "Credits added to accounts.",
             registry=self.registry,
         )
+        self.jobs = Counter(
+            "datalayer_stripe_jobs",
+            "Runs of deferred plugins, by plugin and outcome (processed, duplicate, rejected, "
+            "failed).",
+            ["plugin", "outcome"],
+            registry=self.registry,
+        )
+        self.jobs_waiting = Gauge(
+            "datalayer_stripe_jobs_waiting",
+            "Deferred work that is not finished, of all processes.",
+            registry=self.registry,
+        )
         self.stripe_calls = Counter(
             "datalayer_stripe_stripe_calls",
             "Calls to Stripe's API, by operation and outcome (ok, or the kind of error).",
@@ -67,6 +82,10 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+
+    def of_plugin(self, name: str) -> PluginMetrics:
+        """A plugin's own, the same ones at each call."""
+        return self._plugins.setdefault(name, PluginMetrics(self.registry, name))
 
     def exposition(self) -> bytes:
         """The metrics in Prometheus' text format."""

@@ -26,7 +26,7 @@ from .models import SubscriptionSnapshot
 from .registry import Registry
 from .shapes import StripeData, metadata_of
 from .store import Store
-from .store.events import DONE, REJECTED
+from .store.events import DEFERRED, IN_HAND, REJECTED
 from .stripe_client import STRIPE_VERSION, StripeClient
 
 logger = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ class Reconciliation:
 
     def _undone(self, event_type: str, runs: Mapping[str, str]) -> set[str]:
         names = {plugin.name for plugin in self._registry.plugins_for(event_type)}
-        return {name for name in names if runs.get(name) != DONE}
+        return {name for name in names if runs.get(name) not in IN_HAND}
 
     def _is_rejected(self, undone: set[str], runs: Mapping[str, str]) -> bool:
         return all(runs.get(name) == REJECTED for name in undone)
@@ -150,6 +150,8 @@ class Reconciliation:
             return
         kept = await self._store.events.of_object(intent_id, PAYMENT_SUCCEEDED)
         runs = {name: run.status for name, run in kept.handlers.items()} if kept else {}
+        if DEFERRED in runs.values():
+            return  # somebody has it in hand
         if kept and self._is_rejected(self._undone(PAYMENT_SUCCEEDED, runs), runs):
             self._report.rejected += 1
             return

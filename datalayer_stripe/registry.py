@@ -1,135 +1,104 @@
-"""Which plugins run on which event type.
+"""Which plugins run on which event type, in which order."""
 
-plugin = Plugin("top-up-credits")
-
-@plugin.on("payment_intent.succeeded")
-async def credit_account(event: Event, ctx: Context) -> None: ...
-"""
-
-import inspect
-import re
-from collections.abc import Awaitable, Callable, Iterable
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
+import difflib
+from collections.abc import Collection, Iterable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
 
 from .errors import PluginError
-from .events import Event
+from .plugin import Plugin
+from .plugin_loading import load_plugins
+from .settings import Fault, SettingsError
 
-if TYPE_CHECKING:
-    from .context import Context
+DISABLED_VARIABLE = "DATALAYER_STRIPE_PLUGINS_DISABLED"
 
-ENTRY_POINT_GROUP = "datalayer_stripe.plugins"
-
-PluginFunction = Callable[[Event, "Context"], Awaitable[None]]
-
-# A name is a field of the event's document, where a dot or a dollar would be an operator's.
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_TYPE = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
-
-
-class Plugin:
-    """A named set of functions, at most one for an event type.
-
-    `name` marks the events that it has finished, so a plugin keeps its name for life.
-    Plugins of one event run by `order`, lowest first, and then by name.
-    """
-
-    def __init__(self, name: str, *, order: int = 100) -> None:
-        if not _NAME.fullmatch(name):
-            raise PluginError(
-                f"Plugin {name!r}: a name has lower-case letters, digits and hyphens."
-            )
-        self.name = name
-        self.order = order
-        self._functions: dict[str, PluginFunction] = {}
-        self._frozen = False
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """The event types that it runs on."""
-        return tuple(self._functions)
-
-    def on(self, *types: str) -> Callable[[PluginFunction], PluginFunction]:
-        """Run the decorated coroutine function on exactly these event types.
-
-        Raises PluginError for a malformed or repeated type, for a function that is not `async`,
-        and once the service has started. Types: docs.stripe.com/api/events/types.
-        """
-
-        def register(function: PluginFunction) -> PluginFunction:
-            if not inspect.iscoroutinefunction(function):
-                raise PluginError(f"Plugin {self.name!r}: write `async def` for its functions.")
-            if not types:
-                raise PluginError(f"Plugin {self.name!r}: `on` needs an event type.")
-            for event_type in types:
-                self._add(event_type, function)
-            return function
-
-        return register
-
-    def function_for(self, event_type: str) -> PluginFunction:
-        return self._functions[event_type]
-
-    def freeze(self) -> None:
-        self._frozen = True
-
-    def _add(self, event_type: str, function: PluginFunction) -> None:
-        if self._frozen:
-            raise PluginError(f"Plugin {self.name!r}: too late for {event_type}, the service runs.")
-        if not _TYPE.fullmatch(event_type):
-            raise PluginError(f"Plugin {self.name!r}: {event_type!r} is no event type of Stripe's.")
-        if event_type in self._functions:
-            raise PluginError(f"Plugin {self.name!r}: {event_type} is taken by another function.")
-        self._functions[event_type] = function
-
-    def __repr__(self) -> str:
-        return f"Plugin({self.name!r})"
+Stage = tuple[Plugin[Any], ...]
+"""Plugins of one event that run at once."""
 
 
 class Registry:
     """The plugins of a running service: event type → plugins, in order. It never changes."""
 
-    def __init__(self, plugins: Iterable[Plugin]) -> None:
-        self.plugins = tuple(sorted(plugins, key=lambda plugin: (plugin.order, plugin.name)))
-        self._by_type: dict[str, tuple[Plugin, ...]] = {}
-        names = set()
+    def __init__(self, plugins: Iterable[Plugin[Any]], *, disabled: Collection[str] = ()) -> None:
+        """Keep the plugins, `disabled` ones aside.
+
+        Raises PluginError for two of one name, SettingsError for a disabled one that is unknown.
+        """
+        known = sorted(plugins, key=_place)
+        _check_names(known)
+        if faults := unknown_names(known, disabled):
+            raise SettingsError(faults)
+        self.plugins = tuple(plugin for plugin in known if plugin.name not in disabled)
+        self.switched_off = tuple(plugin for plugin in known if plugin.name in disabled)
+        self._by_type: dict[str, tuple[Plugin[Any], ...]] = {}
         for plugin in self.plugins:
-            if plugin.name in names:
-                raise PluginError(f"Two plugins are named {plugin.name!r}: rename one.")
-            names.add(plugin.name)
             plugin.freeze()
             for event_type in plugin.types:
                 self._by_type[event_type] = (*self._by_type.get(event_type, ()), plugin)
 
     @classmethod
-    def load(cls) -> "Registry":
-        """Every plugin that an installed distribution names in the entry-point group.
+    def load(cls, folder: Path | None = None, disabled: Collection[str] = ()) -> "Registry":
+        """The plugins of installed distributions, and those of a folder's files.
 
         Raises PluginError for one that cannot be loaded: money is not best-effort.
         """
-        plugins = []
-        for entry_point in entry_points(group=ENTRY_POINT_GROUP):
-            try:
-                plugin = entry_point.load()
-            except Exception as error:
-                raise PluginError(
-                    f"Plugin {entry_point.value} cannot be loaded: {error!r}"
-                ) from error
-            if not isinstance(plugin, Plugin):
-                raise PluginError(f"{entry_point.value} is not a datalayer_stripe.Plugin.")
-            plugins.append(plugin)
-        if not plugins:
-            raise PluginError(
-                "No plugin is installed, not even the built-in ones. "
-                'Install the package itself: pip install -e . or pip install "datalayer-stripe".'
-            )
-        return cls(plugins)
+        return cls(load_plugins(folder), disabled=disabled)
 
     @property
     def types(self) -> tuple[str, ...]:
         """The event types that have a plugin: what to send to the webhook endpoint."""
         return tuple(sorted(self._by_type))
 
-    def plugins_for(self, event_type: str) -> tuple[Plugin, ...]:
+    def plugins_for(self, event_type: str) -> tuple[Plugin[Any], ...]:
         """The plugins that run on exactly this type, in order."""
         return self._by_type.get(event_type, ())
+
+    def stages_for(self, event_type: str) -> tuple[Stage, ...]:
+        """The same, those that run at once together: money first, and then order by order."""
+        return tuple(tuple(stage) for _, stage in groupby(self.plugins_for(event_type), _stage))
+
+    def named(self, name: str) -> Plugin[Any] | None:
+        """The plugin of this name; None where there is none, or it is switched off."""
+        return next((plugin for plugin in self.plugins if plugin.name == name), None)
+
+    @property
+    def money_at_rest(self) -> tuple[str, ...]:
+        """The names of those that move money and are switched off."""
+        return tuple(plugin.name for plugin in self.switched_off if plugin.moves_money)
+
+
+def unknown_names(plugins: Iterable[Plugin[Any]], disabled: Iterable[str]) -> list[Fault]:
+    """A fault for each name that is to be switched off and is no plugin's."""
+    names = [plugin.name for plugin in plugins]
+    return [
+        Fault(DISABLED_VARIABLE, f"there is no plugin {name}", _suggestion(name, names))
+        for name in disabled
+        if name not in names
+    ]
+
+
+def _suggestion(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    return f"{hint}`datalayer-stripe plugins list` shows all names."
+
+
+def _check_names(plugins: Iterable[Plugin[Any]]) -> None:
+    known: dict[str, Plugin[Any]] = {}
+    for plugin in plugins:
+        if other := known.get(plugin.name):
+            raise PluginError(
+                f"Two plugins are named {plugin.name!r}, from {other.origin} and from "
+                f"{plugin.origin}: rename one, or remove it."
+            )
+        known[plugin.name] = plugin
+
+
+def _stage(plugin: Plugin[Any]) -> tuple[bool, int]:
+    # Money comes first, whatever order others give themselves.
+    return not plugin.moves_money, plugin.order
+
+
+def _place(plugin: Plugin[Any]) -> tuple[bool, int, str]:
+    return (*_stage(plugin), plugin.name)

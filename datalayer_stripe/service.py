@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,25 +15,35 @@ from .billing.portal import Portal
 from .billing.subscriptions import Subscriptions
 from .billing.topups import TopUps
 from .clock import Clock, system_clock
+from .configuration import PluginSettings
 from .context import ContextFactory
 from .delivery import Deliveries
 from .identity import BearerTokens
+from .lifecycle import Lifecycle
 from .metrics import Metrics
+from .plugin_settings import read_plugin_settings
 from .reconcile import Reconciliation
 from .registry import Registry
-from .settings import Settings
+from .running import Runner
+from .settings import Settings, SettingsError
 from .store import Store, connect
 from .stripe_client import StripeClient
 from .topup_status import TopUpStatuses
+from .worker import Worker
 
 logger = logging.getLogger(__name__)
 
 _LATE_SECONDS = 4
 
+MONEY_AT_REST = "The plugin %s is switched off, and it moves money: what it does is NOT DONE"
+
 
 @dataclass(frozen=True)
 class Service:
-    """Open it with :func:`open_service`, in the event loop that it is to run in."""
+    """Open it with :func:`open_service`, in the event loop that it is to run in.
+
+    Before it serves, :meth:`start` it; :meth:`close` it at the end, whether it was started or not.
+    """
 
     settings: Settings
     clock: Clock
@@ -50,6 +61,8 @@ class Service:
     history: History
     deliveries: Deliveries
     topup_statuses: TopUpStatuses
+    plugins: Lifecycle
+    worker: Worker
 
     def reconciliation(self, **options: Any) -> Reconciliation:
         """A run that heals what was never delivered; options as for :class:`.Reconciliation`."""
@@ -67,25 +80,51 @@ class Service:
         """A run that compares our books with themselves and with Stripe."""
         return Audit(self.store, self.stripe, self.clock, **options)
 
+    async def start(self) -> None:
+        """Start the plugins, and run deferred work from now on.
+
+        Raises PluginError for a plugin that cannot start.
+        """
+        for name in self.registry.money_at_rest:
+            logger.warning(MONEY_AT_REST, name)
+        await self.plugins.start()
+        self.worker.start()
+
     async def close(self) -> None:
-        """Let deliveries that are late finish, for a while, and close the clients."""
+        """Let what is late finish, for a while, stop the plugins, and close the clients."""
+        await asyncio.gather(self._late_deliveries(), self.worker.stop(seconds=_LATE_SECONDS))
+        await self.plugins.stop()
+        await self.stripe.close()
+        await self.store.close()
+
+    async def _late_deliveries(self) -> None:
         try:
             async with asyncio.timeout(_LATE_SECONDS):
                 await self.deliveries.idle()
         except TimeoutError:
             logger.warning("Deliveries were still under way: Stripe delivers them again")
-        await self.stripe.close()
-        await self.store.close()
 
 
 async def open_service(
-    settings: Settings, *, registry: Registry | None = None, clock: Clock = system_clock
+    settings: Settings,
+    *,
+    registry: Registry | None = None,
+    plugin_settings: PluginSettings | None = None,
+    clock: Clock = system_clock,
 ) -> Service:
-    """Connect to the database, load the plugins, and put everything together.
+    """Connect to the database and put everything together; nothing runs yet.
 
-    Raises StartError, with what to do, when the service cannot start.
+    `registry` replaces the plugins that the settings lead to. `plugin_settings` replaces those
+    that the environment has.
+
+    Raises StartError or SettingsError, with what to do, when the service cannot start.
     """
-    registry = registry or Registry.load()
+    if registry is None:
+        registry = Registry.load(settings.stripe_plugins_dir, settings.stripe_plugins_disabled)
+    if plugin_settings is None:
+        plugin_settings, faults = read_plugin_settings(registry.plugins, os.environ)
+        if faults:
+            raise SettingsError(faults)
     store = await connect(
         settings.stripe_mongodb_url.get_secret_value(), livemode=settings.livemode
     )
@@ -105,21 +144,28 @@ async def open_service(
     subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids)
     plans = Plans(store, stripe, catalog, customers, subscriptions)
     topups = TopUps(store, stripe, catalog, customers, subscriptions, clock)
+    contexts = ContextFactory(
+        store=store,
+        stripe=stripe,
+        catalog=catalog,
+        topups=topups,
+        plans=plans,
+        subscriptions=subscriptions,
+        metrics=metrics,
+        plugin_settings=plugin_settings,
+    )
+    runner = Runner(store, contexts, metrics, clock)
+    worker = Worker(store, registry, runner, metrics, clock)
     deliveries = Deliveries(
         store,
+        stripe,
         registry,
-        ContextFactory(
-            store=store,
-            stripe=stripe,
-            catalog=catalog,
-            topups=topups,
-            plans=plans,
-            subscriptions=subscriptions,
-        ),
+        runner,
         metrics,
         clock,
         secrets=settings.stripe_webhook_secrets,
         livemode=settings.livemode,
+        on_deferred=worker.wake,
     )
     return Service(
         settings=settings,
@@ -145,4 +191,6 @@ async def open_service(
         history=History(store, stripe),
         deliveries=deliveries,
         topup_statuses=TopUpStatuses(store, stripe, deliveries),
+        plugins=Lifecycle(registry, contexts),
+        worker=worker,
     )

@@ -8,6 +8,7 @@ error, log line or ``repr`` shows a secret.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -44,6 +45,7 @@ _PREFIXES = {
 _LISTS = (
     "stripe_subscription_product_ids",
     "stripe_webhook_secrets",
+    "stripe_plugins_disabled",
     "jwt_allowed_issuers",
     "cors_origins",
 )
@@ -141,6 +143,16 @@ class Settings(BaseSettings):
         "Set the seconds from one reconciliation with Stripe to the next, 60 at least; 0 is never.",
         default=3600,
         ge=0,
+    )
+    stripe_plugins_dir: Path | None = _setting(
+        "DATALAYER_STRIPE_PLUGINS_DIR",
+        "Set the path of a folder of plugin files, or leave it out.",
+        default=None,
+    )
+    stripe_plugins_disabled: tuple[str, ...] = _setting(
+        "DATALAYER_STRIPE_PLUGINS_DISABLED",
+        "Set the names of the plugins to switch off; commas between several.",
+        default=(),
     )
     stripe_api_base: str | None = _setting(
         "DATALAYER_STRIPE_API_BASE",
@@ -283,6 +295,13 @@ class Settings(BaseSettings):
     def _check_interval(cls, value: int) -> int:
         if 0 < value < 60:
             raise ValueError("is less than 60 seconds")
+        return value
+
+    @field_validator("stripe_plugins_dir")
+    @classmethod
+    def _check_folder(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_dir():
+            raise ValueError("is no folder that is there")
         return value
 
     @field_validator("stripe_checkout_route")

@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("subscription-created")
+plugin = Plugin("subscription-created", timeout=10)
 
 
 @plugin.on("customer.subscription.created")

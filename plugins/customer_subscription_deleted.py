@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("subscription-deleted")
+plugin = Plugin("subscription-deleted", timeout=10)
 
 
 @plugin.on("customer.subscription.deleted")

@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("subscription-updated")
+plugin = Plugin("subscription-updated", timeout=10)
 
 
 @plugin.on("customer.subscription.updated")

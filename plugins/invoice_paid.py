@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("invoice-paid")
+plugin = Plugin("invoice-paid", timeout=10)
 
 
 @plugin.on("invoice.paid")

@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("renewed-card")
+plugin = Plugin("renewed-card", timeout=10)
 
 
 @plugin.on("setup_intent.succeeded")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import jwt
 
 from ..app import Server, make_app
+from ..configuration import PluginSources
 from ..errors import StartError
 from ..registry import Registry
 from ..sandbox import Sandbox
@@ -53,10 +54,13 @@ async def open_stage(
     registry: Registry | None = None,
     mongodb_url: str = "memory://",
 ) -> AsyncIterator[Stage]:
-    """Start both on 127.0.0.1; port 0 is any free one. `registry` replaces the installed plugins.
+    """Start both on 127.0.0.1; port 0 is any free one. `registry` replaces the plugins.
 
-    Raises StartError when a port is taken or the extra `demo` is not installed.
+    Raises StartError when a port is taken, the extra `demo` is not installed or a plugin cannot
+    start, and SettingsError for what is wrong with the plugins' variables.
     """
+    if registry is None:
+        registry = PluginSources.from_environment().load()
     async with AsyncExitStack() as stack:
         sandbox = Sandbox()
         try:
@@ -81,6 +85,7 @@ async def open_stage(
         settings = _settings(sandbox, topup_product, plan_product, mongodb_url)
         service = await open_service(settings, registry=registry)
         stack.push_async_callback(service.close)
+        await service.start()
         token = _token(settings)
         app = make_app(service)
         app.add_handlers(*entrance_handlers(token, settings.checkout_path or "/"))

@@ -33,8 +33,7 @@ class ReadyHandler(BaseHandler):
                 await self.service.store.ping()
         except (StoreUnavailable, TimeoutError):
             problems["database"] = "does not answer"
-        trouble = self.service.stripe.trouble
-        warnings = {"stripe": f"the last call ended with {trouble}"} if trouble else {}
+        warnings = self._warnings()
         if problems:
             self.set_status(503)
             self.set_header("Retry-After", "5")
@@ -48,6 +47,14 @@ class ReadyHandler(BaseHandler):
             )
         else:
             self.answer(status="ready", warnings=warnings)
+
+    def _warnings(self) -> dict[str, str]:
+        warnings = {}
+        if trouble := self.service.stripe.trouble:
+            warnings["stripe"] = f"the last call ended with {trouble}"
+        if names := self.service.registry.money_at_rest:
+            warnings["plugins"] = f"switched off, and they move money: {', '.join(names)}"
+        return warnings
 
 
 class MetricsHandler(BaseHandler):

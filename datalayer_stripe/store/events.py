@@ -17,8 +17,12 @@ from .errors import translated, translated_stream
 from .unit import Document
 
 DONE = "done"
+DEFERRED = "deferred"
 FAILED = "failed"
 REJECTED = "rejected"
+
+IN_HAND = frozenset({DONE, DEFERRED})
+"""The statuses that leave a delivery nothing to do."""
 
 
 class AlreadyDone(DatalayerStripeError):
@@ -64,26 +68,17 @@ class Mark:
     at: datetime
 
     @property
-    def key(self) -> tuple[str, str]:
-        """What is marked: the event and the plugin."""
+    def key(self) -> tuple[str, ...]:
+        """What is marked: the event and the plugin. A group of commits has each once."""
         return self.event.id, self.plugin_name
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
         """Raises AlreadyDone when the mark is there."""
-        update = _update(self.event, self.plugin_name, DONE, self.at)
+        update = updated(self.event, self.plugin_name, DONE, self.at)
         update["$pull"] = {FAILED: self.plugin_name, REJECTED: self.plugin_name}
-        try:
-            marked = await database.events.update_one(
-                _not_done(self.event, self.plugin_name), update, upsert=True, session=mongo_session
-            )
-        except DuplicateKeyError:
-            raise AlreadyDone from None
-        if marked.upserted_id is None:
-            # Nothing is left to do: keep no longer what may hold somebody's name and address.
-            # Here and not after the commit, where a process may die and other deliveries race.
-            await database.events.update_one(
-                _nothing_left(self.event), {"$unset": {"payload": ""}}, session=mongo_session
-            )
+        await settle(
+            database, mongo_session, self.event, _not_done(self.event, self.plugin_name), update
+        )
 
     async def check(self, database: Any, **options: Any) -> None:
         """Raises AlreadyDone when the mark is there. Options as for the driver's `find_one`."""
@@ -140,23 +135,35 @@ class Events:
         async for row in self._events.find(query).sort("received_at", -1):
             yield _record(row)
 
+    @translated
+    async def unfinished(self, plugin_name: str, since: datetime) -> int:
+        """How many events a plugin has failed or rejected since then, and not finished after."""
+        return int(
+            await self._events.count_documents(
+                {
+                    "$or": [{FAILED: plugin_name}, {REJECTED: plugin_name}],
+                    f"handlers.{plugin_name}.at": {"$gte": since},
+                }
+            )
+        )
+
     async def record_failure(
         self, event: Event, plugin_name: str, error: str, at: datetime
     ) -> bool:
-        """Keep the attempt and its error. False when another delivery has finished it since."""
+        """Keep the attempt and its error. False when another delivery has it in hand since."""
         return await self._record(event, plugin_name, FAILED, at, error)
 
     async def record_rejection(
         self, event: Event, plugin_name: str, reason: str, at: datetime
     ) -> bool:
-        """Keep the rejection. False when another delivery has finished it since."""
+        """Keep the rejection. False when another delivery has it in hand since."""
         return await self._record(event, plugin_name, REJECTED, at, reason)
 
     @translated
     async def _record(
         self, event: Event, plugin_name: str, status: str, at: datetime, error: str
     ) -> bool:
-        update = _update(event, plugin_name, status, at)
+        update = updated(event, plugin_name, status, at)
         update["$set"][f"handlers.{plugin_name}.error"] = error
         # To run it again when Stripe no longer has it.
         update["$set"]["payload"] = event.model_dump()
@@ -165,12 +172,12 @@ class Events:
         # translated bounds it: a mark may be met here before it is durable, and so not be read.
         while True:
             try:
-                await self._events.update_one(_not_done(event, plugin_name), update, upsert=True)
+                await self._events.update_one(not_in_hand(event, plugin_name), update, upsert=True)
             except DuplicateKeyError:
-                # It is done by now; or another delivery has just inserted the document, and the
-                # update finds it.
+                # It is in hand by now; or another delivery has just inserted the document, and
+                # the update finds it.
                 runs = await self.runs([event.id])
-                if runs.get(event.id, {}).get(plugin_name) == DONE:
+                if runs.get(event.id, {}).get(plugin_name) in IN_HAND:
                     return False
                 await asyncio.sleep(0.05)
             else:
@@ -185,12 +192,36 @@ def _not_done(event: Event, plugin_name: str) -> dict[str, Any]:
     return {"_id": event.id, f"handlers.{plugin_name}.status": {"$ne": DONE}}
 
 
-def _nothing_left(event: Event) -> dict[str, Any]:
-    none = {"$exists": False}
-    return {"_id": event.id, f"{FAILED}.0": none, f"{REJECTED}.0": none}
+def not_in_hand(event: Event, plugin_name: str) -> dict[str, Any]:
+    """The event's document, unless the plugin has finished it or put it off."""
+    return {"_id": event.id, f"handlers.{plugin_name}.status": {"$nin": sorted(IN_HAND)}}
 
 
-def _update(event: Event, plugin_name: str, status: str, at: datetime) -> dict[str, Any]:
+async def settle(
+    database: Any, mongo_session: Any, event: Event, query: Document, update: Document
+) -> None:
+    """Upsert the event's document, and forget its payload when nothing is left to run for it.
+
+    Raises AlreadyDone where the document is there and does not match the query.
+    """
+    try:
+        settled = await database.events.update_one(
+            query, update, upsert=True, session=mongo_session
+        )
+    except DuplicateKeyError:
+        raise AlreadyDone from None
+    if settled.upserted_id is None:
+        # Keep no longer what may hold somebody's name and address. Here and not after the
+        # commit, where a process may die and other deliveries race.
+        none = {"$exists": False}
+        nothing_left = {"_id": event.id, f"{FAILED}.0": none, f"{REJECTED}.0": none}
+        await database.events.update_one(
+            nothing_left, {"$unset": {"payload": ""}}, session=mongo_session
+        )
+
+
+def updated(event: Event, plugin_name: str, status: str, at: datetime) -> dict[str, Any]:
+    """The update that counts an attempt of a plugin's and says how it ended."""
     handler = f"handlers.{plugin_name}"
     inserted: Document = {
         "type": event.type,

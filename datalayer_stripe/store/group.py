@@ -48,7 +48,7 @@ class GroupCommitter:
 
     def _next_group(self) -> list[_Waiting]:
         """The oldest that wait, each event's plugin once: a second one would undo them all."""
-        group: dict[tuple[str, str], _Waiting] = {}
+        group: dict[tuple[str, ...], _Waiting] = {}
         left = []
         for waiting in self._waiting:
             key = waiting.work.mark.key
@@ -72,7 +72,7 @@ class GroupCommitter:
             _settle(waiting, receipt)
         self._settle_duplicates({waiting.work.mark.key for waiting in group})
 
-    def _settle_duplicates(self, done: set[tuple[str, str]]) -> None:
+    def _settle_duplicates(self, done: set[tuple[str, ...]]) -> None:
         """Spare the database those whose mark has just been committed."""
         for waiting in self._waiting:
             if waiting.work.mark.key in done:

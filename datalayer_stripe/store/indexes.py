@@ -20,6 +20,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("rejected", ASCENDING)], sparse=True),
         IndexModel([("received_at", ASCENDING)], expireAfterSeconds=EVENT_TTL_SECONDS),
     ],
+    "jobs": [IndexModel([("plugin", ASCENDING), ("due_at", ASCENDING)])],
     # The id last: the history's pages begin at an exact row.
     "ledger": [
         IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)])

@@ -9,6 +9,7 @@ from .commit import Committer, Work
 from .customers import Customers
 from .errors import translated
 from .events import Events, Mark
+from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
 from .open_top_ups import OpenTopUps
@@ -24,6 +25,7 @@ class Store:
         self._database = database
         self._committer = committer
         self.events = Events(database)
+        self.jobs = Jobs(database)
         self.accounts = Accounts(database)
         self.customers = Customers(database)
         self.subscriptions = Subscriptions(database)
