@@ -4,9 +4,10 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from datalayer_stripe import Context, Event, Plugin, registry
+from datalayer_stripe import Context, Event, Plugin, plugin_loading
 from datalayer_stripe.errors import PluginError
-from datalayer_stripe.registry import ENTRY_POINT_GROUP, Registry
+from datalayer_stripe.plugin_loading import ENTRY_POINT_GROUP
+from datalayer_stripe.registry import Registry
 
 
 async def nothing(event: Event, ctx: Context) -> None:
@@ -58,8 +59,12 @@ def test_a_plugin_may_have_a_function_for_each_type() -> None:
     async def other(event: Event, ctx: Context) -> None: ...
 
     assert made.types == ("charge.refunded", "price.updated")
-    assert made.function_for("charge.refunded") is nothing
-    assert made.function_for("price.updated") is other
+    found = {name: made.handling(name) for name in (*made.types, "charge.succeeded")}
+    assert found.pop("charge.succeeded") is None
+    assert {name: one.function for name, one in found.items()} == {
+        "charge.refunded": nothing,
+        "price.updated": other,
+    }
 
 
 def test_a_name_is_taken_once() -> None:
@@ -128,7 +133,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
         assert group == ENTRY_POINT_GROUP
         return points
 
-    monkeypatch.setattr(registry, "entry_points", entry_points)
+    monkeypatch.setattr(plugin_loading, "entry_points", entry_points)
 
 
 def test_an_installed_plugin_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
