@@ -40,7 +40,7 @@ class Lifecycle:
             except Exception as error:
                 logger.error("on_start failed", extra={"plugin": plugin.name}, exc_info=error)
                 raise PluginError(
-                    f"Plugin {plugin.name} of {plugin.origin} cannot start: {summary(error)}. "
+                    f"Plugin {plugin.name} ({plugin.origin}) cannot start: {summary(error)}. "
                     "Mend it, or switch it off: "
                     f"DATALAYER_STRIPE_PLUGINS_DISABLED={plugin.name}"
                 ) from error
