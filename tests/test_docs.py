@@ -1,21 +1,26 @@
 """What the documents say is so: their code runs, and their tables are those of the code."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
+from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
-from tornado.web import Application
+from tornado.testing import bind_unused_port
+from tornado.web import Application, RequestHandler
 
-from datalayer_stripe import Context, Event, Reject, TopUp
+import datalayer_stripe
+from datalayer_stripe import Context, Event, HookContext, Reject, TopUp
 from datalayer_stripe.billing.catalog import Catalog
 from datalayer_stripe.billing.views import (
     BalanceView,
@@ -27,7 +32,6 @@ from datalayer_stripe.billing.views import (
 )
 from datalayer_stripe.cli import main
 from datalayer_stripe.context import PluginCollection
-from datalayer_stripe.delivery import Outcome
 from datalayer_stripe.demo.stage import Stage, open_stage
 from datalayer_stripe.demo.story import Story
 from datalayer_stripe.errors import RequestError, Unavailable
@@ -35,7 +39,11 @@ from datalayer_stripe.handlers import default_handlers
 from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import checkout_handlers
 from datalayer_stripe.metrics import Metrics
-from datalayer_stripe.registry import Plugin, Registry
+from datalayer_stripe.plugin import Plugin
+from datalayer_stripe.plugin_metrics import PluginMetrics
+from datalayer_stripe.plugin_settings import PREFIX, read_plugin_settings
+from datalayer_stripe.registry import Registry
+from datalayer_stripe.running import Outcome
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.control import controls, reports
 from datalayer_stripe.service import open_service
@@ -171,7 +179,9 @@ def test_the_readme_names_every_variable_without_a_default() -> None:
 @pytest.mark.parametrize("name", [*DOCUMENTS, "conf/datalayer-stripe.env.example"])
 def test_no_variable_is_made_up(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert set(re.findall(r"\bDATALAYER_[A-Z_]+\b", text)) <= set(defaults())
+    found = set(re.findall(r"\bDATALAYER_[A-Z_]+\b", text))
+    of_plugins = {one for one in found if one.startswith(PREFIX)}
+    assert found - of_plugins <= set(defaults())
 
 
 def commands(group: click.Group, prefix: str = "datalayer-stripe") -> Iterator[tuple[str, Any]]:
@@ -405,6 +415,29 @@ def test_what_a_plugin_is_given_is_all_listed() -> None:
     assert written == {field.name for field in fields(Context)}
     methods = {name for name in vars(PluginCollection) if not name.startswith("_")}
     assert names_in(PLUGINS, "call", r"(\w+)\(") == methods
+    hooks = names_in(PLUGINS, "attribute", r"`hook\.(\w+)`")
+    assert hooks == {field.name for field in fields(HookContext)}
+    figures = {name for name in vars(PluginMetrics) if not name.startswith("_")}
+    assert names_in(PLUGINS, "figure", r"(\w+)\(") == figures
+
+
+def test_the_arguments_of_a_plugin_are_all_listed() -> None:
+    written = [code(row["argument"])[0] for row in table(PLUGINS, "argument")]
+    assert written == list(signature(Plugin).parameters)
+    assert f"`Plugin{_shown(signature(Plugin))}`" in PLUGINS
+    decorators = {"on", "on_start", "on_stop"}
+    assert names_in(PLUGINS, "decorator", r"@plugin\.(\w+)") == decorators
+
+
+def _shown(found: Signature) -> str:
+    parameters = [one.replace(annotation=one.empty) for one in found.parameters.values()]
+    return str(Signature(parameters))
+
+
+def test_each_public_name_is_documented() -> None:
+    for name in datalayer_stripe.__all__:
+        assert name.startswith("__") or f"`{name}" in PLUGINS or f"import {name}" in PLUGINS, name
+        assert name.startswith("__") or getattr(datalayer_stripe, name).__doc__, name
 
 
 def test_what_an_event_and_a_top_up_have_is_all_listed() -> None:
@@ -439,7 +472,8 @@ def test_the_plugin_of_the_documents_installs_is_listed_and_passes_its_test(
 
     command = "from datalayer_stripe.cli import main; main(['plugins', 'list'])"
     listed = python("-c", command, folder=tmp_path, site=site)
-    assert re.search(r"^top-up-count +payment_intent\.succeeded$", listed, re.MULTILINE)
+    line = r"^top-up-count +top-up-count 0\.0\.0 +100 +on +- +payment_intent\.succeeded +no$"
+    assert re.search(line, listed, re.MULTILINE)
 
     tests = tmp_path / "tests"
     tests.mkdir()
@@ -473,10 +507,84 @@ def defined(block: str) -> Plugin:
     return plugin
 
 
+def example(name: str) -> Plugin:
+    """The plugin of this name that the document shows."""
+    [block] = [one for one in blocks(PLUGINS, "python") if f'Plugin("{name}"' in one]
+    return defined(block)
+
+
+async def run_example(
+    settings: Settings, plugin: Plugin, body: bytes, **variables: str
+) -> tuple[dict[str, Any] | None, str]:
+    """Deliver an event to it, and run what it defers; its one document, and the metrics."""
+    environ = {f"{PREFIX}{name}": value for name, value in variables.items()}
+    plugin_settings, faults = read_plugin_settings([plugin], environ)
+    assert faults == []
+    registry = Registry([plugin])
+    service = await open_service(settings, registry=registry, plugin_settings=plugin_settings)
+    try:
+        await service.plugins.start()
+        event = Event.model_validate_json(body)
+        assert await service.deliveries.process(event) in {"processed", "deferred"}
+        await service.worker.run_due()
+        kept = await service.store.events.get(event.id)
+        assert kept is not None
+        assert kept.handlers[plugin.name].status == "done", kept
+        found = await service.store.find_one(f"plugin_{plugin.name}", {})
+        return found, service.metrics.exposition().decode()
+    finally:
+        await service.close()
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_example_that_defers_writes_once(settings: Settings) -> None:
+    found, _ = await run_example(settings, example("monthly-report"), recorded("invoice.paid"))
+    assert found is not None
+    assert found["reports"] == 1
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_example_with_settings_is_given_them(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    paid = recorded("payment_intent.succeeded")
+    given = {"RECEIPT_MAIL_HOST": "mail.example.com", "RECEIPT_MAIL_PASSWORD": "hunter2"}
+    await run_example(settings, example("receipt-mail"), paid, **given)
+    [line] = [one for one in caplog.records if one.message == "to be mailed"]
+    assert line.host == "mail.example.com"  # type: ignore[attr-defined]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_example_with_hooks_calls_and_closes(settings: Settings) -> None:
+    told: list[str] = []
+
+    class Hook(RequestHandler):
+        def post(self) -> None:
+            told.append(json.loads(self.request.body)["id"])
+
+    listener, port = bind_unused_port()
+    server = HTTPServer(Application([("/hook", Hook)]))
+    server.add_socket(listener)
+    paid = recorded("payment_intent.succeeded")
+    await run_example(settings, example("chat"), paid, CHAT_URL=f"http://127.0.0.1:{port}")
+    server.stop()
+    await server.close_all_connections()
+    assert told == [json.loads(paid)["id"]]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_example_with_a_metric_counts(settings: Settings) -> None:
+    paid = recorded("payment_intent.succeeded")
+    _, shown = await run_example(settings, example("payment-size"), paid)
+    assert 'datalayer_stripe_plugin_payment_size_payments_total{currency="usd"} 1.0' in shown
+    assert "`datalayer_stripe_plugin_payment_size_payments_total`" in PLUGINS
+
+
 @pytest.mark.mongod
 @pytest.mark.gen_test(timeout=30)
 async def test_the_example_that_expects_keeps_the_largest(settings: Settings) -> None:
-    plugin = defined(blocks(PLUGINS, "python")[3])
+    plugin = example("largest-top-up")
     service = await open_service(settings, registry=Registry([plugin]))
 
     def paid(turn: int, credits: int) -> Event:
