@@ -63,7 +63,7 @@ class Process:
         await self.service.close()
 
     def _cancel(self) -> None:
-        for task in self._tasks | self.service.deliveries._under_way:
+        for task in self._tasks | self._working():
             task.cancel()
 
     def _crash(self) -> None:
@@ -72,4 +72,7 @@ class Process:
 
     def _busy(self) -> set[asyncio.Task[Any]]:
         committing = self.service.store._committer._tasks
-        return self._tasks | self.service.deliveries._under_way | committing | self.gate.abandoned
+        return self._tasks | self._working() | committing | self.gate.abandoned
+
+    def _working(self) -> set[asyncio.Task[Any]]:
+        return self.service.deliveries._under_way | self.service.worker._jobs
