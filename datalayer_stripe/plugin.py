@@ -182,8 +182,8 @@ class Plugin(Generic[S]):
 
     def _checked(self, seconds: float, longest: float) -> float:
         if not 0 < seconds <= longest:
-            what = "`deferred=True` is for what takes longer"
-            hint = "" if longest == LONGEST_DEFERRED_SECONDS else f"; {what}"
+            immediate = longest == LONGEST_SECONDS
+            hint = "; `deferred=True` is for what takes longer" if immediate else ""
             raise self._error(f"a timeout is more than 0 and at most {longest:g} seconds{hint}")
         return seconds
 

@@ -1,11 +1,17 @@
 """`plugins list`, and a start with plugins, as an operator runs them."""
 
+import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from datalayer_stripe import Event
 from datalayer_stripe.registry import Registry
+from datalayer_stripe.service import Service
+from datalayer_stripe.store import UnitOfWork
+from datalayer_stripe.store.jobs import Deferral, JobFailed
 from tests.support.app import Api, changed, recorded
 from tests.support.command import complete, environment, run_command
 from tests.support.shop import Buyer
@@ -15,7 +21,7 @@ from datalayer_stripe import Context, Event, Plugin
 
 plugin = Plugin("mailer", order=7)
 
-@plugin.on("invoice.paid", deferred=True)
+@plugin.on("charge.succeeded", deferred=True)
 @plugin.on("charge.refunded")
 async def mail(event: Event, ctx: Context) -> None: ...
 """
@@ -55,7 +61,7 @@ async def test_files_and_what_is_switched_off_are_listed(folder: Path) -> None:
     assert code == 0
     path = str(folder / "mailer.py")
     assert row(out, "mailer") == ["mailer", path, "7", "on", "-", "charge.refunded", "no"]
-    assert re.search(r"^ {10,}invoice\.paid +yes$", out, re.MULTILINE)
+    assert re.search(r"^ {10,}charge\.succeeded +yes$", out, re.MULTILINE)
     assert row(out, "top-up-credits")[3] == "off, moves money"
     assert row(out, "catalog-changed")[3] == "off"
     assert "WARNING: The plugin top-up-credits is switched off, and it moves money" in out
@@ -78,6 +84,32 @@ async def test_with_a_database_failures_of_the_last_day_are_counted(
     assert row(out, "top-up-credits")[4] == "3"
     assert row(out, "invoice-paid")[4] == "0"
     assert "FAILED:" not in out
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=60)
+async def test_a_replay_hastens_what_is_deferred_and_leaves_it_to_serve(
+    service: Service, buyer: Buyer, mongodb_url: str, folder: Path
+) -> None:
+    body = json.loads(recorded("charge.refunded"))
+    event = Event.model_validate({**body, "id": "evt_1", "type": "charge.succeeded"})
+    now = service.clock()
+    await service.store.commit(UnitOfWork(), Deferral(event, "mailer", now))
+    job = await service.store.jobs.take("mailer", now, timedelta(seconds=80))
+    assert job is not None
+    failed = JobFailed(event, "mailer", now, job, "not yet", now + timedelta(hours=1))
+    await service.store.commit(UnitOfWork(), failed)
+    variables = {
+        **complete(mongodb_url, buyer.sandbox, buyer.shop),
+        "DATALAYER_STRIPE_PLUGINS_DIR": str(folder),
+    }
+    _, out, _ = await run_command("events", "list", "--failed", variables=variables)
+    assert "mailer: deferred" in out
+    code, out, _ = await run_command("events", "replay", "evt_1", variables=variables)
+    assert (code, out) == (0, "evt_1 → deferred\n")
+    assert await service.store.jobs.due(service.clock()) == {"mailer"}
+    _, out, _ = await run_command("plugins", "list", variables=variables)
+    assert row(out, "mailer")[4] == "1"
 
 
 @pytest.mark.gen_test(timeout=60)
