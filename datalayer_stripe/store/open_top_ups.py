@@ -30,13 +30,7 @@ class OpenTopUps:
     async def claim(self, account_uid: str, price_id: str, now: datetime) -> OpenTopUp:
         """The wish that stands, else one from now on."""
         # Neither holds a blank: no two accounts share an id.
-        found = await self._open.find_one_and_update(
-            {"_id": f"{account_uid} {price_id}"},
-            {"$setOnInsert": _fresh(now)},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-        return _open_top_up(found)
+        return await self._standing(f"{account_uid} {price_id}", now)
 
     @translated
     async def renew(self, spent: OpenTopUp, now: datetime) -> OpenTopUp:
@@ -45,13 +39,7 @@ class OpenTopUps:
             {"_id": spent.id, "key": spent.key},
             {"$set": _fresh(now), "$unset": {"payment_intent_id": ""}},
         )
-        found = await self._open.find_one_and_update(
-            {"_id": spent.id},
-            {"$setOnInsert": _fresh(now)},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
-        return _open_top_up(found)
+        return await self._standing(spent.id, now)
 
     @translated
     async def assign(self, claim: OpenTopUp, payment_intent_id: str) -> None:
@@ -67,10 +55,15 @@ class OpenTopUps:
             {"_id": claim.id, "key": claim.key, "payment_intent_id": {"$exists": False}}
         )
 
+    async def _standing(self, wish_id: str, now: datetime) -> OpenTopUp:
+        found = await self._open.find_one_and_update(
+            {"_id": wish_id},
+            {"$setOnInsert": _fresh(now)},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+        )
+        return OpenTopUp.model_validate({**found, "id": found["_id"]})
+
 
 def _fresh(now: datetime) -> dict[str, Any]:
     return {"key": uuid.uuid4().hex, "created_at": now}
-
-
-def _open_top_up(row: dict[str, Any]) -> OpenTopUp:
-    return OpenTopUp.model_validate({**row, "id": row["_id"]})
