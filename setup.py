@@ -56,6 +56,8 @@ BUILT_IN_PLUGINS = [
     "customer_subscription_deleted",
     "invoice_paid",
     "invoice_payment_failed",
+    "charge_refunded",
+    "charge_disputed",
     "setup_intent_succeeded",
     "catalog_changed",
     "customer_deleted",

@@ -8,6 +8,7 @@ from typing import Any, Generic
 
 from .billing.catalog import Catalog
 from .billing.plans import Plans
+from .billing.reversals import Reversals
 from .billing.subscriptions import Subscriptions
 from .billing.topups import TopUps
 from .events import Event
@@ -17,6 +18,7 @@ from .plugin import Plugin, S
 from .plugin_metrics import PluginMetrics
 from .store import Store
 from .store.ledger import Credit
+from .store.reversals import WriteReversals
 from .store.subscriptions import WriteSnapshot
 from .store.unit import DeleteOne, Document, InsertOne, UnitOfWork, UpdateOne
 from .stripe_client import StripeClient
@@ -40,6 +42,40 @@ class Ledger:
             **top_up.model_dump(exclude={"payment_intent_id"}),
         )
         self._unit.record(Credit(entry))
+
+
+class ReversalRecorder:
+    """Looks at Stripe, and records what refunds and disputes take off an account, or give again."""
+
+    def __init__(
+        self,
+        unit: UnitOfWork,
+        reversals: Reversals,
+        event: Event,
+        now: datetime,
+        *,
+        floor: bool,
+    ) -> None:
+        self._unit = unit
+        self._reversals = reversals
+        self._event = event
+        self._now = now
+        self._floor = floor
+
+    async def refresh_from(self, data: Document) -> None:
+        """Follow the refunds and disputes of the payment that one of them, or a charge, names.
+
+        Each change moves credits once, in proportion to the amount. Nothing is recorded for
+        another system's payment. Raises Retry while the top-up's own credits are not there, and
+        Reject where they never will be, or the money is of another currency.
+        """
+        look = await self._reversals.look(data)
+        if look is not None:
+            self._unit.record(
+                WriteReversals(
+                    **dict(look), event_id=self._event.id, at=self._now, floor=self._floor
+                )
+            )
 
 
 class SnapshotRecorder:
@@ -127,6 +163,8 @@ class Context(Generic[S]):
     """The plugin's own settings; None where it has none."""
     ledger: Ledger
     """Records credit movements."""
+    reversals: ReversalRecorder
+    """Records what refunds and disputes take back."""
     snapshots: SnapshotRecorder
     """Records subscription snapshots."""
     customers: CustomerRecorder
@@ -173,6 +211,9 @@ class ContextFactory:
     subscriptions: Subscriptions
     metrics: Metrics
     plugin_settings: Mapping[str, Any]
+    reversals: Reversals
+    floor_balances: bool = False
+    """Whether what is taken back leaves a debt rather than a balance below zero."""
 
     def make(
         self, event: Event, plugin: Plugin[Any], unit: UnitOfWork, now: datetime
@@ -181,6 +222,7 @@ class ContextFactory:
             now=now,
             settings=self.plugin_settings.get(plugin.name),
             ledger=Ledger(unit, event, now),
+            reversals=ReversalRecorder(unit, self.reversals, event, now, floor=self.floor_balances),
             snapshots=SnapshotRecorder(unit, self.subscriptions),
             customers=CustomerRecorder(unit),
             collection=PluginCollection(unit, self.store, plugin.name),

@@ -57,6 +57,11 @@ class Metrics:
             "Credits added to accounts.",
             registry=self.registry,
         )
+        self.credits_taken_back = Counter(
+            "datalayer_stripe_credits_taken_back",
+            "Credits taken back after refunds and disputes.",
+            registry=self.registry,
+        )
         self.jobs = Counter(
             "datalayer_stripe_jobs",
             "Runs of deferred plugins, by plugin and outcome (processed, duplicate, rejected, "

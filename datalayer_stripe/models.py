@@ -33,11 +33,15 @@ class Identity(Model):
 
 
 class Account(Model):
-    """A Datalayer user or organization. `credits` is its balance: the sum of its ledger."""
+    """A Datalayer user or organization. `credits` is its balance: the sum of its ledger.
+
+    `debt` is what it owes where balances do not go below zero: the next credits pay it first.
+    """
 
     uid: AccountUid
     handle: str | None = None
     credits: int = 0
+    debt: int = 0
     used: int = 0
     updated_at: datetime | None = None
 
@@ -78,18 +82,42 @@ class TopUp(Model):
     currency: str
 
 
+class Reversal(Model):
+    """How much of a payment a refund or a dispute holds back at present: 0, if it counts no more.
+
+    `amount` is in the payment's minor unit. `is_open`: a dispute that is not decided yet.
+    """
+
+    id: str
+    kind: Literal["refund", "dispute"]
+    amount: Annotated[int, Field(ge=0)]
+    currency: str
+    is_open: bool = False
+
+
+EntryKind = Literal[
+    "top-up", "refund", "refund-failed", "dispute", "dispute-won", "debt", "debt-paid"
+]
+"""What a ledger row is. A debt's rows lift a balance to zero, and take that back again."""
+
+
 class LedgerEntry(Model):
-    """One credit movement. `id` is what caused it, so that nothing can cause it twice."""
+    """One credit movement. `id` is what caused it, so that nothing can cause it twice.
+
+    `amount` is the money behind it, in minor units: negative where it went back to the payer.
+    """
 
     id: str
     account_uid: AccountUid
-    kind: Literal["top-up"]
+    kind: EntryKind
     credits: int
     amount: int
     currency: str
     price_id: str | None
     event_id: str
     created_at: datetime
+    reverses: str | None = None
+    """The top-up whose credits a refund or a dispute takes back, or gives again."""
     receipt_url: str | None = None
     """Where Stripe shows the receipt; unset until somebody has asked for it."""
 
@@ -97,6 +125,13 @@ class LedgerEntry(Model):
     def receipt_is_known(self) -> bool:
         """Whether Stripe has been asked for the receipt, if this is something it has one of."""
         return self.kind != "top-up" or "receipt_url" in self.model_fields_set
+
+    def taken_back(self, amount: int) -> int:
+        """How many of a top-up's credits are gone once `amount` of its payment was given back.
+
+        In proportion, rounded down in the account's favour; all of them with the whole amount.
+        """
+        return self.credits * min(amount, self.amount) // self.amount
 
 
 class InvoiceSummary(Model):

@@ -76,6 +76,7 @@ class Runner:
                 continue
             break
         self._metrics.credits_added.inc(receipt.credits_added)
+        self._metrics.credits_taken_back.inc(receipt.credits_taken_back)
         for ledger_id in receipt.already_credited:
             logger.info("credited before, by another event", extra={"ledger_id": ledger_id})
         return Outcome.PROCESSED

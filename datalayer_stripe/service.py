@@ -12,6 +12,7 @@ from .billing.customers import Customers
 from .billing.history import History
 from .billing.plans import Plans
 from .billing.portal import Portal
+from .billing.reversals import Reversals
 from .billing.subscriptions import Subscriptions
 from .billing.topups import TopUps
 from .clock import Clock, system_clock
@@ -143,7 +144,15 @@ async def open_service(
     customers = Customers(store, stripe, clock)
     subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids)
     plans = Plans(store, stripe, catalog, customers, subscriptions)
-    topups = TopUps(store, stripe, catalog, customers, subscriptions, clock)
+    topups = TopUps(
+        store,
+        stripe,
+        catalog,
+        customers,
+        subscriptions,
+        clock,
+        refuse_disputed=settings.stripe_topup_during_dispute == "refuse",
+    )
     contexts = ContextFactory(
         store=store,
         stripe=stripe,
@@ -151,8 +160,10 @@ async def open_service(
         topups=topups,
         plans=plans,
         subscriptions=subscriptions,
+        reversals=Reversals(store, stripe),
         metrics=metrics,
         plugin_settings=plugin_settings,
+        floor_balances=settings.stripe_negative_balance == "debt",
     )
     runner = Runner(store, contexts, metrics, clock)
     worker = Worker(store, registry, runner, metrics, clock)

@@ -138,6 +138,16 @@ class Settings(BaseSettings):
         "Set the mongodb:// or mongodb+srv:// URL of a replica set, or memory:// to try it out.",
         default="memory://",
     )
+    stripe_negative_balance: Literal["allow", "debt"] = _setting(
+        "DATALAYER_STRIPE_NEGATIVE_BALANCE",
+        "Set allow, or debt: then a refund leaves a debt that the next credits pay.",
+        default="allow",
+    )
+    stripe_topup_during_dispute: Literal["allow", "refuse"] = _setting(
+        "DATALAYER_STRIPE_TOPUP_DURING_DISPUTE",
+        "Set allow, or refuse: then an account whose payment is disputed buys no credits.",
+        default="allow",
+    )
     stripe_reconcile_interval: int = _setting(
         "DATALAYER_STRIPE_RECONCILE_INTERVAL",
         "Set the seconds from one reconciliation with Stripe to the next, 60 at least; 0 is never.",

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .clock import from_epoch
-from .models import InvoiceSummary, SubscriptionSnapshot
+from .models import InvoiceSummary, Reversal, SubscriptionSnapshot
 
 StripeData = Mapping[str, Any]
 """A Stripe object as plain data."""
@@ -20,6 +20,46 @@ def id_of(reference: Any) -> str | None:
     if isinstance(reference, Mapping):
         reference = reference.get("id")
     return reference if isinstance(reference, str) else None
+
+
+# docs.stripe.com/api/refunds/object#refund_object-status: promised or given back; what has failed,
+# was canceled, or waits for the payer to act, is not.
+_COUNTING_REFUNDS = frozenset({"pending", "succeeded"})
+
+# docs.stripe.com/api/disputes/object#dispute_object-status: the money is withdrawn. An inquiry
+# (`warning_…`) withdraws none, nor does a dispute that was prevented.
+_OPEN_DISPUTES = frozenset(
+    {"needs_response", "under_review", "appeal_needs_response", "appeal_under_review"}
+)
+_COUNTING_DISPUTES = _OPEN_DISPUTES | {"lost"}
+
+
+def payment_intent_id_of(data: StripeData) -> str | None:
+    """The PaymentIntent of a charge, a refund or a dispute; None where there is none."""
+    return id_of(data.get("payment_intent"))
+
+
+def refund_reversal(refund: StripeData) -> Reversal:
+    """What a refund holds back of its payment."""
+    counts = refund.get("status") in _COUNTING_REFUNDS
+    return Reversal(
+        id=refund["id"],
+        kind="refund",
+        amount=refund["amount"] if counts else 0,
+        currency=refund["currency"],
+    )
+
+
+def dispute_reversal(dispute: StripeData) -> Reversal:
+    """What a dispute holds back of its payment."""
+    status = dispute.get("status")
+    return Reversal(
+        id=dispute["id"],
+        kind="dispute",
+        amount=dispute["amount"] if status in _COUNTING_DISPUTES else 0,
+        currency=dispute["currency"],
+        is_open=status in _OPEN_DISPUTES,
+    )
 
 
 def metadata_of(data: StripeData) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -118,6 +119,28 @@ class StripeClient:
                 {"idempotency_key": idempotency_key},
             ),
         )
+
+    async def list_refunds(self, payment_intent_id: str) -> list[StripeDict]:
+        """All refunds of a PaymentIntent, newest first: docs.stripe.com/api/refunds/list."""
+
+        async def listed() -> list[StripeDict]:
+            page = await self._v1.refunds.list_async(
+                {"payment_intent": payment_intent_id, "limit": 100}
+            )
+            return [plain(refund) async for refund in page.auto_paging_iter()]
+
+        return await self._timed("refunds.list", listed())
+
+    async def list_disputes(self, payment_intent_id: str) -> list[StripeDict]:
+        """All disputes of a PaymentIntent, newest first: docs.stripe.com/api/disputes/list."""
+
+        async def listed() -> list[StripeDict]:
+            page = await self._v1.disputes.list_async(
+                {"payment_intent": payment_intent_id, "limit": 100}
+            )
+            return [plain(dispute) async for dispute in page.auto_paging_iter()]
+
+        return await self._timed("disputes.list", listed())
 
     async def create_setup_intent(
         self, *, customer_id: str, metadata: dict[str, str], idempotency_key: str
@@ -239,14 +262,33 @@ class StripeClient:
 
     # Everything, page by page, newest first
 
-    def event_pages(
+    async def event_pages(
         self, types: Sequence[str], *, created_since: datetime
     ) -> AsyncIterator[list[StripeDict]]:
-        """Stripe's events of these types; it keeps them for 30 days: docs.stripe.com/api/events."""
-        params: Any = {"created": {"gte": int(created_since.timestamp())}, "limit": 100}
-        if len(types) <= _MOST_TYPES:
-            params["types"] = list(types)
-        return self._pages("events.list", lambda: self._v1.events.list_async(params))
+        """Stripe's events of these types; it keeps them for 30 days: docs.stripe.com/api/events.
+
+        Where there are more types than one list may name, a list after the other.
+        """
+        for first in range(0, len(types), _MOST_TYPES):
+            params: Any = _created_between(created_since, None)
+            params["types"] = list(types[first : first + _MOST_TYPES])
+            events = partial(self._v1.events.list_async, params)
+            async for page in self._pages("events.list", events):
+                yield page
+
+    def refund_pages(
+        self, *, created_since: datetime | None = None, created_before: datetime | None = None
+    ) -> AsyncIterator[list[StripeDict]]:
+        """The refunds of everybody on this Stripe account."""
+        params: Any = _created_between(created_since, created_before)
+        return self._pages("refunds.list", lambda: self._v1.refunds.list_async(params))
+
+    def dispute_pages(
+        self, *, created_since: datetime | None = None, created_before: datetime | None = None
+    ) -> AsyncIterator[list[StripeDict]]:
+        """The disputes of everybody on this Stripe account."""
+        params: Any = _created_between(created_since, created_before)
+        return self._pages("disputes.list", lambda: self._v1.disputes.list_async(params))
 
     def payment_intent_pages(
         self, *, created_since: datetime | None = None
@@ -317,6 +359,12 @@ class StripeClient:
         finally:
             self._metrics.stripe_calls.labels(operation, outcome).inc()
             self._metrics.stripe_seconds.labels(operation).observe(time.perf_counter() - begun)
+
+
+def _created_between(since: datetime | None, before: datetime | None) -> dict[str, Any]:
+    bounds = {"gte": since, "lt": before}
+    created = {name: int(at.timestamp()) for name, at in bounds.items() if at is not None}
+    return {"limit": 100} | ({"created": created} if created else {})
 
 
 def plain(item: stripe.StripeObject) -> StripeDict:

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from ..clock import Clock
 from ..errors import (
+    Conflict,
     InvalidRequest,
     Reject,
     StripeObjectMissing,
@@ -31,6 +32,10 @@ METADATA_KEYS = frozenset({"account_uid", "price_id", "credits"})
 
 OPEN_FOR = timedelta(minutes=15)
 """How long asking again for a package gives the PaymentIntent that waits for its payment."""
+
+DISPUTED = (
+    "A payment of this account is disputed. Credits can be bought again when that is decided."
+)
 
 # Not yet paid, or being paid: docs.stripe.com/payments/paymentintents/lifecycle.
 _OPEN_STATUSES = frozenset(
@@ -87,6 +92,8 @@ class TopUps:
         customers: Customers,
         subscriptions: Subscriptions,
         clock: Clock,
+        *,
+        refuse_disputed: bool = False,
     ) -> None:
         self._store = store
         self._stripe = stripe
@@ -94,6 +101,7 @@ class TopUps:
         self._customers = customers
         self._subscriptions = subscriptions
         self._clock = clock
+        self._refuse_disputed = refuse_disputed
 
     async def start(
         self, identity: Identity, price_id: str, idempotency_key: str | None
@@ -107,6 +115,10 @@ class TopUps:
         """
         if not await self._subscriptions.may_buy(identity.account_uid):
             raise SubscriptionRequired
+        if self._refuse_disputed and await self._store.reversals.has_open_dispute(
+            identity.account_uid
+        ):
+            raise Conflict(DISPUTED)
         package = await self._catalog.package(price_id)
         order = _Order(
             account_uid=identity.account_uid,

@@ -86,7 +86,10 @@ class BalanceView(Model):
 
 
 class MovementView(Model):
-    """One row of an account's ledger; `amount` is in the currency's minor unit."""
+    """One row of an account's ledger; `amount` is in the currency's minor unit.
+
+    `reverses` is the id of the top-up that a refund or a dispute is about.
+    """
 
     id: str
     kind: str
@@ -96,6 +99,7 @@ class MovementView(Model):
     price_id: str | None
     created_at: datetime
     receipt_url: str | None
+    reverses: str | None
 
 
 def package_view(package: Package) -> PackageView:

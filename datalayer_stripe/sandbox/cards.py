@@ -34,12 +34,18 @@ class Card:
         decline: why every payment is refused; None for a good card.
         decline_attached: why payments are refused once the card is attached to a customer.
         authentication: when the holder has to authenticate.
+        disputed_as: the reason for which each payment is disputed at once; None if none is.
+        inquiry: whether that is only an inquiry.
+        refunds_late: whether a refund is pending for a while.
     """
 
     number: str
     decline: Decline | None = None
     decline_attached: Decline | None = None
     authentication: Authentication = Authentication.NEVER
+    disputed_as: str | None = None
+    inquiry: bool = False
+    refunds_late: bool = False
 
     @property
     def last4(self) -> str:
@@ -93,6 +99,10 @@ _CARDS = {
         Card("4000002500003155", authentication=Authentication.UNLESS_SET_UP),
         Card("4000002760003184", authentication=Authentication.ALWAYS),
         Card("4000000000003220", authentication=Authentication.ALWAYS),
+        Card("4000000000000259", disputed_as="fraudulent"),
+        Card("4000000000002685", disputed_as="product_not_received"),
+        Card("4000000000001976", disputed_as="fraudulent", inquiry=True),
+        Card("4000000000007726", refunds_late=True),
     )
 }
 
@@ -114,6 +124,10 @@ _TOKENS = {
     "pm_card_authenticationRequiredOnSetup": "4000002500003155",
     "pm_card_authenticationRequired": "4000002760003184",
     "pm_card_threeDSecure2Required": "4000000000003220",
+    "pm_card_createDispute": "4000000000000259",
+    "pm_card_createDisputeProductNotReceived": "4000000000002685",
+    "pm_card_createDisputeInquiry": "4000000000001976",
+    "pm_card_pendingRefund": "4000000000007726",
 }
 
 

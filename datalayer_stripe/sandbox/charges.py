@@ -9,6 +9,7 @@ from typing import Any
 from . import params as p
 from .backend import Backend
 from .errors import bad_request, invalid, missing_param
+from .payment_methods import PaymentMethods
 from .routes import Route
 from .shapes import payments as shapes
 from .state import LIST_FIELDS, Object, page
@@ -58,8 +59,9 @@ class Charges:
 class Refunds:
     """Refunds of charges, whole or in part."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, methods: PaymentMethods) -> None:
         self._backend = backend
+        self._methods = methods
 
     def create(self, raw: Mapping[str, Any]) -> Object:
         """Refund a charge, or the latest charge of a PaymentIntent."""
@@ -70,6 +72,9 @@ class Refunds:
         refund["balance_transaction"] = self._backend.ids.new("txn")
         refund["metadata"] = p.merged_metadata({}, values.get("metadata", {}))
         refund["reason"] = values.get("reason")
+        method = self._backend.store.get("payment_method", charge["payment_method"])
+        if self._methods.card(method).refunds_late:
+            refund["status"] = "pending"
         self._backend.create(refund, "refund.created")
         refunded = charge["amount_refunded"] + amount
         self._backend.update(
@@ -77,7 +82,30 @@ class Refunds:
             {"amount_refunded": refunded, "refunded": refunded == charge["amount"]},
             "charge.refunded",
         )
-        self._settle(refund)
+        if refund["status"] == "succeeded":
+            self._refer(refund)
+        return refund
+
+    def settle(self, refund: Object, fail: bool) -> Object:
+        """End a pending refund, or let one fail: the money is the merchant's again."""
+        if refund["status"] not in (("pending", "succeeded") if fail else ("pending",)):
+            raise bad_request(f"Refund {refund['id']} is {refund['status']} already.")
+        if not fail:
+            self._backend.update(refund, {"status": "succeeded"}, "refund.updated")
+            self._refer(refund)
+            return refund
+        changes = {
+            "failure_balance_transaction": self._backend.ids.new("txn"),
+            "failure_reason": "lost_or_stolen_card",
+            "status": "failed",
+        }
+        self._backend.update(refund, changes, "refund.updated")
+        charge = self._backend.store.get("charge", refund["charge"])
+        refunded = charge["amount_refunded"] - refund["amount"]
+        self._backend.update(
+            charge, {"amount_refunded": refunded, "refunded": False}, "charge.updated"
+        )
+        self._backend.emit("refund.failed", refund)
         return refund
 
     def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
@@ -140,7 +168,7 @@ class Refunds:
             )
         return amount
 
-    def _settle(self, refund: Object) -> None:
+    def _refer(self, refund: Object) -> None:
         """Let the card network give its reference, as it does some time after the refund."""
         card = {
             **refund["destination_details"]["card"],

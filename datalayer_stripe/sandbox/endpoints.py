@@ -12,6 +12,8 @@ from .errors import invalid
 from .routes import Route
 from .state import LIST_FIELDS, Object, page
 
+_MOST_TYPES = 20
+
 _FIELDS: p.Fields = {
     "url": p.string,
     "enabled_events": p.list_of(p.string),
@@ -145,6 +147,8 @@ class Events:
             if types:
                 raise invalid("You may not specify both `type` and `types`.", param="type")
             types = [values["type"]]
+        if len(types) > _MOST_TYPES:
+            raise invalid(f"You can list up to {_MOST_TYPES} types.", param="types")
         rows = (
             event
             for event in self._backend.store.of_kind("event")

@@ -9,6 +9,7 @@ from .catalog import Prices, Products
 from .charges import Charges, Refunds
 from .charging import Charging
 from .customers import Customers
+from .disputes import Disputes
 from .endpoints import Events, WebhookEndpoints
 from .errors import StripeError
 from .expand import check_depth, expand
@@ -52,6 +53,9 @@ class Engine:
         self.billing = billing = Billing(backend, intents, self.charging)
         subscriptions = Subscriptions(backend, methods, self.charging, billing, self.setup_intents)
         self.renewals = Renewals(backend, subscriptions, billing)
+        self.refunds = Refunds(backend, methods)
+        self.disputes = Disputes(backend, methods)
+        self.charging.observe(self.disputes)
         resources = (
             Products(backend),
             Prices(backend),
@@ -59,7 +63,8 @@ class Engine:
             methods,
             intents,
             Charges(backend),
-            Refunds(backend),
+            self.refunds,
+            self.disputes,
             self.setup_intents,
             subscriptions,
             Invoices(backend, methods, billing, subscriptions),

@@ -23,6 +23,7 @@ _REFERENCES: dict[str, set[str]] = {
     "setup_intent": {"customer", "payment_method"},
     "charge": {"customer", "payment_intent"},
     "refund": {"charge", "payment_intent"},
+    "dispute": {"charge", "payment_intent"},
     "subscription": {
         "customer",
         "default_payment_method",

@@ -13,7 +13,7 @@ _PAYMENTS = 20
 
 
 def overview(sandbox: Sandbox) -> dict[str, Any]:
-    """Return the sandbox's troubles, its customers and plans, and the latest payments.
+    """Return the sandbox's troubles, its customers and plans, the latest payments and disputes.
 
     `offset` is how far its time is ahead, in seconds: unlike the time, it stays the same, and so
     does the answer, while nothing happens.
@@ -32,6 +32,10 @@ def overview(sandbox: Sandbox) -> dict[str, Any]:
         "payments": [
             _payment(found, charges.get(found["latest_charge"]))
             for found in _newest(sandbox, "payment_intents", _PAYMENTS)
+        ],
+        "disputes": [
+            {name: found[name] for name in ("id", "payment_intent", "status", "amount", "currency")}
+            for found in _newest(sandbox, "disputes", _PAYMENTS)
         ],
     }
 

@@ -292,6 +292,31 @@ class Sandbox:
         params = {} if amount is None else {"amount": amount}
         return self.call("POST", "/v1/refunds", payment_intent=payment_intent_id, **params)
 
+    def settle_refund(self, refund_id: str, fail: bool = False) -> Object:
+        """End a pending refund; with `fail` let it, or one that had succeeded, fail."""
+        self._engine.refunds.settle(self._find(refund_id), fail)
+        return self.get(refund_id)
+
+    def dispute(
+        self, payment_intent_id: str, amount: int | None = None, inquiry: bool = False
+    ) -> Object:
+        """Dispute a PaymentIntent, whole or in part, as its cardholder does; return the dispute.
+
+        An inquiry takes no money, unless `escalate_dispute` makes a dispute of it.
+        """
+        intent = self._find(payment_intent_id)
+        return self.get(self._engine.disputes.open(intent, amount, inquiry=inquiry)["id"])
+
+    def escalate_dispute(self, dispute_id: str) -> Object:
+        """Let an inquiry become a dispute that takes the money."""
+        self._engine.disputes.escalate(self._find(dispute_id))
+        return self.get(dispute_id)
+
+    def close_dispute(self, dispute_id: str, won: bool) -> Object:
+        """Let the bank decide a dispute, also one that it has decided before."""
+        self._engine.disputes.decide(self._find(dispute_id), won)
+        return self.get(dispute_id)
+
     def _find(self, object_id: str) -> Object:
         found = self._backend.store.find(object_id)
         if found is None:

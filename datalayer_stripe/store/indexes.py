@@ -23,7 +23,10 @@ INDEXES: dict[str, list[IndexModel]] = {
     "jobs": [IndexModel([("plugin", ASCENDING), ("due_at", ASCENDING)])],
     # The id last: the history's pages begin at an exact row.
     "ledger": [
-        IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)])
+        IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)]),
+        # Not sparse: a top-up's is null. Only of what points somewhere.
+        IndexModel([("reverses", ASCENDING)], partialFilterExpression={"reverses": {"$gt": ""}}),
+        IndexModel([("open_disputes", ASCENDING)], sparse=True),
     ],
     "accounts": [],
     # Sparse: a claim is a document without a customer yet.

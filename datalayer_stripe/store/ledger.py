@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ..models import LedgerEntry
+from .balances import move_balance, row_of
 from .errors import translated
 from .unit import CommitReceipt
 
@@ -21,23 +22,16 @@ class Credit:
     entry: LedgerEntry
 
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
-        row = self.entry.model_dump(exclude={"id", "receipt_url"})
         inserted = await database.ledger.update_one(
-            {"_id": self.entry.id}, {"$setOnInsert": row}, upsert=True, session=mongo_session
+            {"_id": self.entry.id},
+            {"$setOnInsert": row_of(self.entry)},
+            upsert=True,
+            session=mongo_session,
         )
         if inserted.upserted_id is None:
             receipt.already_credited.append(self.entry.id)
             return
-        await database.accounts.update_one(
-            {"_id": self.entry.account_uid},
-            {
-                "$inc": {"credits": self.entry.credits},
-                "$set": {"updated_at": self.entry.created_at},
-            },
-            upsert=True,
-            session=mongo_session,
-        )
-        receipt.credits_added += self.entry.credits
+        await move_balance(database, mongo_session, self.entry, receipt)
 
 
 class Ledger:

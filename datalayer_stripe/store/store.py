@@ -13,6 +13,7 @@ from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
 from .open_top_ups import OpenTopUps
+from .reversals import Reversals
 from .subscriptions import Subscriptions
 from .unit import CommitReceipt, Document, UnitOfWork
 
@@ -30,6 +31,7 @@ class Store:
         self.customers = Customers(database)
         self.subscriptions = Subscriptions(database)
         self.ledger = Ledger(database)
+        self.reversals = Reversals(database)
         self.open_top_ups = OpenTopUps(database)
         self.audits = Audits(database)
         self.leases = Leases(database)

@@ -17,6 +17,7 @@ class CommitReceipt:
     """What a commit did: the credits that moved, and what had been done before."""
 
     credits_added: int = 0
+    credits_taken_back: int = 0
     already_credited: list[str] = field(default_factory=list)
 
 

@@ -1,0 +1,74 @@
+"""Refunds and disputes: what they hold back of a top-up's payment, as Stripe says now."""
+
+import asyncio
+
+from ..errors import Reject, Retry, StripeObjectMissing
+from ..models import LedgerEntry, Model, Reversal
+from ..shapes import (
+    StripeData,
+    dispute_reversal,
+    payment_intent_id_of,
+    refund_reversal,
+)
+from ..store import Store
+from ..stripe_client import StripeClient
+from .topups import PAYMENT_SUCCEEDED, is_ours
+
+
+class Look(Model):
+    """What was seen at Stripe under a ticket: all refunds and disputes, oldest first of each."""
+
+    payment_intent_id: str
+    ticket: int
+    reversals: tuple[Reversal, ...]
+
+
+class Reversals:
+    def __init__(self, store: Store, stripe: StripeClient) -> None:
+        self._store = store
+        self._stripe = stripe
+
+    async def look(self, data: StripeData) -> Look | None:
+        """Look at the payment that a charge, a refund or a dispute names; None if it is not ours.
+
+        Raises Retry while its credits are not there yet, and Reject where they never will be.
+        """
+        payment_intent_id = payment_intent_id_of(data)
+        if payment_intent_id is None:
+            return None  # paid without a PaymentIntent, and so not for us
+        # The ticket before the look, as for subscriptions: a look that began later knows more.
+        taken = await self._store.reversals.take_ticket(payment_intent_id)
+        if taken is None:
+            await self._check_uncredited(payment_intent_id)
+            return None
+        entry, ticket = taken
+        refunds, disputes = await asyncio.gather(
+            self._stripe.list_refunds(payment_intent_id),
+            self._stripe.list_disputes(payment_intent_id),
+        )
+        reversals = (
+            *map(refund_reversal, reversed(refunds)),
+            *map(dispute_reversal, reversed(disputes)),
+        )
+        for reversal in reversals:
+            check_currency(reversal, entry)
+        return Look(payment_intent_id=payment_intent_id, ticket=ticket, reversals=reversals)
+
+    async def _check_uncredited(self, payment_intent_id: str) -> None:
+        """Return where a payment that has no ledger row is another system's."""
+        try:
+            intent = await self._stripe.retrieve_payment_intent(payment_intent_id)
+        except StripeObjectMissing:
+            return
+        if not is_ours(intent):
+            return
+        kept = await self._store.events.of_object(payment_intent_id, PAYMENT_SUCCEEDED)
+        if kept is not None and kept.rejected and not kept.failed:
+            raise Reject(f"the top-up was rejected: see {kept.id}")
+        raise Retry(f"not credited yet: {payment_intent_id}")
+
+
+def check_currency(reversal: Reversal, entry: LedgerEntry) -> None:
+    """Raises Reject for money that cannot be compared with what was paid."""
+    if reversal.amount and reversal.currency != entry.currency:
+        raise Reject(f"{reversal.id} is in {reversal.currency}, the payment in {entry.currency}")

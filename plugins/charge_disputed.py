@@ -1,0 +1,18 @@
+"""Take back the credits of a disputed top-up, and give them again when the dispute is won."""
+
+from datalayer_stripe import Context, Event, Plugin
+
+# It asks Stripe, which may take as long as a run may.
+plugin = Plugin("disputes", moves_money=True, timeout=10)
+
+
+@plugin.on(
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.closed",
+)
+async def follow_disputes(event: Event, ctx: Context) -> None:
+    # Events come in any order, so this one is only a hint to go and look.
+    await ctx.reversals.refresh_from(event.object)
