@@ -1,8 +1,9 @@
 """Prove that the books balance: with themselves, and with Stripe.
 
-- Each account's balance is the sum of its ledger.
+- Each account's balance is the sum of its ledger, and its debt the sum of its debts' rows.
 - Each ledger row of a top-up has its succeeded PaymentIntent, of the same account and credits.
 - Each succeeded PaymentIntent with our metadata has its ledger row.
+- What refunds and disputes took back is what they hold back at Stripe: see `audit_reversals`.
 
 Everything is streamed, page by page and sorted by the database, so that a million rows need no
 memory here.
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .audit_reversals import ReversalAudit
 from .billing.topups import is_ours
 from .clock import Clock
 from .errors import StripeObjectMissing
@@ -20,6 +22,7 @@ from .models import LedgerEntry
 from .reconcile import IN_FLIGHT
 from .shapes import StripeData, metadata_of, whole_number
 from .store import Store
+from .store.audits import Balance
 from .stripe_client import StripeClient
 
 
@@ -69,6 +72,10 @@ class Audit:
             async for rows in seen.ledger_without():
                 for row in rows:
                     await self._check_row(row)
+            reversals = ReversalAudit(
+                self._store, self._stripe, self._clock, differ=self._differ, count=self._count
+            )
+            await reversals.run(seen)
         return self._report
 
     async def _check_balances(self) -> None:
@@ -80,10 +87,12 @@ class Audit:
             balance, total = listed, summed
             if balance != total:  # or a payment came in between the two streams: look again
                 balance, total = await self._store.audits.balance_and_sum(account_uid)
-            if balance != total:
-                self._differ(
-                    "balance", account_uid, f"the balance is {balance}, its ledger sums to {total}"
-                )
+            for name, word in (("credits", "balance"), ("debt", "debt")):
+                held, due = getattr(balance, name), getattr(total, name)
+                if held != due:
+                    self._differ(
+                        word, account_uid, f"the {word} is {held}, its ledger sums to {due}"
+                    )
 
     async def _check_payments(self, paid: Sequence[StripeData]) -> None:
         rows = await self._store.ledger.by_ids([intent["id"] for intent in paid])
@@ -148,13 +157,13 @@ def _mismatch(intent: StripeData, row: LedgerEntry) -> str | None:
 
 
 async def _merged(
-    balances: AsyncIterator[tuple[str, int]], sums: AsyncIterator[tuple[str, int]]
-) -> AsyncIterator[tuple[str, int, int]]:
+    balances: AsyncIterator[tuple[str, Balance]], sums: AsyncIterator[tuple[str, Balance]]
+) -> AsyncIterator[tuple[str, Balance, Balance]]:
     """Two streams that are sorted by account, as one: account, balance, sum; 0 where missing."""
     left, right = await _next(balances), await _next(sums)
     while left or right:
         account_uid = min(one[0] for one in (left, right) if one)
-        balance = total = 0
+        balance = total = Balance()
         if left and left[0] == account_uid:
             balance, left = left[1], await _next(balances)
         if right and right[0] == account_uid:
@@ -162,7 +171,7 @@ async def _merged(
         yield account_uid, balance, total
 
 
-async def _next(stream: AsyncIterator[tuple[str, int]]) -> tuple[str, int] | None:
+async def _next(stream: AsyncIterator[tuple[str, Balance]]) -> tuple[str, Balance] | None:
     try:
         return await anext(stream)
     except StopAsyncIteration:

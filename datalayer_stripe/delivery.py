@@ -66,7 +66,7 @@ class Deliveries:
         self._metrics = metrics
         self._clock = clock
         self._secrets = tuple(secrets)
-        self._livemode = livemode
+        self.livemode = livemode
         self._on_deferred = on_deferred
         self._admission = Admission(metrics.deliveries_in_flight)
         self._under_way: set[asyncio.Task[Outcome]] = set()
@@ -80,8 +80,8 @@ class Deliveries:
         verify(body, signature, self._secrets, self._clock().timestamp())
         event = parse(body)
         with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
-            if event.livemode is not self._livemode:
-                mode = "live" if self._livemode else "test"
+            if event.livemode is not self.livemode:
+                mode = "live" if self.livemode else "test"
                 logger.error("An event of the other mode came in: this service has %s keys", mode)
                 # Not 200: once the endpoint is put right, Stripe's next try must still come.
                 raise InvalidRequest(f"This endpoint takes events of {mode} mode only.")

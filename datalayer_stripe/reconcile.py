@@ -1,9 +1,10 @@
 """Heal what was never delivered, by the same plugins as a delivery.
 
-Three sweeps: Stripe's own events, which it keeps for 30 days; succeeded PaymentIntents with our
-metadata; subscriptions of our products. Each finds what our books lack and, unless it is a dry
-run, processes an event of it as if Stripe had delivered that. Safe while the service runs, and
-when run twice: the marks and the ledger's ids see to that.
+Sweeps: Stripe's own events, which it keeps for 30 days; succeeded PaymentIntents with our
+metadata; refunds and disputes that are older than the events; subscriptions of our products. Each
+finds what our books lack and, unless it is a dry run, processes an event of it as if Stripe had
+delivered that. Safe while the service runs, and when run twice: the marks and the ledger's ids see
+to that.
 
 docs.stripe.com/webhooks/process-undelivered-events
 """
@@ -12,17 +13,18 @@ import logging
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from .billing.subscriptions import Subscriptions
 from .billing.topups import PAYMENT_SUCCEEDED, is_ours
 from .clock import Clock
-from .delivery import Deliveries
+from .delivery import Deliveries, Outcome
 from .errors import StoreUnavailable, StripeUnavailable
 from .events import Event
 from .models import SubscriptionSnapshot
+from .reconcile_reversals import overlooked
 from .registry import Registry
 from .shapes import StripeData, metadata_of
 from .store import Store
@@ -90,6 +92,7 @@ class Reconciliation:
         self._on_step = on_step
         self._report = Report()
         self._types = frozenset(registry.types)
+        self._put_off: list[Finding] = []
 
     async def run(self, since: datetime) -> Report:
         """Sweep what was created since then; subscriptions all.
@@ -101,6 +104,8 @@ class Reconciliation:
         # Those whose events Stripe still has are credited by now, under their events' own ids.
         for intent in uncredited:
             await self._heal_payment(intent)
+        await self._heal_put_off()
+        await self._sweep_reversals(since)
         await self._sweep_subscriptions()
         return self._report
 
@@ -121,7 +126,19 @@ class Reconciliation:
         if self._is_rejected(undone, runs):
             self._report.rejected += 1
             return
-        await self._heal("event", event.id, f"{event.type}: {', '.join(sorted(undone))}", event)
+        detail = f"{event.type}: {', '.join(sorted(undone))}"
+        outcome = None if self._dry_run else await self._outcome(self._deliveries.process(event))
+        finding = Finding("event", event.id, detail, outcome)
+        if outcome == Outcome.FAILED:
+            self._put_off.append(finding)
+        else:
+            await self._tell(finding)
+
+    async def _heal_put_off(self) -> None:
+        """Try again what has failed: the newest come first, and may have waited for an older."""
+        for finding in self._put_off:
+            outcome = await self._outcome(self._deliveries.replay(finding.id))
+            await self._tell(replace(finding, outcome=outcome))
 
     def _undone(self, event_type: str, runs: Mapping[str, str]) -> set[str]:
         names = {plugin.name for plugin in self._registry.plugins_for(event_type)}
@@ -166,6 +183,26 @@ class Reconciliation:
     def _event_is_still_listed(self, intent: StripeData) -> bool:
         return bool(intent["created"] > (self._clock() - EVENTS_KEPT).timestamp())
 
+    # Refunds and disputes
+
+    async def _sweep_reversals(self, since: datetime) -> None:
+        """Those of whose events Stripe may have none any more: the others' have been swept."""
+        before = self._clock() - EVENTS_KEPT
+        if since >= before:
+            return
+        for kind, pages in (
+            ("refund", self._stripe.refund_pages(created_since=since, created_before=before)),
+            ("dispute", self._stripe.dispute_pages(created_since=since, created_before=before)),
+        ):
+            async for page in self._progress(kind, pages):
+                for found in await overlooked(self._store, page):
+                    object_id = found.data["id"]
+                    event_id = f"reconciled-{object_id}-{uuid.uuid4().hex[:8]}"
+                    # A refund does not say which mode it is of.
+                    data = {"livemode": self._deliveries.livemode, **found.data}
+                    event = _event(event_id, found.event_type, data)
+                    await self._heal(kind, object_id, found.detail, event)
+
     # Subscriptions
 
     async def _sweep_subscriptions(self) -> None:
@@ -200,22 +237,25 @@ class Reconciliation:
     # All
 
     async def _heal(self, kind: str, object_id: str, detail: str, event: Event) -> None:
-        outcome = None if self._dry_run else await self._processed(event)
-        finding = Finding(kind, object_id, detail, outcome)
+        outcome = None if self._dry_run else await self._outcome(self._deliveries.process(event))
+        await self._tell(Finding(kind, object_id, detail, outcome))
+
+    async def _tell(self, finding: Finding) -> None:
+        kind, outcome = finding.kind, finding.outcome
         self._report.found[kind, outcome] += 1
         self._on_finding(finding)
-        logger.info("reconcile", extra={"kind": kind, "id": object_id, "outcome": outcome})
+        logger.info("reconcile", extra={"kind": kind, "id": finding.id, "outcome": outcome})
         await self._step()
 
-    async def _processed(self, event: Event) -> str:
+    async def _outcome(self, work: Awaitable[Outcome]) -> str:
         """The outcome, in a word. One that cannot be healed keeps no other from it."""
         try:
-            return (await self._deliveries.process(event)).value
+            return (await work).value
         except (StripeUnavailable, StoreUnavailable):
             raise
         except Exception:
-            logger.exception("reconcile: not healed", extra={"event_id": event.id})
-            return "failed"
+            logger.exception("reconcile: not healed")
+            return Outcome.FAILED.value
 
     async def _progress(
         self, kind: str, pages: AsyncIterator[Sequence[dict[str, Any]]]

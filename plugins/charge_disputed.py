@@ -2,7 +2,6 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-# It asks Stripe, which may take as long as a run may.
 plugin = Plugin("disputes", moves_money=True, timeout=10)
 
 

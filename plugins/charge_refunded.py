@@ -2,7 +2,6 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-# It asks Stripe, which may take as long as a run may.
 plugin = Plugin("refunds", moves_money=True, timeout=10)
 
 

@@ -3,9 +3,10 @@
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..models import LedgerEntry
+from .balances import DEBT_KINDS
 from .errors import translated, translated_stream
 from .ledger import entry_of
 
@@ -14,37 +15,48 @@ _PAGE = 500
 _LOOKS = 20
 
 
+_HELD = {"credits": 1, "debt": 1}
+
+
+class Balance(NamedTuple):
+    """What an account holds and owes, or its ledger says that it does."""
+
+    credits: int = 0
+    debt: int = 0
+
+
 class Audits:
     def __init__(self, database: Any) -> None:
         self._database = database
 
     @translated_stream
-    async def balances(self) -> AsyncIterator[tuple[str, int]]:
-        """Each account and its balance, in the order of their ids."""
-        async for row in self._database.accounts.find({}, {"credits": 1}).sort("_id", 1):
-            yield row["_id"], row.get("credits", 0)
+    async def balances(self) -> AsyncIterator[tuple[str, Balance]]:
+        """Each account and what it holds, in the order of their ids."""
+        async for row in self._database.accounts.find({}, _HELD).sort("_id", 1):
+            yield row["_id"], _balance_of(row)
 
     @translated_stream
-    async def ledger_sums(self) -> AsyncIterator[tuple[str, int]]:
-        """Each account in the ledger and the sum of its rows, in the order of their ids.
+    async def ledger_sums(self) -> AsyncIterator[tuple[str, Balance]]:
+        """Each account in the ledger and the sums of its rows, in the order of their ids.
 
         Summed here, along the index: to group a large ledger in the database takes longer than
         a call may.
         """
-        account_uid, total = None, 0
-        rows = self._database.ledger.find({}, {"account_uid": 1, "credits": 1})
+        account_uid, total = None, Balance()
+        rows = self._database.ledger.find({}, {"account_uid": 1, "credits": 1, "kind": 1})
         async for row in rows.sort("account_uid", 1):
             if account_uid is not None and row["account_uid"] != account_uid:
                 yield account_uid, total
-                total = 0
+                total = Balance()
             account_uid = row["account_uid"]
-            total += row["credits"]
+            debt = row["credits"] if row["kind"] in DEBT_KINDS else 0
+            total = Balance(total.credits + row["credits"], total.debt + debt)
         if account_uid is not None:
             yield account_uid, total
 
     @translated
-    async def balance_and_sum(self, account_uid: str) -> tuple[int, int]:
-        """An account's balance and the sum of its ledger, of one moment."""
+    async def balance_and_sum(self, account_uid: str) -> tuple[Balance, Balance]:
+        """What an account holds and the sums of its ledger, of one moment."""
         balance = await self._balance(account_uid)
         for _ in range(_LOOKS):
             total = await self._ledger_sum(account_uid)
@@ -53,17 +65,19 @@ class Audits:
                 break
         return balance, total
 
-    async def _balance(self, account_uid: str) -> int:
-        row = await self._database.accounts.find_one({"_id": account_uid}, {"credits": 1})
-        return int((row or {}).get("credits", 0))
+    async def _balance(self, account_uid: str) -> Balance:
+        row = await self._database.accounts.find_one({"_id": account_uid}, _HELD)
+        return _balance_of(row or {})
 
-    async def _ledger_sum(self, account_uid: str) -> int:
+    async def _ledger_sum(self, account_uid: str) -> Balance:
         stages = [
             {"$match": {"account_uid": account_uid}},
-            {"$group": {"_id": None, "credits": {"$sum": "$credits"}}},
+            {"$group": {"_id": "$kind", "credits": {"$sum": "$credits"}}},
         ]
         sums = await self._database.ledger.aggregate(stages).to_list(None)
-        return int(sums[0]["credits"]) if sums else 0
+        by_kind = {row["_id"]: row["credits"] for row in sums}
+        debt = sum(by_kind.get(kind, 0) for kind in DEBT_KINDS)
+        return Balance(sum(by_kind.values()), debt)
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator["Seen"]:
@@ -76,17 +90,23 @@ class Audits:
 
 
 class Seen:
-    """The payments that Stripe has listed, kept in the database rather than in memory."""
+    """What Stripe has listed, kept in the database rather than in memory."""
 
     def __init__(self, database: Any, name: str) -> None:
         self._database = database
         self._name = name
 
     @translated
-    async def add(self, payment_intent_ids: Sequence[str]) -> None:
-        if payment_intent_ids:
-            rows = [{"_id": intent_id} for intent_id in payment_intent_ids]
+    async def add(self, ids: Sequence[str]) -> None:
+        if ids:
+            rows = [{"_id": one} for one in ids]
             await self._database[self._name].insert_many(rows, ordered=False)
+
+    @translated
+    async def missing(self, ids: Sequence[str]) -> set[str]:
+        """Those of these ids that were not seen."""
+        wanted = {"_id": {"$in": list(ids)}}
+        return set(ids) - {row["_id"] async for row in self._database[self._name].find(wanted)}
 
     @translated_stream
     async def ledger_without(self) -> AsyncIterator[list[LedgerEntry]]:
@@ -101,10 +121,13 @@ class Seen:
             yield await self._unseen(page)
 
     async def _unseen(self, page: list[dict[str, Any]]) -> list[LedgerEntry]:
-        wanted = {"_id": {"$in": [row["_id"] for row in page]}}
-        seen = {row["_id"] async for row in self._database[self._name].find(wanted)}
-        return [entry_of(row) for row in page if row["_id"] not in seen]
+        missing = await self.missing([row["_id"] for row in page])
+        return [entry_of(row) for row in page if row["_id"] in missing]
 
     @translated
     async def drop(self) -> None:
         await self._database.drop_collection(self._name)
+
+
+def _balance_of(row: dict[str, Any]) -> Balance:
+    return Balance(row.get("credits", 0), row.get("debt", 0))

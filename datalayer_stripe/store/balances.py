@@ -12,6 +12,8 @@ from pymongo import ReturnDocument
 from ..models import EntryKind, LedgerEntry
 from .unit import CommitReceipt
 
+DEBT_KINDS: tuple[EntryKind, EntryKind] = ("debt", "debt-paid")
+
 
 def row_of(entry: LedgerEntry) -> dict[str, Any]:
     """What is kept of an entry under its id; the receipt is kept once somebody has looked."""
