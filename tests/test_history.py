@@ -64,6 +64,7 @@ async def test_a_purchase_with_its_receipt(
         "currency": "usd",
         "price_id": buyer.shop.packages[0],
         "receipt_url": receipt_url,
+        "reverses": None,
     }
     assert receipt_url
 

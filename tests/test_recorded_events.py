@@ -25,7 +25,15 @@ class Effect(NamedTuple):
 
 
 EFFECTS = {
-    "charge.refunded": Effect("ignored"),
+    "charge.refunded": Effect("processed", credits=0),
+    "refund.created": Effect("processed", credits=0),
+    "refund.updated": Effect("processed", credits=0),
+    "refund.failed": Effect("processed", credits=50),
+    "charge.dispute.created": Effect("processed", credits=0),
+    "charge.dispute.funds_withdrawn": Effect("processed", credits=0),
+    "charge.dispute.updated": Effect("processed", credits=0),
+    "charge.dispute.closed": Effect("processed", credits=600),
+    "charge.dispute.funds_reinstated": Effect("processed", credits=600),
     "customer.created": Effect("ignored"),
     "customer.subscription.created": Effect("processed", status="active"),
     "customer.subscription.updated.cancel-scheduled": Effect(
@@ -39,10 +47,18 @@ EFFECTS = {
     "payment_intent.succeeded.after-decline": Effect("processed", credits=600),
     "payment_intent.succeeded": Effect("processed", credits=50),
 }
-# What an invoice's event says of its subscription is to be seen in one of the subscription's own.
+# What an invoice's event says of its subscription is to be seen in one of the subscription's own,
+# and a charge does not say itself how it was refunded.
 SEEN_IN = {
+    "charge.refunded": "refund.created",
     "invoice.paid": "customer.subscription.created",
     "invoice.payment_failed": "customer.subscription.updated.past-due",
+}
+# The top-up that is refunded or disputed.
+PAID_BY = {
+    name: f"payment_intent.succeeded{'.after-decline' if 'dispute' in name else ''}"
+    for name in EFFECTS
+    if name.startswith(("charge.", "refund."))
 }
 
 
@@ -69,6 +85,8 @@ async def test_a_recorded_event_has_its_effect_once(
     api: Api, service: Service, sandbox: Sandbox, name: str
 ) -> None:
     effect, body = EFFECTS[name], recorded(name)
+    if name in PAID_BY:
+        assert (await api.deliver(recorded(PAID_BY[name]))).code == 200
     happen(sandbox, name)
     answer = await api.deliver(body)
     event_id = json.loads(body)["id"]
@@ -85,8 +103,7 @@ async def test_a_recorded_event_has_its_effect_once(
     if effect.outcome == "ignored":
         assert await kept(service) == {}
         return
-    [stored] = await rows(service, "events")
-    assert stored["_id"] == event_id
+    stored = next(row for row in await rows(service, "events") if row["_id"] == event_id)
     assert stored["type"] == json.loads(body)["type"]
     assert {run["status"] for run in stored["handlers"].values()} == {"done"}
 
@@ -102,4 +119,6 @@ async def test_the_recorded_story_ends_as_it_was_told(
     assert await api.credits() == 650
     shown = await seen(api)
     assert (shown["status"], shown["account_uid"]) == ("canceled", ACCOUNT)
-    assert sorted(row["credits"] for row in await rows(service, "ledger")) == [50, 600]
+    # Refunded, but the refund has failed; disputed, and the dispute is won.
+    moved = sorted(row["credits"] for row in await rows(service, "ledger"))
+    assert moved == [-600, -50, 50, 50, 600, 600]

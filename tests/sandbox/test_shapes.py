@@ -30,7 +30,7 @@ def keys(value: Any, path: str = "") -> set[str]:
 
 
 def play(sandbox: Sandbox, shop: Shop) -> None:
-    """The story of the recordings: pay, be declined, refund, subscribe, fail, cancel."""
+    """The story of the recordings: pay, be declined, refund, dispute, subscribe, fail, cancel."""
     for card in ("4000000000009995", "4242424242424242"):
         intent = sandbox.call(
             "POST",
@@ -45,7 +45,11 @@ def play(sandbox: Sandbox, shop: Shop) -> None:
             sandbox.confirm_payment(intent["client_secret"], card)
         except SandboxCardError:
             sandbox.confirm_payment(intent["client_secret"])
-    sandbox.refund(intent["id"])
+    sandbox.settle_refund(sandbox.refund(intent["id"])["id"], fail=True)
+    dispute = sandbox.dispute(intent["id"])["id"]
+    text = {"uncategorized_text": "The credits were used."}
+    sandbox.call("POST", f"/v1/disputes/{dispute}", evidence=text)
+    sandbox.close_dispute(dispute, won=True)
     method = sandbox.call("POST", "/v1/payment_methods/pm_card_visa/attach", customer=shop.customer)
     subscription = sandbox.call(
         "POST",
