@@ -91,7 +91,7 @@ function row(entry) {
     date: element("time", { dateTime: entry.created_at }, shortDate(entry.created_at)),
     what: texts.historyKind(entry.kind),
     credits: signed(entry.credits),
-    amount: entry.amount === null ? "" : money(entry.amount, entry.currency),
+    amount: entry.amount ? money(entry.amount, entry.currency) : "", // a debt is no money
     receipt: entry.receipt_url === null ? "" : receiptLink(entry),
   };
   return element(

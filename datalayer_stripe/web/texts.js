@@ -128,7 +128,15 @@ export const moreShown = (count) => `${count} more shown.`;
 export const receiptFor = (credits, unit, date) => `Receipt for ${credits} ${unit}, ${date}`;
 export const historyUnavailable = "Your history cannot be shown right now.";
 
-const KINDS = { "top-up": "Credits bought", refund: "Refund" };
+const KINDS = {
+  "top-up": "Credits bought",
+  refund: "Refund",
+  "refund-failed": "Refund failed",
+  dispute: "Payment disputed",
+  "dispute-won": "Dispute won",
+  debt: "Owed, to be paid by the next credits",
+  "debt-paid": "Owed credits paid",
+};
 export const historyKind = (kind) => KINDS[kind] ?? capitalized(kind.replaceAll(/[-_]/g, " "));
 
 // Errors

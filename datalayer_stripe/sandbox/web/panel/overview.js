@@ -4,8 +4,10 @@ import { day, moment, money, words } from "./writing.js";
 
 const byId = (id) => document.getElementById(id);
 const RENEWABLE = ["active", "trialing", "past_due"];
+const DECIDED = ["won", "lost", "warning_closed"];
 
-export function showOverview({ offset, webhooks, customers, subscriptions, payments }) {
+export function showOverview(overview) {
+  const { offset, webhooks, customers, subscriptions, payments, disputes } = overview;
   const now = Date.now() / 1000 + offset;
   byId("now").textContent = moment(now);
   byId("now").dateTime = new Date(now * 1000).toISOString();
@@ -21,6 +23,10 @@ export function showOverview({ offset, webhooks, customers, subscriptions, payme
     found.id,
     `${money(leftOf(found), found.currency)}: ${found.description ?? found.id}`,
   ]);
+  options(byId("dispute"), disputes.filter(isUndecided), (found) => [
+    found.id,
+    `${money(found.amount, found.currency)}, ${words(found.status)}`,
+  ]);
   byId("duplicate").checked = webhooks.copies > 1;
   byId("hold").checked = webhooks.holding;
   byId("held").textContent = webhooks.held;
@@ -30,6 +36,7 @@ export function showOverview({ offset, webhooks, customers, subscriptions, payme
 const renews = ({ status }) => RENEWABLE.includes(status);
 const leftOf = (payment) =>
   payment.status === "succeeded" ? payment.amount - payment.amount_refunded : 0;
+const isUndecided = ({ status }) => !DECIDED.includes(status);
 const nameOf = ({ id, name, email }) => name ?? email ?? id;
 const nameIn = (customers, id) => nameOf(customers.find((found) => found.id === id) ?? { id });
 

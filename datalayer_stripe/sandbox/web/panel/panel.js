@@ -97,13 +97,19 @@ function secondsToPeriodEnd() {
   return Math.max(0, subscription.current_period_end - Date.now() / 1000 - offset) + 1;
 }
 
-onSubmit("refund-form", async () => {
+onSubmit("refund-form", async (what) => {
   const payment = latest.payments.find(({ id }) => id === byId("payment").value);
   const amount = byId("amount").value;
   const part = amount ? { amount: minorUnits(amount, payment.currency) } : {};
-  const refund = await control("refund", { payment_intent_id: payment.id, ...part });
+  const made = await control(what, { payment_intent_id: payment.id, ...part });
   byId("amount").value = "";
-  return `${money(refund.amount, refund.currency)} refunded.`;
+  return `${money(made.amount, made.currency)} ${what === "dispute" ? "disputed" : "refunded"}.`;
+});
+
+onSubmit("dispute-form", async (what) => {
+  const dispute_id = byId("dispute").value;
+  const { status } = await control("close_dispute", { dispute_id, won: what === "win" });
+  return `The bank has decided. The dispute is now ${words(status)}.`;
 });
 
 onSubmit("release-form", async () => {
