@@ -219,7 +219,7 @@ def test_the_events_to_send_are_those_that_plugins_run_on() -> None:
         text=True,
         check=True,
     ).stdout
-    written = next(one for one in blocks(README, "text") if one.startswith("customer."))
+    written = next(one for one in blocks(README, "text") if one.startswith("charge."))
     assert written.split() == list(Registry.load().types)
     assert written.split() == re.findall(r"^  (\S+)$", printed, re.MULTILINE)
 

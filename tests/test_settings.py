@@ -54,6 +54,8 @@ def test_reads_the_environment_and_its_defaults(environment: pytest.MonkeyPatch)
     assert settings.stripe_subscription_product_ids == ("prod_a", "prod_b")
     assert settings.stripe_checkout_route == "checkout"
     assert settings.stripe_mongodb_url.get_secret_value() == "memory://"
+    assert settings.stripe_negative_balance == "allow"
+    assert settings.stripe_topup_during_dispute == "allow"
     assert settings.stripe_api_base is None
     assert settings.stripe_js_url == "https://js.stripe.com/dahlia/stripe.js"
     assert settings.stripe_sign_in_url is None
@@ -161,6 +163,8 @@ def test_what_pasting_leaves_around_a_value_is_dropped(around: str) -> None:
         ("STRIPE_SIGN_IN_URL", "//evil.example.com", "is not an https URL"),
         ("STRIPE_SIGN_IN_URL", "sign-in", "is not a URL"),
         ("JWT_SECRET", "x" * 31, "is shorter than the 32 bytes HS256 needs"),
+        ("STRIPE_NEGATIVE_BALANCE", "forbid", "is not one of 'allow' or 'debt'"),
+        ("STRIPE_TOPUP_DURING_DISPUTE", "no", "is not one of 'allow' or 'refuse'"),
         ("JWT_ALGORITHM", "RS256", "is not one of 'HS256', 'HS384' or 'HS512'"),
         ("CORS_ORIGIN", "https://app.example.com/", "is not scheme://host[:port], without a path"),
         ("CORS_ORIGIN", "https://app.example.com,null", "without a path (value 2)"),
@@ -180,6 +184,8 @@ def test_a_wrong_value_is_named_and_not_shown(variable: str, value: str, problem
         ("STRIPE_API_KEY", "rk_test_example"),
         ("STRIPE_CHECKOUT_ROUTE", "/billing/check-out"),
         ("STRIPE_CHECKOUT_ROUTE", "https://app.example.com/checkout"),
+        ("STRIPE_NEGATIVE_BALANCE", "debt"),
+        ("STRIPE_TOPUP_DURING_DISPUTE", "refuse"),
         ("STRIPE_CUST_PORTAL_URL", "http://127.0.0.1:9800/portal"),
         ("STRIPE_CUST_PORTAL_URL", "http://localhost:9800/portal"),
         ("STRIPE_MONGODB_URL", "mongodb://a.example.com:1,b.example.com:2/db?replicaSet=rs0"),

@@ -23,3 +23,24 @@ def test_more_is_shown_on_demand(visitor: Visitor, town: Town) -> None:
     expect(tab.history.get_by_role("columnheader")).to_have_text(
         ["Date", "What", "Credits", "Amount", "Receipt"]
     )
+
+
+def test_what_went_back_is_shown_with_what_it_took(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    bought = town.buy()
+    tab = visitor.open()
+    expect(tab.rows).to_have_count(1)
+    panel = visitor.open(town.stage.panel_url).page
+    panel.get_by_label("Amount, or empty").fill("2.00")
+    panel.get_by_role("button", name="Refund", exact=True).click()
+    expect(panel.get_by_role("status")).to_have_text("$2.00 refunded.")
+    expect(tab.rows.first).to_contain_text("Refund-20-$2.00")
+    panel.get_by_role("button", name="Dispute", exact=True).click()
+    expect(tab.rows.first).to_contain_text("Payment disputed-30-$5.00")
+    panel.get_by_role("button", name="Win", exact=True).click()
+    expect(panel.get_by_role("status")).to_contain_text("is now won")
+    expect(tab.rows.first).to_contain_text("Dispute won+30$5.00")
+    expect(tab.rows.last).to_contain_text("Credits bought+50$5.00")
+    expect(panel.get_by_role("button", name="Lose", exact=True)).to_be_visible()
+    expect(panel.get_by_label("Open dispute")).to_be_disabled()
+    assert town.listed("/v1/disputes")[0]["payment_intent"] == bought
