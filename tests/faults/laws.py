@@ -50,7 +50,10 @@ async def watch(world: World, work: asyncio.Future[Any]) -> None:
 async def all_kept(world: World) -> None:
     """Every law, once everything has been delivered."""
     balances = await books_balance(world)
-    await _each_payment_is_credited(world, balances)
+    rows = await world.stage.database.ledger.find().to_list(None)
+    _each_payment_is_credited(world, rows)
+    taken = _each_reversal_is_taken(world, rows)
+    _each_balance_is_what_was_bought(world, balances, taken)
     await _each_snapshot_is_stripes(world)
     await _each_event_is_done_once(world)
 
@@ -69,9 +72,10 @@ def payments(world: World) -> dict[str, dict[str, int]]:
     return found
 
 
-async def _each_payment_is_credited(world: World, balances: dict[str, int]) -> None:
-    rows = await world.stage.database.ledger.find().to_list(None)
-    credited = {(row["account_uid"], row["_id"]): row["credits"] for row in rows}
+def _each_payment_is_credited(world: World, rows: list[dict[str, Any]]) -> None:
+    credited = {
+        (row["account_uid"], row["_id"]): row["credits"] for row in rows if row["kind"] == "top-up"
+    }
     paid = {
         (account, intent): credits
         for account, intents in payments(world).items()
@@ -81,11 +85,49 @@ async def _each_payment_is_credited(world: World, balances: dict[str, int]) -> N
         raise LawBroken(f"no loss: paid and not credited: {sorted(lost)}")
     if credited != paid:
         raise LawBroken(f"exactly once: the ledger has {credited}, paid was {paid}")
-    totals: Counter[str] = Counter()
-    for (account, _), credits in paid.items():
-        totals[account] += credits
-    if +Counter(balances) != totals:
-        raise LawBroken(f"exactly once: balances {balances}, paid {dict(totals)}")
+
+
+def _each_reversal_is_taken(world: World, rows: list[dict[str, Any]]) -> Counter[str]:
+    """By account, the credits that refunds and disputes have taken back: what Stripe says."""
+    held = held_back(world)
+    ours: Counter[str] = Counter()
+    moved: Counter[str] = Counter()
+    for row in rows:
+        if row["reverses"]:
+            ours[row["_id"].partition("-")[0]] -= row["amount"]
+            moved[row["reverses"]] -= row["credits"]
+    theirs = {cause: amount for causes in held.values() for cause, amount in causes.items()}
+    if {cause: amount for cause, amount in ours.items() if amount} != theirs:
+        raise LawBroken(f"order-free: the ledger holds back {dict(ours)}, Stripe {theirs}")
+    taken: Counter[str] = Counter()
+    for account, intents in payments(world).items():
+        for intent, credits in intents.items():
+            amount = world.sandbox.get(intent)["amount"]
+            due = credits * min(sum(held.get(intent, {}).values()), amount) // amount
+            if moved[intent] != due:
+                raise LawBroken(f"exactly once: {moved[intent]} are taken back, {due} are due")
+            taken[account] += due
+    return taken
+
+
+def held_back(world: World) -> dict[str, dict[str, int]]:
+    """By PaymentIntent, what each refund and each dispute holds back of it at Stripe now."""
+    found: dict[str, dict[str, int]] = {}
+    counting = {"refund": {"succeeded", "pending"}, "dispute": {"needs_response", "lost"}}
+    for kind, statuses in counting.items():
+        for one in world.sandbox._backend.store.of_kind(kind):
+            if one["status"] in statuses:
+                found.setdefault(one["payment_intent"], {})[one["id"]] = one["amount"]
+    return found
+
+
+def _each_balance_is_what_was_bought(
+    world: World, balances: dict[str, int], taken: Counter[str]
+) -> None:
+    totals = Counter({who: sum(paid.values()) for who, paid in payments(world).items()})
+    totals.subtract(taken)
+    if +Counter(balances) != +totals:
+        raise LawBroken(f"exactly once: balances {balances}, bought {dict(totals)}")
 
 
 async def told_snapshots_are_stripes(world: World) -> None:

@@ -112,6 +112,32 @@ class Books(RuleBasedStateMachine):
         plan = self.world.shop.plan
         self._at_stripe(lambda stripe: stripe.update_price(plan, nickname=nickname))
 
+    @rule(which=st.integers(0, 5), amount=st.integers(1, 600))
+    def refund(self, which: int, amount: int) -> None:
+        """Refund a top-up, in part mostly."""
+        if paid := self.world.paid:
+            intent = paid[which % len(paid)]["id"]
+            self._reverse(lambda stripe: stripe.refund(intent, amount))
+
+    @rule(which=st.integers(0, 5))
+    def fail_refund(self, which: int) -> None:
+        """Let a refund fail that had succeeded."""
+        if refund := self._made("refund", which):
+            self._reverse(lambda stripe: stripe.settle_refund(refund, fail=True))
+
+    @rule(which=st.integers(0, 5))
+    def dispute(self, which: int) -> None:
+        """Let a cardholder dispute a top-up."""
+        if paid := self.world.paid:
+            intent = paid[which % len(paid)]["id"]
+            self._reverse(lambda stripe: stripe.dispute(intent))
+
+    @rule(which=st.integers(0, 5), won=st.booleans())
+    def decide(self, which: int, won: bool) -> None:
+        """Let the bank decide a dispute, or change its mind."""
+        if dispute := self._made("dispute", which):
+            self._reverse(lambda stripe: stripe.close_dispute(dispute, won=won))
+
     # Deliveries and faults
 
     @rule(which=some_events, together=st.booleans())
@@ -187,6 +213,14 @@ class Books(RuleBasedStateMachine):
             work(self.world.sandbox)
 
         self._step(happen())
+
+    def _made(self, kind: str, number: int) -> str | None:
+        """One of Stripe's refunds or disputes, if there is any."""
+        found = list(self.world.sandbox._backend.store.of_kind(kind))
+        return str(found[number % len(found)]["id"]) if found else None
+
+    def _reverse(self, work: Any) -> None:
+        self._at_stripe(lambda _: self.world.reverse(work))
 
     async def _pay(self, secret: str, card: str) -> None:
         self.world.pay(secret, card)

@@ -52,6 +52,12 @@ def a_change(world: World) -> dict[str, Any]:
     return _newest(world, "customer.subscription.updated")
 
 
+def a_refund(world: World) -> dict[str, Any]:
+    """A hundredth of a payment goes back to its payer; the event that says so."""
+    world.sandbox.refund(world.paid[0]["id"], 5)
+    return _newest(world, "refund.created")
+
+
 async def every_cut(
     world: World, happen: Happening, kinds: Iterable[Kind], *, again: Cut | None = None
 ) -> int:
@@ -125,6 +131,32 @@ async def an_overtaken_look(world: World) -> None:
     may_go_on.set()
     await slow
     await world.deliver_waiting()
+    await laws.all_kept(world)
+
+
+async def an_overtaken_refund(world: World) -> None:
+    """One process has looked at a refund, and writes what it saw when the refund has failed."""
+    a_payment(world)
+    await world.deliver_all()
+    created = a_refund(world)
+    stripe = world.processes[0].service.stripe
+    look, looked, may_go_on = stripe.list_refunds, asyncio.Event(), asyncio.Event()
+
+    async def slow_look(payment_intent_id: str) -> list[dict[str, Any]]:
+        seen = await look(payment_intent_id)
+        looked.set()
+        await may_go_on.wait()
+        return seen
+
+    stripe.list_refunds = slow_look  # type: ignore[method-assign]
+    slow = asyncio.create_task(world.deliver(created, to=0))
+    await looked.wait()
+    world.sandbox.settle_refund(created["data"]["object"]["id"], fail=True)
+    for event in world.waiting:
+        if event is not created:
+            await world.deliver(event, to=1)
+    may_go_on.set()
+    await slow
     await laws.all_kept(world)
 
 

@@ -6,7 +6,9 @@ absence goes into the report.
 
 import uuid
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
+from itertools import count
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from datalayer_stripe.store import events
 from datalayer_stripe.store.commit import Transactions
 from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.ledger import Credit
+from datalayer_stripe.store.reversals import WriteReversals
 from datalayer_stripe.store.subscriptions import WriteSnapshot
 from datalayer_stripe.store.unit import CommitReceipt, UnitOfWork, UpdateOne
 from tests.faults import report, stories
@@ -38,6 +41,7 @@ STORIES: dict[str, Story] = {
     "a process dies at each call of a delivery": every_crash,
     "two events tell of one payment": stories.two_events_one_payment,
     "a look at Stripe is overtaken": stories.an_overtaken_look,
+    "a look at a refund is overtaken": stories.an_overtaken_refund,
     "two changes within a second": stories.two_changes_in_a_second,
     "two processes work on one event": stories.two_processes_one_event,
     "what a plugin has read changes": stories.a_read_that_has_changed,
@@ -126,6 +130,16 @@ def ticket_taken_after_the_look(patch: Patch) -> None:
     patch.setattr(Subscriptions, "look", look_first)
 
 
+def no_ticket_on_reversals(patch: Patch) -> None:
+    apply = WriteReversals.apply
+
+    async def write_always(self: WriteReversals, *args: Any) -> None:
+        await apply(replace(self, ticket=2**60 + next(turns)), *args)
+
+    turns = count()
+    patch.setattr(WriteReversals, "apply", write_always)
+
+
 def created_as_order(patch: Patch) -> None:
     _order_by_created(patch, ties=0)
 
@@ -209,6 +223,11 @@ GUARDS: dict[str, tuple[Callable[[Patch], None], str, str]] = {
     "ticket before the look": (
         ticket_taken_after_the_look,
         "a look at Stripe is overtaken",
+        "order-free",
+    ),
+    "ticket on reversals": (
+        no_ticket_on_reversals,
+        "a look at a refund is overtaken",
         "order-free",
     ),
     "ticket, not `created` (first of a second wins)": (

@@ -47,10 +47,15 @@ async def subscribe(world: World) -> None:
     await world.deliver_all()
 
 
+async def buy(world: World) -> None:
+    stories.a_payment(world)
+    await world.deliver_all()
+
+
 BEGINNINGS = pytest.mark.parametrize(
     ("begin", "happen"),
-    [(nothing, stories.a_payment), (subscribe, stories.a_change)],
-    ids=["top-up", "subscription"],
+    [(nothing, stories.a_payment), (subscribe, stories.a_change), (buy, stories.a_refund)],
+    ids=["top-up", "subscription", "refund"],
 )
 Begin = Callable[[World], Awaitable[None]]
 

@@ -161,6 +161,21 @@ class World:
             refused = paid["status"] != "succeeded"
             self.counts["cards_refused" if refused else "payments"] += 1
 
+    @property
+    def paid(self) -> list[dict[str, Any]]:
+        """The paid PaymentIntents of packages, oldest first."""
+        found = self.sandbox._backend.store.of_kind("payment_intent")
+        paid = [one for one in found if one["status"] == "succeeded" and one["metadata"]]
+        return paid[::-1]
+
+    def reverse(self, work: Callable[[Sandbox], Any]) -> None:
+        """Refund, dispute or decide, unless Stripe refuses it."""
+        try:
+            work(self.sandbox)
+        except StripeError:
+            return
+        self.counts["reversals"] += 1
+
     def subscriptions(self, *statuses: str) -> list[dict[str, Any]]:
         """Stripe's subscriptions in one of these states, or all, oldest first."""
         page = self.sandbox.call("GET", "/v1/subscriptions", status="all", limit=100)
