@@ -273,7 +273,8 @@ def test_a_broken_law_is_told_as_a_script_that_breaks_it_again(
 ) -> None:
     no_unique_ledger_id(monkeypatch)
     monkeypatch.setattr(books, "section", "model without a guard")
-    short = settings(quick, max_examples=200, stateful_step_count=4)
+    # A payment that is not credited breaks a law, and a refund that waits for it another.
+    short = settings(quick, max_examples=200, stateful_step_count=4, report_multiple_bugs=False)
     with pytest.raises(LawBroken) as caught:
         run_state_machine_as_test(books, settings=short)
     lines = "\n".join(caught.value.__notes__).splitlines()
@@ -281,5 +282,5 @@ def test_a_broken_law_is_told_as_a_script_that_breaks_it_again(
     assert script[0] == "state = Books()"
     assert script[-1] == "state.teardown()"
     assert len(script) < 6, "as short as it can be made"
-    with pytest.raises(LawBroken, match=r"^no loss: paid and not credited"):
+    with pytest.raises(LawBroken, match=r"^no loss:"):
         exec("\n".join(script), {"Books": books})
