@@ -20,12 +20,13 @@ from typing import Any
 from .billing.subscriptions import Subscriptions
 from .billing.topups import PAYMENT_SUCCEEDED, is_ours
 from .clock import Clock
-from .delivery import Deliveries, Outcome
+from .delivery import Deliveries
 from .errors import StoreUnavailable, StripeUnavailable
 from .events import Event
 from .models import SubscriptionSnapshot
 from .reconcile_reversals import overlooked
 from .registry import Registry
+from .running import Outcome
 from .shapes import StripeData, metadata_of
 from .store import Store
 from .store.events import DEFERRED, IN_HAND, REJECTED

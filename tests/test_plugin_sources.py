@@ -23,7 +23,7 @@ async def count(event: Event, ctx: Context) -> None:
 def write(folder: Path, file: str, text: str = "", **values: str) -> Path:
     path = folder / file
     if not text:
-        text = COUNTER.format(**{"name": path.stem, "event_type": "charge.refunded", **values})
+        text = COUNTER.format(**{"name": path.stem, "event_type": "charge.captured", **values})
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -39,7 +39,7 @@ def test_each_file_of_the_folder_is_loaded_beside_the_installed_ones(tmp_path: P
     names = [plugin.name for plugin in found.plugins]
     assert names[0] == "top-up-credits"
     assert {"counter", "other"} < set(names)
-    assert [plugin.name for plugin in found.plugins_for("charge.refunded")] == ["counter"]
+    assert [plugin.name for plugin in found.plugins_for("charge.captured")] == ["counter"]
     counter = found.named("counter")
     assert counter is not None
     assert (counter.origin.kind, str(counter.origin)) == ("file", str(path))
