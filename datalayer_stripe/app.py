@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import signal
 
 from tornado.httpserver import HTTPServer
@@ -13,7 +12,7 @@ from .errors import StartError
 from .handlers import default_handlers
 from .handlers.base import BaseHandler, NotFoundHandler
 from .handlers.checkout import checkout_handlers
-from .handlers.stream import Streams
+from .handlers.site import Site, route_labels
 from .handlers.traffic import Traffic
 from .service import Service
 
@@ -32,18 +31,14 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 def make_app(service: Service) -> Application:
     """All routes of the service, as an application for a server of Tornado's."""
     handlers = [*default_handlers, *checkout_handlers(service.settings)]
+    site = Site(service.metrics)
+    site.open(service)
+    site.routes = route_labels(handlers)
     return Application(
         handlers,
         default_handler_class=NotFoundHandler,
         log_function=_log_request,
-        datalayer_stripe=service,
-        traffic=Traffic(service.metrics.requests_in_flight),
-        streams=Streams(service.metrics.streams),
-        routes={
-            handler: _label(pattern)
-            for pattern, handler, *_ in handlers
-            if issubclass(handler, BaseHandler)
-        },
+        datalayer_stripe=site,
     )
 
 
@@ -52,7 +47,7 @@ class Server:
 
     def __init__(self, app: Application, *, address: str, port: int) -> None:
         """Bind. Port 0 is any free one. Raises StartError when the port is taken."""
-        self._traffic: Traffic = app.settings["traffic"]
+        self._traffic: Traffic = app.settings["datalayer_stripe"].traffic
         self._http = HTTPServer(
             app,
             max_body_size=_MAX_BODY_BYTES,
@@ -90,13 +85,6 @@ async def until_signal() -> None:
     await stopped.wait()
     for number in numbers:
         loop.remove_signal_handler(number)
-
-
-def _label(pattern: str) -> str:
-    """A route's pattern as a metric's label: its first alias, and `{id}` for an id."""
-    first_alias = re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", pattern)
-    named = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", first_alias)
-    return re.sub(r"\\(.)", r"\1", named)
 
 
 def _log_request(handler: RequestHandler) -> None:

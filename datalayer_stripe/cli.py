@@ -1,11 +1,7 @@
 """The command line: `datalayer-stripe`."""
 
-import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -15,11 +11,10 @@ from .app import Server, make_app, until_signal
 from .cli_books import audit, events, reconcile
 from .cli_plugins import plugins
 from .cli_support import configuration, run
-from .clock import system_clock
 from .configuration import Configuration
 from .logs import configure_logging
-from .periodic import PeriodicReconciliation
-from .service import Service, open_service
+from .periodic import reconciling
+from .service import open_service
 
 logger = logging.getLogger(__name__)
 
@@ -83,31 +78,12 @@ async def _serve(configured: Configuration, host: str, port: int) -> None:
                 "plugins": [plugin.name for plugin in service.registry.plugins],
             },
         )
-        async with _reconciling(service):
+        async with reconciling(service):
             await until_signal()
             logger.info("shutting down")
             await server.stop(seconds=SHUTDOWN_SECONDS)
     finally:
         await service.close()
-
-
-@asynccontextmanager
-async def _reconciling(service: Service) -> AsyncIterator[None]:
-    """Reconcile every so often meanwhile, unless the interval is 0."""
-    interval = service.settings.stripe_reconcile_interval
-    if not interval:
-        yield
-        return
-    periodic = PeriodicReconciliation(
-        service, interval=timedelta(seconds=interval), clock=system_clock
-    )
-    task = asyncio.create_task(periodic.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 @main.command()

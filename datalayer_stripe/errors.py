@@ -20,6 +20,8 @@
     │   └── Unavailable              503, with Retry-After
     │       ├── StripeUnavailable    stripe_unavailable
     │       ├── StoreUnavailable     store_unavailable
+    │       ├── Starting             starting: the server has begun before us
+    │       ├── NotConfigured        not_configured: an operator has something to do
     │       ├── DeliveryFailed       delivery_failed: some plugin is to run again
     │       └── Overloaded           overloaded: more than is worked on at once
     ├── PluginSignal                 raised by a plugin, on purpose
@@ -148,6 +150,16 @@ class StripeUnavailable(Unavailable):
 class StoreUnavailable(Unavailable):
     code = "store_unavailable"
     default_message = "The database does not answer. Please try again shortly."
+
+
+class Starting(Unavailable):
+    code = "starting"
+    default_message = "The service is about to start. Please try again shortly."
+
+
+class NotConfigured(Unavailable):
+    code = "not_configured"
+    default_message = "Credits are not set up on this server. Its log tells its operator why."
 
 
 class DeliveryFailed(Unavailable):

@@ -20,11 +20,14 @@ _LATEST = 253_402_300_799
 
 
 class BearerTokens:
-    """Reads `Authorization: Bearer` tokens signed with one secret and one algorithm."""
+    """Reads `Authorization: Bearer` tokens signed with one secret and one algorithm.
+
+    Without a secret it takes none for its own.
+    """
 
     def __init__(
         self,
-        secret: SecretStr,
+        secret: SecretStr | None,
         algorithm: str,
         issuers: Collection[str],
         clock: Clock = system_clock,
@@ -34,14 +37,28 @@ class BearerTokens:
         self._issuers = list(issuers)
         self._clock = clock
 
+    def are_addressed(self, authorization: str | None) -> bool:
+        """Whether it holds a token that names an issuer of ours, true or forged.
+
+        Where others read the header, too, this says whose token it is; no more.
+        """
+        token = _bearer(authorization)
+        if token is None or self._secret is None:
+            return False
+        try:
+            claims = jwt.decode(token, options={"verify_signature": False})
+        except jwt.PyJWTError:
+            return False
+        return claims.get("iss") in self._issuers
+
     def identity(self, authorization: str | None) -> Identity:
         """The caller. Raises Unauthorized, the same for every fault."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not token:
+        token = _bearer(authorization)
+        if token is None or self._secret is None:
             raise Unauthorized
         try:
             claims = jwt.decode(
-                token.strip(),
+                token,
                 self._secret.get_secret_value(),
                 algorithms=[self._algorithm],
                 issuer=self._issuers,
@@ -63,6 +80,11 @@ class BearerTokens:
             return _identity(claims)
         except (jwt.PyJWTError, ValidationError, ValueError, TypeError, OverflowError):
             raise Unauthorized from None
+
+
+def _bearer(authorization: str | None) -> str | None:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:

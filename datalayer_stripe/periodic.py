@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
 from .clock import Clock
@@ -75,6 +77,25 @@ class PeriodicReconciliation:
         now = self._clock()
         if not await self._service.store.leases.renew(LEASE, self._holder, now, _LEASE_LENGTH):
             raise LeaseLost("another process reconciles now")
+
+
+@asynccontextmanager
+async def reconciling(service: Service) -> AsyncIterator[None]:
+    """Reconcile every so often meanwhile, unless the interval is 0."""
+    interval = service.settings.stripe_reconcile_interval
+    if not interval:
+        yield
+        return
+    periodic = PeriodicReconciliation(
+        service, interval=timedelta(seconds=interval), clock=service.clock
+    )
+    task = asyncio.create_task(periodic.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 def _since(lease: Lease, now: datetime) -> datetime:

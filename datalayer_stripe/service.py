@@ -111,6 +111,7 @@ async def open_service(
     *,
     registry: Registry | None = None,
     plugin_settings: PluginSettings | None = None,
+    metrics: Metrics | None = None,
     clock: Clock = system_clock,
 ) -> Service:
     """Connect to the database and put everything together; nothing runs yet.
@@ -129,7 +130,7 @@ async def open_service(
     store = await connect(
         settings.stripe_mongodb_url.get_secret_value(), livemode=settings.livemode
     )
-    metrics = Metrics()
+    metrics = metrics or Metrics()
     stripe = StripeClient(
         settings.stripe_api_key.get_secret_value(),
         metrics=metrics,

@@ -185,7 +185,8 @@ class Settings(BaseSettings):
         "Set the algorithm of the service that issues the tokens.",
         default="HS256",
     )
-    jwt_secret: SecretStr = _setting(
+    # None in JupyterSettings alone: there is no default here.
+    jwt_secret: SecretStr | None = _setting(
         "DATALAYER_JWT_SECRET",
         "Set the secret of the service that issues the tokens, or make one: openssl rand -hex 32",
     )
@@ -268,7 +269,7 @@ class Settings(BaseSettings):
             value = unquoted(raw)
             if name in _LISTS and isinstance(value, str):
                 value = tuple(filter(None, map(unquoted, value.split(","))))
-            if value not in ("", ()):
+            if value not in (None, "", ()):
                 cleaned[name] = value
         return cleaned
 
@@ -357,7 +358,9 @@ class Settings(BaseSettings):
 
     @field_validator("jwt_secret")
     @classmethod
-    def _check_jwt_secret(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
+    def _check_jwt_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if value is None:
+            return None
         algorithm = info.data.get("jwt_algorithm", "HS256")
         least = _JWT_SECRET_BYTES[algorithm]
         if len(revealed(value).encode()) < least:

@@ -269,7 +269,7 @@ def test_the_routes_are_those_that_are_served(settings: Settings) -> None:
 
 
 def test_a_metric_s_route_is_the_first_of_its_aliases(app: Application) -> None:
-    labels = set(app.settings["routes"].values())
+    labels = set(app.settings["datalayer_stripe"].routes.values())
     assert {path for _, path in written_routes("route")} == labels
 
 

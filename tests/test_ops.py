@@ -119,7 +119,7 @@ async def test_readiness_says_what_is_in_the_way(
     async def down(*_: object, **__: object) -> None:
         raise AutoReconnect("mongodb://user:password@host is down")
 
-    app.settings["traffic"].draining = True
+    app.settings["datalayer_stripe"].traffic.draining = True
     monkeypatch.setattr(type(service.store._client.admin), "command", down)
     answer = await api.get("/readyz", account=None)
     assert answer.code == 503

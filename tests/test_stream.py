@@ -13,7 +13,7 @@ from pymongo.read_concern import ReadConcern
 from tornado.web import Application
 
 from datalayer_stripe.handlers import stream
-from datalayer_stripe.handlers.stream import MOST_OF_ACCOUNT
+from datalayer_stripe.handlers.streams import MOST_OF_ACCOUNT
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
@@ -225,10 +225,10 @@ async def test_it_ends_when_the_service_shuts_down(api: Api, app: Application) -
     async with opened(api) as reader:
         await reader.next()
         await reader.next()
-        app.settings["traffic"].drain()
+        app.settings["datalayer_stripe"].traffic.drain()
         await reader.end()
         async with asyncio.timeout(5):
-            await app.settings["traffic"].idle()
+            await app.settings["datalayer_stripe"].traffic.idle()
 
 
 @pytest.mark.gen_test(timeout=30)
@@ -239,7 +239,7 @@ async def test_a_client_that_is_gone_leaves_nothing(
         await reader.next()
         assert _open(service) == 1
     async with asyncio.timeout(5):
-        await app.settings["traffic"].idle()
+        await app.settings["datalayer_stripe"].traffic.idle()
     assert _open(service) == 0
     assert not service.store.changes._watchers
     assert not [record for record in caplog.records if record.levelname == "ERROR"]

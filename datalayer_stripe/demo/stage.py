@@ -15,6 +15,7 @@ from ..registry import Registry
 from ..sandbox import Sandbox
 from ..service import Service, open_service
 from ..settings import Settings
+from ..settings_checks import revealed
 from .entrance import entrance_handlers
 
 ADDRESS = "127.0.0.1"
@@ -143,6 +144,4 @@ def _token(settings: Settings) -> str:
         "exp": int(time.time()) + _TOKEN_SECONDS,
         "user": {"handle": ACCOUNT, "email": "demo@example.com"},
     }
-    return jwt.encode(
-        claims, settings.jwt_secret.get_secret_value(), algorithm=settings.jwt_algorithm
-    )
+    return jwt.encode(claims, revealed(settings.jwt_secret), algorithm=settings.jwt_algorithm)

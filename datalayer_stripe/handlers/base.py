@@ -16,7 +16,7 @@ from ..errors import InvalidRequest, RequestError, TooLarge, UnsupportedMediaTyp
 from ..logs import bind_log_context, log_context
 from ..models import Identity
 from ..service import Service
-from .traffic import Traffic
+from .site import Site
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +49,18 @@ class BaseHandler(RequestHandler):
         self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
         # Around all that a request does, also where its client hangs up half way.
-        traffic: Traffic = self.settings["traffic"]
-        with traffic.one_more(), log_context(request_id=self.request_id):
+        with self.site.traffic.one_more(), log_context(request_id=self.request_id):
             await super()._execute(transforms, *args, **kwargs)
 
     @property
+    def site(self) -> Site:
+        site: Site = self.settings["datalayer_stripe"]
+        return site
+
+    @property
     def service(self) -> Service:
-        service: Service = self.settings["datalayer_stripe"]
-        return service
+        """Raises Unavailable while there is none, as within a server that has just started."""
+        return self.site.service
 
     # The body
 
@@ -115,7 +119,7 @@ class BaseHandler(RequestHandler):
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
-        if self.settings["traffic"].draining:
+        if self.site.traffic.draining:
             self.set_header("Connection", "close")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -165,9 +169,9 @@ class BaseHandler(RequestHandler):
             super()._handle_request_exception(e)
 
     def on_finish(self) -> None:
-        metrics, elapsed = self.service.metrics, time.perf_counter() - self._begun
+        metrics, elapsed = self.site.metrics, time.perf_counter() - self._begun
         # Neither addresses nor methods that a stranger makes up become time series.
-        route = self.settings["routes"].get(type(self), "unmatched")
+        route = self.site.routes.get(type(self), "unmatched")
         method = self.request.method if self.request.method in self.SUPPORTED_METHODS else "other"
         metrics.requests.labels(method, route, self.get_status()).inc()
         metrics.request_seconds.labels(method, route).observe(elapsed)
@@ -178,6 +182,10 @@ class ApiHandler(BaseHandler):
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
+        self.allow_origins()
+
+    def allow_origins(self) -> None:
+        """Say which pages may read the answer: DATALAYER_CORS_ORIGIN."""
         origin = self.request.headers.get("Origin")
         allowed = self.service.settings.cors_origins
         if allowed != ("*",):
@@ -218,9 +226,12 @@ class AuthenticatedHandler(ApiHandler):
     def prepare(self) -> None:
         super().prepare()
         if self.request.method != "OPTIONS":
-            authorization = self.request.headers.get("Authorization")
-            self.identity = self.service.bearer_tokens.identity(authorization)
+            self.identity = self.identify()
             bind_log_context(account_uid=self.identity.account_uid)
+
+    def identify(self) -> Identity:
+        """Who calls. Raises Unauthorized."""
+        return self.service.bearer_tokens.identity(self.request.headers.get("Authorization"))
 
 
 class NotFoundHandler(ApiHandler):

@@ -31,22 +31,22 @@ class CheckoutHandler(BaseHandler):
 
     templates: ClassVar[Loader] = Loader(str(WEB))
 
-    def set_default_headers(self) -> None:
-        super().set_default_headers()
-        for name, value in page_headers(self.settings["datalayer_stripe"].settings).items():
-            self.set_header(name, value)
-
     async def get(self) -> None:
-        settings = self.service.settings
+        settings, site = self.service.settings, self.site
+        for name, value in page_headers(settings).items():
+            self.set_header(name, value)
         self.set_header("Content-Type", "text/html; charset=UTF-8")
+        # A server with a sign-in of its own asks who is not signed in when the page is loaded.
+        sign_in_url = site.page if site.identity == "cookie" else None
         self.finish(
             self.templates.load("index.html").generate(
-                api=API,
-                assets=settings.checkout_path,
+                api=f"{site.root}{API}",
+                assets=site.page,
+                identity=site.identity,
                 modules=MODULES,
                 publishable_key=settings.stripe_js_api_key,
                 stripe_js=settings.stripe_js_url,
-                sign_in_url=settings.stripe_sign_in_url or "",
+                sign_in_url=settings.stripe_sign_in_url or sign_in_url or "",
             )
         )
 

@@ -26,7 +26,7 @@ class ReadyHandler(BaseHandler):
 
     async def get(self) -> None:
         problems = {}
-        if self.settings["traffic"].draining:
+        if self.site.traffic.draining:
             problems["service"] = "shutting down"
         try:
             async with asyncio.timeout(_PING_SECONDS):

@@ -8,23 +8,14 @@ html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 import hashlib
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 
-from prometheus_client import Gauge
 from tornado.iostream import StreamClosedError
 
 from ..billing.views import BalanceView
-from ..errors import RateLimited
 from .subscription import SubscriberHandler
 from .traffic import Traffic
 
 HEARTBEAT_SECONDS = 15.0
-
-# A browser opens one for each window that is looked at.
-MOST_OF_ACCOUNT = 16
-MOST = 4096
 
 # A client that reads nothing for so long is gone, though its connection may not know it.
 _PATIENCE_SECONDS = 30.0
@@ -32,31 +23,6 @@ RETRY_MS = 2000
 
 # Of the plan's event: with the balance it does not change.
 _BALANCE_FIELDS = {"wallet_balance", "current_credits"}
-
-
-class Streams:
-    """Counts the open streams, so that nobody's take all the room."""
-
-    def __init__(self, gauge: Gauge) -> None:
-        self._gauge = gauge
-        self._open: Counter[str] = Counter()
-
-    @contextmanager
-    def one_more(self, account_uid: str) -> Iterator[None]:
-        """Raises RateLimited when there is no room."""
-        if self._open[account_uid] >= MOST_OF_ACCOUNT or self._open.total() >= MOST:
-            raise RateLimited("There are too many open streams.", retry_after=30)
-        self._count(account_uid, 1)
-        try:
-            yield
-        finally:
-            self._count(account_uid, -1)
-
-    def _count(self, account_uid: str, number: int) -> None:
-        self._open[account_uid] += number
-        if not self._open[account_uid]:
-            del self._open[account_uid]
-        self._gauge.set(self._open.total())
 
 
 class StreamHandler(SubscriberHandler):
@@ -73,10 +39,8 @@ class StreamHandler(SubscriberHandler):
         self._wake.set()
 
     async def get(self) -> None:
-        account_uid = self.identity.account_uid
-        traffic: Traffic = self.settings["traffic"]
-        streams: Streams = self.settings["streams"]
-        with streams.one_more(account_uid), traffic.told(self._wake.set):
+        account_uid, traffic = self.identity.account_uid, self.site.traffic
+        with self.site.streams.one_more(account_uid), traffic.told(self._wake.set):
             async with self.service.store.changes.watched(account_uid, self._wake):
                 await self._stream(traffic)
 

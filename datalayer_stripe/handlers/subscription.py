@@ -72,7 +72,7 @@ class SubscriptionHandler(SubscriberHandler):
             plan=view,
             portal={
                 "url": self.service.portal.url,
-                "route": self.service.settings.stripe_checkout_route,
+                "route": self.site.checkout_route,
             },
             available_plans=[plan_view(plan) for plan in plans],
         )
@@ -149,7 +149,7 @@ class PortalHandler(AuthenticatedHandler):
         self.answer(
             portal={
                 "url": await self.service.portal.open(self.identity.account_uid, return_url),
-                "route": settings.stripe_checkout_route,
+                "route": self.site.checkout_route,
                 "is_modal": False,
                 "metadata": {"stripe_key": settings.stripe_js_api_key},
             }
