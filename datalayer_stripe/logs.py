@@ -99,20 +99,28 @@ class JsonFormatter(BaseJsonFormatter):
         super().add_fields(log_data, record, message_dict)
 
 
-class TextFormatter(logging.Formatter):
-    """A line for people: time, level, logger, message, and the other fields as `key=value`."""
+class MessageFormatter(logging.Formatter):
+    """The message and the other fields as `key=value`; time and level are somebody else's part."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line and its traceback, without secrets."""
+        """Return the message and its traceback, without secrets."""
         extra = {k: v for k, v in record.__dict__.items() if k not in RESERVED_ATTRS}
         fields = " ".join(f"{k}={_shown(v)}" for k, v in {**extra, **_context.get()}.items())
-        head = f"{_time_of(record).astimezone():%H:%M:%S} {record.levelname:<8} {record.name}"
-        text = f"{head}  {record.getMessage()} {fields}".rstrip()
+        text = f"{record.getMessage()} {fields}".rstrip()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
         if record.stack_info:
             text += "\n" + self.formatStack(record.stack_info)
         return redact(text)
+
+
+class TextFormatter(MessageFormatter):
+    """A line for people: time, level, logger, message, and the other fields as `key=value`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line and its traceback, without secrets."""
+        head = f"{_time_of(record).astimezone():%H:%M:%S} {record.levelname:<8} {record.name}"
+        return f"{head}  {super().format(record)}"
 
 
 def _time_of(record: logging.LogRecord) -> datetime:

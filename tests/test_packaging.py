@@ -4,8 +4,11 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
+import venv
 import zipfile
+from collections.abc import Callable
 from configparser import ConfigParser
 from email.message import Message
 from email.parser import Parser
@@ -60,7 +63,11 @@ def test_the_wheel_has_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> 
     plugins = {f"datalayer_stripe_plugins/{path.name}" for path in (ROOT / "plugins").glob("*.py")}
     assert modules - data == packaged | plugins
     assert "datalayer_stripe/py.typed" in modules
-    assert {Path(name).name for name in data} == {"datalayer-stripe.env.example", "logging.toml"}
+    assert {name.partition(".data/data/")[2] for name in data} == {
+        "etc/datalayer-stripe/datalayer-stripe.env.example",
+        "etc/datalayer-stripe/logging.toml",
+        "etc/jupyter/jupyter_server_config.d/datalayer_stripe.json",
+    }
 
 
 def test_the_wheel_s_metadata(wheel: zipfile.ZipFile) -> None:
@@ -77,10 +84,69 @@ def test_the_wheel_s_metadata(wheel: zipfile.ZipFile) -> None:
 def test_the_wheel_names_the_command_and_every_plugin(wheel: zipfile.ZipFile) -> None:
     parser = ConfigParser()
     parser.read_string(metadata_of(wheel, "entry_points.txt"))
-    assert dict(parser["console_scripts"]) == {"datalayer-stripe": "datalayer_stripe.cli:main"}
+    assert dict(parser["console_scripts"]) == {
+        "datalayer-stripe": "datalayer_stripe.cli:main",
+        "jupyter-datalayer-stripe": "datalayer_stripe.jupyter:main",
+    }
     assert dict(parser["datalayer_stripe.plugins"]) == {
         name.replace("_", "-"): f"datalayer_stripe_plugins.{name}:plugin" for name in PLUGINS
     }
+
+
+@pytest.fixture(scope="module")
+def installed(
+    wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., str]:
+    """Run a command of a fresh environment that has the wheel, and give back what it prints."""
+    folder = tmp_path_factory.mktemp("fresh")
+    venv.create(folder, with_pip=False)
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    run(*pip, str(wheel.filename), cwd=folder)
+    # What it depends on is taken from the tests' own environment.
+    (site,) = (folder / "lib").glob("*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    surroundings = {name: value for name, value in os.environ.items() if "JUPYTER" not in name}
+
+    def printed(command: str, *arguments: str, expect: int = 0) -> str:
+        result = subprocess.run(
+            [folder / "bin" / command, *arguments],
+            cwd=folder,
+            env={**surroundings, "HOME": str(folder)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == expect, result.stdout + result.stderr
+        return result.stdout + result.stderr
+
+    return printed
+
+
+@pytest.mark.slow
+def test_to_install_the_wheel_is_to_have_the_jupyter_extension(
+    installed: Callable[..., str],
+) -> None:
+    listed = installed("python", "-m", "jupyter_server", "extension", "list")
+    listed = re.sub(r"\x1b\[\d*m", "", listed)
+    assert re.search(r"datalayer_stripe enabled\n.*\n *datalayer_stripe \S+ OK", listed), listed
+
+
+@pytest.mark.slow
+def test_jupyter_has_a_command_for_it(installed: Callable[..., str]) -> None:
+    shown = installed("jupyter-datalayer-stripe", "--help-all")
+    assert "--DatalayerStripe.stripe_api_key=" in shown
+    assert installed("jupyter-datalayer-stripe", "--version").strip() == __version__
+
+
+@pytest.mark.slow
+def test_jupyter_server_may_be_absent(installed: Callable[..., str]) -> None:
+    without = "import sys; sys.modules['jupyter_server'] = None; import datalayer_stripe"
+    launch = "from datalayer_stripe.jupyter import main; main()"
+    assert installed("python", "-c", f"{without}.cli") == ""
+    refusal = installed("python", "-c", f"{without}; {launch}", expect=1)
+    assert 'pip install "datalayer-stripe[jupyter]"' in refusal
+    assert "Traceback" not in refusal
 
 
 def test_the_sdist_builds_and_has_the_tests(sources: Path) -> None:

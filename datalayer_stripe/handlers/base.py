@@ -12,7 +12,14 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError, OutputTransform, RequestHandler, stream_request_body
 
-from ..errors import InvalidRequest, RequestError, TooLarge, UnsupportedMediaType
+from ..errors import (
+    InvalidRequest,
+    NotConfigured,
+    RequestError,
+    Starting,
+    TooLarge,
+    UnsupportedMediaType,
+)
 from ..logs import bind_log_context, log_context
 from ..models import Identity
 from ..service import Service
@@ -29,6 +36,9 @@ _CODES = {
     404: "not_found",
     405: "method_not_allowed",
 }
+
+# States that the log has told of when they began.
+_SAID_BEFORE = (NotConfigured, Starting)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -152,7 +162,8 @@ class BaseHandler(RequestHandler):
         tb: TracebackType | None,  # noqa: ARG002
     ) -> None:
         if isinstance(value, RequestError):
-            level = logging.WARNING if value.status >= 500 else logging.INFO
+            is_news = value.status >= 500 and not isinstance(value, _SAID_BEFORE)
+            level = logging.WARNING if is_news else logging.INFO
             cause = type(value.__cause__).__name__ if value.__cause__ else None
             logger.log(level, value.message, extra={"code": value.code, "cause": cause})
         elif isinstance(value, HTTPError):

@@ -92,11 +92,11 @@ def page_headers(settings: Settings) -> dict[str, str]:
     }
 
 
-def checkout_handlers(settings: Settings) -> list[tuple[Any, ...]]:
+def checkout_handlers(checkout_path: str | None) -> list[tuple[Any, ...]]:
     """The page's routes; none where `DATALAYER_STRIPE_CHECKOUT_ROUTE` is another site's URL."""
-    if settings.checkout_path is None:
+    if checkout_path is None:
         return []
-    path = re.escape(settings.checkout_path)
+    path = re.escape(checkout_path)
     return [
         (path, CheckoutHandler),
         (rf"{path}/([\w-]+\.(?:js|css|svg))", CheckoutFileHandler, {"path": str(WEB)}),

@@ -1,5 +1,7 @@
 /** The service's routes: docs/http-api.md. */
 
+import { credentialsOf } from "./session.js";
+
 const TIMEOUT_MS = 30_000;
 
 /** An answer that is an error, or none at all: `status` 0, `code` "unreachable". */
@@ -80,13 +82,14 @@ export class Api {
   async #fetch(path, options) {
     this.#signal.throwIfAborted();
     const token = this.#token();
+    const { credentials, headers } = credentialsOf(token);
     const response = await this.#orUnreachable(
       fetch(this.#base + path, {
         ...options,
-        headers: { ...options.headers, Authorization: `Bearer ${token}` },
+        headers: { ...options.headers, ...headers },
         signal: AbortSignal.any([this.#signal, options.signal]),
         cache: "no-store",
-        credentials: "omit",
+        credentials,
       }),
     );
     if (response.ok) return response;

@@ -1,9 +1,17 @@
-/** The bearer token, which Datalayer's other pages of this origin keep in localStorage. */
+/**
+ * Who is signed in: by the bearer token, which Datalayer's other pages of this origin keep in
+ * localStorage, or by the cookie of the server that the page is a part of.
+ */
 
 const KEY = "@datalayer/iam:token";
 
+// The server alone can read its cookie: this stands for whoever it says.
+const COOKIE = "cookie";
+const isByCookie = document.documentElement.dataset.identity === COOKIE;
+
 /** The token, or null where nobody is signed in. It is kept raw or as a JSON string. */
 export function readToken() {
+  if (isByCookie) return COOKIE;
   let raw;
   try {
     raw = localStorage.getItem(KEY) ?? "";
@@ -12,6 +20,14 @@ export function readToken() {
   }
   const token = unquoted(raw);
   return /^[\x21-\x7e]+$/.test(token) ? token : null;
+}
+
+/** What a request says of who sends it: options of `fetch`. */
+export function credentialsOf(token) {
+  if (!isByCookie) return { credentials: "omit", headers: { Authorization: `Bearer ${token}` } };
+  // Other sites can make the browser send the cookie, but they cannot read this one.
+  const [, xsrf = ""] = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/) ?? [];
+  return { credentials: "same-origin", headers: { "X-XSRFToken": xsrf } };
 }
 
 /** Whose token it is. Not verified: it only tells one account's token from another's. */

@@ -1,0 +1,45 @@
+"""The routes of the service within a Jupyter Server, below its base_url."""
+
+from typing import Any
+
+from jupyter_server.base.handlers import JupyterHandler
+from tornado.web import authenticated
+
+from ..handlers import default_handlers, ops, webhook
+from ..handlers.checkout import CheckoutFileHandler, CheckoutHandler, checkout_handlers
+from .access import Access, OpenAccess, PageAccess, in_jupyter
+
+# Jupyter has a /metrics of its own.
+OPS_PREFIX = "/api/iam/stripe"
+
+Routes = list[tuple[Any, ...]]
+
+
+class PageFileHandler(CheckoutFileHandler, JupyterHandler):
+    """The page's scripts and styles, for who may see the page."""
+
+    get = authenticated(CheckoutFileHandler.get)  # type: ignore[assignment]
+    head = authenticated(CheckoutFileHandler.head)  # type: ignore[assignment]
+
+
+def jupyter_handlers(checkout_path: str | None) -> Routes:
+    """All routes; the page's where it is served here."""
+    open_ones = {handler for _, handler in webhook.default_handlers}  # the signature says who calls
+    moved = {handler for _, handler in ops.default_handlers}
+    routes: Routes = []
+    for pattern, handler in default_handlers:
+        prefix = OPS_PREFIX if handler in moved else ""
+        access = OpenAccess if handler in open_ones else Access
+        routes.append((prefix + pattern, in_jupyter(handler, access)))
+    return [*routes, *_page(checkout_path)]
+
+
+def _page(path: str | None) -> Routes:
+    hosted = {
+        CheckoutHandler: in_jupyter(CheckoutHandler, PageAccess),
+        CheckoutFileHandler: PageFileHandler,
+    }
+    return [
+        (pattern, hosted[handler], *options)
+        for pattern, handler, *options in checkout_handlers(path)
+    ]

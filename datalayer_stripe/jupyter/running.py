@@ -1,0 +1,92 @@
+"""The service beside a server that has started: opened when it can be, closed with the server."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from ..errors import NotConfigured, StartError, StoreError, Unavailable
+from ..handlers.site import Site
+from ..periodic import reconciling
+from ..service import Service, open_service
+from ..settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Who stops a notebook server waits for it.
+DRAIN_SECONDS = 5.0
+
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Running:
+    """Opens the service in the background, and tries again as long as the database is away.
+
+    Nothing that goes wrong here reaches the server: the site's routes answer 503 meanwhile.
+    """
+
+    def __init__(self, site: Site, settings: Settings) -> None:
+        self._site = site
+        self._settings = settings
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, in the event loop that the service is to run in."""
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Let what runs finish, for a while, and close the service."""
+        self._site.traffic.drain()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._site.traffic.idle()
+        except TimeoutError:
+            logger.warning("Requests were still running after %g s", DRAIN_SECONDS)
+        if self._task:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _run(self) -> None:
+        try:
+            service = await self._opened()
+        except StartError as error:
+            logger.error("%s", error)
+            self._site.shut(NotConfigured)
+            return
+        try:
+            self._site.open(service)
+            logger.info(
+                "Credits can be bought at %s",
+                self._site.checkout_route,
+                extra={"mode": "live" if self._settings.livemode else "test"},
+            )
+            async with reconciling(service):
+                await asyncio.get_running_loop().create_future()  # until it is cancelled
+        finally:
+            self._site.shut(Unavailable)
+            await self._closed(service)
+
+    async def _opened(self) -> Service:
+        """Raises StartError when trying again is of no use."""
+        said, pause = "", _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await open_service(self._settings, metrics=self._site.metrics)
+            except StoreError as error:
+                if str(error) != said:
+                    said = str(error)
+                    logger.warning("%s It is tried again until it can be used.", said)
+            except StartError:
+                raise
+            except Exception:
+                logger.exception("The service could not be opened, which is tried again")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+    async def _closed(self, service: Service) -> None:
+        try:
+            await service.close()
+        except Exception:
+            # The server has kernels to end after us.
+            logger.exception("The service did not close cleanly")

@@ -1,0 +1,60 @@
+"""The settings within a Jupyter Server: traits, and the environment for what they leave out."""
+
+from typing import Any
+
+from pydantic import Field, SecretStr
+from pydantic.fields import FieldInfo
+from traitlets import List, TraitType, Unicode, Union
+
+from ..settings import Settings
+
+_JWT_SECRET = Settings.model_fields["jwt_secret"]
+
+
+class JupyterSettings(Settings):
+    """The settings, of which the bearer tokens' secret may be absent: Jupyter knows who calls."""
+
+    jwt_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias=_JWT_SECRET.validation_alias,
+        json_schema_extra=_JWT_SECRET.json_schema_extra,
+    )
+
+
+def setting_traits() -> dict[str, TraitType[Any, Any]]:
+    """A trait for each setting, with the name of its variable without `DATALAYER_`, in lower case.
+
+    None leaves the setting to the environment. Values are checked with the settings, and not here:
+    what is wrong with one must not stop the server.
+    """
+    return {
+        trait_name(field): Union(
+            [Unicode(), List(Unicode())],
+            default_value=None,
+            allow_none=True,
+            help=f"{_remedy(field)} Or set {field.validation_alias} in the environment.",
+        ).tag(config=True)
+        for field in Settings.model_fields.values()
+    }
+
+
+def trait_name(field: FieldInfo) -> str:
+    return str(field.validation_alias).removeprefix("DATALAYER_").lower()
+
+
+def read_settings(extension: Any) -> JupyterSettings:
+    """The settings that the traits of `extension` give, and else the environment.
+
+    Raises SettingsError with every fault found.
+    """
+    chosen = {
+        str(field.validation_alias): value
+        for field in Settings.model_fields.values()
+        if (value := getattr(extension, trait_name(field))) is not None
+    }
+    return JupyterSettings.from_environment(**chosen)
+
+
+def _remedy(field: FieldInfo) -> str:
+    extra = field.json_schema_extra
+    return str(extra["remedy"]) if isinstance(extra, dict) else ""

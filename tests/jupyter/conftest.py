@@ -1,0 +1,79 @@
+"""Jupyter Servers with the extension, and a local Stripe beside them."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from datalayer_stripe.sandbox import Sandbox
+from tests.browser.background import Background
+from tests.support.app import WEBHOOK_SECRET
+from tests.support.command import complete
+from tests.support.jupyter import BASE_URL, WEBHOOK, JupyterServer
+from tests.support.shop import Shop
+
+# The token lets in whom a header names; one may do nothing, and one may only look.
+_PEOPLE = """
+from jupyter_server.auth import Authorizer, User
+from jupyter_server.auth.identity import PasswordIdentityProvider
+
+
+class People(PasswordIdentityProvider):
+    def generate_anonymous_user(self, handler):
+        return User(handler.request.headers.get("X-Person", "ada"))
+
+
+class Doorkeeper(Authorizer):
+    def is_authorized(self, handler, user, action, resource):
+        if resource != "datalayer_stripe" or user.username == "mallory":
+            return False
+        return action == "read" or user.username != "reader"
+
+
+c.ServerApp.identity_provider_class = People
+c.ServerApp.authorizer_class = Doorkeeper
+c.ServerApp.allow_unauthenticated_access = False
+c.DatalayerStripe.stripe_webhook_secret = ["whsec_rolled", "whsec_example"]
+"""
+
+
+class Stripe:
+    """A local Stripe in a thread of its own, with something to sell."""
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self.sandbox = Sandbox(retry_schedule=(0.05,) * 20)
+        background.run(self.sandbox.start(port=0))
+        self.shop: Shop = background.call(Shop, self.sandbox)
+
+    def variables(self, mongodb_url: str = "memory://") -> dict[str, str]:
+        """All of them set for it."""
+        every = complete(mongodb_url, self.sandbox, self.shop)
+        return {name: value for name, value in every.items() if "DATALAYER" in name}
+
+    def deliver_to(self, server: JupyterServer) -> None:
+        """Send the events there from now on."""
+        url = server.url + BASE_URL.rstrip("/") + WEBHOOK
+        self._background.call(self.sandbox.create_webhook_endpoint, url, secret=WEBHOOK_SECRET)
+
+    def pay(self, client_secret: str) -> None:
+        """Pay by a good card, and wait until all is delivered."""
+        self._background.call(self.sandbox.confirm_payment, client_secret)
+        self._background.call(self.sandbox.webhooks.settle)
+
+
+@pytest.fixture(scope="module")
+def stripe() -> Iterator[Stripe]:
+    background = Background()
+    stripe = Stripe(background)
+    yield stripe
+    background.run(stripe.sandbox.stop())
+    background.close()
+
+
+@pytest.fixture(scope="module")
+def server(stripe: Stripe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """One that knows people by name, and is strict with who it does not know."""
+    variables = {**stripe.variables(), "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_of_nobody"}
+    with JupyterServer(tmp_path_factory.mktemp("jupyter"), variables, _PEOPLE) as server:
+        stripe.deliver_to(server)
+        yield server.wait_until_open()

@@ -1,0 +1,232 @@
+"""Who is let in by a Jupyter Server, and as whom."""
+
+import re
+import time
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.jupyter.conftest import Stripe
+from tests.support.app import ACCOUNT, JWT_SECRET, recorded, sign
+from tests.support.jupyter import BASE_URL, TOKEN, WEBHOOK, Answer, JupyterServer
+
+CREDITS = "/api/iam/v1/usage/credits"
+SUBSCRIPTION = "/api/iam/v1/subscription"
+PORTAL = "/api/iam/v1/checkout/portal"
+ISSUER = "https://id.datalayer.run"
+
+RETURN: dict[str, Any] = {"return_url": "https://app.example.com/back"}
+
+
+def bearer(account: str, *, secret: str = JWT_SECRET, **claims: Any) -> dict[str, str]:
+    payload = {"sub": account, "iss": ISSUER, "exp": int(time.time()) + 300, **claims}
+    return {"Authorization": f"Bearer {jwt.encode(payload, secret)}"}
+
+
+def signed_in(server: JupyterServer, person: str = "ada") -> dict[str, str]:
+    """The cookies of a browser in which somebody has opened the page."""
+    login = server.get("/checkout", token=TOKEN, headers={"X-Person": person})
+    assert login.status == 200
+    return login.cookies
+
+
+def account_of(answer: Answer) -> str:
+    assert answer.status == 200, answer.body
+    return str(answer.json["account_uid"])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", CREDITS),
+        ("GET", "/api/iam/v1/ping"),
+        ("GET", "/api/iam/stripe/v1/stream"),
+        ("GET", "/api/iam/stripe/metrics"),
+        ("POST", PORTAL),
+        ("POST", "/api/iam/stripe/v1/topup/payment-intent"),
+    ],
+)
+def test_a_stranger_is_refused(server: JupyterServer, method: str, path: str) -> None:
+    for headers in ({}, {"Authorization": "token wrong"}, {"Cookie": "_xsrf=1; username=2"}):
+        answer = server.request(method, path, body=b"{}", headers=headers)
+        assert answer.status == 401
+        assert answer.code == "unauthorized"
+
+
+def test_a_stranger_who_opens_the_page_comes_to_the_login(server: JupyterServer) -> None:
+    for path in ("/checkout", "/checkout/app.js"):
+        answer = server.get(path)
+        assert answer.status == 302
+        assert answer.headers["Location"].startswith(f"{BASE_URL}login?next=%2Fuser%2Fx%2Fcheckout")
+
+
+@pytest.mark.parametrize("scheme", ["token", "Bearer", "bearer"])
+def test_the_username_is_the_account(server: JupyterServer, scheme: str) -> None:
+    headers = {"Authorization": f"{scheme} {TOKEN}", "X-Person": "grace"}
+    answer = server.get(SUBSCRIPTION, headers=headers)
+    assert account_of(answer) == "grace"
+    assert answer.json["subscription"]["account_handle"] == "grace"
+
+
+def test_a_name_that_no_account_can_have_is_refused(server: JupyterServer) -> None:
+    answer = server.get(CREDITS, token=TOKEN, headers={"X-Person": "Ada Lovelace"})
+    assert (answer.status, answer.code) == (403, "forbidden")
+    assert "user name" in answer.json["message"]
+
+
+def test_the_authorizer_decides(server: JupyterServer) -> None:
+    refused = server.get(CREDITS, token=TOKEN, headers={"X-Person": "mallory"})
+    assert (refused.status, refused.code) == (403, "forbidden")
+    reader = {"token": TOKEN, "headers": {"X-Person": "reader"}}
+    assert server.get(CREDITS, **reader).status == 200
+    refused = server.post(PORTAL, RETURN, **reader)
+    assert (refused.status, refused.code) == (403, "forbidden")
+    assert "write" in refused.json["message"]
+
+
+# XSRF, origins, hosts
+
+
+def test_who_calls_by_a_cookie_repeats_the_xsrf_cookie(server: JupyterServer) -> None:
+    cookies = signed_in(server)
+    assert account_of(server.get(SUBSCRIPTION, cookies=cookies)) == "ada"
+    another = signed_in(server)["_xsrf"]
+    for headers in ({}, {"X-XSRFToken": "wrong"}, {"X-XSRFToken": another}):
+        refused = server.post(PORTAL, RETURN, cookies=cookies, headers=headers)
+        assert (refused.status, refused.code) == (403, "forbidden"), headers
+        assert "_xsrf" in refused.json["message"]
+    headers = {"X-XSRFToken": cookies["_xsrf"]}
+    assert server.post(PORTAL, RETURN, cookies=cookies, headers=headers).status == 200
+
+
+def test_who_calls_by_a_token_needs_no_xsrf_cookie(server: JupyterServer) -> None:
+    assert server.post(PORTAL, RETURN, token=TOKEN).status == 200
+    assert server.post(PORTAL, RETURN, headers=bearer(ACCOUNT)).status == 200
+
+
+def test_a_page_of_another_origin_is_refused(server: JupyterServer) -> None:
+    cookies = signed_in(server)
+    foreign = {"Origin": "https://evil.example.com"}
+    assert server.get(CREDITS, cookies=cookies, headers=foreign).status == 403
+    headers = {**foreign, "X-XSRFToken": cookies["_xsrf"]}
+    assert server.post(PORTAL, RETURN, cookies=cookies, headers=headers).status == 403
+    answer = server.request("OPTIONS", PORTAL, headers=foreign)
+    assert answer.status == 204
+    assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_another_name_of_the_server_is_refused(server: JupyterServer) -> None:
+    for proof in ({"Authorization": f"token {TOKEN}"}, bearer(ACCOUNT)):
+        answer = server.get(CREDITS, headers={"Host": "shop.example.com", **proof})
+        assert (answer.status, answer.code) == (403, "forbidden")
+        assert "allow_remote_access" in answer.json["message"]
+
+
+# Datalayer's tokens
+
+
+def test_a_datalayer_token_says_who_calls(server: JupyterServer) -> None:
+    assert account_of(server.get(SUBSCRIPTION, headers=bearer("lin"))) == "lin"
+    both = server.get(SUBSCRIPTION, headers=bearer("lin"), cookies=signed_in(server))
+    assert account_of(both) == "lin"
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [bearer("lin", exp=int(time.time()) - 1), bearer("lin", secret="of-somebody-else" * 4)],
+    ids=["expired", "forged"],
+)
+def test_a_refused_datalayer_token_is_not_made_good_by_a_cookie(
+    server: JupyterServer, refused: dict[str, str]
+) -> None:
+    assert server.get(CREDITS, headers=refused).status == 401
+    assert server.get(CREDITS, headers=refused, cookies=signed_in(server)).status == 401
+
+
+def test_another_issuer_s_token_is_jupyter_s_to_judge(server: JupyterServer) -> None:
+    elsewhere = bearer("lin", iss="https://elsewhere.example.com")
+    assert server.get(CREDITS, headers=elsewhere).status == 401
+    by_cookie = server.get(SUBSCRIPTION, headers=elsewhere, cookies=signed_in(server))
+    assert account_of(by_cookie) == "ada"
+
+
+# The webhook
+
+
+def test_the_webhook_is_open_to_stripe_under_any_name(server: JupyterServer) -> None:
+    body = recorded("payment_intent.succeeded")
+    headers = {"Host": "shop.example.com", "Content-Type": "application/json"}
+    for signature in ({}, {"Stripe-Signature": sign(body, secret="whsec_of_nobody")}):
+        answer = server.request("POST", WEBHOOK, body=body, headers={**headers, **signature})
+        assert (answer.status, answer.code) == (400, "invalid_signature")
+    headers["Stripe-Signature"] = sign(body)
+    answer = server.request("POST", WEBHOOK, body=body, headers=headers)
+    assert (answer.status, answer.json["outcome"]) == (200, "processed")
+    assert not answer.cookies
+    assert server.get(CREDITS, headers=bearer(ACCOUNT)).json["credits"]["credits"] == 50
+
+
+def test_credits_are_bought(server: JupyterServer, stripe: Stripe) -> None:
+    cookies = signed_in(server, "hedy")
+    proof: dict[str, Any] = {"cookies": cookies, "headers": {"X-XSRFToken": cookies["_xsrf"]}}
+    routes = "/api/iam/stripe/v1"
+    wanted = {"price_id": stripe.shop.packages[1]}
+    refused = server.post(f"{routes}/topup/payment-intent", wanted, **proof)
+    assert refused.code == "subscription_required"
+    plan = {"price_id": stripe.shop.plan}
+    started = server.post(f"{routes}/subscription/payment-intent", plan, **proof)
+    stripe.pay(started.json["client_secret"])
+    started = server.post(f"{routes}/topup/payment-intent", wanted, **proof)
+    stripe.pay(started.json["client_secret"])
+    assert server.get(CREDITS, cookies=cookies).json["credits"]["credits"] == 220
+    others = server.get(CREDITS, token=TOKEN, headers={"X-Person": "somebody-else"})
+    assert others.json["credits"]["credits"] == 0
+
+
+# Where things are
+
+
+def test_all_is_below_the_base_url(server: JupyterServer) -> None:
+    page = server.get("/checkout", cookies=signed_in(server)).body.decode()
+    assert 'data-api="/user/x/api/iam"' in page
+    assert 'data-identity="cookie"' in page
+    assert 'data-sign-in-url="/user/x/checkout"' in page
+    paths = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert "/user/x/checkout/app.js" in paths
+    for path in paths:
+        answer = server.get(path.removeprefix("/user/x"), cookies=signed_in(server))
+        assert answer.status == 200, path
+    portal = server.post(PORTAL, RETURN, token=TOKEN).json["portal"]
+    subscription = server.get(SUBSCRIPTION, token=TOKEN).json["portal"]
+    assert portal["route"] == subscription["route"] == "/user/x/checkout"
+
+
+def test_both_have_figures(server: JupyterServer) -> None:
+    ours = server.get("/api/iam/stripe/metrics", token=TOKEN).body.decode()
+    assert 'datalayer_stripe_requests_total{method="GET",route="/checkout",status="200"}' in ours
+    jupyters = server.get("/metrics", token=TOKEN).body.decode()
+    assert "http_request_duration_seconds" in jupyters
+    assert server.get("/api/iam/stripe/readyz", token=TOKEN).json["status"] == "ready"
+    assert server.get("/api/iam/stripe/healthz", token=TOKEN).json["status"] == "ok"
+
+
+def test_jupyter_s_headers_are_kept(server: JupyterServer) -> None:
+    api = server.get(CREDITS, token=TOKEN)
+    assert "frame-ancestors 'self'" in api.headers["Content-Security-Policy"]
+    assert api.headers["X-Content-Type-Options"] == "nosniff"
+    page = server.get("/checkout", cookies=signed_in(server))
+    assert "script-src 'self' https://js.stripe.com" in page.headers["Content-Security-Policy"]
+
+
+# Last, when all of the above has been logged.
+
+
+def test_no_secret_is_in_the_log(server: JupyterServer) -> None:
+    assert "delivery type=payment_intent.succeeded outcome=processed" in server.log
+    for secret in ("sk_test", "whsec", JWT_SECRET, "eyJ", TOKEN):
+        assert secret not in server.log
+    assert "Traceback" not in server.log
+    # Jupyter warns of routes that say nothing of who may call.
+    assert "registered for /user/x/api/iam" not in server.log
+    assert "registered for /user/x/checkout" not in server.log

@@ -1,0 +1,234 @@
+"""How the extension comes and goes with its server, whatever it lacks."""
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from datalayer_stripe.errors import NotConfigured, PluginError, Starting, StoreError, Unavailable
+from datalayer_stripe.handlers.site import Site
+from datalayer_stripe.jupyter import running
+from datalayer_stripe.jupyter.running import Running
+from datalayer_stripe.metrics import Metrics
+from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.settings import Settings
+from tests.jupyter.conftest import Stripe
+from tests.support.app import ACCOUNT, recorded, sign
+from tests.support.jupyter import TOKEN, WEBHOOK, JupyterServer
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "jupyter.md"
+CREDITS = "/api/iam/v1/usage/credits"
+STREAM = "/api/iam/stripe/v1/stream"
+
+
+def shown_config() -> str:
+    """The configuration that the document shows, which names the server's owner."""
+    blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.M | re.S)
+    return next(block for block in blocks if "identity_provider_class" in block)
+
+
+@pytest.mark.mongod
+def test_it_works_on_a_real_mongod_and_ends_cleanly(
+    tmp_path: Path, stripe: Stripe, mongodb_url: str
+) -> None:
+    config = shown_config().replace("01JCZ3W8Q6T5N4M2K1H0G9F8E7", ACCOUNT)
+    with JupyterServer(tmp_path, stripe.variables(mongodb_url), config) as server:
+        server.wait_until_open()
+        body = recorded("payment_intent.succeeded")
+        answer = server.request(
+            "POST", WEBHOOK, body=body, headers={"Stripe-Signature": sign(body)}
+        )
+        assert answer.json["outcome"] == "processed"
+        assert server.get(CREDITS, token=TOKEN).json["credits"]["credits"] == 50
+
+        told: list[bytes] = []
+        begun = threading.Event()
+        reader = threading.Thread(target=lambda: told.extend(server.lines(STREAM, begun.set)))
+        reader.start()
+        assert begun.wait(10)
+        assert server.terminate() == 0
+        reader.join(10)
+        assert b"event: balance" in told
+        assert not reader.is_alive()
+
+    assert "makes a name up" not in server.log
+    for trouble in ("Traceback", "Requests were still running", "never retrieved"):
+        assert trouble not in server.log
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        database = client.get_default_database()
+        assert database.accounts.find_one({"_id": ACCOUNT})["credits"] == 50
+        assert database.service.find_one({"_id": "lease-reconcile"}) is None  # first in an hour
+
+
+def test_without_settings_all_else_is_well(tmp_path: Path) -> None:
+    with JupyterServer(tmp_path, {}) as server:
+        for path in (CREDITS, "/checkout", "/api/iam/stripe/healthz"):
+            answer = server.get(path, token=TOKEN)
+            assert (answer.status, answer.code) == (503, "not_configured"), path
+            assert int(answer.headers["Retry-After"]) > 0
+        body = recorded("payment_intent.succeeded")
+        delivered = server.request(
+            "POST", WEBHOOK, body=body, headers={"Stripe-Signature": sign(body)}
+        )
+        assert (delivered.status, delivered.code) == (503, "not_configured")
+        assert server.get("/api/contents", token=TOKEN).status == 200
+        assert server.terminate() == 0
+    warnings = [line for line in server.log.splitlines() if "DatalayerStripe]" in line]
+    [warning] = [line for line in warnings if line.startswith("[W ")]
+    missing = re.findall(r"(DATALAYER_\w+) is missing", warning)
+    assert len(missing) == 7
+    assert "DATALAYER_STRIPE_API_KEY" in missing
+    assert "DATALAYER_JWT_SECRET" not in missing
+    assert "docs/jupyter.md" in warning
+    assert "Traceback" not in server.log
+
+
+def test_without_its_database_all_else_is_well(tmp_path: Path, stripe: Stripe) -> None:
+    variables = stripe.variables("mongodb://me:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100")
+    with JupyterServer(tmp_path, variables) as server:
+        server.wait_for(lambda: "DATALAYER_STRIPE_MONGODB_URL" in server.log)
+        answer = server.get(CREDITS, token=TOKEN)
+        assert (answer.status, answer.code) == (503, "starting")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert server.get("/api/contents", token=TOKEN).status == 200
+        assert server.terminate() == 0
+    assert server.log.count("DATALAYER_STRIPE_MONGODB_URL") == 1
+    assert "hunter2" not in server.log
+    assert "Traceback" not in server.log
+
+
+# In this process: what takes minutes, or goes wrong only once.
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site(Metrics(), base_url="/user/x/", identity="cookie")
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(running, "_FIRST_PAUSE_SECONDS", 0.01)
+    return monkeypatch
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (it is a log or another object that tells)
+            await asyncio.sleep(0)
+
+
+def is_open(site: Site) -> bool:
+    try:
+        return bool(site.service)
+    except Unavailable:
+        return False
+
+
+@pytest.mark.gen_test
+async def test_it_opens_when_its_database_is_back(
+    site: Site, settings: Settings, hasty: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    troubles: list[Exception] = [StoreError("away"), StoreError("away"), ValueError("odd")]
+
+    async def open_later(*arguments: Any, **options: Any) -> Service:
+        if troubles:
+            raise troubles.pop(0)
+        return await open_service(*arguments, **options)
+
+    hasty.setattr(running, "open_service", open_later)
+    extension = Running(site, settings)
+    extension.start()
+    with pytest.raises(Starting):
+        _ = site.service
+    await until(lambda: is_open(site))
+    assert site.service.metrics is site.metrics
+    assert [one.getMessage() for one in caplog.records].count(
+        "away It is tried again until it can be used."
+    ) == 1
+    await extension.stop()
+    with pytest.raises(Unavailable):
+        _ = site.service
+
+
+@pytest.mark.gen_test
+async def test_what_cannot_heal_is_said_and_not_tried_again(
+    site: Site,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> Service:
+        raise PluginError("a plugin is doubled")
+
+    monkeypatch.setattr(running, "open_service", refuse)
+    extension = Running(site, settings)
+    extension.start()
+    await until(lambda: "a plugin is doubled" in caplog.text)
+    with pytest.raises(NotConfigured):
+        _ = site.service
+    await extension.stop()
+
+
+@pytest.mark.gen_test
+async def test_it_stops_while_it_is_still_opening(
+    site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: Any, **__: Any) -> Service:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(running, "open_service", hang)
+    extension = Running(site, settings)
+    extension.start()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(2):
+        await extension.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
+    site: Site,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail(_: Service) -> None:
+        raise OSError
+
+    extension = Running(site, settings)
+    extension.start()
+    await until(lambda: is_open(site))
+    service, close = site.service, Service.close
+    monkeypatch.setattr(Service, "close", fail)
+    await extension.stop()
+    assert "did not close cleanly" in caplog.text
+    await close(service)
+
+
+@pytest.mark.gen_test
+async def test_it_reconciles_while_it_runs(
+    site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[str] = []
+
+    class Reconciling:
+        def __init__(self, service: Service) -> None:
+            assert service is site.service
+
+        async def __aenter__(self) -> None:
+            entered.append("begun")
+
+        async def __aexit__(self, *_: object) -> None:
+            entered.append("ended")
+
+    monkeypatch.setattr(running, "reconciling", Reconciling)
+    extension = Running(site, settings)
+    extension.start()
+    await until(lambda: entered == ["begun"])
+    await extension.stop()
+    assert entered == ["begun", "ended"]

@@ -1,0 +1,127 @@
+"""Traits and environment."""
+
+from typing import Any
+
+import pytest
+from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider, User
+from traitlets.config import Config
+
+from datalayer_stripe.errors import Forbidden
+from datalayer_stripe.jupyter.extension import DatalayerStripe
+from datalayer_stripe.jupyter.people import identity_of, names_people
+from datalayer_stripe.jupyter.settings import JupyterSettings
+from datalayer_stripe.settings import Settings, SettingsError
+
+REQUIRED = {
+    "stripe_api_key": "sk_test_example",
+    "stripe_js_api_key": "pk_test_example",
+    "stripe_topup_product_id": "prod_topup",
+    "stripe_subscription_product_id": "prod_plan",
+    "stripe_webhook_secret": "whsec_example",
+    "stripe_cust_portal_id": "bpc_example",
+    "stripe_cust_portal_url": "https://billing.example.com/p/login/test",
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """With none of the variables."""
+    for field in Settings.model_fields.values():
+        monkeypatch.delenv(str(field.validation_alias), raising=False)
+    return monkeypatch
+
+
+def extension(**traits: Any) -> DatalayerStripe:
+    return DatalayerStripe(config=Config({"DatalayerStripe": traits}))
+
+
+def settings_of(**traits: Any) -> JupyterSettings:
+    configuration = extension(**traits).configuration
+    assert isinstance(configuration, JupyterSettings), configuration
+    return configuration
+
+
+def test_every_setting_has_a_trait() -> None:
+    traits = DatalayerStripe.class_own_traits(config=True)
+    for field in Settings.model_fields.values():
+        name = str(field.validation_alias).removeprefix("DATALAYER_").lower()
+        assert str(field.validation_alias) in traits[name].help
+
+
+def test_traits_alone_are_enough() -> None:
+    settings = settings_of(**REQUIRED, stripe_reconcile_interval="0", cors_origin=["https://a.com"])
+    assert settings.stripe_api_key.get_secret_value() == "sk_test_example"
+    assert settings.stripe_reconcile_interval == 0
+    assert settings.cors_origins == ("https://a.com",)
+    assert settings.jwt_secret is None
+
+
+def test_the_environment_is_enough_and_traits_win(environment: pytest.MonkeyPatch) -> None:
+    for name, value in REQUIRED.items():
+        environment.setenv(f"DATALAYER_{name.upper()}", value)
+    environment.setenv("DATALAYER_JWT_SECRET", "")
+    assert settings_of().stripe_topup_product_id == "prod_topup"
+    assert settings_of().jwt_secret is None
+    assert settings_of(stripe_topup_product_id="prod_b").stripe_topup_product_id == "prod_b"
+
+
+def test_lists_may_be_lists_or_text() -> None:
+    listed = settings_of(**{**REQUIRED, "stripe_webhook_secret": ["whsec_a", "whsec_b"]})
+    joined = settings_of(**{**REQUIRED, "stripe_webhook_secret": "whsec_a, whsec_b"})
+    assert listed == joined
+
+
+def test_the_command_line_sets_them_too() -> None:
+    command = DatalayerStripe()
+    command.parse_command_line([f"--DatalayerStripe.{one}={two}" for one, two in REQUIRED.items()])
+    assert isinstance(command.configuration, JupyterSettings), command.configuration
+
+
+def test_a_secret_that_is_given_is_checked() -> None:
+    faulty = extension(**REQUIRED, jwt_secret="short").configuration
+    assert isinstance(faulty, SettingsError)
+    assert [fault.variable for fault in faulty.faults] == ["DATALAYER_JWT_SECRET"]
+
+
+def test_the_service_alone_needs_the_secret() -> None:
+    variables = {f"DATALAYER_{name.upper()}": value for name, value in REQUIRED.items()}
+    JupyterSettings(**variables)
+    for absent in ({}, {"jwt_secret": None}, {"jwt_secret": " "}):
+        with pytest.raises(SettingsError, match="DATALAYER_JWT_SECRET: is missing or blank"):
+            Settings(**variables, **absent)
+
+
+@pytest.mark.parametrize(
+    ("traits", "url"),
+    [
+        ({}, "/checkout"),
+        (REQUIRED, "/checkout"),
+        ({**REQUIRED, "stripe_checkout_route": "shop/credits"}, "/shop/credits"),
+        ({**REQUIRED, "stripe_checkout_route": "https://app.example.com/buy"}, "/"),
+    ],
+)
+def test_its_first_page_is_the_checkout_page(traits: dict[str, str], url: str) -> None:
+    assert extension(**traits).default_url == url
+
+
+# People
+
+
+class Named(PasswordIdentityProvider):
+    pass
+
+
+def test_a_made_up_name_spends_no_money() -> None:
+    somebody = User("ada", "Ada Lovelace")
+    for stock in (IdentityProvider(), PasswordIdentityProvider()):
+        assert not names_people(stock)
+        assert identity_of(somebody, stock, livemode=False).account_uid == "ada"
+        with pytest.raises(Forbidden, match="makes a name up"):
+            identity_of(somebody, stock, livemode=True)
+    assert identity_of(somebody, Named(), livemode=True).name == "Ada Lovelace"
+
+
+def test_a_long_name_is_cut_and_a_long_username_refused() -> None:
+    assert identity_of(User("a", "b" * 500), Named(), livemode=True).name == "b" * 120
+    with pytest.raises(Forbidden, match="user name"):
+        identity_of(User("a" * 129), Named(), livemode=True)

@@ -1,0 +1,181 @@
+"""A Jupyter Server with the extension, as a person starts it: a process with folders of its own."""
+
+import http.client
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any, Self
+
+from tests.support.command import environment
+from tests.support.mongod import free_port
+
+ENABLING = Path(__file__).parents[2] / "conf" / "jupyter_server_config.d" / "datalayer_stripe.json"
+
+TOKEN = "jupyter-token-of-the-tests"
+BASE_URL = "/user/x/"
+WEBHOOK = "/api/iam/stripe/v1/webhook"
+
+_START_SECONDS = 60.0
+_POLL = 0.05
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        return dict(json.loads(self.body))
+
+    @property
+    def code(self) -> str:
+        """The error's."""
+        return str(self.json["code"])
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """Those that the answer sets."""
+        jar: SimpleCookie = SimpleCookie()
+        for header in self.headers.get_all("Set-Cookie", []):
+            jar.load(header)
+        return {name: morsel.value for name, morsel in jar.items()}
+
+
+class JupyterServer:
+    """Start it with `with`; it is killed at the end, unless it has ended by itself.
+
+    Args:
+        folder: where everything that it writes goes.
+        variables: DATALAYER_… for its environment.
+        config: the text of its jupyter_server_config.py.
+    """
+
+    def __init__(self, folder: Path, variables: dict[str, str], config: str = "") -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_file = folder / "jupyter.log"
+        settings = folder / "config"
+        (settings / "jupyter_server_config.d").mkdir(parents=True)
+        shutil.copy(ENABLING, settings / "jupyter_server_config.d")
+        (settings / "jupyter_server_config.py").write_text(config, encoding="utf-8")
+        (folder / "notebooks").mkdir()
+        self._folder = folder
+        self._environment = environment(
+            **variables,
+            HOME=str(folder),
+            JUPYTER_CONFIG_DIR=str(settings),
+            JUPYTER_DATA_DIR=str(folder / "data"),
+            JUPYTER_RUNTIME_DIR=str(folder / "runtime"),
+            JUPYTER_TOKEN=TOKEN,
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text(encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        command = [
+            *(sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root"),
+            f"--ServerApp.port={self.port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.base_url={BASE_URL}",
+        ]
+        with self.log_file.open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self._folder / "notebooks",
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        self.wait_for(self._is_up)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+    def wait_for(self, condition: Any) -> None:
+        """Wait until it holds; fail with the server's log when it never does."""
+        deadline = time.monotonic() + _START_SECONDS
+        while not condition():
+            assert self._process is not None
+            assert self._process.poll() is None, f"the server has ended:\n{self.log}"
+            assert time.monotonic() < deadline, f"in vain:\n{self.log}"
+            time.sleep(_POLL)
+
+    def wait_until_open(self) -> Self:
+        """Wait until the extension's routes are served."""
+        self.wait_for(lambda: self.get("/api/iam/v1/ping").status != 503)
+        return self
+
+    def terminate(self) -> int:
+        """End it as its operator does; the exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=30)
+
+    def _is_up(self) -> bool:
+        try:
+            return self.get("/api").status == 200
+        except OSError:
+            return False
+
+    # Requests
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        cookies: dict[str, str] | None = None,
+        token: str | None = None,
+    ) -> Answer:
+        """Ask for a path below the base_url; `token` is Jupyter's."""
+        sent = dict(headers or {})
+        if cookies:
+            sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        if token is not None:
+            sent["Authorization"] = f"token {token}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, BASE_URL.rstrip("/") + path, body, sent)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def lines(self, path: str, begun: Callable[[], object]) -> Iterator[bytes]:
+        """The lines of a stream to its end; `begun` is called after the first one."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            headers = {"Authorization": f"token {TOKEN}"}
+            connection.request("GET", BASE_URL.rstrip("/") + path, headers=headers)
+            response = connection.getresponse()
+            while line := response.readline():
+                yield line.strip()
+                begun()
+        finally:
+            connection.close()
+
+    def get(self, path: str, **options: Any) -> Answer:
+        return self.request("GET", path, **options)
+
+    def post(self, path: str, fields: Any = None, **options: Any) -> Answer:
+        headers = {"Content-Type": "application/json", **options.pop("headers", {})}
+        body = json.dumps({} if fields is None else fields).encode()
+        return self.request("POST", path, body=body, headers=headers, **options)
