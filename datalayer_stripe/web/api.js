@@ -1,6 +1,6 @@
 /** The service's routes: docs/http-api.md. */
 
-import { credentialsOf } from "./session.js";
+import { withIdentity } from "./session.js";
 
 const TIMEOUT_MS = 30_000;
 
@@ -82,14 +82,12 @@ export class Api {
   async #fetch(path, options) {
     this.#signal.throwIfAborted();
     const token = this.#token();
-    const { credentials, headers } = credentialsOf(token);
     const response = await this.#orUnreachable(
       fetch(this.#base + path, {
         ...options,
-        headers: { ...options.headers, ...headers },
+        ...withIdentity(token, options.headers),
         signal: AbortSignal.any([this.#signal, options.signal]),
         cache: "no-store",
-        credentials,
       }),
     );
     if (response.ok) return response;

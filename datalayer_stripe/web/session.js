@@ -22,12 +22,14 @@ export function readToken() {
   return /^[\x21-\x7e]+$/.test(token) ? token : null;
 }
 
-/** What a request says of who sends it: options of `fetch`. */
-export function credentialsOf(token) {
-  if (!isByCookie) return { credentials: "omit", headers: { Authorization: `Bearer ${token}` } };
-  // Other sites can make the browser send the cookie, but they cannot read this one.
+/** The options of `fetch` that say who asks. */
+export function withIdentity(token, headers) {
+  if (!isByCookie) {
+    return { credentials: "omit", headers: { ...headers, Authorization: `Bearer ${token}` } };
+  }
+  // Another site can make the browser send its cookies, but it cannot read this one.
   const [, xsrf = ""] = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/) ?? [];
-  return { credentials: "same-origin", headers: { "X-XSRFToken": xsrf } };
+  return { credentials: "same-origin", headers: { ...headers, "X-XSRFToken": xsrf } };
 }
 
 /** Whose token it is. Not verified: it only tells one account's token from another's. */
