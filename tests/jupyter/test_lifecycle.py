@@ -39,6 +39,8 @@ def test_it_works_on_a_real_mongod_and_ends_cleanly(
     config = shown_config().replace("01JCZ3W8Q6T5N4M2K1H0G9F8E7", ACCOUNT)
     with JupyterServer(tmp_path, stripe.variables(mongodb_url), config) as server:
         server.wait_until_open()
+        assert server.get(CREDITS).status == 401
+        assert server.get("/checkout").status == 302
         body = recorded("payment_intent.succeeded")
         answer = server.request(
             "POST", WEBHOOK, body=body, headers={"Stripe-Signature": sign(body)}

@@ -1,5 +1,7 @@
 """Traits and environment."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,11 +9,13 @@ from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvi
 from traitlets.config import Config
 
 from datalayer_stripe.errors import Forbidden
+from datalayer_stripe.jupyter.extension import DOCUMENT as LINK
 from datalayer_stripe.jupyter.extension import DatalayerStripe
 from datalayer_stripe.jupyter.people import identity_of, names_people
 from datalayer_stripe.jupyter.settings import JupyterSettings
 from datalayer_stripe.settings import Settings, SettingsError
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "jupyter.md"
 REQUIRED = {
     "stripe_api_key": "sk_test_example",
     "stripe_js_api_key": "pk_test_example",
@@ -125,3 +129,25 @@ def test_a_long_name_is_cut_and_a_long_username_refused() -> None:
     assert identity_of(User("a", "b" * 500), Named(), livemode=True).name == "b" * 120
     with pytest.raises(Forbidden, match="user name"):
         identity_of(User("a" * 129), Named(), livemode=True)
+
+
+# The document
+
+
+def shown(word: str) -> str:
+    """The first block of Python in the document that has this word."""
+    blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.M | re.S)
+    return next(block for block in blocks if word in block)
+
+
+def test_the_traits_that_the_document_shows_are_enough() -> None:
+    config = Config()
+    exec(shown("DatalayerStripe"), {"c": config})
+    configuration = DatalayerStripe(config=config).configuration
+    assert isinstance(configuration, JupyterSettings), configuration
+    assert set(config.DatalayerStripe) >= set(REQUIRED)
+
+
+def test_the_document_is_where_the_log_says() -> None:
+    assert LINK.endswith("/docs/jupyter.md")
+    assert "\n## Who calls\n" in DOCUMENT.read_text(encoding="utf-8")
