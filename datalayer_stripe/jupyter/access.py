@@ -68,11 +68,17 @@ class Access(OpenAccess):
             self.set_cors_headers()
         else:
             await self._ask_jupyter()
-        if self._finished:
-            return  # redirected
-        if self.is_page:
+        if not self._finished and self.is_page:
+            self._prepare_page()
+        if not self._finished:  # by a redirect
+            super().prepare()
+
+    def _prepare_page(self) -> None:
+        if self.get_query_argument("token", ""):
+            # It has signed in by now, and Stripe's script is not to read it in the address.
+            self.redirect(self.request.path)
+        else:
             self.xsrf_token  # noqa: B018 (sets the cookie that the page's requests repeat)
-        super().prepare()
 
     async def _ask_jupyter(self) -> None:
         try:

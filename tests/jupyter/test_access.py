@@ -61,6 +61,13 @@ def test_a_stranger_who_opens_the_page_comes_to_the_login(server: JupyterServer)
         assert answer.headers["Location"].startswith(f"{BASE_URL}login?next=%2Fuser%2Fx%2Fcheckout")
 
 
+def test_a_token_in_the_page_s_address_signs_in_and_is_gone(server: JupyterServer) -> None:
+    answer = server.get(f"/checkout?token={TOKEN}")
+    assert (answer.status, answer.headers["Location"]) == (302, "/user/x/checkout")
+    assert server.get("/checkout", cookies=answer.cookies).status == 200
+    assert server.get("/checkout?token=wrong").headers["Location"].startswith("/user/x/login")
+
+
 @pytest.mark.parametrize("scheme", ["token", "Bearer", "bearer"])
 def test_the_username_is_the_account(server: JupyterServer, scheme: str) -> None:
     headers = {"Authorization": f"{scheme} {TOKEN}", "X-Person": "grace"}
