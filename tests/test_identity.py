@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import jwt
 import pytest
 from pydantic import SecretStr
 
@@ -262,3 +263,22 @@ def test_an_identity_hides_its_person() -> None:
     identity = Identity(account_uid=ACCOUNT, email="ada@example.com", name="Ada Lovelace")
     assert "ada@" not in repr(identity)
     assert "Ada" not in repr(identity)
+
+
+def test_without_a_secret_no_token_is_taken() -> None:
+    claims = {"sub": "alice", "iss": ISSUER, "exp": int(time.time()) + 300}
+    off = BearerTokens(None, "HS256", [ISSUER])
+    for secret in (JWT_SECRET, "0" * 32):
+        authorization = f"Bearer {jwt.encode(claims, secret)}"
+        assert not off.are_addressed(authorization)
+        with pytest.raises(Unauthorized):
+            off.identity(authorization)
+
+
+def test_whose_a_token_is_does_not_depend_on_whether_it_is_true() -> None:
+    tokens = BearerTokens(SecretStr(JWT_SECRET), "HS256", [ISSUER])
+    forged = jwt.encode({"iss": ISSUER}, "of-somebody-else" * 4)
+    foreign = jwt.encode({"iss": "https://elsewhere.example.com"}, JWT_SECRET)
+    assert tokens.are_addressed(f"Bearer {forged}")
+    for other in (f"Bearer {foreign}", f"token {forged}", "Bearer opaque", "Bearer ", "", None):
+        assert not tokens.are_addressed(other)
