@@ -49,8 +49,8 @@ class Configuration:
     plugin_settings: PluginSettings
 
 
-def read_configuration(**overrides: Any) -> Configuration:
-    """Read the variables of the process; keywords, which are fields of Settings, win over them.
+def read_configuration(kind: type[Settings] = Settings, **overrides: Any) -> Configuration:
+    """Read the variables of the process; keywords, which are fields of `kind`, win over them.
 
     Raises PluginError for a plugin that cannot be loaded, SettingsError with every other fault.
     """
@@ -58,7 +58,7 @@ def read_configuration(**overrides: Any) -> Configuration:
     settings: Settings | None = None
     sources = PluginSources.from_environment()
     try:
-        settings = Settings.from_environment(**overrides)
+        settings = kind.from_environment(**overrides)
         sources = PluginSources(settings.stripe_plugins_dir, settings.stripe_plugins_disabled)
     except SettingsError as error:
         faults += error.faults

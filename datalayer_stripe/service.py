@@ -116,8 +116,8 @@ async def open_service(
 ) -> Service:
     """Connect to the database and put everything together; nothing runs yet.
 
-    `registry` replaces the plugins that the settings lead to. `plugin_settings` replaces those
-    that the environment has.
+    `registry` replaces the plugins that the settings lead to, `plugin_settings` those that the
+    environment has, and `metrics` those of the service's own.
 
     Raises StartError or SettingsError, with what to do, when the service cannot start.
     """

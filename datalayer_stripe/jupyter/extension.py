@@ -8,7 +8,8 @@ from jupyter_server.serverapp import ServerApp
 from traitlets import default
 
 from .._version import __version__
-from ..errors import NotConfigured
+from ..configuration import Configuration
+from ..errors import NotConfigured, PluginError
 from ..handlers.site import Site, route_labels
 from ..logs import MessageFormatter
 from ..metrics import Metrics
@@ -16,7 +17,7 @@ from ..settings import Settings, SettingsError
 from .people import names_people
 from .routes import jupyter_handlers
 from .running import Running
-from .settings import JupyterSettings, read_settings, setting_traits
+from .settings import configuration_of, setting_traits
 
 DOCUMENT = "https://github.com/datalayer/datalayer-stripe/blob/main/docs/jupyter.md"
 
@@ -36,19 +37,19 @@ class DatalayerStripe(ExtensionApp):
         return self.checkout_path or "/"
 
     @cached_property
-    def configuration(self) -> JupyterSettings | SettingsError:
-        """The settings, or what is wrong with them."""
+    def configuration(self) -> Configuration | SettingsError | PluginError:
+        """What is set, or what is wrong with it."""
         try:
-            return read_settings(self)
-        except SettingsError as error:
+            return configuration_of(self)
+        except (SettingsError, PluginError) as error:
             return error
 
     @property
     def checkout_path(self) -> str | None:
         """Below the base_url; None where the page is another site's."""
-        if isinstance(self.configuration, SettingsError):
+        if not isinstance(self.configuration, Configuration):
             return f"/{Settings.model_fields['stripe_checkout_route'].default}"
-        return self.configuration.checkout_path
+        return self.configuration.settings.checkout_path
 
     def initialize_settings(self) -> None:
         ours = logging.getLogger("datalayer_stripe")
@@ -58,11 +59,11 @@ class DatalayerStripe(ExtensionApp):
         base_url = self.settings["base_url"]
         self.site = Site(Metrics(), base_url=base_url, identity="cookie")
         self.settings["datalayer_stripe"] = self.site
-        if isinstance(self.configuration, SettingsError):
+        if not isinstance(self.configuration, Configuration):
             self.site.shut(NotConfigured)
             self.log.warning(
                 "No credits can be bought on this server, and all else is well: %s. See %s",
-                "; ".join(f"{one.variable} {one.problem}" for one in self.configuration.faults),
+                _in_a_line(self.configuration),
                 DOCUMENT,
             )
 
@@ -72,7 +73,7 @@ class DatalayerStripe(ExtensionApp):
         self.handlers.extend(routes)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        if isinstance(self.configuration, SettingsError):
+        if not isinstance(self.configuration, Configuration):
             return
         if not names_people(serverapp.identity_provider):
             self.log.warning(
@@ -87,6 +88,12 @@ class DatalayerStripe(ExtensionApp):
         """Close the service. Called also where the extension was never initialized or started."""
         if running := getattr(self, "_running", None):
             await running.stop()
+
+
+def _in_a_line(error: SettingsError | PluginError) -> str:
+    if isinstance(error, SettingsError):
+        return "; ".join(f"{one.variable} {one.problem}" for one in error.faults)
+    return str(error).rstrip(".")
 
 
 class _ToJupyter(logging.Handler):

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
+from ..configuration import Configuration
 from ..errors import NotConfigured, StartError, StoreError, Unavailable
 from ..handlers.site import Site
 from ..periodic import reconciling
 from ..service import Service, open_service
-from ..settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +26,9 @@ class Running:
     Nothing that goes wrong here reaches the server: the site's routes answer 503 meanwhile.
     """
 
-    def __init__(self, site: Site, settings: Settings) -> None:
+    def __init__(self, site: Site, configuration: Configuration) -> None:
         self._site = site
-        self._settings = settings
+        self._configuration = configuration
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -49,30 +50,51 @@ class Running:
 
     async def _run(self) -> None:
         try:
-            service = await self._opened()
+            async with self._opened() as service:
+                await self._serve(service)
         except StartError as error:
             logger.error("%s", error)
             self._site.shut(NotConfigured)
-            return
+
+    async def _serve(self, service: Service) -> None:
+        """Until it is cancelled. Raises PluginError for a plugin that cannot start."""
+        await service.start()
+        self._site.open(service)
+        logger.info(
+            "Credits can be bought at %s",
+            self._site.checkout_route,
+            extra={"mode": "live" if service.settings.livemode else "test"},
+        )
         try:
-            self._site.open(service)
-            logger.info(
-                "Credits can be bought at %s",
-                self._site.checkout_route,
-                extra={"mode": "live" if self._settings.livemode else "test"},
-            )
             async with reconciling(service):
-                await asyncio.get_running_loop().create_future()  # until it is cancelled
+                await asyncio.get_running_loop().create_future()
         finally:
             self._site.shut(Unavailable)
-            await self._closed(service)
 
-    async def _opened(self) -> Service:
+    @asynccontextmanager
+    async def _opened(self) -> AsyncIterator[Service]:
         """Raises StartError when trying again is of no use."""
+        service = await self._connected()
+        try:
+            yield service
+        finally:
+            try:
+                await service.close()
+            except Exception:
+                # The server has kernels to end after us.
+                logger.exception("The service did not close cleanly")
+
+    async def _connected(self) -> Service:
+        configured = self._configuration
         said, pause = "", _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return await open_service(self._settings, metrics=self._site.metrics)
+                return await open_service(
+                    configured.settings,
+                    registry=configured.registry,
+                    plugin_settings=configured.plugin_settings,
+                    metrics=self._site.metrics,
+                )
             except StoreError as error:
                 if str(error) != said:
                     said = str(error)
@@ -83,10 +105,3 @@ class Running:
                 logger.exception("The service could not be opened, which is tried again")
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-
-    async def _closed(self, service: Service) -> None:
-        try:
-            await service.close()
-        except Exception:
-            # The server has kernels to end after us.
-            logger.exception("The service did not close cleanly")

@@ -6,6 +6,7 @@ from pydantic import Field, SecretStr
 from pydantic.fields import FieldInfo
 from traitlets import List, TraitType, Unicode, Union
 
+from ..configuration import Configuration, read_configuration
 from ..settings import Settings
 
 _JWT_SECRET = Settings.model_fields["jwt_secret"]
@@ -42,17 +43,17 @@ def trait_name(field: FieldInfo) -> str:
     return str(field.validation_alias).removeprefix("DATALAYER_").lower()
 
 
-def read_settings(extension: Any) -> JupyterSettings:
-    """The settings that the traits of `extension` give, and else the environment.
+def configuration_of(extension: Any) -> Configuration:
+    """What the traits of `extension` give, and else the environment.
 
-    Raises SettingsError with every fault found.
+    Raises PluginError for a plugin that cannot be loaded, SettingsError with every other fault.
     """
     chosen = {
         str(field.validation_alias): value
         for field in Settings.model_fields.values()
         if (value := getattr(extension, trait_name(field))) is not None
     }
-    return JupyterSettings.from_environment(**chosen)
+    return read_configuration(JupyterSettings, **chosen)
 
 
 def _remedy(field: FieldInfo) -> str:

@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from datalayer_stripe.configuration import Configuration
 from datalayer_stripe.errors import NotConfigured, PluginError, Starting, StoreError, Unavailable
 from datalayer_stripe.handlers.site import Site
 from datalayer_stripe.jupyter import running
 from datalayer_stripe.jupyter.running import Running
 from datalayer_stripe.metrics import Metrics
+from datalayer_stripe.registry import Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
 from tests.jupyter.conftest import Stripe
@@ -104,12 +106,82 @@ def test_without_its_database_all_else_is_well(tmp_path: Path, stripe: Stripe) -
     assert "Traceback" not in server.log
 
 
+PLUGIN = """
+from datalayer_stripe import Context, Event, HookContext, Plugin
+
+plugin = Plugin("mailer")
+
+
+@plugin.on_start
+async def connect(hook: HookContext) -> None:
+    hook.log.info("the mailer is ready")
+
+
+@plugin.on_stop
+async def disconnect(hook: HookContext) -> None:
+    hook.log.info("the mailer has ended")
+
+
+@plugin.on("payment_intent.succeeded", deferred=True)
+async def mail(event: Event, ctx: Context) -> None:
+    ctx.log.info("mailed")
+"""
+
+
+def test_plugins_start_run_and_stop_with_the_server(tmp_path: Path, stripe: Stripe) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "mailer.py").write_text(PLUGIN, encoding="utf-8")
+    variables = {**stripe.variables(), "DATALAYER_STRIPE_PLUGINS_DIR": str(folder)}
+    with JupyterServer(tmp_path, variables) as server:
+        server.wait_until_open()
+        assert "the mailer is ready" in server.log
+        body = recorded("payment_intent.succeeded")
+        delivered = server.request(
+            "POST", WEBHOOK, body=body, headers={"Stripe-Signature": sign(body)}
+        )
+        assert delivered.json["outcome"] == "processed"
+        server.wait_for(lambda: "mailed" in server.log)
+        assert server.terminate() == 0
+    assert server.log.count("the mailer has ended") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "trouble"),
+    [
+        ("import nothing_of_that_name", "nothing_of_that_name"),
+        (
+            PLUGIN.replace("    hook.log", "    raise OSError\n    hook.log"),
+            "cannot start: OSError",
+        ),
+    ],
+    ids=["cannot be loaded", "cannot start"],
+)
+def test_with_a_broken_plugin_all_else_is_well(
+    tmp_path: Path, stripe: Stripe, text: str, trouble: str
+) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    (folder / "broken.py").write_text(text, encoding="utf-8")
+    variables = {**stripe.variables(), "DATALAYER_STRIPE_PLUGINS_DIR": str(folder)}
+    with JupyterServer(tmp_path, variables) as server:
+        server.wait_for(lambda: server.get(CREDITS, token=TOKEN).code == "not_configured")
+        assert trouble in server.log
+        assert server.get("/api/contents", token=TOKEN).status == 200
+        assert server.terminate() == 0
+
+
 # In this process: what takes minutes, or goes wrong only once.
 
 
 @pytest.fixture
 def site() -> Site:
     return Site(Metrics(), base_url="/user/x/", identity="cookie")
+
+
+@pytest.fixture
+def configuration(settings: Settings) -> Configuration:
+    return Configuration(settings, Registry([]), {})
 
 
 @pytest.fixture
@@ -133,7 +205,10 @@ def is_open(site: Site) -> bool:
 
 @pytest.mark.gen_test
 async def test_it_opens_when_its_database_is_back(
-    site: Site, settings: Settings, hasty: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    site: Site,
+    configuration: Configuration,
+    hasty: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     troubles: list[Exception] = [StoreError("away"), StoreError("away"), ValueError("odd")]
 
@@ -143,7 +218,7 @@ async def test_it_opens_when_its_database_is_back(
         return await open_service(*arguments, **options)
 
     hasty.setattr(running, "open_service", open_later)
-    extension = Running(site, settings)
+    extension = Running(site, configuration)
     extension.start()
     with pytest.raises(Starting):
         _ = site.service
@@ -160,7 +235,7 @@ async def test_it_opens_when_its_database_is_back(
 @pytest.mark.gen_test
 async def test_what_cannot_heal_is_said_and_not_tried_again(
     site: Site,
-    settings: Settings,
+    configuration: Configuration,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -168,7 +243,7 @@ async def test_what_cannot_heal_is_said_and_not_tried_again(
         raise PluginError("a plugin is doubled")
 
     monkeypatch.setattr(running, "open_service", refuse)
-    extension = Running(site, settings)
+    extension = Running(site, configuration)
     extension.start()
     await until(lambda: "a plugin is doubled" in caplog.text)
     with pytest.raises(NotConfigured):
@@ -178,14 +253,14 @@ async def test_what_cannot_heal_is_said_and_not_tried_again(
 
 @pytest.mark.gen_test
 async def test_it_stops_while_it_is_still_opening(
-    site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    site: Site, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(*_: Any, **__: Any) -> Service:
         await asyncio.Event().wait()
         raise AssertionError
 
     monkeypatch.setattr(running, "open_service", hang)
-    extension = Running(site, settings)
+    extension = Running(site, configuration)
     extension.start()
     await asyncio.sleep(0)
     async with asyncio.timeout(2):
@@ -195,14 +270,14 @@ async def test_it_stops_while_it_is_still_opening(
 @pytest.mark.gen_test
 async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
     site: Site,
-    settings: Settings,
+    configuration: Configuration,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def fail(_: Service) -> None:
         raise OSError
 
-    extension = Running(site, settings)
+    extension = Running(site, configuration)
     extension.start()
     await until(lambda: is_open(site))
     service, close = site.service, Service.close
@@ -214,7 +289,7 @@ async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
 
 @pytest.mark.gen_test
 async def test_it_reconciles_while_it_runs(
-    site: Site, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    site: Site, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[str] = []
 
@@ -229,7 +304,7 @@ async def test_it_reconciles_while_it_runs(
             entered.append("ended")
 
     monkeypatch.setattr(running, "reconciling", Reconciling)
-    extension = Running(site, settings)
+    extension = Running(site, configuration)
     extension.start()
     await until(lambda: entered == ["begun"])
     await extension.stop()

@@ -8,6 +8,7 @@ import pytest
 from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider, User
 from traitlets.config import Config
 
+from datalayer_stripe.configuration import Configuration
 from datalayer_stripe.errors import Forbidden
 from datalayer_stripe.jupyter.extension import DOCUMENT as LINK
 from datalayer_stripe.jupyter.extension import DatalayerStripe
@@ -41,8 +42,9 @@ def extension(**traits: Any) -> DatalayerStripe:
 
 def settings_of(**traits: Any) -> JupyterSettings:
     configuration = extension(**traits).configuration
-    assert isinstance(configuration, JupyterSettings), configuration
-    return configuration
+    assert isinstance(configuration, Configuration), configuration
+    assert isinstance(configuration.settings, JupyterSettings)
+    return configuration.settings
 
 
 def test_every_setting_has_a_trait() -> None:
@@ -78,7 +80,7 @@ def test_lists_may_be_lists_or_text() -> None:
 def test_the_command_line_sets_them_too() -> None:
     command = DatalayerStripe()
     command.parse_command_line([f"--DatalayerStripe.{one}={two}" for one, two in REQUIRED.items()])
-    assert isinstance(command.configuration, JupyterSettings), command.configuration
+    assert isinstance(command.configuration, Configuration), command.configuration
 
 
 def test_a_secret_that_is_given_is_checked() -> None:
@@ -144,7 +146,7 @@ def test_the_traits_that_the_document_shows_are_enough() -> None:
     config = Config()
     exec(shown("DatalayerStripe"), {"c": config})
     configuration = DatalayerStripe(config=config).configuration
-    assert isinstance(configuration, JupyterSettings), configuration
+    assert isinstance(configuration, Configuration), configuration
     assert set(config.DatalayerStripe) >= set(REQUIRED)
 
 
