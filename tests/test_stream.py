@@ -253,7 +253,7 @@ async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.bearer(ACCOUNT)}\r\n"
     writer.write(f"{head}Content-Length: 10\r\n\r\nab".encode())
-    traffic = app.settings["traffic"]
+    traffic = app.settings["datalayer_stripe"].traffic
     async with asyncio.timeout(10):
         while not traffic._running:  # noqa: ASYNC110 (nothing tells of it)
             await asyncio.sleep(0.01)

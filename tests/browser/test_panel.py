@@ -71,8 +71,8 @@ def test_a_lost_webhook(visitor: Visitor, town: Town, panel: Page) -> None:
 
 def test_refund(town: Town, panel: Page) -> None:
     panel.get_by_label("Refund").select_option(label="$5.00: 50 credits")
-    panel.get_by_label("Amount, or empty for all that is left").fill("2.00")
-    panel.get_by_role("button", name="Refund").click()
+    panel.get_by_label("Amount, or empty for all of it").fill("2.00")
+    panel.get_by_role("button", name="Refund", exact=True).click()
     payments = panel.get_by_role("region", name="Payments")
     expect(payments).to_contain_text("$2.00 refunded")
     [refund] = town.listed("/v1/refunds")
