@@ -21,7 +21,7 @@ from .registry import Registry
 from .running import Outcome, Runner, report
 from .shapes import account_uid_of
 from .store import Store, UnitOfWork
-from .store.events import AlreadyDone, Mark
+from .store.events import DONE, AlreadyDone, Mark
 from .store.jobs import Job, JobDone, JobFailed, JobRejected
 
 logger = logging.getLogger(__name__)
@@ -163,18 +163,29 @@ class Worker:
         self._metrics.jobs.labels(plugin.name, outcome.value).inc()
 
     async def _outcome(self, plugin: Plugin[Any], job: Job) -> Outcome:
+        outcome = await self._attempt(plugin, job)
+        if outcome is Outcome.DUPLICATE and await self._is_done(job):
+            await self._store.jobs.forget(job)
+        return outcome
+
+    async def _attempt(self, plugin: Plugin[Any], job: Job) -> Outcome:
+        """DUPLICATE where it is done, or another's by now."""
         handling = plugin.handling(job.event.type)
         try:
+            if job.attempts > MOST_ATTEMPTS:
+                # Who runs it may die of it, and so never say that it has failed.
+                raise Reject(f"given up after {MOST_ATTEMPTS} attempts, the last without an end")
             if handling is None:
                 raise Reject(f"the plugin does nothing on {job.event.type} any more")
-            outcome = await self._runner.run(plugin, handling, job.event, JobDone)
+            return await self._runner.run(plugin, handling, job.event, JobDone)
         except Reject as signal:
             return await self._reject(job, signal.reason)
         except Exception as error:
             return await self._put_off(job, report(plugin, error))
-        if outcome is Outcome.DUPLICATE:
-            await self._store.jobs.forget(job)
-        return outcome
+
+    async def _is_done(self, job: Job) -> bool:
+        runs = await self._store.events.runs([job.event.id])
+        return runs.get(job.event.id, {}).get(job.plugin) == DONE
 
     async def _put_off(self, job: Job, error: str) -> Outcome:
         if job.attempts >= MOST_ATTEMPTS:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -14,8 +14,11 @@ from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.registry import Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
+from datalayer_stripe.store.commit import Work
 from datalayer_stripe.store.events import Mark
-from datalayer_stripe.store.unit import UnitOfWork
+from datalayer_stripe.store.group import GroupCommitter
+from datalayer_stripe.store.jobs import Deferral
+from datalayer_stripe.store.unit import CommitReceipt, UnitOfWork
 from datalayer_stripe.worker import (
     LONGEST_PAUSE,
     MOST_ATTEMPTS,
@@ -72,7 +75,21 @@ def mailer() -> Mailer:
 
 
 @pytest.fixture
-def extra_plugins(mailer: Mailer) -> list[Plugin]:
+def caller() -> Plugin:
+    """One that defers on payments, too, and writes nothing."""
+    plugin = Plugin("caller")
+
+    @plugin.on("payment_intent.succeeded", deferred=True)
+    async def call(event: Event, ctx: Context) -> None:
+        return
+
+    return plugin
+
+
+@pytest.fixture
+def extra_plugins(request: pytest.FixtureRequest, mailer: Mailer) -> list[Plugin]:
+    if "caller" in request.fixturenames:
+        return [request.getfixturevalue("caller")]
     return [mailer.plugin]
 
 
@@ -244,6 +261,34 @@ async def test_whose_lease_has_ended_does_not_speak_for_the_job(
     assert "error" not in await standing(service)
 
 
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=30)
+async def test_who_is_faster_than_the_answer_to_the_deferral_has_done_the_job(
+    api: Api, service: Service, caller: Plugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committer = service.store._committer
+    assert isinstance(committer, GroupCommitter)
+    attempt, works_meanwhile = committer.transactions.attempt, []
+
+    async def slow(works: Sequence[Work]) -> list[CommitReceipt]:
+        receipts = await attempt(works)
+        if isinstance(works[0].mark, Deferral):
+            # The job is there for all to see, and the delivery does not know it yet.
+            works_meanwhile.append(asyncio.create_task(service.worker.run_due()))
+
+            async def wants_to_commit() -> bool:
+                return bool(committer._ours._waiting)
+
+            await until(wants_to_commit)
+        return receipts
+
+    monkeypatch.setattr(committer.transactions, "attempt", slow)
+    await outcome(api)
+    await asyncio.gather(*works_meanwhile)
+    assert (await standing(service, "caller"))["status"] == "done"
+    assert await rows(service, "jobs") == []
+
+
 # Trouble
 
 
@@ -325,6 +370,29 @@ async def test_in_the_end_it_is_rejected_and_can_be_replayed(
     assert event["rejected"] == []
     assert "payload" not in event
     assert await service.deliveries.replay(EVENT) == "duplicate"
+
+
+@both_stores
+@pytest.mark.gen_test(timeout=30)
+async def test_one_that_its_processes_die_of_is_rejected_in_the_end(
+    api: Api,
+    service: Service,
+    mailer: Mailer,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    store: str,
+) -> None:
+    monkeypatch.setattr("datalayer_stripe.worker.MOST_ATTEMPTS", 3)
+    await outcome(api)
+    for _ in range(3):
+        assert await service.store.jobs.take("mailer", clock(), timedelta(seconds=80))
+        clock.advance(seconds=81)
+    await service.worker.run_due()
+    assert mailer.runs.total() == 0
+    ended = await standing(service)
+    assert ended["status"] == "rejected"
+    assert ended["error"] == "given up after 3 attempts, the last without an end"
+    assert await rows(service, "jobs") == []
 
 
 @both_stores
@@ -480,11 +548,13 @@ async def test_a_plugin_that_no_longer_knows_the_type_rejects_it(
     assert "does nothing on payment_intent.succeeded any more" in ended["error"]
 
 
+@pytest.mark.parametrize("fails", [None, Retry("not now"), Reject("never")])
 @pytest.mark.mongod
 @pytest.mark.gen_test(timeout=30)
 async def test_a_job_whose_work_a_delivery_has_done_is_dropped(
-    api: Api, service: Service, mailer: Mailer, clock: Clock
+    api: Api, service: Service, mailer: Mailer, clock: Clock, fails: Exception | None
 ) -> None:
+    mailer.fails = fails
     await outcome(api)
     event = Event.model_validate_json(PAID)
     # By a process of another version, whose plugin does not defer it.
@@ -492,6 +562,7 @@ async def test_a_job_whose_work_a_delivery_has_done_is_dropped(
     await service.worker.run_due()
     assert await rows(service, "jobs") == []
     assert await outbox(service) == []
+    assert (await standing(service))["status"] == "done"
 
 
 @pytest.mark.mongod

@@ -79,6 +79,11 @@ class Deferral(Mark):
 class JobDone(Mark):
     """A mark that ends the job, too, whoever has it by now."""
 
+    @property
+    def key(self) -> tuple[str, ...]:
+        # Not the deferral's, whose commit may be under way still: what is put off is not done.
+        return (*super().key, "job")
+
     async def apply(self, database: Any, mongo_session: Any) -> None:
         await super().apply(database, mongo_session)
         job_id = _job_id(self.event.id, self.plugin_name)
@@ -87,7 +92,10 @@ class JobDone(Mark):
 
 @dataclass(frozen=True)
 class _Ended(Mark):
-    """How an attempt ended without success. Told by its holder, or AlreadyDone is raised."""
+    """How an attempt ended without success.
+
+    AlreadyDone is raised where another holds the job by now, or has done the work.
+    """
 
     job: Job
     error: str
@@ -103,6 +111,7 @@ class _Ended(Mark):
     async def check(self, database: Any, **options: Any) -> None:
         if await database.jobs.find_one(self._held, {"_id": 1}, **options) is None:
             raise AlreadyDone
+        await super().check(database, **options)  # the work may be done, and the job be left over
 
     async def _tell(self, database: Any, mongo_session: Any, update: dict[str, Any]) -> None:
         handler = f"handlers.{self.plugin_name}"
