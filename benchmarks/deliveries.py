@@ -47,7 +47,7 @@ async def commits(service: Service) -> None:
     for count, accounts, name in ((HOT, 1, "one hot account"), (COLD, COLD, "an account each")):
         work = partial(deliveries, count=count, accounts=accounts)
         ours = await per_second(partial(work, f"grouped{accounts}"))
-        service.store._committer = grouped._transactions
+        service.store._committer = grouped.transactions
         single = await per_second(partial(work, f"single{accounts}"))
         service.store._committer = grouped
         show(f"{count} at once, {name}", ours, single, "/s", "of a transaction each")

@@ -173,6 +173,22 @@ async def test_an_account_that_is_stuck_holds_no_other_account_up(
     assert await api.credits("stuck") == 5 * 50
 
 
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=30)
+async def test_credits_do_not_wait_for_what_a_plugin_writes(service: Service) -> None:
+    store = service.store
+    await store._database.plugin_x.insert_one({"_id": 1})
+    slow = UpdateOne("plugin_x", {"$where": "sleep(3000) || true"}, {"$set": {"seen": True}})
+    writing = asyncio.create_task(store.commit(UnitOfWork([slow]), mark("evt_slow")))
+    current = {"currentOp": 1, "ns": f"{store._database.name}.plugin_x"}
+    async with asyncio.timeout(10):
+        while not (await store._client.admin.command(current))["inprog"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    await store.commit(credit("a", "pi_1"), mark("evt_1"))
+    assert not writing.done()
+    await writing
+
+
 # Tickets
 
 

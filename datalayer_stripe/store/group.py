@@ -3,6 +3,9 @@
 Transactions on one account's documents conflict, and each conflict costs a pause and another
 try. What waits while a commit is under way is committed together next, one after the other in
 one transaction, without conflict. A delivery that comes alone is committed alone, at once.
+
+What plugins write to their own collections may take as long as it likes: it waits in a queue of
+its own, and no credits wait behind it.
 """
 
 import asyncio
@@ -24,6 +27,19 @@ class _Waiting(NamedTuple):
 
 class GroupCommitter:
     """A :class:`.commit.Committer` that groups."""
+
+    def __init__(self, transactions: Transactions) -> None:
+        self.transactions = transactions
+        self._ours = _Queue(transactions)
+        self._plugins = _Queue(transactions)
+
+    async def commit(self, work: Work) -> CommitReceipt:
+        queue = self._plugins if work.unit.has_foreign_writes else self._ours
+        return await queue.commit(work)
+
+
+class _Queue:
+    """What waits for a commit that is under way, and is committed together after it."""
 
     def __init__(self, transactions: Transactions) -> None:
         self._transactions = transactions

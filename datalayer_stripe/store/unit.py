@@ -36,6 +36,11 @@ class UnitOfWork:
     def record(self, operation: Operation) -> None:
         self.operations.append(operation)
 
+    @property
+    def has_foreign_writes(self) -> bool:
+        """Whether a plugin has written the filter of any, which no index may serve."""
+        return any(isinstance(one, InsertOne | UpdateOne | DeleteOne) for one in self.operations)
+
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
         for operation in self.operations:
             await operation.apply(database, mongo_session, receipt)

@@ -71,7 +71,8 @@ class Process:
         self._cancel()
 
     def _busy(self) -> set[asyncio.Task[Any]]:
-        committing = self.service.store._committer._tasks
+        committer = self.service.store._committer
+        committing = committer._ours._tasks | committer._plugins._tasks
         return self._tasks | self._working() | committing | self.gate.abandoned
 
     def _working(self) -> set[asyncio.Task[Any]]:
