@@ -37,6 +37,8 @@
 
 from typing import ClassVar
 
+_LONGEST_REASON = 1000
+
 
 class DatalayerStripeError(Exception):
     """The root of every error that this package raises on purpose."""
@@ -176,8 +178,9 @@ class PluginSignal(DatalayerStripeError):
     """Raised by a plugin to say how its run ended. `reason` is kept for the operator."""
 
     def __init__(self, reason: str) -> None:
-        self.reason = reason
-        super().__init__(reason)
+        # Whatever it is, it can be kept: what cannot be is tried for ever.
+        self.reason = str(reason)[:_LONGEST_REASON].encode(errors="replace").decode()
+        super().__init__(self.reason)
 
 
 class Retry(PluginSignal):

@@ -5,10 +5,12 @@ import json
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
-from datalayer_stripe import Context, Event, Plugin, delivery
+from datalayer_stripe import Context, Event, Plugin, Reject, Retry, delivery
+from datalayer_stripe.errors import PluginSignal
 from datalayer_stripe.service import Service
 from tests.support.app import Api, json_of, recorded
 from tests.support.shop import rows
@@ -145,6 +147,26 @@ async def test_whatever_one_does_the_others_are_done_once(
     assert json_of(await api.deliver(PAID))["outcome"] == "processed"
     assert len(await rows(service, "plugin_bad")) == len(await rows(service, "plugin_good")) == 1
     assert await api.credits() == 50
+
+
+@pytest.mark.parametrize("signal", [Retry, Reject])
+@pytest.mark.parametrize(
+    "reason", ["\ud800", {"not": "a text"}, "x" * 20_000_000], ids=["half", "object", "long"]
+)
+@pytest.mark.gen_test(timeout=30)
+async def test_whatever_the_reason_it_can_be_kept(
+    api: Api, service: Service, bad: Bad, signal: type[PluginSignal], reason: Any
+) -> None:
+    async def gives_a_reason(event: Event, ctx: Context) -> object:
+        raise signal(reason)
+
+    bad.does = gives_a_reason
+    answer = await api.deliver(PAID)
+    assert answer.code == (503 if signal is Retry else 200)
+    [event] = await rows(service, "events")
+    kept = event["handlers"]["bad"]["error"]
+    assert kept[:5] in ("?", "{'not", "xxxxx")
+    assert len(kept) <= 1000
 
 
 @pytest.mark.gen_test(timeout=30)
