@@ -58,6 +58,10 @@ class Registry:
         """The same, those that run at once together: money first, and then order by order."""
         return tuple(tuple(stage) for _, stage in groupby(self.plugins_for(event_type), _stage))
 
+    def money_on(self, event_type: str) -> frozenset[str]:
+        """The names of those that move money on this type."""
+        return frozenset(one.name for one in self.plugins_for(event_type) if one.moves_money)
+
     def named(self, name: str) -> Plugin[Any] | None:
         """The plugin of this name; None where there is none, or it is switched off."""
         return next((plugin for plugin in self.plugins if plugin.name == name), None)

@@ -14,7 +14,7 @@ from .billing.plans import Plans
 from .billing.portal import Portal
 from .billing.reversals import Reversals
 from .billing.subscriptions import Subscriptions
-from .billing.topups import TopUps
+from .billing.topups import PAYMENT_SUCCEEDED, TopUps
 from .clock import Clock, system_clock
 from .configuration import PluginSettings
 from .context import ContextFactory
@@ -154,6 +154,7 @@ async def open_service(
         clock,
         refuse_disputed=settings.stripe_topup_during_dispute == "refuse",
     )
+    crediting = registry.money_on(PAYMENT_SUCCEEDED)
     contexts = ContextFactory(
         store=store,
         stripe=stripe,
@@ -161,7 +162,7 @@ async def open_service(
         topups=topups,
         plans=plans,
         subscriptions=subscriptions,
-        reversals=Reversals(store, stripe),
+        reversals=Reversals(store, stripe, crediting),
         metrics=metrics,
         plugin_settings=plugin_settings,
         floor_balances=settings.stripe_negative_balance == "debt",
@@ -202,7 +203,7 @@ async def open_service(
         ),
         history=History(store, stripe),
         deliveries=deliveries,
-        topup_statuses=TopUpStatuses(store, stripe, deliveries),
+        topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting),
         plugins=Lifecycle(registry, contexts),
         worker=worker,
     )

@@ -5,6 +5,7 @@ on here, by the very code that a delivery of it runs; when that comes, it is a d
 """
 
 import logging
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 from .billing.topups import PAYMENT_SUCCEEDED, is_ours
@@ -45,10 +46,19 @@ class TopUpStatus(Model):
 
 
 class TopUpStatuses:
-    def __init__(self, store: Store, stripe: StripeClient, deliveries: Deliveries) -> None:
+    """`crediting` names the plugins that add credits for a payment."""
+
+    def __init__(
+        self,
+        store: Store,
+        stripe: StripeClient,
+        deliveries: Deliveries,
+        crediting: Collection[str],
+    ) -> None:
         self._store = store
         self._stripe = stripe
         self._deliveries = deliveries
+        self._crediting = crediting
 
     async def of(self, account_uid: str, intent_id: str) -> TopUpStatus:
         """How the account's top-up stands; its credits are added, if that is all that is left.
@@ -101,7 +111,7 @@ class TopUpStatuses:
     async def _catch_up(self, intent: StripeData) -> None:
         """Work on the event that says so, unless that has been done and was no use."""
         kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
-        if kept is not None and kept.rejected and not kept.failed:
+        if kept is not None and kept.is_given_up(self._crediting):
             return  # it waits for the operator
         try:
             if kept is not None and kept.payload is not None:

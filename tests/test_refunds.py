@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from datalayer_stripe import Event
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -188,6 +189,30 @@ async def test_a_refund_waits_for_the_credits_that_it_takes(
     record = await service.store.events.get(refunded["id"])
     assert record is not None
     assert record.handlers["refunds"].error == f"not credited yet: {paid['id']}"
+    webhooks.release()
+    await webhooks.settle()
+    assert await buyer.credits() == 0
+    assert await reversal_rows(service) == [("refund", -50, -500)]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_refund_waits_for_a_top_up_that_only_another_plugin_has_rejected(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    await buyer.subscribe()
+    webhooks.hold()
+    paid = sandbox.confirm_payment(json_of(await buyer.ask_to_buy())["client_secret"])
+    [succeeded] = [
+        event
+        for event in events_of(sandbox, "payment_intent.succeeded")
+        if event["data"]["object"]["id"] == paid["id"]
+    ]
+    # Whoever was to add the credits has died meanwhile.
+    event = Event.model_validate(succeeded)
+    await service.store.events.record_rejection(event, "bonus", "no bonus for this", clock())
+    sandbox.refund(paid["id"])
+    [refunded] = events_of(sandbox, "charge.refunded")
+    assert (await buyer.api.deliver(json.dumps(refunded).encode())).code == 503
     webhooks.release()
     await webhooks.settle()
     assert await buyer.credits() == 0

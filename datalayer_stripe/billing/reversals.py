@@ -1,6 +1,7 @@
 """Refunds and disputes: what they hold back of a top-up's payment, as Stripe says now."""
 
 import asyncio
+from collections.abc import Collection
 
 from ..errors import Reject, Retry, StripeObjectMissing
 from ..models import LedgerEntry, Model, Reversal
@@ -24,9 +25,12 @@ class Look(Model):
 
 
 class Reversals:
-    def __init__(self, store: Store, stripe: StripeClient) -> None:
+    """`crediting` names the plugins that add credits for a payment."""
+
+    def __init__(self, store: Store, stripe: StripeClient, crediting: Collection[str]) -> None:
         self._store = store
         self._stripe = stripe
+        self._crediting = crediting
 
     async def look(self, data: StripeData) -> Look | None:
         """Look at the payment that a charge, a refund or a dispute names; None if it is not ours.
@@ -63,7 +67,7 @@ class Reversals:
         if not is_ours(intent):
             return
         kept = await self._store.events.of_object(payment_intent_id, PAYMENT_SUCCEEDED)
-        if kept is not None and kept.rejected and not kept.failed:
+        if kept is not None and kept.is_given_up(self._crediting):
             raise Reject(f"the top-up was rejected: see {kept.id}")
         raise Retry(f"not credited yet: {payment_intent_id}")
 

@@ -1,7 +1,7 @@
 """The events that we have worked on, and which plugin has finished which."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -53,6 +53,13 @@ class EventRecord(Model):
     failed: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     payload: dict[str, Any] | None = Field(default=None, repr=False)
+
+    def is_given_up(self, plugin_names: Collection[str]) -> bool:
+        """Whether one of these plugins has rejected it, and none of them may still finish it."""
+        statuses = {
+            self.handlers[name].status if name in self.handlers else None for name in plugin_names
+        }
+        return REJECTED in statuses and statuses <= {DONE, REJECTED}
 
 
 @dataclass(frozen=True)
