@@ -1,12 +1,13 @@
 """Prove that what refunds and disputes took back is what they hold back at Stripe.
 
-- Each refund and dispute of a top-up has the ledger rows whose amounts sum to it.
+- Each refund and dispute of a top-up has the ledger rows whose amounts sum to it; a dispute is
+  open here while it is open there.
 - Each ledger row of a reversal has its refund or dispute at Stripe.
 - The credits of a top-up's reversals are its credits in proportion to what is held back.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from .clock import Clock
 from .models import LedgerEntry, Reversal
@@ -16,6 +17,18 @@ from .store import Store
 from .store.audits import Seen
 from .store.reversals import ReversedTopUp, cause_of
 from .stripe_client import StripeClient
+
+# Every change of a refund or a dispute has one of these, about itself.
+_REVERSAL_EVENTS = (
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.closed",
+)
 
 # How often a payment that is being refunded is looked at again.
 _LOOKS = 5
@@ -58,21 +71,28 @@ class ReversalAudit:
             payment_ids = [one for one in payment_of.values() if one]
             credited = await self._store.reversals.by_payments(payment_ids)
             held = _amounts(await self._store.reversals.rows_of(payment_ids))
+            problems = {}
             for data in page:
-                if payment_of[data["id"]] in credited and not self._may_be_on_its_way(data):
-                    self._compare(reversal_of(data), held[data["id"]])
-                    self._count(data["object"], 1)
+                top_up = credited.get(payment_of[data["id"]] or "")
+                if top_up is None:
+                    continue
+                self._count(data["object"], 1)
+                if problem := _difference(reversal_of(data), held[data["id"]], top_up):
+                    problems[data["id"]] = problem
+            if problems:
+                await self._tell(page[0]["object"], problems)
 
-    def _may_be_on_its_way(self, data: StripeData) -> bool:
-        return bool(data["created"] > (self._clock() - IN_FLIGHT).timestamp())
-
-    def _compare(self, theirs: Reversal, ours: int) -> None:
-        if theirs.amount != ours:
-            self._differ(
-                theirs.kind,
-                theirs.id,
-                f"amount: ledger {ours}, Stripe {theirs.amount}: try `datalayer-stripe reconcile`",
-            )
+    async def _tell(self, kind: str, problems: Mapping[str, str]) -> None:
+        """Tell of these, but not of what has changed just now: that may be on its way."""
+        # A dispute is decided, and a refund may fail, long after it was created.
+        lately: set[str] = set()
+        since = self._clock() - IN_FLIGHT
+        async for events in self._stripe.event_pages(_REVERSAL_EVENTS, created_since=since):
+            lately.update(event["data"]["object"]["id"] for event in events)
+        for object_id, problem in problems.items():
+            if object_id not in lately:
+                text = f"{problem}: try `datalayer-stripe reconcile`"
+                self._differ(kind, object_id, text)
 
     async def _check_ours(self, payment_ids: Sequence[str], seen: Seen) -> None:
         rows = await self._store.reversals.rows_of(payment_ids)
@@ -107,6 +127,15 @@ class ReversalAudit:
             *await self._stripe.list_disputes(payment_id),
         ]
         return cause_of(row) in {data["id"] for data in listed}
+
+
+def _difference(theirs: Reversal, held: int, top_up: ReversedTopUp) -> str | None:
+    """What Stripe and the ledger disagree on, in words, or None."""
+    if theirs.amount != held:
+        return f"amount: ledger {held}, Stripe {theirs.amount}"
+    if theirs.is_open is not (theirs.id in top_up.open_disputes):
+        return "open at Stripe, and not here" if theirs.is_open else "open here, and not at Stripe"
+    return None
 
 
 def _amounts(rows: Sequence[LedgerEntry]) -> Counter[str]:

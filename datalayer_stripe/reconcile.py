@@ -24,7 +24,7 @@ from .delivery import Deliveries
 from .errors import StoreUnavailable, StripeUnavailable
 from .events import Event
 from .models import SubscriptionSnapshot
-from .reconcile_reversals import overlooked
+from .reconcile_reversals import overlooked, rejected_too_soon
 from .registry import Registry
 from .running import Outcome
 from .shapes import StripeData, metadata_of
@@ -124,7 +124,8 @@ class Reconciliation:
         undone = self._undone(event.type, runs)
         if not undone or event.account or self._may_be_on_its_way(event.created):
             return
-        if self._is_rejected(undone, runs):
+        rejected = self._is_rejected(undone, runs)
+        if rejected and not await rejected_too_soon(self._store, event, undone):
             self._report.rejected += 1
             return
         detail = f"{event.type}: {', '.join(sorted(undone))}"
@@ -168,9 +169,10 @@ class Reconciliation:
             return
         kept = await self._store.events.of_object(intent_id, PAYMENT_SUCCEEDED)
         runs = {name: run.status for name, run in kept.handlers.items()} if kept else {}
-        if DEFERRED in runs.values():
+        undone = self._undone(PAYMENT_SUCCEEDED, runs)
+        if DEFERRED in runs.values() and not undone:
             return  # somebody has it in hand
-        if kept and self._is_rejected(self._undone(PAYMENT_SUCCEEDED, runs), runs):
+        if kept and self._is_rejected(undone, runs):
             self._report.rejected += 1
             return
         if self._event_is_still_listed(intent) and not (kept or self._dry_run):

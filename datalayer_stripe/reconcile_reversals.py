@@ -1,8 +1,10 @@
 """Refunds and disputes that the ledger does not follow: found by the objects themselves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from datetime import timedelta
 from typing import NamedTuple
 
+from .events import Event
 from .models import Reversal
 from .shapes import StripeData, dispute_reversal, payment_intent_id_of, refund_reversal
 from .store import Store
@@ -33,7 +35,25 @@ async def overlooked(store: Store, page: Sequence[StripeData]) -> list[Overlooke
         if top_up is None:
             continue  # another system's, or not credited: that is the payments' sweep's
         kept = top_up.reversals.get(reversal.id)
-        if reversal.amount != (kept.amount if kept else 0):
+        followed = reversal.amount == (kept.amount if kept else 0)
+        if not followed or reversal.is_open is not (reversal.id in top_up.open_disputes):
             detail = f"{data['status']}, of {top_up.entry.id}"
             found.append(Overlooked(data, event_type, detail))
     return found
+
+
+# A run may have begun before the credits were there, and have ended after it.
+_LONGEST_RUN = timedelta(minutes=5)
+
+
+async def rejected_too_soon(store: Store, event: Event, plugin_names: Collection[str]) -> bool:
+    """Whether these plugins have rejected it for want of a top-up that is credited by now."""
+    payment_intent_id = payment_intent_id_of(event.object)
+    if payment_intent_id is None:
+        return False
+    top_up = (await store.ledger.by_ids([payment_intent_id])).get(payment_intent_id)
+    kept = await store.events.get(event.id)
+    if top_up is None or kept is None:
+        return False
+    runs = [kept.handlers[name] for name in plugin_names if name in kept.handlers]
+    return any(run.at < top_up.created_at + _LONGEST_RUN for run in runs)

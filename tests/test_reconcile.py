@@ -7,11 +7,14 @@ import pytest
 
 from datalayer_stripe.audit import Difference
 from datalayer_stripe.errors import StripeUnavailable
+from datalayer_stripe.events import Event
 from datalayer_stripe.periodic import LEASE, PeriodicReconciliation
 from datalayer_stripe.reconcile import Finding, Report
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
+from datalayer_stripe.store.jobs import Deferral
+from datalayer_stripe.store.unit import UnitOfWork
 from tests.support.app import ACCOUNT, Clock, json_of
 from tests.support.shop import Buyer, Shop, calls, rows, subscribe_elsewhere
 
@@ -105,6 +108,31 @@ async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
     ]
     assert await buyer.credits() == 50
     assert await audit(service) == []
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_another_plugin_s_deferred_work_keeps_no_payment_from_being_credited(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    paid = await buyer.buy()
+    [succeeded] = [
+        Event.model_validate(event)
+        for event in sandbox.events
+        if event["type"] == "payment_intent.succeeded"
+        and event["data"]["object"]["id"] == paid["id"]
+    ]
+    # The credits were not added in time, and a plugin that is here no more was to send a mail.
+    await service.store.events.record_failure(succeeded, "top-up-credits", "a bug", clock())
+    await service.store.commit(UnitOfWork(), Deferral(succeeded, "mailer", clock()))
+    sandbox.forget_events()
+    clock.advance(days=31)
+    _, healed = await reconcile(service, clock, since=timedelta(days=60))
+    assert ("payment", paid["id"], "processed") in [
+        (one.kind, one.id, one.outcome) for one in healed
+    ]
+    assert await buyer.credits() == 50
 
 
 @pytest.mark.gen_test(timeout=30)

@@ -121,6 +121,92 @@ async def test_what_is_older_than_stripe_s_events_is_found_by_itself(
 
 
 @pytest.mark.gen_test(timeout=60)
+async def test_what_was_rejected_with_its_top_up_is_healed_once_that_is_credited(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    await buyer.subscribe()
+    webhooks.hold()
+    paid = sandbox.confirm_payment(json_of(await buyer.ask_to_buy())["client_secret"])
+    customers = service.store._database.customers
+    mine = await customers.find_one_and_delete({"_id": ACCOUNT})
+    await customers.insert_one({**mine, "_id": "another"})
+    sandbox.refund(paid["id"], 100)
+    webhooks.release()
+    await webhooks.settle()
+    clock.advance(minutes=6)
+    report, found = await reconcile(service, clock)
+    assert not [one for one in found if "refund" in one.detail]
+    assert report.rejected >= 3, "they wait for the operator"
+
+    await customers.delete_one({"_id": "another"})
+    [top_up] = [
+        one
+        async for one in service.store.events.find(status="rejected")
+        if one.type == "payment_intent.succeeded"
+    ]
+    assert await service.deliveries.replay(top_up.id) == "processed"
+    assert await buyer.credits() == 50
+    [(_, _, advice)] = await differences(service)
+    assert advice == "amount: ledger 0, Stripe 100: try `datalayer-stripe reconcile`"
+    report, _ = await reconcile(service, clock)
+    assert await buyer.credits() == 40
+    assert report.rejected == 0
+    assert [one async for one in service.store.events.find(status="rejected")] == []
+    assert await differences(service) == []
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_what_a_plugin_has_rejected_after_the_credits_waits_for_the_operator(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    await buyer.subscribe()
+    bought = await buyer.buy()
+    clock.advance(minutes=6)
+    webhooks.hold()
+    dispute = sandbox.dispute(bought["id"])
+    sandbox.put({**dispute, "currency": "eur"})
+    webhooks.release()
+    await webhooks.settle()
+    report, found = await reconcile(service, clock)
+    assert not [one for one in found if "dispute" in one.detail]
+    assert report.rejected == 2
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_dispute_that_is_open_here_alone_is_told_of_and_healed(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    await buyer.subscribe()
+    dispute = sandbox.dispute((await buyer.buy())["id"])
+    await webhooks.settle()
+    webhooks.drop(1000)
+    sandbox.close_dispute(dispute["id"], won=False)
+    sandbox.forget_events()
+    clock.advance(days=31)
+    advice = "open here, and not at Stripe: try `datalayer-stripe reconcile`"
+    assert await differences(service) == [("dispute", dispute["id"], advice)]
+    assert await service.store.reversals.has_open_dispute(ACCOUNT)
+    await reconcile(service, clock, days=60)
+    assert not await service.store.reversals.has_open_dispute(ACCOUNT)
+    assert await differences(service) == []
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_what_has_changed_just_now_is_no_difference_however_old_it_is(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    await buyer.subscribe()
+    dispute = sandbox.dispute((await buyer.buy())["id"])
+    await webhooks.settle()
+    clock.advance(days=2)
+    webhooks.hold()
+    sandbox.close_dispute(dispute["id"], won=True)
+    assert await differences(service) == []
+    clock.advance(minutes=6)
+    assert [object_id for _, object_id, _ in await differences(service)] == [dispute["id"]]
+
+
+@pytest.mark.gen_test(timeout=60)
 async def test_the_audit_explains_what_differs_in_a_reversal(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:

@@ -36,6 +36,7 @@ class ReversedTopUp(Model):
 
     entry: LedgerEntry
     reversals: dict[str, KeptReversal] = Field(default_factory=dict)
+    open_disputes: tuple[str, ...] = ()
 
     @property
     def amount(self) -> int:
@@ -179,4 +180,4 @@ class Reversals:
 
 
 def _reversed_top_up(row: dict[str, Any]) -> ReversedTopUp:
-    return ReversedTopUp(entry=entry_of(row), reversals=row.get("reversals", {}))
+    return ReversedTopUp.model_validate({**row, "entry": entry_of(row)})
