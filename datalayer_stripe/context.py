@@ -66,8 +66,9 @@ class ReversalRecorder:
         """Follow the refunds and disputes of the payment that one of them, or a charge, names.
 
         Each change moves credits once, in proportion to the amount. Nothing is recorded for
-        another system's payment. Raises Retry while the top-up's own credits are not there, and
-        Reject where they never will be, or the money is of another currency.
+        another system's payment. Raises Retry while the top-up's own credits are not there, or
+        Stripe does not list the refund or dispute yet; Reject where the credits never will be
+        there, or the money is of another currency.
         """
         look = await self._reversals.look(data)
         if look is not None:

@@ -315,6 +315,33 @@ async def test_while_stripe_does_not_answer_the_event_is_tried_again(
 
 
 @pytest.mark.gen_test(timeout=30)
+async def test_what_stripe_tells_of_and_does_not_list_yet_is_waited_for(
+    buyer: Buyer,
+    sandbox: Sandbox,
+    webhooks: Webhooks,
+    service: Service,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def nothing_yet(_: str) -> list[dict[str, Any]]:
+        return []
+
+    await buyer.subscribe()
+    bought = await buyer.buy()
+    webhooks.hold()
+    refund = sandbox.refund(bought["id"])
+    [created] = events_of(sandbox, "refund.created")
+    with monkeypatch.context() as behind:
+        behind.setattr(service.stripe, "list_refunds", nothing_yet)
+        assert (await buyer.api.deliver(json.dumps(created).encode())).code == 503
+    record = await service.store.events.get(created["id"])
+    assert record is not None
+    assert record.handlers["refunds"].error == f"not listed by Stripe yet: {refund['id']}"
+    webhooks.release()
+    await webhooks.settle()
+    assert await buyer.credits() == 0
+
+
+@pytest.mark.gen_test(timeout=30)
 async def test_money_of_another_currency_is_for_the_operator(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:

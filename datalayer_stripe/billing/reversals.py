@@ -1,7 +1,7 @@
 """Refunds and disputes: what they hold back of a top-up's payment, as Stripe says now."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from ..errors import Reject, Retry, StripeObjectMissing
 from ..models import LedgerEntry, Model, Reversal
@@ -14,6 +14,8 @@ from ..shapes import (
 from ..store import Store
 from ..stripe_client import StripeClient
 from .topups import PAYMENT_SUCCEEDED, is_ours
+
+_LISTED = frozenset({"refund", "dispute"})
 
 
 class Look(Model):
@@ -35,7 +37,8 @@ class Reversals:
     async def look(self, data: StripeData) -> Look | None:
         """Look at the payment that a charge, a refund or a dispute names; None if it is not ours.
 
-        Raises Retry while its credits are not there yet, and Reject where they never will be.
+        Raises Retry while its credits are not there yet, or the refund or dispute itself is not
+        listed, and Reject where the credits never will be.
         """
         payment_intent_id = payment_intent_id_of(data)
         if payment_intent_id is None:
@@ -54,6 +57,7 @@ class Reversals:
             *map(refund_reversal, reversed(refunds)),
             *map(dispute_reversal, reversed(disputes)),
         )
+        check_listed(data, reversals)
         for reversal in reversals:
             check_currency(reversal, entry)
         return Look(payment_intent_id=payment_intent_id, ticket=ticket, reversals=reversals)
@@ -70,6 +74,12 @@ class Reversals:
         if kept is not None and kept.is_given_up(self._crediting):
             raise Reject(f"the top-up was rejected: see {kept.id}")
         raise Retry(f"not credited yet: {payment_intent_id}")
+
+
+def check_listed(data: StripeData, reversals: Sequence[Reversal]) -> None:
+    """Raises Retry where Stripe's lists are behind what its event tells of."""
+    if data.get("object") in _LISTED and data["id"] not in {one.id for one in reversals}:
+        raise Retry(f"not listed by Stripe yet: {data['id']}")
 
 
 def check_currency(reversal: Reversal, entry: LedgerEntry) -> None:
