@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from bson.errors import InvalidDocument
+from dns.resolver import NXDOMAIN
 
 from datalayer_stripe.errors import CommitRefused, StoreError
 from datalayer_stripe.events import Event
@@ -108,6 +110,28 @@ async def test_a_database_that_cannot_be_reached_is_named_without_its_password()
     assert "DATALAYER_STRIPE_MONGODB_URL" in str(refused.value)
     assert "hunter2" not in str(refused.value)
     assert refused.value.__suppress_context__
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_slow_name_server_keeps_nobody_else_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop, asked, answered = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    in_time: list[bool] = []
+
+    def resolve(*_: object, **__: object) -> None:
+        loop.call_soon_threadsafe(asked.set)
+        in_time.append(answered.wait(2))
+        raise NXDOMAIN
+
+    monkeypatch.setattr("dns.resolver.resolve", resolve)
+    url = "mongodb+srv://cluster.example.com/"
+    connecting = asyncio.create_task(connect(url, livemode=False))
+    await asked.wait()
+    answered.set()
+    with pytest.raises(StoreError, match="DATALAYER_STRIPE_MONGODB_URL"):
+        await connecting
+    assert all(in_time)
 
 
 @pytest.mark.gen_test(timeout=30)

@@ -55,6 +55,10 @@ class Running:
         except StartError as error:
             logger.error("%s", error)
             self._site.shut(NotConfigured)
+        except Exception:
+            # Where it reached stop(), the server would leave its kernels running.
+            logger.exception("The service has ended, and runs again when this server is restarted")
+            self._site.shut(Unavailable)
 
     async def _serve(self, service: Service) -> None:
         """Until it is cancelled. Raises PluginError for a plugin that cannot start."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field, SecretStr
 from pydantic.fields import FieldInfo
-from traitlets import List, TraitType, Unicode, Union
+from traitlets import Any as AnyTrait
 
 from ..configuration import Configuration, read_configuration
 from ..settings import Settings
@@ -22,15 +22,14 @@ class JupyterSettings(Settings):
     )
 
 
-def setting_traits() -> dict[str, TraitType[Any, Any]]:
+def setting_traits() -> dict[str, AnyTrait]:
     """A trait for each setting, with the name of its variable without `DATALAYER_`, in lower case.
 
     None leaves the setting to the environment. Values are checked with the settings, and not here:
-    what is wrong with one must not stop the server.
+    a trait that refuses one has Jupyter log it, and leave all the others unread.
     """
     return {
-        trait_name(field): Union(
-            [Unicode(), List(Unicode())],
+        trait_name(field): AnyTrait(
             default_value=None,
             allow_none=True,
             help=f"{_remedy(field)} Or set {field.validation_alias} in the environment.",

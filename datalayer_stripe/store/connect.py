@@ -4,6 +4,7 @@ Motor's successor, PyMongo's own asyncio client, has the same calls as are used 
 changing drivers is changing this file.
 """
 
+import asyncio
 import logging
 from typing import Any
 
@@ -32,6 +33,7 @@ _DEFAULTS: dict[str, Any] = {
     "socketTimeoutMS": 10_000,
     "maxPoolSize": 50,
 }
+_NAMES_SECONDS = 5.0
 
 _STANDALONE = """\
 DATALAYER_STRIPE_MONGODB_URL: this mongod stands alone, and credits are kept with transactions, \
@@ -49,7 +51,8 @@ async def connect(url: str, *, livemode: bool) -> Store:
         return await _connect_memory(livemode=livemode)
     client: Any = None
     try:
-        parsed = parse_uri(url)
+        # It asks the name server for what is behind mongodb+srv://, and waits for the answer.
+        parsed = await asyncio.to_thread(parse_uri, url, connect_timeout=_NAMES_SECONDS)
         options = {
             name: value for name, value in _DEFAULTS.items() if name not in parsed["options"]
         }

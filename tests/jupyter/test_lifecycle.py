@@ -288,6 +288,26 @@ async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
 
 
 @pytest.mark.gen_test
+async def test_what_nobody_expected_is_said_and_does_not_keep_the_server_from_ending(
+    site: Site,
+    configuration: Configuration,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fail(_: Service) -> None:
+        raise OSError
+
+    monkeypatch.setattr(Service, "start", fail)
+    extension = Running(site, configuration)
+    extension.start()
+    await until(lambda: "has ended" in caplog.text)
+    with pytest.raises(Unavailable) as unavailable:
+        _ = site.service
+    assert not isinstance(unavailable.value, Starting)
+    await extension.stop()
+
+
+@pytest.mark.gen_test
 async def test_it_reconciles_while_it_runs(
     site: Site, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:

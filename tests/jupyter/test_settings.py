@@ -77,6 +77,26 @@ def test_lists_may_be_lists_or_text() -> None:
     assert listed == joined
 
 
+def test_values_may_be_what_they_are_in_python(tmp_path: Path) -> None:
+    settings = settings_of(
+        **{**REQUIRED, "stripe_webhook_secret": ("whsec_a", "whsec_b")},
+        stripe_reconcile_interval=600,
+        stripe_plugins_dir=tmp_path,
+    )
+    assert len(settings.stripe_webhook_secrets) == 2
+    assert settings.stripe_reconcile_interval == 600
+    assert settings.stripe_plugins_dir == tmp_path
+
+
+def test_a_value_of_no_use_is_named_and_not_shown() -> None:
+    secret = {"hidden": "sk_test_example"}
+    faulty = extension(**{**REQUIRED, "stripe_api_key": secret}).configuration
+    assert isinstance(faulty, SettingsError)
+    assert [fault.variable for fault in faulty.faults] == ["DATALAYER_STRIPE_API_KEY"]
+    assert "hidden" not in str(faulty)
+    assert "sk_test" not in str(faulty)
+
+
 def test_the_command_line_sets_them_too() -> None:
     command = DatalayerStripe()
     command.parse_command_line([f"--DatalayerStripe.{one}={two}" for one, two in REQUIRED.items()])
