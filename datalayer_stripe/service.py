@@ -87,6 +87,8 @@ class Service:
         """
         for name in self.registry.money_at_rest:
             logger.warning(MONEY_AT_REST, name)
+        for doubt in self.registry.doubts:
+            logger.warning(doubt)
         await self.plugins.start()
         self.worker.start()
 
