@@ -69,7 +69,13 @@ def test_the_wheel_s_metadata(wheel: zipfile.ZipFile) -> None:
     assert metadata["Version"] == __version__ == datalayer_stripe.__version__
     assert metadata["License-Expression"] == "BSD-3-Clause"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"demo", "jupyter", "test", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "demo",
+        "testing",
+        "jupyter",
+        "test",
+        "dev",
+    }
     assert metadata.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
     assert "BSD 3-Clause" in metadata_of(wheel, "licenses/LICENSE")
 

@@ -7,7 +7,8 @@ import pytest
 
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
-from tests.support.app import ACCOUNT, EVENTS, Api, json_of, recorded
+from datalayer_stripe.testing.recordings import EVENTS
+from tests.support.app import ACCOUNT, Api, json_of, recorded
 from tests.support.shop import IAM_ROUTES, kept, rows
 
 SUBSCRIPTION = "sub_1xNnttCz7hWRKLEpT7zELPag"
