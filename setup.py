@@ -99,7 +99,13 @@ setup(
     packages=[*find_packages(include=["datalayer_stripe*"]), "datalayer_stripe_plugins"],
     package_dir={"datalayer_stripe_plugins": "plugins"},
     package_data={
-        "datalayer_stripe": ["py.typed", "web/*", "sandbox/web/**/*", "testing/events/*.json"]
+        "datalayer_stripe": [
+            "py.typed",
+            "web/*",
+            "sandbox/web/**/*",
+            "authoring/templates/*",
+            "testing/events/*.json",
+        ]
     },
     data_files=[
         ("etc/datalayer-stripe", ["conf/datalayer-stripe.env.example", "conf/logging.toml"]),

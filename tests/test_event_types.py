@@ -91,5 +91,7 @@ async def test_the_list_of_plugins_warns_of_a_misspelt_one(tmp_path: Path) -> No
 
 def test_the_command_line_starts_without_reading_them() -> None:
     script = "import sys, datalayer_stripe.cli as _; print('stripe.params' in sys.modules)"
-    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert printed.stdout == "False\n", printed.stderr

@@ -1,0 +1,137 @@
+"""What is to be said of a plugin: its event types, its settings, and how it does on events."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import DatalayerStripeError, KitError
+from ..event_types import doubt_about
+from ..plugin import Plugin
+from ..plugin_settings import read_plugin_settings
+from ..settings import SettingsError
+from ..testing import assert_exactly_once, load_event
+from .blocking import LONGEST_SECONDS, Holds, timed
+from .recordings import is_made_up, recordings_of
+from .sources import Source
+
+OURS = "datalayer-stripe"
+"""Where an event comes from that is not one of the author's own."""
+
+_HOLDS = (
+    "it holds the event loop for {seconds:.1f} s at once, and the whole service waits meanwhile. "
+    "Await what takes time, with a client that can be awaited, or do it in a thread: "
+    "await asyncio.to_thread(…)."
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A plugin and an event of one of its types; None where there is no recorded one."""
+
+    plugin: Plugin[Any]
+    event_type: str
+    source: str
+    event: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a case ended, and after how many seconds."""
+
+    result: Literal["ok", "FAILED", "not run"]
+    seconds: float | None = None
+
+
+class Check:
+    """What is found out about a source.
+
+    `faults` and `notes` are what an author is told. They begin with what is to be seen without
+    running anything, and grow as cases are tried.
+    """
+
+    def __init__(self, source: Source, environ: Mapping[str, str]) -> None:
+        self.faults: list[str] = []
+        self.notes: list[str] = []
+        self._settings: dict[str, Any] = {}
+        self._unset: set[str] = set()  # the plugins whose settings are missing or wrong
+        self._look_at_types(source)
+        self._read_settings(source, environ)
+        own = list(self._own_events(source.events))
+        self.cases = [
+            case
+            for plugin in source.plugins
+            for event_type in plugin.types
+            for case in _cases(plugin, event_type, own)
+        ]
+
+    def _look_at_types(self, source: Source) -> None:
+        for plugin in source.plugins:
+            if not plugin.types:
+                self.faults.append(f"{plugin.name}: it runs on no event: use @plugin.on(…).")
+            for event_type in plugin.types:
+                if doubt := doubt_about(event_type):
+                    self.faults.append(f"{plugin.name}: {doubt}")
+
+    def _read_settings(self, source: Source, environ: Mapping[str, str]) -> None:
+        for plugin in source.plugins:
+            read, wrong = read_plugin_settings([plugin], environ)
+            self._settings |= read
+            if wrong:
+                self._unset.add(plugin.name)
+                self.faults += map(str, wrong)
+
+    def _own_events(self, folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        for path in sorted(folder.glob("*.json")):
+            try:
+                event = load_event(path)
+            except KitError as error:
+                self.faults.append(str(error))
+                continue
+            if is_made_up(event):
+                self.notes.append(
+                    f"{path} is made up: put in its place what Stripe sends, see README.md."
+                )
+            yield path.name, event
+
+    def try_case(self, case: Case) -> Verdict:
+        """Deliver the event to the plugin in every way that it must stand."""
+        plugin = case.plugin
+        where = f"{plugin.name} on {case.event_type}"
+        if case.event is None:
+            self.notes.append(
+                f"{where}: no event of this type is recorded. Save one of your own as "
+                f"tests/events/{case.event_type}.json, and it is tried."
+            )
+            return Verdict("not run")
+        if plugin.name in self._unset:
+            return Verdict("not run")
+        begun, holds = time.monotonic(), Holds()
+        try:
+            assert_exactly_once(
+                timed(plugin, holds), case.event, settings=self._settings.get(plugin.name)
+            )
+        except (AssertionError, DatalayerStripeError, SettingsError) as error:
+            self.faults.append(f"{where} ({case.source}): {error}")
+            return Verdict("FAILED", time.monotonic() - begun)
+        if holds.least > LONGEST_SECONDS:
+            self.faults.append(f"{where}: {_HOLDS.format(seconds=holds.least)}")
+            return Verdict("FAILED", time.monotonic() - begun)
+        return Verdict("ok", time.monotonic() - begun)
+
+
+def _cases(
+    plugin: Plugin[Any], event_type: str, own: list[tuple[str, Mapping[str, Any]]]
+) -> Iterator[Case]:
+    """The author's own events of the type, and ours, unless it is one that the author has."""
+    events = [(name, event) for name, event in own if event["type"] == event_type]
+    known = {event["id"] for _, event in events}
+    for name, event in recordings_of(event_type).items():
+        if event["id"] not in known:
+            further = name.removeprefix(event_type).lstrip(".")
+            events.append((f"{OURS}, {further}" if further else OURS, event))
+    for name, event in events:
+        yield Case(plugin, event_type, name, event)
+    if not events:
+        yield Case(plugin, event_type, "-", None)
