@@ -31,7 +31,7 @@ class Process:
         plugin_settings: PluginSettings,
         cut: Cut | None = None,
     ) -> Self:
-        settings = stage.settings()
+        settings = stage.settings
         stripe = StripeClient(
             settings.stripe_api_key.get_secret_value(),
             metrics=Metrics(),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Self
 
 from pydantic import BaseModel
@@ -60,7 +61,7 @@ class Stage:
         Raises PluginError for one that cannot start.
         """
         service = await open_service(
-            self.settings(),
+            self.settings,
             registry=Registry(plugins),
             plugin_settings=plugin_settings,
             clock=self.clock,
@@ -75,7 +76,9 @@ class Stage:
             raise
         return service
 
+    @cached_property
     def settings(self) -> Settings:
+        """The service's own."""
         return Settings(
             stripe_api_key=self.sandbox.secret_key,
             stripe_js_api_key=self.sandbox.publishable_key,

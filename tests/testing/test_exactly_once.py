@@ -46,8 +46,8 @@ FAULTS: dict[Callable[[], Plugin], tuple[str, str, str]] = {
         "idempotency key of event.id",
     ),
     plugins.writing_by_itself: (
-        r"cut before call \d of \d, commit",
-        r"plugin_writing-by-itself: 'all': n is 2 instead of 1",
+        "delivered twice, at once",
+        r"plugin_writing-by-itself: 'all': n is 3 instead of 1",
         "by ctx.collection",
     ),
     plugins.random_ones: ("delivered once, to a new", "token is", "no random ones"),
