@@ -11,7 +11,6 @@ import click
 
 from .cli_support import counted, fail
 from .errors import StartError
-from .logs import configure_logging
 
 if TYPE_CHECKING:
     from .authoring.check import Check
@@ -93,14 +92,12 @@ def check(path: Path) -> None:
     from .authoring.check import Check  # noqa: PLC0415 (few need it, and it needs the extra)
     from .authoring.sources import load_source  # noqa: PLC0415
 
-    # What goes wrong is told below; of what is done to a plugin the log would be full.
-    configure_logging(level="CRITICAL")
     try:
         source = load_source(path)
     except StartError as error:
         fail(str(error))
     found = Check(source, os.environ)
-    _try_all(found)
+    tried = _try_all(found)
     for note in found.notes:
         click.echo(f"\nNote: {note}")
     for fault in found.faults:
@@ -109,20 +106,19 @@ def check(path: Path) -> None:
     if found.faults:
         click.echo(f"\n{plugins}, {counted(len(found.faults), 'fault')}.")
         sys.exit(1)
-    click.echo(f"\nAll is right: {plugins}, {counted(len(found.cases), 'event')}.")
+    click.echo(f"\nNo fault: {plugins}, {counted(tried, 'event')} tried.")
 
 
-def _try_all(found: "Check") -> None:
-    """Print a line for each case when it has ended; each takes a second or more."""
+def _try_all(found: "Check") -> int:
+    """Print a line for each case when it has ended, and return how many were tried."""
     rows = [(case.plugin.name, case.event_type, case.source) for case in found.cases]
     widths = [max(map(len, column)) for column in zip(_HEADS[:3], *rows, strict=True)]
-
-    def line(*cells: str) -> None:
-        shown = [cell.ljust(width) for cell, width in zip(cells, (*widths, 7), strict=False)]
-        click.echo("  ".join([*shown, *cells[len(shown) :]]).rstrip())
-
-    line(*_HEADS)
+    line = "  ".join(f"{{:<{width}}}" for width in (*widths, len("rejected"), 0)).format
+    click.echo(line(*_HEADS))
+    tried = 0
     for row, case in zip(rows, found.cases, strict=True):
         verdict = found.try_case(case)
         seconds = "-" if verdict.seconds is None else f"{verdict.seconds:.1f}"
-        line(*row, verdict.result, seconds)
+        click.echo(line(*row, verdict.result, seconds))
+        tried += verdict.seconds is not None
+    return tried

@@ -1,9 +1,10 @@
 """What is to be said of a plugin: its event types, its settings, and how it does on events."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import Any, Literal
 
 from ..errors import DatalayerStripeError, KitError
@@ -12,7 +13,7 @@ from ..plugin import Plugin
 from ..plugin_settings import read_plugin_settings
 from ..settings import SettingsError
 from ..testing import assert_exactly_once, load_event
-from .blocking import LONGEST_SECONDS, Holds, timed
+from .observing import LONGEST_SECONDS, Runs, listening, observed
 from .recordings import is_made_up, recordings_of
 from .sources import Source
 
@@ -35,12 +36,18 @@ class Case:
     source: str
     event: Mapping[str, Any] | None
 
+    def __str__(self) -> str:
+        return f"{self.plugin.name} on {self.event_type}"
+
+
+Result = Literal["ok", "rejected", "FAILED", "not run"]
+
 
 @dataclass(frozen=True)
 class Verdict:
     """How a case ended, and after how many seconds."""
 
-    result: Literal["ok", "FAILED", "not run"]
+    result: Result
     seconds: float | None = None
 
 
@@ -58,7 +65,8 @@ class Check:
         self._unset: set[str] = set()  # the plugins whose settings are missing or wrong
         self._look_at_types(source)
         self._read_settings(source, environ)
-        own = list(self._own_events(source.events))
+        types = {event_type for plugin in source.plugins for event_type in plugin.types}
+        own = list(self._own_events(source.events, types))
         self.cases = [
             case
             for plugin in source.plugins
@@ -82,7 +90,9 @@ class Check:
                 self._unset.add(plugin.name)
                 self.faults += map(str, wrong)
 
-    def _own_events(self, folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _own_events(
+        self, folder: Path, types: Collection[str]
+    ) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for path in sorted(folder.glob("*.json")):
             try:
                 event = load_event(path)
@@ -93,32 +103,45 @@ class Check:
                 self.notes.append(
                     f"{path} is made up: put in its place what Stripe sends, see README.md."
                 )
-            yield path.name, event
+            if event["type"] in types:
+                yield path.name, event
+            else:
+                self.notes.append(f"{path} is of {event['type']}, on which no plugin here runs.")
 
     def try_case(self, case: Case) -> Verdict:
         """Deliver the event to the plugin in every way that it must stand."""
-        plugin = case.plugin
-        where = f"{plugin.name} on {case.event_type}"
         if case.event is None:
-            self.notes.append(
-                f"{where}: no event of this type is recorded. Save one of your own as "
-                f"tests/events/{case.event_type}.json, and it is tried."
-            )
+            if doubt_about(case.event_type) is None:
+                self.notes.append(
+                    f"{case}: no event of this type is recorded. Save one of your own as "
+                    f"tests/events/{case.event_type}.json, and it is tried."
+                )
             return Verdict("not run")
-        if plugin.name in self._unset:
+        if case.plugin.name in self._unset:
             return Verdict("not run")
-        begun, holds = time.monotonic(), Holds()
-        try:
-            assert_exactly_once(
-                timed(plugin, holds), case.event, settings=self._settings.get(plugin.name)
-            )
-        except (AssertionError, DatalayerStripeError, SettingsError) as error:
-            self.faults.append(f"{where} ({case.source}): {error}")
-            return Verdict("FAILED", time.monotonic() - begun)
-        if holds.least > LONGEST_SECONDS:
-            self.faults.append(f"{where}: {_HOLDS.format(seconds=holds.least)}")
-            return Verdict("FAILED", time.monotonic() - begun)
-        return Verdict("ok", time.monotonic() - begun)
+        begun = time.monotonic()
+        result = self._tried(case, case.event)
+        return Verdict(result, time.monotonic() - begun)
+
+    def _tried(self, case: Case, event: Mapping[str, Any]) -> Result:
+        runs = Runs()
+        plugin = observed(case.plugin, runs)
+        with listening() as said:
+            try:
+                assert_exactly_once(plugin, event, settings=self._settings.get(plugin.name))
+            except (AssertionError, DatalayerStripeError, SettingsError) as error:
+                text = f"{case}, from {case.source}:\n{error}"
+                if said.failure is not None and not runs.any_whole:
+                    text += f"\nThe plugin's last failure:\n{said.failure}"
+                self.faults.append(indent(text, "  ").lstrip())
+                return "FAILED"
+        if runs.held_seconds > LONGEST_SECONDS:
+            self.faults.append(f"{case}: {_HOLDS.format(seconds=runs.held_seconds)}")
+            return "FAILED"
+        if said.rejection is not None and not runs.any_whole:
+            self.notes.append(f"{case}, from {case.source}: it is rejected: {said.rejection}.")
+            return "rejected"
+        return "ok"
 
 
 def _cases(

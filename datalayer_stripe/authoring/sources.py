@@ -38,7 +38,7 @@ class Source:
 def load_source(path: Path) -> Source:
     """Raises PluginError for what would end the start of the service, the installed ones beside.
 
-    What is installed of the same package gives way to what is at the path.
+    What is installed of the same package, or from the same file, gives way to what is at the path.
     """
     if path.is_file():
         plugins, distribution = tuple(load_file(path)), None
@@ -57,11 +57,23 @@ def load_source(path: Path) -> Source:
 
 def _others(plugins: tuple[Plugin[Any], ...], distribution: str | None) -> Iterator[Plugin[Any]]:
     origins = {plugin: plugin.origin for plugin in plugins}
+    files = set().union(*map(_files, plugins))
     for other in load_plugins():
         if other in origins:
             other.origin = origins[other]  # the same one, installed editable
-        elif distribution is None or _normal(other.origin.name) != _normal(distribution):
+        elif not files & _files(other) and not _is_of(other, distribution):
             yield other
+
+
+def _files(plugin: Plugin[Any]) -> set[Path]:
+    """Where its functions are written."""
+    handlings = filter(None, map(plugin.handling, plugin.types))
+    codes = (getattr(one.function, "__code__", None) for one in handlings)
+    return {Path(code.co_filename).resolve() for code in codes if code is not None}
+
+
+def _is_of(plugin: Plugin[Any], distribution: str | None) -> bool:
+    return distribution is not None and _normal(plugin.origin.name) == _normal(distribution)
 
 
 def _project(folder: Path) -> dict[str, Any] | None:
