@@ -16,6 +16,7 @@ from ..errors import KitError
 from ..plugin import Plugin
 from ..plugin_loading import load_plugins
 from ..service import Service
+from .cuts import Gate, gated_store
 from .database import Database, default_url
 from .plugin_settings import GivenSettings, plugin_settings
 from .recordings import checked
@@ -209,7 +210,10 @@ class PluginService:
         self._stage = await Stage.open(self._database)
         self._closing.push_async_callback(self._stage.close)
         self._service: Service = await self._stage.open_service(
-            self._plugins, self._settings, store=self._database.store(0)
+            self._plugins,
+            self._settings,
+            # Without a cut: so that the service leaves open what is to be dropped at the end.
+            store=gated_store(self._database.store(0), Gate()),
         )
         self._closing.push_async_callback(self._service.close)
         server = Server(make_app(self._service), address=_ADDRESS, port=0)
