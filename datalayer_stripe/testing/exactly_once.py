@@ -10,7 +10,7 @@ from . import courses
 from .courses import Attempt, Trouble
 from .database import Database, default_url
 from .ends import OBSERVED, STRIPE, End
-from .plugin_service import own_runner
+from .loops import own_runner
 from .plugin_settings import GivenSettings, plugin_settings
 from .recordings import checked
 from .trial import Events, NotAccepted, Subject, try_course

@@ -101,7 +101,7 @@ FAULTS: dict[Make, Fault] = {
     ),
     plugins.keyless: KEYLESS,
     plugins.keyless_later: Fault(
-        course=r"cut after call \d+ of \d+, stripe\.create_customer: nobody answers",
+        course=r"cut (before|after) call \d+ of \d+, (stripe\.create_customer|jobs\.take): ",
         difference=KEYLESS.difference,
         remedy=KEYLESS.remedy,
     ),
