@@ -123,7 +123,7 @@ async def _failure_of(
         "\n".join(
             [
                 f"Course: {attempt.words}.",
-                "The end is not that of the plain delivery:",
+                _NOT_AS_IN_TURN if len(expected) > 1 else _NOT_AS_PLAIN,
                 *lines,
                 f"What to do: {_remedy(attempt.trouble, set(first))}",
             ]
@@ -177,6 +177,9 @@ def _remedy(trouble: Trouble, places: set[str]) -> str:
         )
     return _REMEDIES[trouble]
 
+
+_NOT_AS_PLAIN = "The end is not that of the plain delivery:"
+_NOT_AS_IN_TURN = "The end is not that of one after the other, in either order:"
 
 _WRITE = (
     "write by ctx.collection, ctx.ledger and ctx.snapshots alone, which are kept together with "

@@ -122,9 +122,7 @@ def test_a_session_without_it_is_as_before(tmp_path: Path) -> None:
         "    assert len(ours) == 4, ours\n"
         "    assert not {'stripe', 'tornado', 'motor', 'pydantic'} & set(sys.modules)\n"
     )
-    run = ended(
-        tmp_path, "-m", "pytest", "-q", "-p", "no:tornado", "-p", "no:hypothesispytest"
-    )
+    run = ended(tmp_path, "-m", "pytest", "-q", "-p", "no:tornado", "-p", "no:hypothesispytest")
     assert "1 passed" in run.stdout, run.stdout + run.stderr
 
 
