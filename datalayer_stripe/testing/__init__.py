@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bench import Answer, Handled
     from .exactly_once import assert_exactly_once
-    from .plugin_service import Answer, Handled, PluginService
+    from .plugin_service import PluginService
     from .recordings import load_event, recorded_event, recorded_types
     from .shop import ShopSandbox
     from .stripe_sandbox import StripeSandbox
@@ -27,8 +28,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Answer": "plugin_service",
-    "Handled": "plugin_service",
+    "Answer": "bench",
+    "Handled": "bench",
     "PluginService": "plugin_service",
     "ShopSandbox": "shop",
     "StripeSandbox": "stripe_sandbox",

@@ -20,6 +20,9 @@ T = TypeVar("T")
 When = Literal["before", "after"]
 
 
+_COMMIT = "commit"
+
+
 class Kind(StrEnum):
     """What a cut does."""
 
@@ -36,16 +39,37 @@ class Cut:
     kind: Kind
 
 
+class Meeting:
+    """Where deliveries that run at once wait for each other: none commits before all have read."""
+
+    def __init__(self, number: int) -> None:
+        self._missing = number
+        self._complete = asyncio.Event()
+
+    def leave(self) -> None:
+        """Be waited for no longer."""
+        self._missing -= 1
+        if self._missing <= 0:
+            self._complete.set()
+
+    async def arrive(self) -> None:
+        """Wait for the others; those that come later do not wait."""
+        self.leave()
+        await self._complete.wait()
+
+
 class Gate:
     """What the calls of one process go through.
 
     Attributes:
         calls: the names of the calls so far.
         dead: whether the process has died.
+        meeting: where its commits wait, if anywhere.
     """
 
     def __init__(self, cut: Cut | None = None) -> None:
         self._cut = cut
+        self.meeting: Meeting | None = None
         self.calls: list[str] = []
         self.dead = False
 
@@ -55,6 +79,8 @@ class Gate:
         """Do `work`, unless the cut is due. `error` is what is raised where nobody answers."""
         # Each call takes a while, so that what runs at once goes step by step.
         await asyncio.sleep(0)
+        if self.meeting is not None and name == _COMMIT:
+            await self.meeting.arrive()
         self._check_alive()
         self.calls.append(name)
         due = self._cut if self._cut and self._cut.call == len(self.calls) else None

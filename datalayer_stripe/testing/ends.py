@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..plugin import Plugin
+from ..store.events import REJECTED
 from .stage import Stage
 
 Row = dict[str, Any]
@@ -19,6 +20,7 @@ _BY_NATURE = {
     "customers": set[str](),
 }
 _EVENTS = "events"
+_REJECTED = f"{REJECTED}: "
 STRIPE = "Stripe"
 OBSERVED = "observe()"
 
@@ -40,6 +42,12 @@ class End:
         }
         return {place: found for place, found in lines.items() if found}
 
+    def rejected(self) -> str | None:
+        """Why an event was rejected, if any was."""
+        runs = (run for event in self.places[_EVENTS].values() for run in event.values())
+        rejected = (run for run in runs if run.startswith(_REJECTED))
+        return next((run.removeprefix(_REJECTED) for run in rejected), None)
+
 
 async def look(
     stage: Stage, plugin: Plugin[Any], before: Collection[str], ignore: Collection[str]
@@ -52,11 +60,15 @@ async def look(
     for collection, fields in _BY_NATURE.items():
         places[collection] = _named(await stage.database.documents(collection), fields)
     places[_EVENTS] = {
-        event["_id"]: {name: run["status"] for name, run in event.get("handlers", {}).items()}
+        event["_id"]: {name: _standing(run) for name, run in event.get("handlers", {}).items()}
         for event in await stage.database.documents(_EVENTS)
     }
     places[STRIPE] = _stripe(stage.sandbox.objects, before)
     return End(places)
+
+
+def _standing(run: Row) -> str:
+    return f"{_REJECTED}{run['error']}" if run["status"] == REJECTED else str(run["status"])
 
 
 def stripe_rows(stage: Stage) -> set[str]:
@@ -120,7 +132,7 @@ def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
         elif name not in expected:
             lines.append(f"{name} is too many: {_short(found[name])}")
         else:
-            lines += [f"{name}: {line}" for line in _fields(expected[name], found[name])]
+            lines += [f"{name}{line}" for line in _fields(expected[name], found[name])]
     more = len(lines) - _MOST_LINES
     return [*lines[:_MOST_LINES], f"and {more} more"] if more > 0 else lines
 
@@ -128,10 +140,10 @@ def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
 def _fields(expected: Any, found: Any) -> list[str]:
     if not isinstance(expected, Mapping) or not isinstance(found, Mapping):
         same = expected == found
-        return [] if same else [f"is {_short(found)} instead of {_short(expected)}"]
+        return [] if same else [f" is {_short(found)} instead of {_short(expected)}"]
     nothing = "nothing"
     return [
-        f"{name} is {_short(found.get(name, nothing))} "
+        f": {name} is {_short(found.get(name, nothing))} "
         f"instead of {_short(expected.get(name, nothing))}"
         for name in {**expected, **found}
         if expected.get(name, nothing) != found.get(name, nothing)

@@ -4,12 +4,13 @@ import copy
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from ..errors import KitError
 from ..plugin import Plugin
 from . import courses
 from .courses import Attempt, Trouble
 from .database import Database, default_url
 from .ends import OBSERVED, STRIPE, End
-from .plugin_service import own_runner
+from .loops import own_runner
 from .plugin_settings import GivenSettings, plugin_settings
 from .recordings import checked
 from .trial import Events, NotAccepted, Subject, try_course
@@ -44,16 +45,27 @@ def assert_exactly_once(
     Raises AssertionError, which says what was done, what differs, and what to do; and KitError or
     SettingsError for what cannot be tried.
     """
-    if not events:
-        raise ValueError("give an event: assert_exactly_once(plugin, recorded_event(…))")
-    for event in events:
-        checked(event, "what is to be delivered")
+    _check_events(plugin, events)
     subject = Subject(plugin, plugin_settings([plugin], settings), observe, frozenset(ignore))
     url = default_url() if mongodb_url is None else mongodb_url
     with own_runner("assert_exactly_once") as runner:
         failure = runner.run(_try_all(subject, events, url))
     if failure is not None:
         raise failure
+
+
+def _check_events(plugin: Plugin[Any], events: Events) -> None:
+    if not events:
+        raise KitError("Give an event: assert_exactly_once(plugin, recorded_event(…)).")
+    for event in events:
+        event_type = checked(event, "what is to be delivered")["type"]
+        if event_type not in plugin.types:
+            raise KitError(
+                f"The plugin {plugin.name} does nothing on {event_type}, but on: "
+                f"{', '.join(plugin.types) or 'nothing at all'}."
+            )
+    if len({event["id"] for event in events}) < len(events):
+        raise KitError("Two of these events have one id: recorded_event(…, id=…) makes another.")
 
 
 async def _try_all(subject: Subject, events: Events, url: str) -> AssertionError | None:
@@ -72,10 +84,13 @@ async def _first_failure(
     except NotAccepted as refused:
         return _failure(subject, events, f"The plain delivery fails: {refused}.", refused)
 
-    attempts = [courses.again(events), courses.duplicates(events), courses.at_once(events)]
+    if reason := expected.rejected():
+        return _failure(subject, events, f"The plain delivery is rejected: {reason}.")
+
+    attempts = [courses.again(events), courses.duplicates(events)]
     if len(events) > 1:
         attempts += [*courses.orders(events), courses.abreast(events)]
-    attempts += courses.cuts(events, calls)
+    attempts += [courses.at_once(events), *courses.cuts(events, calls)]
     for attempt in attempts:
         failure = await _failure_of(subject, events, database, attempt, [expected])
         if failure is not None:
@@ -108,7 +123,7 @@ async def _failure_of(
         "\n".join(
             [
                 f"Course: {attempt.words}.",
-                "The end is not that of the plain delivery:",
+                _NOT_AS_IN_TURN if len(expected) > 1 else _NOT_AS_PLAIN,
                 *lines,
                 f"What to do: {_remedy(attempt.trouble, set(first))}",
             ]
@@ -162,6 +177,9 @@ def _remedy(trouble: Trouble, places: set[str]) -> str:
         )
     return _REMEDIES[trouble]
 
+
+_NOT_AS_PLAIN = "The end is not that of the plain delivery:"
+_NOT_AS_IN_TURN = "The end is not that of one after the other, in either order:"
 
 _WRITE = (
     "write by ctx.collection, ctx.ledger and ctx.snapshots alone, which are kept together with "

@@ -12,6 +12,9 @@ from ..stripe_client import StripeClient
 from .cuts import Cut, Gate, gated_store, gated_stripe
 from .stage import PluginSettings, Stage, signed
 
+# What is still running then has hung.
+_RUN_SECONDS = 60
+
 
 class Process:
     """Use :meth:`open`. Several live in one event loop; one that has died is replaced."""
@@ -60,7 +63,8 @@ class Process:
     async def run_due(self) -> None:
         """Run the deferred work that is due; it may fail, or be cut."""
         await _survived(self._service.worker.run_due())
-        await self._service.worker.stop(seconds=0)
+        # Where looking for more was cut, what runs already goes on.
+        await self._service.worker.stop(seconds=_RUN_SECONDS)
 
 
 async def _survived(work: Awaitable[Any]) -> bool:

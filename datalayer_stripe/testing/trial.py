@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..plugin import Plugin
-from .cuts import Cut
+from .cuts import Cut, Meeting
 from .database import Database
 from .ends import OBSERVED, End, look, stripe_rows
 from .process import Process
@@ -23,11 +23,19 @@ TRIES = 8
 
 
 class NotAccepted(Exception):
-    """Something is refused again and again. `cause` is the last error of the plugin's, if any."""
+    """Something is refused. `cause` is the error that the plugin has raised, where it is known."""
 
-    def __init__(self, what: str, cause: BaseException | None) -> None:
+    def __init__(self, what: str, cause: BaseException | None = None) -> None:
         super().__init__(what)
         self.cause = cause
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a run of the plugin failed: what is kept of it, and the error itself, if it is logged."""
+
+    kept: str
+    error: BaseException | None
 
 
 @dataclass(frozen=True)
@@ -45,13 +53,12 @@ class Trial:
     """The processes of one course, while it goes on.
 
     Attributes:
-        calls: what the first process has called, in order.
-        struck: whether the cut has come.
+        failures: of the plugin's runs, in order.
     """
 
     subject: Subject
     stage: Stage
-    failures: list[BaseException]
+    failures: list[Failure]
     processes: list[Process] = field(default_factory=list)
 
     async def deliver(self, event: Mapping[str, Any], to: int = 0) -> bool:
@@ -60,7 +67,17 @@ class Trial:
 
     async def deliver_at_once(self, events: Events) -> None:
         """Deliver all of these at once, in turn to each process, and again what is refused."""
-        deliveries = [self.deliver(one, n % _PROCESSES) for n, one in enumerate(events)]
+        meeting = Meeting(len(events))
+        for process in self.processes:
+            process.gate.meeting = meeting
+
+        async def deliver(event: Mapping[str, Any], to: int) -> bool:
+            try:
+                return await self.deliver(event, to)
+            finally:
+                meeting.leave()
+
+        deliveries = (deliver(one, n % _PROCESSES) for n, one in enumerate(events))
         accepted = await asyncio.gather(*deliveries)
         for event, taken in zip(events, accepted, strict=True):
             if not taken:
@@ -74,7 +91,7 @@ class Trial:
             if await self.deliver(event, at):
                 return
             to = at if attempt else to
-        raise NotAccepted(f"{event['type']} was answered 503 {TRIES} times", self._last_failure())
+        raise self._not_accepted(f"{event['type']} was answered 503 {TRIES} times")
 
     async def finish(self) -> None:
         """Run what is deferred to its end. Raises NotAccepted."""
@@ -85,10 +102,14 @@ class Trial:
             if not await database.documents("jobs"):
                 return
             await database.free_jobs(now)
-        raise NotAccepted(f"the deferred work failed {TRIES} times", self._last_failure())
+        raise self._not_accepted(f"the deferred work failed {TRIES} times")
 
-    def _last_failure(self) -> BaseException | None:
-        return self.failures[-1] if self.failures else None
+    def _not_accepted(self, what: str) -> NotAccepted:
+        if not self.failures:
+            return NotAccepted(what)
+        return NotAccepted(
+            f"{what}, at last for: {self.failures[-1].kept}", self.failures[-1].error
+        )
 
 
 async def try_course(
@@ -120,7 +141,7 @@ async def try_course(
             await trial.finish()
         end = await look(stage, subject.plugin, before, subject.ignore)
         if subject.observe is not None:
-            end = End({**end.places, OBSERVED: {"it": await _observed(subject)}})
+            end = End({**end.places, OBSERVED: {"what it returns": await _observed(subject)}})
         return end, trial.processes[0].gate.calls
     finally:
         for process in trial.processes:
@@ -134,13 +155,14 @@ async def _observed(subject: Subject) -> Any:
 
 
 @contextmanager
-def _failures(into: list[BaseException]) -> Iterator[None]:
-    """Keep the errors that plugins raise, and nothing of it in the log: failures are the point."""
+def _failures(into: list[Failure]) -> Iterator[None]:
+    """Keep how runs fail, and nothing of it in the log: of most failures the cut is the reason."""
 
     class Keep(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            if record.exc_info and record.exc_info[1] is not None:
-                into.append(record.exc_info[1])
+            if hasattr(record, "error"):
+                error = record.exc_info[1] if record.exc_info else None
+                into.append(Failure(str(record.error), error))
 
     ours = logging.getLogger("datalayer_stripe")
     keep, propagate = Keep(), ours.propagate
