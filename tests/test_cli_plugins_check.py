@@ -232,7 +232,6 @@ def test_a_plugin_on_nothing_is_a_fault(tmp_path: Path) -> None:
     ("body", "said"),
     [
         ("event.object['nothing']", "KeyError: 'nothing'"),
-        ("raise Retry('the mail server is away')", "the mail server is away"),
         ("return 7", "it returned int, and a plugin returns nothing"),
         ("ctx.collection.insert_one({'_id': SEEN.append(1) or len(SEEN)})", "plugin_mine: 1"),
     ],
@@ -273,13 +272,33 @@ def test_a_plugin_that_holds_the_event_loop_is_a_fault(tmp_path: Path) -> None:
     assert check(write(tmp_path / "mine.py", body)).exit_code == 0
 
 
-def test_a_plugin_that_rejects_is_noted(tmp_path: Path) -> None:
-    answer = check(write(tmp_path / "mine.py", "raise Reject('no such account')"))
+@pytest.mark.parametrize("deferred", ["", ", deferred=True"])
+@pytest.mark.parametrize(
+    ("body", "result", "said"),
+    [
+        ("raise Reject('no such account')", "rejected", "it rejects the event: no such account."),
+        (
+            "raise Retry('not paid yet')",
+            "waits",
+            "it waits: not paid yet. Write a test that delivers what it waits for.",
+        ),
+    ],
+)
+def test_an_event_that_a_plugin_does_not_take_is_noted(
+    tmp_path: Path, body: str, result: str, said: str, deferred: str
+) -> None:
+    answer = check(write(tmp_path / "mine.py", body, on=f'"invoice.paid"{deferred}'))
     assert answer.exit_code == 0
-    assert rows(answer)[0][3] == "rejected"
-    assert notes(answer) == [
-        "mine on invoice.paid, from datalayer-stripe: it is rejected: no such account."
-    ]
+    assert rows(answer)[0][3] == result
+    assert notes(answer) == [f"mine on invoice.paid, from datalayer-stripe: {said}"]
+
+
+def test_a_plugin_that_only_sometimes_waits_is_not_excused(tmp_path: Path) -> None:
+    path = write(tmp_path / "mine.py", "SEEN.append(1)\n    if len(SEEN) > 1: raise Retry('later')")
+    path.write_text("SEEN = []\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
+    answer = check(path)
+    assert answer.exit_code == 1
+    assert "later" in faults(answer)[0]
 
 
 # Settings

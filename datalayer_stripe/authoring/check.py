@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any, Literal
 
-from ..errors import DatalayerStripeError, KitError
+from ..errors import DatalayerStripeError, KitError, PluginSignal, Reject
 from ..event_types import doubt_about
 from ..plugin import Plugin
 from ..plugin_settings import read_plugin_settings
@@ -40,7 +40,7 @@ class Case:
         return f"{self.plugin.name} on {self.event_type}"
 
 
-Result = Literal["ok", "rejected", "FAILED", "not run"]
+Result = Literal["ok", "rejected", "waits", "FAILED", "not run"]
 
 
 @dataclass(frozen=True)
@@ -124,24 +124,35 @@ class Check:
         return Verdict(result, time.monotonic() - begun)
 
     def _tried(self, case: Case, event: Mapping[str, Any]) -> Result:
-        runs = Runs()
+        runs, fault = Runs(), None
         plugin = observed(case.plugin, runs)
         with listening() as said:
             try:
                 assert_exactly_once(plugin, event, settings=self._settings.get(plugin.name))
             except (AssertionError, DatalayerStripeError, SettingsError) as error:
-                text = f"{case}, from {case.source}:\n{error}"
-                if said.failure is not None and not runs.any_whole:
-                    text += f"\nThe plugin's last failure:\n{said.failure}"
-                self.faults.append(indent(text, "  ").lstrip())
-                return "FAILED"
-        if runs.held_seconds > LONGEST_SECONDS:
-            self.faults.append(f"{case}: {_HOLDS.format(seconds=runs.held_seconds)}")
-            return "FAILED"
-        if said.rejection is not None and not runs.any_whole:
-            self.notes.append(f"{case}, from {case.source}: it is rejected: {said.rejection}.")
+                fault = f"{case}, from {case.source}:\n{error}"
+        if not runs.any_whole:
+            if runs.signal is not None:
+                return self._set_aside(case, runs.signal)
+            if fault and said.traceback:
+                fault += f"\n{said.traceback}"
+        if fault is None and runs.held_seconds > LONGEST_SECONDS:
+            fault = f"{case}: {_HOLDS.format(seconds=runs.held_seconds)}"
+        if fault is None:
+            return "ok"
+        self.faults.append(indent(fault, "  ").lstrip())
+        return "FAILED"
+
+    def _set_aside(self, case: Case, signal: PluginSignal) -> Result:
+        """Note what the plugin says on purpose: this event alone shows nothing of what it does."""
+        where = f"{case}, from {case.source}"
+        if isinstance(signal, Reject):
+            self.notes.append(f"{where}: it rejects the event: {signal.reason}.")
             return "rejected"
-        return "ok"
+        self.notes.append(
+            f"{where}: it waits: {signal.reason}. Write a test that delivers what it waits for."
+        )
+        return "waits"
 
 
 def _cases(

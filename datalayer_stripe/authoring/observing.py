@@ -9,6 +9,7 @@ from pathlib import Path
 from types import coroutine
 from typing import Any
 
+from ..errors import PluginSignal
 from ..logs import redact
 from ..plugin import Plugin
 
@@ -22,6 +23,8 @@ class Runs:
     """What was seen of a plugin's runs."""
 
     def __init__(self) -> None:
+        self.signal: PluginSignal | None = None
+        """The Retry or Reject that the last run ended in, if it did."""
         self._holds: list[float] = []
 
     def add(self, held_seconds: float) -> None:
@@ -66,7 +69,12 @@ def _observed_function(
 ) -> Callable[..., Coroutine[Any, Any, None]]:
     async def run(event: Any, ctx: Any) -> Any:
         steps: list[float] = []
-        given = await _stepped(function(event, ctx), steps)
+        runs.signal = None
+        try:
+            given = await _stepped(function(event, ctx), steps)
+        except PluginSignal as signal:
+            runs.signal = signal
+            raise
         if given is None:  # a plugin returns nothing
             runs.add(max(steps))
         return given
@@ -94,25 +102,19 @@ def _stepped(work: Coroutine[Any, Any, Any], steps: list[float]) -> Generator[An
 
 
 class Said(logging.Handler):
-    """The last that the service's log has said of a plugin: a failure, a rejection."""
+    """What the service's log has said of a plugin: its last error's traceback."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.failure: str | None = None
-        self.rejection: str | None = None
+        self.traceback: str | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        if error := getattr(record, "error", None):
-            self.failure = redact(_traceback(record) or error)
-        if reason := getattr(record, "reason", None):
-            self.rejection = reason
+        if record.exc_info and record.exc_info[1]:
+            self.traceback = redact(_traceback(record.exc_info[1]))
 
 
-def _traceback(record: logging.LogRecord) -> str:
+def _traceback(error: BaseException) -> str:
     """Of what a plugin has raised, without our own frames."""
-    error = record.exc_info[1] if record.exc_info else None
-    if error is None:
-        return ""
     frames = traceback.extract_tb(error.__traceback__)
     own = [one for one in frames if not Path(one.filename).is_relative_to(_PACKAGE)]
     raised = traceback.format_exception_only(error)
