@@ -39,7 +39,7 @@ Next, in a virtual environment:
     "types",
     metavar="TYPE",
     multiple=True,
-    help="An event type that it runs on; several by --on A --on B.  "
+    help="An event type that it runs on; several by --on A --on B. "
     "[default: payment_intent.succeeded]",
 )
 @click.option("--deferred", is_flag=True, help="Run after the delivery has been answered.")
@@ -50,10 +50,12 @@ Next, in a virtual environment:
     help="Where the package's folder is made.",
 )
 def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> None:
-    """Write a new plugin: a package named NAME, with its test, an event to try it on, a README.
+    """Write a package with a new plugin in it.
 
-    NAME has lower-case letters, digits and hyphens. The plugin counts the events of its types,
-    and its test passes at once: change both. Types: https://docs.stripe.com/api/events/types.
+    NAME is that of the package and of the plugin: lower-case letters, digits and hyphens. The
+    package has a README, an event to try the plugin on, and a test that passes at once. The plugin
+    counts the events of its types, until you change it. Types:
+    https://docs.stripe.com/api/events/types.
 
     Nothing is overwritten. Exit code 2 and a line for what will not do.
     """
@@ -74,7 +76,7 @@ def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> N
 @click.command("check")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 def check(path: Path) -> None:
-    """Check the plugins at PATH, and try each on recorded events of its types.
+    """Try the plugins at PATH on recorded events.
 
     PATH is a plugin's file, a folder of such files, or a package's folder, whose pyproject.toml
     names the plugins; it need not be installed. They are loaded as at the start of the service,

@@ -214,6 +214,8 @@ async def test_the_built_package_serves_and_counts_once(
     assert code == 0, printed
     _, listed = typed.run("datalayer-stripe plugins list")
     assert says(listed, "top-up-count top-up-count 0.1.0 100 on - payment_intent.succeeded no")
+    code, printed = typed.run("datalayer-stripe plugins check .")  # gives way to what is there
+    assert code == 0, printed
     variables = complete(mongodb_url, sandbox, shop)
     body = recorded("payment_intent.succeeded")
     outcomes = []
