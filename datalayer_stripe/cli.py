@@ -8,6 +8,7 @@ import click
 
 from ._version import __version__
 from .app import Server, make_app, until_signal
+from .cli_authors import check, new
 from .cli_books import audit, events, reconcile
 from .cli_plugins import plugins
 from .cli_support import configuration, run
@@ -130,5 +131,7 @@ def _or_default(port: int | None, default: int) -> int:
     return default if port is None else port
 
 
+for command in (new, check):
+    plugins.add_command(command)
 for command in (plugins, events, reconcile, audit):
     main.add_command(command)

@@ -43,6 +43,8 @@ def list_plugins() -> None:
         click.echo(f"\n{hint}")
     for name in registry.money_at_rest:
         click.echo(f"\nWARNING: {MONEY_AT_REST % name}.")
+    for doubt in registry.doubts:
+        click.echo(f"\nWARNING: {doubt}")
     click.echo("\nSend these event types to the webhook endpoint in Stripe's dashboard:")
     click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
 

@@ -30,6 +30,7 @@
     ├── PluginFault                  a plugin did what none may do: it gave back, ended, hung
     ├── CommitRefused                the database refused a unit of work
     │   └── ExpectationFailed        what the plugin had read has changed: run it again
+    ├── KitError                     a test asks of the test kit what it cannot do
     └── StartError                   the service cannot start
         ├── PluginError              a plugin is malformed, doubled, or cannot be loaded or started
         └── StoreError               the database is not one we can keep money in
@@ -201,6 +202,10 @@ class CommitRefused(DatalayerStripeError):
 
 class ExpectationFailed(CommitRefused):
     """A write did not find what it expected. Nothing of the unit was kept."""
+
+
+class KitError(DatalayerStripeError):
+    """The test kit cannot do what a test asks of it. The message says what to do."""
 
 
 class StartError(DatalayerStripeError):

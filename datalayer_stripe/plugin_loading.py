@@ -26,18 +26,22 @@ def load_plugins(folder: Path | None = None) -> list[Plugin[Any]]:
 
     Raises PluginError, with the file or distribution and what to do, for one that cannot be.
     """
-    installed = [_installed(entry_point) for entry_point in entry_points(group=ENTRY_POINT_GROUP)]
+    installed = [_installed(one) for one in entry_points(group=ENTRY_POINT_GROUP)]
     if not installed:
         raise PluginError(
             "No plugin is installed, not even the built-in ones. "
             'Install the package itself: pip install -e . or pip install "datalayer-stripe".'
         )
-    return [*installed, *(_of_folder(folder) if folder else ())]
+    return [*installed, *(load_folder(folder) if folder else ())]
 
 
 def _installed(entry_point: EntryPoint) -> Plugin[Any]:
     origin = _origin(entry_point)
-    remedy = f"Mend it, or uninstall {origin.name}."
+    return load_entry_point(entry_point, origin, f"Mend it, or uninstall {origin.name}.")
+
+
+def load_entry_point(entry_point: EntryPoint, origin: Origin, remedy: str) -> Plugin[Any]:
+    """The plugin that an entry point names. Raises PluginError, which ends with the remedy."""
     try:
         plugin = entry_point.load()
     except (Exception, SystemExit) as error:
@@ -58,7 +62,8 @@ def _origin(entry_point: EntryPoint) -> Origin:
     return Origin("built-in" if name == _OWN_DISTRIBUTION else "package", name, version)
 
 
-def _of_folder(folder: Path) -> Iterator[Plugin[Any]]:
+def load_folder(folder: Path) -> Iterator[Plugin[Any]]:
+    """The plugins of each file of the folder. Raises PluginError as :func:`load_plugins`."""
     try:
         paths = sorted(path for path in folder.iterdir() if _is_plugin_file(path))
     except OSError as error:
@@ -66,9 +71,8 @@ def _of_folder(folder: Path) -> Iterator[Plugin[Any]]:
             f"{FOLDER_VARIABLE}: the folder cannot be read ({error.strerror}). "
             "Name a folder that is there, or leave the variable out."
         ) from None
-    package = _package(folder)
     for path in paths:
-        yield from _of_file(path, package)
+        yield from load_file(path)
 
 
 def _is_plugin_file(path: Path) -> bool:
@@ -79,15 +83,17 @@ def _package(folder: Path) -> str:
     """The name of a package that stands for the folder, so that `from ._shared import …` works."""
     digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
     name = f"datalayer_stripe_plugin_files_{digest[:12]}"
-    package = ModuleType(name, "The files of a folder of plugins.")
-    package.__path__ = [str(folder.resolve())]
-    sys.modules[name] = package
+    if name not in sys.modules:
+        package = ModuleType(name, "The files of a folder of plugins.")
+        package.__path__ = [str(folder.resolve())]
+        sys.modules[name] = package
     return name
 
 
-def _of_file(path: Path, package: str) -> Iterator[Plugin[Any]]:
+def load_file(path: Path) -> Iterator[Plugin[Any]]:
+    """The plugins at the top level of a file. Raises PluginError as :func:`load_plugins`."""
     origin = Origin("file", str(path))
-    module = _executed(path, f"{package}.{path.stem.replace('.', '_')}")
+    module = _executed(path, f"{_package(path.parent)}.{path.stem.replace('.', '_')}")
     # Two names for one plugin are one plugin.
     found = {id(value): value for value in vars(module).values() if isinstance(value, Plugin)}
     if not found:

@@ -38,17 +38,31 @@ def read_plugin_settings(
         model = plugin.settings
         if model is None:
             continue
-        texts = _texts(plugin.name, model, environ)
-        try:
-            settings[plugin.name] = model.model_validate(
-                {name: _value(model.model_fields[name], text) for name, text in texts.items()},
-                by_alias=False,
-                by_name=True,
-            )
-        except ValidationError as error:
-            details = error.errors(include_input=False, include_url=False)
-            faults += [_fault(plugin.name, model, detail, texts) for detail in details]
+        made, wrong = validated(plugin.name, model, _texts(plugin.name, model, environ))
+        faults += wrong
+        if made is not None:
+            settings[plugin.name] = made
     return settings, faults
+
+
+def validated(
+    name: str, model: type[BaseModel], given: Mapping[str, Any]
+) -> tuple[BaseModel | None, list[Fault]]:
+    """The settings of the plugin of this name from its fields, or all that is wrong with them.
+
+    A text may stand for any value, as it does in a variable.
+    """
+    fields = model.model_fields
+    values = {
+        field: _value(fields[field], value) if isinstance(value, str) else value
+        for field, value in given.items()
+    }
+    try:
+        return model.model_validate(values, by_alias=False, by_name=True), []
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        texts = {field: text for field, value in given.items() if (text := str(value))}
+        return None, [_fault(name, model, detail, texts) for detail in details]
 
 
 def _texts(name: str, model: type[BaseModel], environ: Mapping[str, str]) -> dict[str, str]:

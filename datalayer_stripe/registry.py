@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import PluginError
+from .event_types import doubt_about
 from .plugin import Plugin
 from .plugin_loading import load_plugins
 from .settings import Fault, SettingsError
@@ -70,6 +71,16 @@ class Registry:
     def money_at_rest(self) -> tuple[str, ...]:
         """The names of those that move money and are switched off."""
         return tuple(plugin.name for plugin in self.switched_off if plugin.moves_money)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """A line for each event type that Stripe does not have: such a function never runs."""
+        return tuple(
+            f"The plugin {plugin.name} runs on {event_type}: {doubt}"
+            for plugin in self.plugins
+            for event_type in plugin.types
+            if (doubt := doubt_about(event_type))
+        )
 
 
 def unknown_names(plugins: Iterable[Plugin[Any]], disabled: Iterable[str]) -> list[Fault]:

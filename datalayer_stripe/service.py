@@ -88,6 +88,8 @@ class Service:
         """
         for name in self.registry.money_at_rest:
             logger.warning(MONEY_AT_REST, name)
+        for doubt in self.registry.doubts:
+            logger.warning(doubt)
         await self.plugins.start()
         self.worker.start()
 
@@ -113,11 +115,14 @@ async def open_service(
     plugin_settings: PluginSettings | None = None,
     metrics: Metrics | None = None,
     clock: Clock = system_clock,
+    store: Store | None = None,
+    stripe: StripeClient | None = None,
 ) -> Service:
     """Connect to the database and put everything together; nothing runs yet.
 
     `registry` replaces the plugins that the settings lead to, `plugin_settings` those that the
-    environment has, and `metrics` those of the service's own.
+    environment has, and `metrics` those of the service's own. `store` and `stripe` replace what
+    the settings connect to; they are the service's from now on, which closes them.
 
     Raises StartError or SettingsError, with what to do, when the service cannot start.
     """
@@ -127,11 +132,11 @@ async def open_service(
         plugin_settings, faults = read_plugin_settings(registry.plugins, os.environ)
         if faults:
             raise SettingsError(faults)
-    store = await connect(
+    store = store or await connect(
         settings.stripe_mongodb_url.get_secret_value(), livemode=settings.livemode
     )
     metrics = metrics or Metrics()
-    stripe = StripeClient(
+    stripe = stripe or StripeClient(
         settings.stripe_api_key.get_secret_value(),
         metrics=metrics,
         api_base=settings.stripe_api_base,

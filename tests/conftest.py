@@ -10,7 +10,6 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import jwt
 import pytest
@@ -18,6 +17,7 @@ from pymongo import MongoClient
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe.settings import Settings
+from datalayer_stripe.testing.database import with_database
 from tests.support.mongod import (
     Mongod,
     find_mongod,
@@ -123,13 +123,3 @@ def require_mongod() -> None:
     if must_have_mongod():
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def with_database(url: str, name: str) -> str:
-    """Return the URL with this database; whom it authenticates against stays the same."""
-    parts = urlsplit(url)
-    query = parts.query
-    if "@" in parts.netloc and "authSource" not in parse_qs(query):
-        source = parts.path.strip("/") or "admin"
-        query = f"{query}&authSource={source}".lstrip("&")
-    return parts._replace(path=f"/{name}", query=query).geturl()

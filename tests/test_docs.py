@@ -20,6 +20,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
 import datalayer_stripe
+import datalayer_stripe.testing as kit
 from datalayer_stripe import Context, Event, HookContext, Reject, TopUp
 from datalayer_stripe.billing.catalog import Catalog
 from datalayer_stripe.billing.views import (
@@ -49,7 +50,15 @@ from datalayer_stripe.sandbox.control import controls, reports
 from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.indexes import INDEXES
+from datalayer_stripe.testing import (
+    PluginService,
+    ShopSandbox,
+    assert_exactly_once,
+    pytest_plugin,
+)
+from datalayer_stripe.testing.database import VARIABLE
 from tests.support.app import ACCOUNT, Api, changed, recorded
+from tests.testing.plugins import racing
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = {
@@ -181,7 +190,7 @@ def test_no_variable_is_made_up(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     found = set(re.findall(r"\bDATALAYER_[A-Z_]+\b", text))
     of_plugins = {one for one in found if one.startswith(PREFIX)}
-    assert found - of_plugins <= set(defaults())
+    assert found - of_plugins <= {*defaults(), VARIABLE}
 
 
 def commands(group: click.Group, prefix: str = "datalayer-stripe") -> Iterator[tuple[str, Any]]:
@@ -456,40 +465,68 @@ def test_python_is_python(name: str) -> None:
 
 
 def test_the_readme_and_the_plugin_document_show_the_same_plugin() -> None:
-    assert blocks(README, "python") == blocks(PLUGINS, "python")[:2]
+    assert blocks(README, "python") == blocks(PLUGINS, "python")[:1]
 
 
 @pytest.mark.slow
-def test_the_plugin_of_the_documents_installs_is_listed_and_passes_its_test(
-    tmp_path: Path,
-) -> None:
-    plugin, setup, test = blocks(PLUGINS, "python")[:3]
-    (tmp_path / "top_up_count.py").write_text(plugin, encoding="utf-8")
-    (tmp_path / "setup.py").write_text(setup, encoding="utf-8")
-    site = tmp_path / "site"
-    pip = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(site)]
-    python("-m", *pip, ".", folder=tmp_path)
-
-    command = "from datalayer_stripe.cli import main; main(['plugins', 'list'])"
-    listed = python("-c", command, folder=tmp_path, site=site)
-    line = r"^top-up-count +top-up-count 0\.0\.0 +100 +on +- +payment_intent\.succeeded +no$"
-    assert re.search(line, listed, re.MULTILINE)
-
+def test_the_plugin_of_the_documents_passes_its_tests(tmp_path: Path) -> None:
+    """The tutorial's commands, and what they print, are tried by test_tutorial.py."""
+    plugin, test = blocks(PLUGINS, "python")[:2]
+    package = tmp_path / "top_up_count"
+    package.mkdir()
+    (package / "plugin.py").write_text(plugin, encoding="utf-8")
     tests = tmp_path / "tests"
     tests.mkdir()
-    (tests / "test_top_up_count.py").write_text(test, encoding="utf-8")
-    passed = python("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tests, site=site)
-    assert "1 passed" in passed
+    (tests / "test_plugin.py").write_text(test, encoding="utf-8")
+    (tests / "test_story.py").write_text(story_of_the_kit(), encoding="utf-8")
+    passed = python("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tests, site=tmp_path)
+    assert "4 passed" in passed
 
 
-def python(*arguments: str, folder: Path, site: Path | None = None) -> str:
-    surroundings = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    if site is not None:
-        surroundings["PYTHONPATH"] = str(site)
+def story_of_the_kit() -> str:
+    """The test that the document shows beside the plugin's own."""
+    [block] = [one for one in blocks(PLUGINS, "python") if "with PluginService(" in one]
+    return block
+
+
+# The test kit
+
+
+def test_the_kit_is_all_listed() -> None:
+    functions = {name for name in kit.__all__ if name.islower()}
+    assert names_in(PLUGINS, "function", r"^`(\w+)\(") == functions
+    fixtures = {name for name in vars(pytest_plugin) if name.startswith("stripe_")}
+    assert names_in(PLUGINS, "fixture", r"`(\w+)`") == fixtures
+    methods = {name for name in vars(PluginService) if not name.startswith("_")}
+    assert names_in(PLUGINS, "method", r"^`(\w+)") == methods
+    own = {name for name in vars(ShopSandbox) if not name.startswith("_")}
+    listed = names_in(PLUGINS, "of the sandbox", r"^`(\w+)")
+    assert own <= listed
+    assert all(hasattr(ShopSandbox, name) for name in listed)
+    options = {one for one in signature(assert_exactly_once).parameters if one not in TRIED}
+    assert names_in(PLUGINS, "option", r"^`(\w+)`") == options
+
+
+TRIED = {"plugin", "events"}
+
+
+def test_the_arguments_of_the_kit_are_as_shown() -> None:
+    for function in (assert_exactly_once, PluginService):
+        assert f"`{function.__name__}{_shown(signature(function))}` " in PLUGINS
+
+
+def test_the_kit_tells_of_a_fault_as_shown() -> None:
+    paid = json.loads(recorded("payment_intent.succeeded"))
+    with pytest.raises(AssertionError) as raised:
+        assert_exactly_once(racing(), paid)
+    assert f"{raised.value}\n" in blocks(PLUGINS, "text")
+
+
+def python(*arguments: str, folder: Path, site: Path) -> str:
     ended = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=surroundings,
+        env={**os.environ, "PYTHONPATH": str(site)},
         capture_output=True,
         text=True,
         check=False,

@@ -1,7 +1,6 @@
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -20,32 +19,19 @@ import pytest
 import datalayer_stripe
 from datalayer_stripe import Plugin
 from datalayer_stripe._version import __version__
+from tests.support.packaging import ROOT, build_wheel, copy_sources, run
 
-ROOT = Path(__file__).parents[1]
 PLUGINS = sorted(path.stem for path in (ROOT / "plugins").glob("[!_]*.py"))
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of what is packaged, so that a build leaves nothing in the checkout."""
-    copy = tmp_path_factory.mktemp("sources") / "datalayer-stripe"
-    # A name that starts with a dot is a cache, a virtual environment or version control.
-    ignore = shutil.ignore_patterns(".[!d]*", "__pycache__", "build", "dist", "*.egg-info")
-    shutil.copytree(ROOT, copy, ignore=ignore)
-    return copy
-
-
-def run(*command: str, cwd: Path) -> None:
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    return copy_sources(tmp_path_factory.mktemp("sources"))
 
 
 @pytest.fixture(scope="module")
 def wheel(sources: Path) -> zipfile.ZipFile:
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
-    run(*command, "--quiet", "--wheel-dir", "dist", ".", cwd=sources)
-    (path,) = (sources / "dist").glob("*.whl")
-    return zipfile.ZipFile(path)
+    return zipfile.ZipFile(build_wheel(sources))
 
 
 def metadata_of(wheel: zipfile.ZipFile, name: str) -> str:
@@ -76,7 +62,13 @@ def test_the_wheel_s_metadata(wheel: zipfile.ZipFile) -> None:
     assert metadata["Version"] == __version__ == datalayer_stripe.__version__
     assert metadata["License-Expression"] == "BSD-3-Clause"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"demo", "jupyter", "test", "dev"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {
+        "demo",
+        "testing",
+        "jupyter",
+        "test",
+        "dev",
+    }
     assert metadata.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
     assert "BSD 3-Clause" in metadata_of(wheel, "licenses/LICENSE")
 

@@ -7,7 +7,8 @@ import pytest
 
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
-from tests.support.app import ACCOUNT, EVENTS, Api, json_of, recorded
+from datalayer_stripe.testing.recordings import EVENTS
+from tests.support.app import ACCOUNT, Api, json_of, recorded
 from tests.support.shop import IAM_ROUTES, kept, rows
 
 SUBSCRIPTION = "sub_1xNnttCz7hWRKLEpT7zELPag"
@@ -46,6 +47,35 @@ EFFECTS = {
     "payment_intent.payment_failed": Effect("ignored"),
     "payment_intent.succeeded.after-decline": Effect("processed", credits=600),
     "payment_intent.succeeded": Effect("processed", credits=50),
+    "customer.deleted": Effect("processed"),
+    "customer.subscription.updated": Effect("processed", status="active"),
+    "price.created": Effect("processed"),
+    "price.updated": Effect("processed"),
+    "product.created": Effect("processed"),
+    "product.updated": Effect("processed"),
+    "setup_intent.succeeded": Effect("processed"),
+    **dict.fromkeys(
+        (
+            "charge.failed",
+            "charge.succeeded",
+            "customer.updated",
+            "invoice.created",
+            "invoice.finalized",
+            "invoice.payment_action_required",
+            "invoice.payment_succeeded",
+            "invoice.voided",
+            "payment_intent.canceled",
+            "payment_intent.created",
+            "payment_intent.requires_action",
+            "payment_method.attached",
+            "payment_method.detached",
+            "setup_intent.canceled",
+            "setup_intent.created",
+            "setup_intent.requires_action",
+            "setup_intent.setup_failed",
+        ),
+        Effect("ignored"),
+    ),
 }
 # What an invoice's event says of its subscription is to be seen in one of the subscription's own,
 # and a charge does not say itself how it was refunded.

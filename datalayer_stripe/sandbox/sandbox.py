@@ -86,6 +86,11 @@ class Sandbox:
         return self._backend.events
 
     @property
+    def objects(self) -> list[Object]:
+        """Copies of all objects but the events, in the order in which they were made."""
+        return copy.deepcopy([one for one in self._backend.store if one["object"] != "event"])
+
+    @property
     def secret_key(self) -> str:
         """The key that the API takes."""
         return self._engine.secret_key
@@ -136,6 +141,10 @@ class Sandbox:
             KeyError: there is none.
         """
         return copy.deepcopy(self._find(object_id))
+
+    def knows(self, object_id: str) -> bool:
+        """Whether there is an object of this identifier."""
+        return self._backend.store.find(object_id) is not None
 
     def put(self, obj: Object) -> Object:
         """Store a Stripe object as it is, such as a recorded one."""

@@ -35,6 +35,10 @@ class Store:
         self._objects: dict[str, Object] = {}
         self._kinds: dict[str, dict[str, Object]] = {}
 
+    def __iter__(self) -> Iterator[Object]:
+        """Iterate over all objects, in the order in which they were stored."""
+        return iter(self._objects.values())
+
     def put(self, obj: Object) -> Object:
         """Store an object under its `id`; one of the same identifier is replaced."""
         self._objects[obj["id"]] = obj

@@ -41,14 +41,15 @@ which need a replica set. One node is enough: start it with `mongod --replSet rs
 `rs.initiate()` once in mongosh, and start this service again."""
 
 
-async def connect(url: str, *, livemode: bool) -> Store:
+async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
     """Connect, make collections and indexes, and return the store.
 
     `livemode` is bound to the database at its first use: test and live money never mix.
+    Without `expiring` nothing is forgotten by its age, for a test whose clock is not the server's.
     Raises StoreError, with what to do, when the database cannot be used.
     """
     if url.startswith(MEMORY_URL):
-        return await _connect_memory(livemode=livemode)
+        return await _connect_memory(livemode=livemode, expiring=expiring)
     client: Any = None
     try:
         # It asks the name server for what is behind mongodb+srv://, and waits for the answer.
@@ -70,7 +71,7 @@ async def connect(url: str, *, livemode: bool) -> Store:
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise StoreError(_STANDALONE)
         database = client[parsed["database"] or DEFAULT_DATABASE]
-        await _prepare(database, livemode=livemode)
+        await _prepare(database, livemode=livemode, expiring=expiring)
     except (PyMongoError, ValueError) as error:
         _close(client)
         # The driver's message may repeat the URL, which may hold a password.
@@ -89,7 +90,7 @@ async def connect(url: str, *, livemode: bool) -> Store:
     )
 
 
-async def _connect_memory(*, livemode: bool) -> Store:
+async def _connect_memory(*, livemode: bool, expiring: bool) -> Store:
     try:
         from mongomock_motor import AsyncMongoMockClient  # noqa: PLC0415 (an optional extra)
     except ImportError:
@@ -100,12 +101,12 @@ async def _connect_memory(*, livemode: bool) -> Store:
     logger.warning("The store is memory://: everything is FORGOTTEN when this process ends.")
     client: Any = AsyncMongoMockClient(tz_aware=True)
     database = client[DEFAULT_DATABASE]
-    await _prepare(database, livemode=livemode)
+    await _prepare(database, livemode=livemode, expiring=expiring)
     return Store(client, database, MemoryCommitter(database), Changes())
 
 
-async def _prepare(database: Any, *, livemode: bool) -> None:
-    await create_collections(database)
+async def _prepare(database: Any, *, livemode: bool, expiring: bool) -> None:
+    await create_collections(database, expiring=expiring)
     held = await database.service.find_one_and_update(
         {"_id": "mode"},
         {"$setOnInsert": {"livemode": livemode}},

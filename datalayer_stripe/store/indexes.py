@@ -41,14 +41,22 @@ INDEXES: dict[str, list[IndexModel]] = {
 _NAMESPACE_EXISTS = 48
 
 
-async def create_collections(database: Any) -> None:
-    """Make what is missing. Collections first: a transaction is slower when it makes its own."""
+async def create_collections(database: Any, *, expiring: bool = True) -> None:
+    """Make what is missing. Collections first: a transaction is slower when it makes its own.
+
+    Without `expiring` no index ends what is old.
+    """
     existing = set(await database.list_collection_names())
     for name, indexes in INDEXES.items():
         if name not in existing:
             await _create_collection(database, name)
-        if indexes:
-            await database[name].create_indexes(indexes)
+        wanted = [index for index in indexes if expiring or not _expires(index)]
+        if wanted:
+            await database[name].create_indexes(wanted)
+
+
+def _expires(index: IndexModel) -> bool:
+    return "expireAfterSeconds" in index.document
 
 
 async def _create_collection(database: Any, name: str) -> None:

@@ -4,17 +4,15 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import stripe
 
 from datalayer_stripe.sandbox import Sandbox, StripeError
+from datalayer_stripe.testing.recordings import EVENTS
 from tests.sandbox.conftest import SECRET, Receiver, Shop
 from tests.sandbox.schemas import check
-
-RECORDED = Path(__file__).parents[1] / "data" / "events"
 
 
 def pending(sandbox: Sandbox) -> list[int]:
@@ -298,7 +296,7 @@ async def test_sending_once_more(sandbox: Sandbox, receiver: Receiver) -> None:
         await sandbox.webhooks.deliver(sandbox.events[0]["id"], "we_none")
 
 
-@pytest.fixture(params=sorted(RECORDED.glob("*.json")), ids=lambda path: path.stem)
+@pytest.fixture(params=sorted(EVENTS.glob("*.json")), ids=lambda path: path.stem)
 def recorded(request: pytest.FixtureRequest) -> bytes:
     """Each recorded event."""
     return request.param.read_bytes()

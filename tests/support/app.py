@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,11 +23,10 @@ from datalayer_stripe.app import make_app
 from datalayer_stripe.registry import Plugin, Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
-
-EVENTS = Path(__file__).parents[1] / "data" / "events"
+from datalayer_stripe.testing.recordings import EVENTS
+from datalayer_stripe.testing.stage import RECORDED_PLAN_PRODUCT
 
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # whose story the recorded events tell
-RECORDED_PLAN_PRODUCT = "prod_kW9tvt3Siuej3P"
 WEBHOOK_SECRET = "whsec_example"
 
 JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"

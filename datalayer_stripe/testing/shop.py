@@ -1,0 +1,84 @@
+"""A local Stripe that has something to sell, and what its customers do."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..sandbox import Sandbox
+
+PACKAGES: Mapping[int, int] = {50: 500, 220: 2000, 600: 5000}
+"""The packages on sale: credits → price in cents."""
+PLAN_AMOUNT = 2900
+"""The plan's monthly price in cents."""
+
+StripeData = dict[str, Any]
+
+
+class ShopSandbox(Sandbox):
+    """The local Stripe, with packages of 50, 220 and 600 credits and a monthly plan for sale.
+
+    Amounts are in cents. What is done here makes events, as at Stripe.
+
+    Attributes:
+        topup_product: the id of the product whose prices are the packages.
+        plan_product: the id of the product whose price is the plan.
+        packages: credits → the id of the package's price.
+        plan: the id of the plan's price.
+    """
+
+    def __init__(self, clock: Callable[[], float] | None = None, seed: int | None = None) -> None:
+        """`clock` returns epoch seconds, the system's by default; `seed` makes ids repeatable."""
+        if clock is None:
+            super().__init__(seed=seed)
+        else:
+            super().__init__(clock=clock, seed=seed)
+        self.topup_product: str = self.create_product(name="Credits")["id"]
+        self.plan_product: str = self.create_product(name="Monthly plan")["id"]
+        self.packages: dict[int, str] = {
+            credits: self.create_price(
+                product=self.topup_product, unit_amount=amount, credits=credits
+            )["id"]
+            for credits, amount in PACKAGES.items()
+        }
+        self.plan: str = self.create_price(
+            product=self.plan_product, unit_amount=PLAN_AMOUNT, recurring={"interval": "month"}
+        )["id"]
+        self._customers: dict[str, str] = {}
+
+    def customer_of(self, account_uid: str) -> str:
+        """The id of an account's customer, who has a valid card; made at the first call."""
+        if account_uid not in self._customers:
+            made = self.create_customer(
+                metadata={"account_uid": account_uid}, payment_method="pm_card_visa"
+            )
+            self._customers[account_uid] = made["id"]
+        return self._customers[account_uid]
+
+    def buy_credits(self, account_uid: str, credits: int = 50) -> StripeData:
+        """Buy and pay a package for an account; the paid PaymentIntent."""
+        started = self.call(
+            "POST",
+            "/v1/payment_intents",
+            amount=PACKAGES[credits],
+            currency="usd",
+            customer=self.customer_of(account_uid),
+            description=f"{credits} credits",
+            metadata={
+                "account_uid": account_uid,
+                "price_id": self.packages[credits],
+                "credits": str(credits),
+            },
+        )
+        return self.confirm_payment(started["id"])
+
+    def subscribe(self, account_uid: str) -> StripeData:
+        """Subscribe an account to the plan, and pay its first month; the active subscription."""
+        customer = self.customer_of(account_uid)
+        cards = self.call("GET", "/v1/payment_methods", customer=customer, type="card")
+        return self.call(
+            "POST",
+            "/v1/subscriptions",
+            customer=customer,
+            items=[{"price": self.plan}],
+            default_payment_method=cards["data"][0]["id"],
+            metadata={"account_uid": account_uid},
+        )

@@ -1,0 +1,68 @@
+"""A local Stripe alone, for code that calls Stripe: it listens while the test goes on."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from .shop import ShopSandbox
+
+T = TypeVar("T")
+
+
+class StripeSandbox:
+    """A context manager: a local Stripe on 127.0.0.1, in a thread of its own.
+
+    Give `url` and `secret_key` to the code under test: with Stripe's SDK,
+    `stripe.StripeClient(secret_key, base_addresses={"api": url})`.
+    """
+
+    def __init__(self) -> None:
+        self._sandbox = ShopSandbox()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stripe-sandbox")
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._sandbox.start(), self._loop).result()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._sandbox.stop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a trailing slash."""
+        return self._sandbox.url
+
+    @property
+    def secret_key(self) -> str:
+        """The key that its API takes."""
+        return self._sandbox.secret_key
+
+    @property
+    def publishable_key(self) -> str:
+        """The key that a browser uses."""
+        return self._sandbox.publishable_key
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """All events so far, oldest first."""
+        return self.run(lambda sandbox: list(sandbox.events))
+
+    def run(self, work: Callable[[ShopSandbox], T]) -> T:
+        """Do something in it, between two requests: `run(lambda stripe: stripe.refund("pi_…"))`."""
+
+        async def done() -> T:
+            return work(self._sandbox)
+
+        return asyncio.run_coroutine_threadsafe(done(), self._loop).result()

@@ -1,0 +1,97 @@
+"""The event types that Stripe has: a plugin that runs on another is told of, and starts."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import stripe
+from tornado.ioloop import IOLoop
+
+from datalayer_stripe import Plugin
+from datalayer_stripe.event_types import doubt_about, known_types
+from datalayer_stripe.registry import Registry
+from datalayer_stripe.service import open_service
+from datalayer_stripe.settings import Settings
+from tests.support.command import environment, run_command
+
+
+def test_they_are_those_that_the_sdk_s_own_events_have() -> None:
+    annotation = stripe.Event.__annotations__["type"]
+    assert known_types() == set(annotation.__args__)
+    assert len(known_types()) > 200
+    assert "*" not in known_types()
+
+
+def test_the_built_in_plugins_raise_no_doubt() -> None:
+    assert Registry.load().doubts == ()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("invoice.payed", "invoice.paid"),
+        ("payment_intent.success", "payment_intent.succeeded"),
+        ("customer.subscription.update", "customer.subscription.updated"),
+        ("charge.dispute.create", "charge.dispute.created"),
+    ],
+)
+def test_a_misspelt_one_is_told_with_the_nearest(written: str, meant: str) -> None:
+    assert doubt_about(meant) is None
+    doubt = f"Stripe has no event type {written}. Did you mean {meant}?"
+    assert doubt_about(written) == doubt
+
+
+def test_one_that_is_like_none_is_told_with_stripe_s_list() -> None:
+    doubt = doubt_about("zzz.qqq")
+    assert doubt is not None
+    assert doubt.endswith("docs.stripe.com/api/events/types")
+
+
+def misspelt() -> Plugin:
+    plugin = Plugin("payer")
+
+    @plugin.on("invoice.payed")
+    async def pay(event: object, ctx: object) -> None: ...
+
+    return plugin
+
+
+def test_a_service_with_a_misspelt_one_warns_and_starts(
+    io_loop: IOLoop, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def start_and_close() -> None:
+        service = await open_service(settings, registry=Registry([misspelt()]))
+        await service.start()
+        await service.close()
+
+    io_loop.run_sync(start_and_close)
+    [warning] = [one for one in caplog.records if "invoice.payed" in one.getMessage()]
+    assert warning.levelname == "WARNING"
+    assert warning.getMessage() == (
+        "The plugin payer runs on invoice.payed: "
+        "Stripe has no event type invoice.payed. Did you mean invoice.paid?"
+    )
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_list_of_plugins_warns_of_a_misspelt_one(tmp_path: Path) -> None:
+    text = (
+        "from datalayer_stripe import Context, Event, Plugin\n"
+        'plugin = Plugin("payer")\n'
+        '@plugin.on("invoice.payed")\n'
+        "async def pay(event: Event, ctx: Context) -> None: ...\n"
+    )
+    (tmp_path / "payer.py").write_text(text, encoding="utf-8")
+    variables = environment(DATALAYER_STRIPE_PLUGINS_DIR=str(tmp_path))
+    code, out, _ = await run_command("plugins", "list", variables=variables)
+    assert code == 0
+    assert "WARNING: The plugin payer runs on invoice.payed: Stripe has no" in out
+
+
+def test_the_command_line_starts_without_reading_them() -> None:
+    script = "import sys, datalayer_stripe.cli as _; print('stripe.params' in sys.modules)"
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout == "False\n", printed.stderr
