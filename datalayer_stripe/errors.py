@@ -19,6 +19,7 @@
     │   ├── RateLimited              429 rate_limited, with Retry-After
     │   └── Unavailable              503, with Retry-After
     │       ├── StripeUnavailable    stripe_unavailable
+    │       │   └── StripeSilent     no answer came: it may have been done, or not
     │       ├── StoreUnavailable     store_unavailable
     │       ├── DeliveryFailed       delivery_failed: some plugin is to run again
     │       └── Overloaded           overloaded: more than is worked on at once
@@ -143,6 +144,10 @@ class Unavailable(RequestError):
 class StripeUnavailable(Unavailable):
     code = "stripe_unavailable"
     default_message = "The payment provider does not answer. Please try again shortly."
+
+
+class StripeSilent(StripeUnavailable):
+    """No answer came, or half of one: what was asked for may have been done, or not."""
 
 
 class StoreUnavailable(Unavailable):

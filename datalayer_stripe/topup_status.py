@@ -7,7 +7,7 @@ on here, by the very code that a delivery of it runs; when that comes, it is a d
 import logging
 from datetime import UTC, datetime
 
-from .billing.topups import PAYMENT_SUCCEEDED, is_ours
+from .billing.topups import is_ours
 from .delivery import Deliveries
 from .errors import (
     DeliveryFailed,
@@ -18,7 +18,7 @@ from .errors import (
     StripeObjectMissing,
     StripeUnavailable,
 )
-from .events import Event
+from .events import PAYMENT_SUCCEEDED, Event
 from .models import LedgerEntry, Model
 from .shapes import StripeData, metadata_of, whole_number
 from .store import Store

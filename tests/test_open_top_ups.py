@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from datalayer_stripe.billing.topups import OPEN_FOR
+from datalayer_stripe.billing.wishes import OPEN_FOR
 from datalayer_stripe.models import Package
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks

@@ -54,6 +54,11 @@ class EventRecord(Model):
     rejected: tuple[str, ...] = ()
     payload: dict[str, Any] | None = Field(default=None, repr=False)
 
+    @property
+    def waits_for_operator(self) -> bool:
+        """Whether a plugin has rejected it, and nothing is left to be tried without help."""
+        return bool(self.rejected) and not self.failed
+
 
 @dataclass(frozen=True)
 class Mark:
