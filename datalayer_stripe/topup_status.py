@@ -20,6 +20,7 @@ from .errors import (
 )
 from .events import PAYMENT_SUCCEEDED, Event
 from .models import LedgerEntry, Model
+from .running import Outcome
 from .shapes import StripeData, metadata_of, whole_number
 from .store import Store
 from .stripe_client import StripeClient
@@ -34,12 +35,14 @@ _EVENT_PAGES = 3
 class TopUpStatus(Model):
     """`status` is the PaymentIntent's; `balance` is the account's, with the credits if `credited`.
 
+    `rejected`: it is paid, and its credits come only when the operator has looked into it.
     `credits` is what the top-up buys; None where the PaymentIntent's metadata holds no number.
     """
 
     payment_intent_id: str
     status: str
     credited: bool
+    rejected: bool
     credits: int | None
     balance: int
 
@@ -58,14 +61,16 @@ class TopUpStatuses:
         entry = await self._credited(account_uid, intent_id)
         if entry is None:
             intent = await self._uncredited(account_uid, intent_id)
+            rejected = False
             if intent["status"] == "succeeded":
-                await self._catch_up(intent)
+                rejected = await self._catch_up(intent)
                 entry = await self._credited(account_uid, intent_id)
             if entry is None:
                 return TopUpStatus(
                     payment_intent_id=intent_id,
                     status=intent["status"],
                     credited=False,
+                    rejected=rejected,
                     credits=whole_number(metadata_of(intent).get("credits")),
                     balance=await self._balance(account_uid),
                 )
@@ -73,6 +78,7 @@ class TopUpStatuses:
             payment_intent_id=intent_id,
             status="succeeded",
             credited=True,
+            rejected=False,
             credits=entry.credits,
             # Read after the ledger's row, and so with its credits.
             balance=await self._balance(account_uid),
@@ -98,21 +104,22 @@ class TopUpStatuses:
             raise Forbidden
         return intent
 
-    async def _catch_up(self, intent: StripeData) -> None:
-        """Work on the event that says so, unless that has been done and was no use."""
+    async def _catch_up(self, intent: StripeData) -> bool:
+        """Work on the event that says so, unless it waits for the operator; whether it does."""
         kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
-        if kept is not None and kept.rejected and not kept.failed:
-            return  # it waits for the operator
+        if kept is not None and kept.waits_for_operator:
+            return True
         try:
             if kept is not None and kept.payload is not None:
                 event: Event | None = Event.model_validate(kept.payload)
             else:
                 event = await self._event_of(intent)
             if event is not None:  # else Stripe is about to make it
-                await self._deliveries.catch_up(event)
+                return await self._deliveries.catch_up(event) is Outcome.REJECTED
         except (DeliveryFailed, Overloaded, RateLimited, StripeUnavailable):
             # That it is paid is worth telling; the next question, or the webhook, does the rest.
             logger.info("not credited yet", extra={"payment_intent": intent["id"]})
+        return False
 
     async def _event_of(self, intent: StripeData) -> Event | None:
         since = datetime.fromtimestamp(intent["created"], UTC)
