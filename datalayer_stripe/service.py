@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from .allowance import Allowance
 from .audit import Audit
 from .billing.catalog import Catalog
 from .billing.customers import Customers
@@ -53,6 +54,7 @@ class Service:
     metrics: Metrics
     registry: Registry
     bearer_tokens: BearerTokens
+    allowance: Allowance
     catalog: Catalog
     customers: Customers
     subscriptions: Subscriptions
@@ -142,7 +144,8 @@ async def open_service(
         subscription_product_ids=product_ids,
     )
     customers = Customers(store, stripe, clock)
-    subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids)
+    allowance = Allowance()
+    subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids, allowance)
     plans = Plans(store, stripe, catalog, customers, subscriptions)
     topups = TopUps(
         store,
@@ -188,6 +191,7 @@ async def open_service(
         bearer_tokens=BearerTokens(
             settings.jwt_secret, settings.jwt_algorithm, settings.accepted_issuers, clock
         ),
+        allowance=allowance,
         catalog=catalog,
         customers=customers,
         subscriptions=subscriptions,
@@ -199,9 +203,9 @@ async def open_service(
             configuration_id=settings.stripe_cust_portal_id,
             url=settings.stripe_cust_portal_url,
         ),
-        history=History(store, stripe),
+        history=History(store, stripe, allowance),
         deliveries=deliveries,
-        topup_statuses=TopUpStatuses(store, stripe, deliveries),
+        topup_statuses=TopUpStatuses(store, stripe, deliveries, allowance),
         plugins=Lifecycle(registry, contexts),
         worker=worker,
     )

@@ -7,6 +7,7 @@ on here, by the very code that a delivery of it runs; when that comes, it is a d
 import logging
 from datetime import UTC, datetime
 
+from .allowance import Allowance
 from .billing.topups import is_ours
 from .delivery import Deliveries
 from .errors import (
@@ -48,15 +49,19 @@ class TopUpStatus(Model):
 
 
 class TopUpStatuses:
-    def __init__(self, store: Store, stripe: StripeClient, deliveries: Deliveries) -> None:
+    def __init__(
+        self, store: Store, stripe: StripeClient, deliveries: Deliveries, allowance: Allowance
+    ) -> None:
         self._store = store
         self._stripe = stripe
         self._deliveries = deliveries
+        self._allowance = allowance
 
     async def of(self, account_uid: str, intent_id: str) -> TopUpStatus:
         """How the account's top-up stands; its credits are added, if that is all that is left.
 
-        Raises NotFound where there is no such top-up, Forbidden where it is another account's.
+        Raises NotFound where there is no such top-up, Forbidden where it is another account's, and
+        RateLimited where Stripe would have to be asked too often.
         """
         entry = await self._credited(account_uid, intent_id)
         if entry is None:
@@ -94,6 +99,7 @@ class TopUpStatuses:
         return (await self._store.accounts.get(account_uid)).credits
 
     async def _uncredited(self, account_uid: str, intent_id: str) -> StripeData:
+        self._allowance.take(account_uid)
         try:
             intent = await self._stripe.retrieve_payment_intent(intent_id)
         except StripeObjectMissing:

@@ -14,7 +14,7 @@ from datalayer_stripe.service import Service
 from tests.support.app import Clock, json_of
 from tests.support.shop import Buyer, Shop, calls, objects, rows
 
-pytestmark = pytest.mark.usefixtures("webhooks")
+pytestmark = pytest.mark.usefixtures("webhooks", "unlimited")
 
 INTENTS = "/v1/payment_intents"
 

@@ -20,7 +20,7 @@ from datalayer_stripe.settings import Settings
 from tests.support.app import Api, Clock, json_of
 from tests.support.shop import Buyer, Shop, objects
 
-pytestmark = pytest.mark.usefixtures("webhooks")
+pytestmark = pytest.mark.usefixtures("webhooks", "unlimited")
 
 INTENTS = "/v1/payment_intents"
 PAYABLE = {"requires_payment_method", "requires_confirmation", "requires_action"}
