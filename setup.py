@@ -29,6 +29,7 @@ INSTALL_REQUIRES = [
     "pymongo>=4.20",
     "python-json-logger>=4.2",
     "stripe>=16.1,<17",  # a major version of the SDK is another version of Stripe's API
+    "throttled-py>=3.5",
     "tornado>=6.6",
     "typing_extensions>=4.12",  # TypeVar with a default, before Python 3.13
 ]

@@ -60,12 +60,13 @@ def list_events(
         click.echo("No such event.")
         return
     table(
-        ("RECEIVED (UTC)", "EVENT", "TYPE", "ACCOUNT", "PLUGINS"),
+        ("RECEIVED (UTC)", "EVENT", "TYPE", "OBJECT", "ACCOUNT", "PLUGINS"),
         [
             (
                 f"{record.received_at:%Y-%m-%d %H:%M:%S}",
                 record.id,
                 record.type,
+                record.object_id or "-",
                 record.account_uid or "-",
                 ", ".join(f"{name}: {one.status}" for name, one in record.handlers.items()),
             )

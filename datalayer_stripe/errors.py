@@ -19,6 +19,7 @@
     │   ├── RateLimited              429 rate_limited, with Retry-After
     │   └── Unavailable              503, with Retry-After
     │       ├── StripeUnavailable    stripe_unavailable
+    │       │   └── StripeSilent     no answer came: it may have been done, or not
     │       ├── StoreUnavailable     store_unavailable
     │       ├── Starting             starting: the server has begun before us
     │       ├── NotConfigured        not_configured: an operator has something to do
@@ -148,6 +149,10 @@ class Unavailable(RequestError):
 class StripeUnavailable(Unavailable):
     code = "stripe_unavailable"
     default_message = "The payment provider does not answer. Please try again shortly."
+
+
+class StripeSilent(StripeUnavailable):
+    """No answer came, or half of one: what was asked for may have been done, or not."""
 
 
 class StoreUnavailable(Unavailable):

@@ -14,6 +14,9 @@ from .errors import InvalidRequest, InvalidSignature
 
 TOLERANCE_SECONDS = 300
 
+PAYMENT_SUCCEEDED = "payment_intent.succeeded"
+"""The event that says that a PaymentIntent is paid."""
+
 
 class EventData(BaseModel):
     model_config = ConfigDict(frozen=True)

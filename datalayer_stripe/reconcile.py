@@ -18,11 +18,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .billing.subscriptions import Subscriptions
-from .billing.topups import PAYMENT_SUCCEEDED, is_ours
+from .billing.topups import is_ours
 from .clock import Clock
 from .delivery import Deliveries
 from .errors import StoreUnavailable, StripeUnavailable
-from .events import Event
+from .events import PAYMENT_SUCCEEDED, Event
 from .models import SubscriptionSnapshot
 from .reconcile_reversals import overlooked, rejected_too_soon
 from .registry import Registry

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from .allowance import Allowance
 from .audit import Audit
 from .billing.catalog import Catalog
 from .billing.customers import Customers
@@ -14,11 +15,12 @@ from .billing.plans import Plans
 from .billing.portal import Portal
 from .billing.reversals import Reversals
 from .billing.subscriptions import Subscriptions
-from .billing.topups import PAYMENT_SUCCEEDED, TopUps
+from .billing.topups import TopUps
 from .clock import Clock, system_clock
 from .configuration import PluginSettings
 from .context import ContextFactory
 from .delivery import Deliveries
+from .events import PAYMENT_SUCCEEDED
 from .identity import BearerTokens
 from .lifecycle import Lifecycle
 from .metrics import Metrics
@@ -53,6 +55,7 @@ class Service:
     metrics: Metrics
     registry: Registry
     bearer_tokens: BearerTokens
+    allowance: Allowance
     catalog: Catalog
     customers: Customers
     subscriptions: Subscriptions
@@ -148,8 +151,10 @@ async def open_service(
         subscription_product_ids=product_ids,
     )
     customers = Customers(store, stripe, clock)
-    subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids)
+    allowance = Allowance()
+    subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids, allowance)
     plans = Plans(store, stripe, catalog, customers, subscriptions)
+    crediting = registry.money_on(PAYMENT_SUCCEEDED)
     topups = TopUps(
         store,
         stripe,
@@ -157,9 +162,9 @@ async def open_service(
         customers,
         subscriptions,
         clock,
+        crediting,
         refuse_disputed=settings.stripe_topup_during_dispute == "refuse",
     )
-    crediting = registry.money_on(PAYMENT_SUCCEEDED)
     contexts = ContextFactory(
         store=store,
         stripe=stripe,
@@ -195,6 +200,7 @@ async def open_service(
         bearer_tokens=BearerTokens(
             settings.jwt_secret, settings.jwt_algorithm, settings.accepted_issuers, clock
         ),
+        allowance=allowance,
         catalog=catalog,
         customers=customers,
         subscriptions=subscriptions,
@@ -206,9 +212,9 @@ async def open_service(
             configuration_id=settings.stripe_cust_portal_id,
             url=settings.stripe_cust_portal_url,
         ),
-        history=History(store, stripe),
+        history=History(store, stripe, allowance),
         deliveries=deliveries,
-        topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting),
+        topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting, allowance),
         plugins=Lifecycle(registry, contexts),
         worker=worker,
     )

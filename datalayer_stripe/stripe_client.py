@@ -142,6 +142,20 @@ class StripeClient:
 
         return await self._timed("disputes.list", listed())
 
+    async def cancel_payment_intent(self, intent_id: str, *, idempotency_key: str) -> StripeDict:
+        """Let a PaymentIntent never be paid. Raises InvalidRequest when it has been, or is being.
+
+        docs.stripe.com/api/payment_intents/cancel
+        """
+        return await self._call(
+            "payment_intents.cancel",
+            self._v1.payment_intents.cancel_async(
+                intent_id,
+                {"cancellation_reason": "abandoned"},
+                {"idempotency_key": idempotency_key},
+            ),
+        )
+
     async def create_setup_intent(
         self, *, customer_id: str, metadata: dict[str, str], idempotency_key: str
     ) -> StripeDict:

@@ -11,6 +11,7 @@ from .errors import (
     InvalidRequest,
     RateLimited,
     StripeObjectMissing,
+    StripeSilent,
     StripeUnavailable,
 )
 
@@ -44,8 +45,10 @@ def as_ours(  # noqa: PLR0911 (one for each kind)
                 operation,
             )
             return StripeUnavailable()
-        case _:
+        case stripe.StripeError(http_status=int()):
             return StripeUnavailable()
+        case _:
+            return StripeSilent()
 
 
 def _retry_after(error: stripe.StripeError) -> int:

@@ -8,7 +8,8 @@ import logging
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from .billing.topups import PAYMENT_SUCCEEDED, is_ours
+from .allowance import Allowance
+from .billing.topups import is_ours
 from .delivery import Deliveries
 from .errors import (
     DeliveryFailed,
@@ -19,8 +20,9 @@ from .errors import (
     StripeObjectMissing,
     StripeUnavailable,
 )
-from .events import Event
+from .events import PAYMENT_SUCCEEDED, Event
 from .models import LedgerEntry, Model
+from .running import Outcome
 from .shapes import StripeData, metadata_of, whole_number
 from .store import Store
 from .stripe_client import StripeClient
@@ -35,12 +37,14 @@ _EVENT_PAGES = 3
 class TopUpStatus(Model):
     """`status` is the PaymentIntent's; `balance` is the account's, with the credits if `credited`.
 
+    `rejected`: it is paid, and its credits come only when the operator has looked into it.
     `credits` is what the top-up buys; None where the PaymentIntent's metadata holds no number.
     """
 
     payment_intent_id: str
     status: str
     credited: bool
+    rejected: bool
     credits: int | None
     balance: int
 
@@ -54,28 +58,33 @@ class TopUpStatuses:
         stripe: StripeClient,
         deliveries: Deliveries,
         crediting: Collection[str],
+        allowance: Allowance,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._deliveries = deliveries
         self._crediting = crediting
+        self._allowance = allowance
 
     async def of(self, account_uid: str, intent_id: str) -> TopUpStatus:
         """How the account's top-up stands; its credits are added, if that is all that is left.
 
-        Raises NotFound where there is no such top-up, Forbidden where it is another account's.
+        Raises NotFound where there is no such top-up, Forbidden where it is another account's, and
+        RateLimited where Stripe would have to be asked too often.
         """
         entry = await self._credited(account_uid, intent_id)
         if entry is None:
             intent = await self._uncredited(account_uid, intent_id)
+            rejected = False
             if intent["status"] == "succeeded":
-                await self._catch_up(intent)
+                rejected = await self._catch_up(intent)
                 entry = await self._credited(account_uid, intent_id)
             if entry is None:
                 return TopUpStatus(
                     payment_intent_id=intent_id,
                     status=intent["status"],
                     credited=False,
+                    rejected=rejected,
                     credits=whole_number(metadata_of(intent).get("credits")),
                     balance=await self._balance(account_uid),
                 )
@@ -83,6 +92,7 @@ class TopUpStatuses:
             payment_intent_id=intent_id,
             status="succeeded",
             credited=True,
+            rejected=False,
             credits=entry.credits,
             # Read after the ledger's row, and so with its credits.
             balance=await self._balance(account_uid),
@@ -98,6 +108,7 @@ class TopUpStatuses:
         return (await self._store.accounts.get(account_uid)).credits
 
     async def _uncredited(self, account_uid: str, intent_id: str) -> StripeData:
+        self._allowance.take(account_uid)
         try:
             intent = await self._stripe.retrieve_payment_intent(intent_id)
         except StripeObjectMissing:
@@ -108,21 +119,22 @@ class TopUpStatuses:
             raise Forbidden
         return intent
 
-    async def _catch_up(self, intent: StripeData) -> None:
-        """Work on the event that says so, unless that has been done and was no use."""
+    async def _catch_up(self, intent: StripeData) -> bool:
+        """Work on the event that says so, unless it waits for the operator; whether it does."""
         kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
         if kept is not None and kept.is_given_up(self._crediting):
-            return  # it waits for the operator
+            return True
         try:
             if kept is not None and kept.payload is not None:
                 event: Event | None = Event.model_validate(kept.payload)
             else:
                 event = await self._event_of(intent)
             if event is not None:  # else Stripe is about to make it
-                await self._deliveries.catch_up(event)
+                return await self._deliveries.catch_up(event) is Outcome.REJECTED
         except (DeliveryFailed, Overloaded, RateLimited, StripeUnavailable):
             # That it is paid is worth telling; the next question, or the webhook, does the rest.
             logger.info("not credited yet", extra={"payment_intent": intent["id"]})
+        return False
 
     async def _event_of(self, intent: StripeData) -> Event | None:
         since = datetime.fromtimestamp(intent["created"], UTC)

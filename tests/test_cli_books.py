@@ -67,6 +67,7 @@ async def test_an_operator_looks_at_a_rejected_event_and_replays_it(
     assert out.splitlines()[1].split()[2:] == [
         "evt_bad",
         "payment_intent.succeeded",
+        json.loads(bad)["data"]["object"]["id"],
         ACCOUNT,
         "top-up-credits:",
         "rejected",

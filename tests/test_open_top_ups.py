@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from datalayer_stripe.billing.topups import OPEN_FOR
+from datalayer_stripe.billing.wishes import OPEN_FOR
 from datalayer_stripe.models import Package
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
@@ -14,7 +14,7 @@ from datalayer_stripe.service import Service
 from tests.support.app import Clock, json_of
 from tests.support.shop import Buyer, Shop, calls, objects, rows
 
-pytestmark = pytest.mark.usefixtures("webhooks")
+pytestmark = pytest.mark.usefixtures("webhooks", "unlimited")
 
 INTENTS = "/v1/payment_intents"
 

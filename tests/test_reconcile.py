@@ -190,7 +190,12 @@ async def test_somebody_elses_objects_are_left_alone(
 
 @pytest.mark.gen_test(timeout=30)
 async def test_more_than_a_page_is_swept(
-    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+    buyer: Buyer,
+    webhooks: Webhooks,
+    service: Service,
+    clock: Clock,
+    sandbox: Sandbox,
+    unlimited: None,
 ) -> None:
     await buyer.subscribe()
     webhooks.drop(10_000)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -259,6 +260,40 @@ async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
             await asyncio.sleep(0.01)
         writer.close()
         await traffic.idle()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
+    api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.001)
+    monkeypatch.setattr(stream, "_PATIENCE_SECONDS", 0.3)
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        await loop.sock_connect(client, ("127.0.0.1", int(api.url.rpartition(":")[2])))
+        token = api.bearer(ACCOUNT)
+        request = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+        await loop.sock_sendall(client, request.encode())
+        async with asyncio.timeout(40):
+            while not app.settings["traffic"]._running:  # noqa: ASYNC110 (nothing tells of it)
+                await asyncio.sleep(0.01)
+            await app.settings["traffic"].idle()
+        assert _open(service) == 0
+        received = await _until_closed(client)
+    assert received.startswith(b"HTTP/1.1 200")
+    assert not received.endswith(b"0\r\n\r\n"), "it was no clean end"
+    assert len(received) < 200_000
+
+
+async def _until_closed(client: socket.socket) -> bytes:
+    loop, received = asyncio.get_running_loop(), b""
+    async with asyncio.timeout(10):
+        with contextlib.suppress(ConnectionResetError):
+            while chunk := await loop.sock_recv(client, 65536):
+                received += chunk
+    return received
 
 
 @pytest.mark.gen_test(timeout=60)

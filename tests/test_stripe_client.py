@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import aiohttp
 import pytest
 import stripe
 from tornado.ioloop import IOLoop
@@ -16,6 +17,7 @@ from datalayer_stripe.errors import (
     RateLimited,
     RequestError,
     StripeObjectMissing,
+    StripeSilent,
     StripeUnavailable,
 )
 from datalayer_stripe.metrics import Metrics
@@ -179,8 +181,9 @@ async def test_a_wrong_key_is_the_operators_business(
     [
         (stripe.PermissionError("no", http_status=403), StripeUnavailable),
         (stripe.APIError("odd", http_status=418), StripeUnavailable),
-        (stripe.APIConnectionError("down"), StripeUnavailable),
-        (TimeoutError(), StripeUnavailable),
+        (stripe.APIConnectionError("down"), StripeSilent),
+        (TimeoutError(), StripeSilent),
+        (aiohttp.ClientPayloadError("half an answer"), StripeSilent),
         (stripe.RateLimitError("slow", headers={"retry-after": "7"}), RateLimited),
         (stripe.RateLimitError("slow", headers={"retry-after": "soon"}), RateLimited),
     ],
@@ -194,6 +197,7 @@ async def test_each_error_has_its_counterpart(
 
     with pytest.raises(ours) as refusal:
         await client._timed("x", fails())
+    assert type(refusal.value) is ours
     assert refusal.value.__cause__ is error
     if ours is RateLimited:
         assert refusal.value.retry_after == (7 if "7" in str(error.headers) else 2)  # type: ignore[attr-defined]

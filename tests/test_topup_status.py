@@ -15,7 +15,15 @@ from tests.support.app import Api, json_of
 from tests.support.shop import STRIPE_ROUTES, Buyer, Shop, calls, rows
 
 STATUS = f"{STRIPE_ROUTES}/topup/payment-intent"
-STATUS_FIELDS = ["success", "payment_intent_id", "status", "credited", "credits", "balance"]
+STATUS_FIELDS = [
+    "success",
+    "payment_intent_id",
+    "status",
+    "credited",
+    "rejected",
+    "credits",
+    "balance",
+]
 
 
 class Counted:
@@ -48,12 +56,15 @@ async def status(buyer: Buyer, intent_id: str) -> HTTPResponse:
     return await buyer.api.get(f"{STATUS}/{intent_id}", buyer.account)
 
 
-async def seen(buyer: Buyer, intent_id: str) -> tuple[str, bool, int, int]:
+async def seen(
+    buyer: Buyer, intent_id: str, *, is_rejected: bool = False
+) -> tuple[str, bool, int, int]:
     answer = await status(buyer, intent_id)
     assert answer.code == 200, answer.body
     fields = json_of(answer)
     assert list(fields) == STATUS_FIELDS
     assert fields["payment_intent_id"] == intent_id
+    assert fields["rejected"] is is_rejected
     return fields["status"], fields["credited"], fields["credits"], fields["balance"]
 
 
@@ -152,13 +163,33 @@ async def test_a_rejected_one_waits_for_the_operator(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     intent_id = await paid_unheard_of(buyer, sandbox)
+    [customer] = [row["customer_id"] for row in await rows(service, "customers")]
     await service.store._database.customers.update_many({}, {"$set": {"customer_id": "cus_new"}})
-    assert await seen(buyer, intent_id) == ("succeeded", False, 50, 0)
+    assert await seen(buyer, intent_id, is_rejected=True) == ("succeeded", False, 50, 0)
     [kept] = [row for row in await rows(service, "events") if row.get("rejected")]
     attempts = kept["handlers"]["top-up-credits"]["attempts"]
-    assert await seen(buyer, intent_id) == ("succeeded", False, 50, 0)
+    assert await seen(buyer, intent_id, is_rejected=True) == ("succeeded", False, 50, 0)
     [kept] = [row for row in await rows(service, "events") if row.get("rejected")]
     assert kept["handlers"]["top-up-credits"]["attempts"] == attempts == 1
+    # Mended, it is credited, and told as any other.
+    await service.store._database.customers.update_many({}, {"$set": {"customer_id": customer}})
+    await service.deliveries.replay(kept["_id"])
+    assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_one_that_its_webhook_had_rejected_is_told_at_once(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
+) -> None:
+    await buyer.subscribe()
+    intent_id = json_of(await buyer.ask_to_buy())["payment_intent_id"]
+    intent = sandbox.get(intent_id)
+    sandbox.put({**intent, "metadata": {**intent["metadata"], "credits": "many"}})
+    sandbox.confirm_payment(intent_id)
+    await webhooks.settle()
+    answer = json_of(await status(buyer, intent_id))
+    assert (answer["status"], answer["credited"], answer["rejected"]) == ("succeeded", False, True)
+    assert answer["credits"] is None
 
 
 @pytest.mark.gen_test(timeout=30)

@@ -2,8 +2,10 @@
 
 import asyncio
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from ..allowance import Allowance
 from ..errors import InvalidRequest, RateLimited, StripeObjectMissing, StripeUnavailable
 from ..models import LedgerEntry, Model
 from ..store import Store
@@ -26,9 +28,10 @@ class HistoryPage(Model):
 
 
 class History:
-    def __init__(self, store: Store, stripe: StripeClient) -> None:
+    def __init__(self, store: Store, stripe: StripeClient, allowance: Allowance) -> None:
         self._store = store
         self._stripe = stripe
+        self._allowance = allowance
         self._asking = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
 
     async def page(self, account_uid: str, *, limit: int, cursor: str | None) -> HistoryPage:
@@ -40,10 +43,22 @@ class History:
         # One more than is shown says whether there is more.
         rows = await self._store.ledger.page(account_uid, limit=limit + 1, after=after)
         shown, more = rows[:limit], rows[limit:]
-        entries = await asyncio.gather(*map(self._with_receipt, shown))
+        entries = shown
+        if self._may_ask_stripe(account_uid, shown):
+            entries = await asyncio.gather(*map(self._with_receipt, shown))
         return HistoryPage(
             entries=tuple(entries), next_cursor=_cursor(entries[-1]) if more else None
         )
+
+    def _may_ask_stripe(self, account_uid: str, entries: Sequence[LedgerEntry]) -> bool:
+        """Whether a receipt is missing, and the account's allowance lets us ask for it."""
+        if all(entry.receipt_is_known for entry in entries):
+            return False
+        try:
+            self._allowance.take(account_uid)
+        except RateLimited:
+            return False  # the history is ours to show
+        return True
 
     async def _with_receipt(self, entry: LedgerEntry) -> LedgerEntry:
         """The entry with its receipt, which Stripe is asked for once in its life."""

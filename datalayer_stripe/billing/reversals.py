@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 
 from ..errors import Reject, Retry, StripeObjectMissing
+from ..events import PAYMENT_SUCCEEDED
 from ..models import LedgerEntry, Model, Reversal
 from ..shapes import (
     StripeData,
@@ -13,7 +14,7 @@ from ..shapes import (
 )
 from ..store import Store
 from ..stripe_client import StripeClient
-from .topups import PAYMENT_SUCCEEDED, is_ours
+from .topups import is_ours
 
 _LISTED = frozenset({"refund", "dispute"})
 

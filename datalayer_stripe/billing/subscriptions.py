@@ -8,6 +8,7 @@ from collections.abc import Collection
 
 from pydantic import ValidationError
 
+from ..allowance import Allowance
 from ..clock import Clock
 from ..errors import RateLimited, Reject, StripeObjectMissing, StripeUnavailable
 from ..models import SubscriptionSnapshot
@@ -37,12 +38,14 @@ class Subscriptions:
         catalog: Catalog,
         clock: Clock,
         product_ids: Collection[str],
+        allowance: Allowance,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._catalog = catalog
         self._clock = clock
         self._product_ids = frozenset(product_ids)
+        self._allowance = allowance
 
     def is_ours(self, subscription: StripeData) -> bool:
         """Whether it is to one of our products."""
@@ -151,6 +154,7 @@ class Subscriptions:
         if current is None or current.status != "incomplete":
             return snapshots
         try:
+            self._allowance.take(account_uid)
             await self.refresh(current.id)
         except (StripeUnavailable, RateLimited, Reject):
             return snapshots  # our copies are ours to show

@@ -8,17 +8,25 @@ html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 import hashlib
+import logging
+import socket
+from typing import cast
 
-from tornado.iostream import StreamClosedError
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import IOStream, StreamClosedError
 
 from ..billing.views import BalanceView
 from .subscription import SubscriberHandler
 from .traffic import Traffic
 
+logger = logging.getLogger(__name__)
+
 HEARTBEAT_SECONDS = 15.0
 
 # A client that reads nothing for so long is gone, though its connection may not know it.
 _PATIENCE_SECONDS = 30.0
+# What the system keeps for it until then: many events' worth, where its own choice is megabytes.
+_SEND_BUFFER_BYTES = 16 * 1024
 RETRY_MS = 2000
 
 # Of the plan's event: with the balance it does not change.
@@ -51,6 +59,7 @@ class StreamHandler(SubscriberHandler):
         text = f"retry: {RETRY_MS}\n\n{await self._news(seen)}"
         self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
         self.set_header("X-Accel-Buffering", "no")  # nginx would keep it back
+        self._io.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         while await self._sent(text):
             woken = await self._woken()
             if self._gone or traffic.draining or not self._seconds_left():
@@ -73,14 +82,22 @@ class StreamHandler(SubscriberHandler):
         return text
 
     async def _sent(self, text: str) -> bool:
-        """Whether the client took it."""
+        """Whether the client took it. One that does not read is closed, and nothing kept for it."""
         self.write(text)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self.flush()
-        except (StreamClosedError, TimeoutError):
+        except StreamClosedError:
+            return False
+        except TimeoutError:
+            logger.info("closed a stream that its client does not read")
+            self._io.close()
             return False
         return True
+
+    @property
+    def _io(self) -> IOStream:
+        return cast("HTTP1Connection", self.request.connection).stream
 
     async def _woken(self) -> bool:
         """Whether something may have changed; else it is time for a sign of life."""

@@ -98,6 +98,7 @@ class SubscribeHandler(AuthenticatedHandler):
 
     async def post(self) -> None:
         wanted = self.json_body(PriceRequest)
+        self.service.allowance.take(self.identity.account_uid)
         started = await self.service.plans.subscribe(self.identity, wanted.price_id)
         self.answer(201, **started.model_dump())
 
@@ -106,6 +107,7 @@ class RenewCardHandler(AuthenticatedHandler):
     """`POST /subscription/resume/setup-intent`: renew the card before resuming."""
 
     async def post(self) -> None:
+        self.service.allowance.take(self.identity.account_uid)
         secret = await self.service.plans.renew_card(self.identity.account_uid)
         self.answer(201, client_secret=secret)
 
@@ -114,6 +116,7 @@ class CancelHandler(AuthenticatedHandler):
     """`POST /subscription/cancel`: end it with its period."""
 
     async def post(self) -> None:
+        self.service.allowance.take(self.identity.account_uid)
         snapshot = await self.service.plans.cancel(self.identity.account_uid)
         self.answer(
             message="Your subscription ends with its period.",
@@ -127,6 +130,7 @@ class ResumeHandler(AuthenticatedHandler):
     """`POST /subscription/resume`: take a scheduled cancellation back."""
 
     async def post(self) -> None:
+        self.service.allowance.take(self.identity.account_uid)
         snapshot = await self.service.plans.resume(self.identity.account_uid)
         self.answer(
             message="Your subscription goes on.",
@@ -146,6 +150,7 @@ class PortalHandler(AuthenticatedHandler):
             raise InvalidRequest(
                 "Invalid request: `return_url` is not of an origin in DATALAYER_CORS_ORIGIN."
             )
+        self.service.allowance.take(self.identity.account_uid)
         self.answer(
             portal={
                 "url": await self.service.portal.open(self.identity.account_uid, return_url),

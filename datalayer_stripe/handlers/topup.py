@@ -26,6 +26,7 @@ class TopUpPaymentIntentHandler(AuthenticatedHandler):
 
     async def post(self) -> None:
         wanted = self.json_body(PriceRequest)
+        self.service.allowance.take(self.identity.account_uid)
         started = await self.service.topups.start(
             self.identity, wanted.price_id, self.request.headers.get("Idempotency-Key")
         )

@@ -9,9 +9,6 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 # Ledger rows are never forgotten, and their ids protect credits for good.
 EVENT_TTL_SECONDS = 180 * 24 * 3600
 
-# Far beyond the minutes for which they count.
-OPEN_TOP_UP_TTL_SECONDS = 24 * 3600
-
 INDEXES: dict[str, list[IndexModel]] = {
     "events": [
         IndexModel([("object_id", ASCENDING)]),
@@ -31,9 +28,8 @@ INDEXES: dict[str, list[IndexModel]] = {
     "accounts": [],
     # Sparse: a claim is a document without a customer yet.
     "customers": [IndexModel([("customer_id", ASCENDING)], unique=True, sparse=True)],
-    "open_top_ups": [
-        IndexModel([("created_at", ASCENDING)], expireAfterSeconds=OPEN_TOP_UP_TTL_SECONDS)
-    ],
+    # One for each account and package, kept: a PaymentIntent of long ago can still be paid.
+    "open_top_ups": [],
     "subscriptions": [IndexModel([("account_uid", ASCENDING)])],
     "service": [],
 }

@@ -13,12 +13,13 @@ from .errors import translated
 class OpenTopUp(Model):
     """An account's wish for a package. All who ask while it stands get one PaymentIntent.
 
-    `key` is what Stripe is asked under: those who ask at once ask for the very same one.
+    `key` is what Stripe is asked under: those who ask at once ask for the very same one. `since`
+    is when that was given, and before it was, when it was wished for.
     """
 
     id: str
     key: str
-    created_at: datetime
+    since: datetime
     payment_intent_id: str | None = None
 
 
@@ -29,41 +30,34 @@ class OpenTopUps:
     @translated
     async def claim(self, account_uid: str, price_id: str, now: datetime) -> OpenTopUp:
         """The wish that stands, else one from now on."""
-        # Neither holds a blank: no two accounts share an id.
-        return await self._standing(f"{account_uid} {price_id}", now)
-
-    @translated
-    async def renew(self, spent: OpenTopUp, now: datetime) -> OpenTopUp:
-        """A new wish in place of one that is spent; somebody else's, who was faster."""
-        await self._open.update_one(
-            {"_id": spent.id, "key": spent.key},
-            {"$set": _fresh(now), "$unset": {"payment_intent_id": ""}},
-        )
-        return await self._standing(spent.id, now)
-
-    @translated
-    async def assign(self, claim: OpenTopUp, payment_intent_id: str) -> None:
-        """Keep which PaymentIntent Stripe made for it."""
-        await self._open.update_one(
-            {"_id": claim.id, "key": claim.key}, {"$set": {"payment_intent_id": payment_intent_id}}
-        )
-
-    @translated
-    async def drop(self, claim: OpenTopUp) -> None:
-        """Forget a wish that Stripe has not granted: the next one is asked under another key."""
-        await self._open.delete_one(
-            {"_id": claim.id, "key": claim.key, "payment_intent_id": {"$exists": False}}
-        )
-
-    async def _standing(self, wish_id: str, now: datetime) -> OpenTopUp:
         found = await self._open.find_one_and_update(
-            {"_id": wish_id},
-            {"$setOnInsert": _fresh(now)},
+            # Neither holds a blank: no two accounts share an id.
+            {"_id": f"{account_uid} {price_id}"},
+            {"$setOnInsert": {"key": uuid.uuid4().hex, "since": now}},
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
         return OpenTopUp.model_validate({**found, "id": found["_id"]})
 
+    @translated
+    async def assign(self, wish: OpenTopUp, payment_intent_id: str, now: datetime) -> bool:
+        """Keep which PaymentIntent was made for it. False where the wish has another, or is gone.
 
-def _fresh(now: datetime) -> dict[str, Any]:
-    return {"key": uuid.uuid4().hex, "created_at": now}
+        Who is told so must not give the PaymentIntent to anybody.
+        """
+        assigned = await self._open.update_one(
+            {
+                "_id": wish.id,
+                "key": wish.key,
+                "payment_intent_id": {"$in": [None, payment_intent_id]},
+            },
+            {"$set": {"payment_intent_id": payment_intent_id, "since": now}},
+        )
+        return bool(assigned.matched_count)
+
+    @translated
+    async def forget(self, wish: OpenTopUp) -> None:
+        """Let the next one be another, unless this one has changed meanwhile."""
+        await self._open.delete_one(
+            {"_id": wish.id, "key": wish.key, "payment_intent_id": wish.payment_intent_id}
+        )

@@ -6,7 +6,7 @@ import * as texts from "./texts.js";
 /** In words for people: the service's own where it refuses, else ours. */
 export function errorText(error, otherwise) {
   if (error.status === 0) return texts.unreachable;
-  if (error.isBusy) return texts.busy;
+  if (error.isBusy) return (error.status === 429 && error.message) || texts.busy;
   return error.status >= 400 && error.status < 500 && error.message ? error.message : otherwise;
 }
 

@@ -4,6 +4,9 @@ import { ApiError } from "./api.js";
 import { pause } from "./timing.js";
 
 const PATIENCE_MS = 60_000;
+const PEOPLE_TAKE_MS = 60_000;
+
+const PAID = new Set(["paid", "processing", "rejected"]);
 
 /**
  * Ask until it is "done", "open" or "over", and resolve to that answer.
@@ -15,10 +18,11 @@ export async function fulfilment(purchase, { state, account, signal, nudged, onP
   const isLate = lateness();
   for (const milliseconds of pauses(state, account.isConnected, isLate)) {
     onProgress(state, isLate());
-    await Promise.race([pause(milliseconds, signal), nudged()]);
+    const patience = state === "rejected" ? PEOPLE_TAKE_MS : milliseconds;
+    await Promise.race([pause(patience, signal), nudged()]);
     const answer = await ask(purchase, account, signal);
     if (answer && endsWaiting(state, answer.state)) return answer;
-    if (["paid", "processing"].includes(answer?.state)) state = answer.state;
+    if (PAID.has(answer?.state)) state = answer.state;
   }
 }
 

@@ -79,6 +79,11 @@ export class PaymentForm {
     return isSetup(this.#clientSecret);
   }
 
+  /** How it stands at Stripe: `outcome` has the states. */
+  state() {
+    return intentState(this.#stripe, this.#clientSecret);
+  }
+
   /** Confirm with what has been typed, 3-D Secure included. */
   confirm() {
     const options = {

@@ -4,6 +4,8 @@ import { announce, byId, element, fill, show } from "./dom.js";
 import { failure } from "./failure.js";
 import * as texts from "./texts.js";
 
+// What a bank or the support still does.
+const LEFT_TO_OTHERS = new Set(["processing", "rejected"]);
 const WITH_FORM = new Set(["loading", "form", "declined", "authenticating"]);
 
 export class PaymentView {
@@ -60,8 +62,9 @@ export class PaymentView {
   waiting(purchase, state, isLate) {
     const text = waitingText(purchase, state, isLate);
     const losesFocus = WITH_FORM.has(this.#section.dataset.state) && this.hasFocus;
-    this.#enter(state === "processing" ? "processing" : "waiting", purchase);
-    this.#back.hidden = state !== "processing" && !isLate;
+    const canBeLeft = LEFT_TO_OTHERS.has(state);
+    this.#enter(canBeLeft ? state : "waiting", purchase);
+    this.#back.hidden = !canBeLeft && !isLate;
     if (byId("payment-status").textContent !== text) {
       byId("payment-status").textContent = text;
       announce(text);
@@ -119,5 +122,6 @@ export class PaymentView {
 function waitingText(purchase, state, isLate) {
   if (state === "asking") return texts.askingForPayment;
   if (state === "processing") return texts.processing;
+  if (state === "rejected") return purchase.lookedInto;
   return isLate ? purchase.onItsWay : purchase.waiting;
 }

@@ -7,7 +7,7 @@ import { forget, remember } from "./pending.js";
 import * as texts from "./texts.js";
 import { unlessAborted } from "./timing.js";
 
-const isPaid = (state) => ["paid", "processing", "done"].includes(state);
+const isPaid = (state) => ["paid", "processing", "rejected", "done"].includes(state);
 
 export class Payment {
   #account;
@@ -47,15 +47,25 @@ export class Payment {
     });
   }
 
-  /** Something has changed on the account: perhaps this has been paid, here or in another tab. */
+  /**
+   * Something has changed on the account: perhaps this has been paid, here or in another tab, or can
+   * be paid no more.
+   */
   async look() {
     this.#nudge();
     if (!this.#view.isIdle) return;
     const purchase = this.#purchase;
     const { state } = await this.#askQuietly();
-    if (purchase === this.#purchase && this.#view.isIdle && isPaid(state)) {
-      await this.#run(purchase, (signal) => this.#wait(signal, state));
-    }
+    if (purchase !== this.#purchase || !this.#view.isIdle) return;
+    if (isPaid(state)) await this.#run(purchase, (signal) => this.#wait(signal, state));
+    if (state === "over") await this.#run(purchase, (signal) => this.#endIfReplaced(signal));
+  }
+
+  /** Nobody is to fill in a form in vain. That it is over Stripe has to say, and not a proxy. */
+  async #endIfReplaced(signal) {
+    const { state } = await this.#form.state();
+    signal.throwIfAborted();
+    if (state === "over") this.#end(texts.paymentReplaced);
   }
 
   async #prepare(signal, { isResumed }) {
@@ -71,7 +81,7 @@ export class Payment {
     }
     signal.throwIfAborted();
     if (isPaid(state)) return this.#wait(signal, state);
-    if (state === "over") return this.#end();
+    if (state === "over") return this.#end(texts.paymentReplaced);
     return this.#view.form(purchase, this.#payLabel, isResumed ? texts.notFinished : "");
   }
 
@@ -109,7 +119,7 @@ export class Payment {
       }
       signal.throwIfAborted();
       if (isPaid(state)) return this.#wait(signal, state);
-      if (state === "over") return this.#end();
+      if (state === "over") return this.#end(texts.paymentReplaced);
       return this.#view.refused(
         state === "declined" ? "declined" : "form",
         this.#payLabel,
@@ -132,7 +142,7 @@ export class Payment {
     this.#dropForm();
     const answer = await fulfilment(this.#purchase, this.#waiting(signal, state));
     if (answer.state === "done") return this.#finish(answer.receipt);
-    return this.#end();
+    return this.#end(texts.paymentOver);
   }
 
   #waiting(signal, state) {
@@ -155,11 +165,11 @@ export class Payment {
   }
 
   /** This payment can never be made any more; another one can. */
-  #end() {
+  #end(text) {
     const purchase = this.#purchase;
     forget();
     const retry = purchase.price ? () => this.open(purchase) : () => this.#leave();
-    this.#fail({}, texts.paymentOver, retry);
+    this.#fail({}, text, retry);
   }
 
   #fail(error, otherwise, retry) {
@@ -180,6 +190,8 @@ export class Payment {
 
   async #askQuietly() {
     try {
+      // A trial runs before its card is saved, so that the plan does not say whether that is done.
+      if (this.#form?.isSetup) return await this.#form.state();
       return await this.#purchase.ask(this.#account);
     } catch {
       return { state: "unknown" };

@@ -3,8 +3,9 @@
  * to ask whether it has been fulfilled.
  *
  * `ask` answers { state, receipt }. The state is "done" once fulfilled; "paid" or "processing"
- * while that is still to come; "open" when nothing has been paid; "over" when it never can be;
- * "unknown" where only Stripe could say.
+ * while that is still to come; "rejected" when it is paid and comes only after somebody has looked
+ * into it; "open" when nothing has been paid; "over" when it never can be; "unknown" where only
+ * Stripe could say.
  */
 
 import { money, moneyPerCredit, number } from "./money.js";
@@ -21,6 +22,10 @@ export class TopUp {
   constructor({ price, id = null }) {
     this.price = price;
     this.id = id;
+  }
+
+  get lookedInto() {
+    return texts.lookedInto(this.id);
   }
 
   get pending() {
@@ -64,10 +69,10 @@ export class TopUp {
   async ask(account) {
     const answer = await account.askForTopUp(this.id);
     if (answer === null) return { state: "over" };
-    const { status, credited, credits, balance } = answer;
+    const { status, credited, rejected, credits, balance } = answer;
     if (!credited) {
       this.#balanceBefore = balance;
-      return { state: STATES[status] ?? "open" };
+      return { state: rejected ? "rejected" : (STATES[status] ?? "open") };
     }
     const before = this.#balanceBefore ?? Math.max(balance - credits, 0);
     return {

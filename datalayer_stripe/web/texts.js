@@ -99,7 +99,13 @@ export const onTheirWay =
   "Your credits are on the way. You may close this page: they will be added all the same.";
 export const planOnItsWay =
   "Your plan is on the way. You may close this page: it will start all the same.";
+export const lookedInto = (paymentId) =>
+  "Your payment was received, but your credits could not be added by themselves. Do not pay again: " +
+  `write to support, and name the payment ${paymentId}.`;
 export const paymentOver = "This payment was not completed.";
+export const paymentReplaced =
+  "This form is out of date: it was open for too long, or a newer one was opened in another window. " +
+  "Nothing was charged here.";
 export const paymentFailed =
   "The payment could not be confirmed. Please try again: you will not be charged twice.";
 export const askingForPayment = "Looking at how your payment stands…";

@@ -94,3 +94,40 @@ def test_a_payment_that_is_processed_opens_no_second_form(visitor: Visitor, town
     tab.pay()
     tab.expect_state("done")
     assert len(town.charges(500)) == 1
+
+
+def test_what_waits_for_the_operator_is_told_as_that(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    tab = visitor.open()
+    tab.choose(50)
+    [intent] = [one for one in town.listed("/v1/payment_intents") if one["amount"] == 500]
+    town.call(town.sandbox.put, {**intent, "metadata": {**intent["metadata"], "credits": "many"}})
+    tab.pay()
+    tab.expect_state("rejected")
+    expect(tab.payment).to_contain_text("write to support")
+    expect(tab.payment).to_contain_text(intent["id"])
+    expect(tab.announcements).to_contain_text(intent["id"])
+    tab.page.reload()
+    tab.expect_state("rejected")
+    expect(tab.payment).not_to_contain_text("on the way")
+    tab.payment.get_by_role("button", name="Back").click()
+    tab.expect_view("ready")
+    expect(tab.buy_button(50)).to_be_enabled()
+
+
+def test_what_the_operator_has_mended_is_seen(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    tab = visitor.open()
+    tab.choose(50)
+    customers = town.stage.service.store._database.customers
+    [customer] = town.run(customers.find().to_list(None))
+    town.run(customers.update_one({}, {"$set": {"customer_id": "cus_another"}}))
+    tab.pay()
+    tab.expect_state("rejected")
+    town.run(customers.update_one({}, {"$set": {"customer_id": customer["customer_id"]}}))
+    [rejected] = town.run(
+        town.stage.service.store._database.events.find({"rejected": {"$gt": ""}}).to_list(None)
+    )
+    town.run(town.stage.service.deliveries.replay(rejected["_id"]))
+    expect(tab.receipt).to_contain_text("50 credits added.")
+    tab.expect_balance(50)

@@ -1,9 +1,12 @@
 """The plan: cancelled, resumed, managed in Stripe's portal, and not paid."""
 
 import re
+from typing import Any
 
+import pytest
 from playwright.sync_api import expect
 
+from datalayer_stripe.sandbox.subscriptions import Subscriptions
 from tests.browser.town import Town
 from tests.browser.visitor import Visitor
 
@@ -66,3 +69,57 @@ def test_a_first_payment_is_finished_later(visitor: Visitor, town: Town) -> None
     tab.pay()
     expect(tab.buy_button(50)).to_be_enabled()
     assert len(town.listed("/v1/subscriptions", status="all")) == 1
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every subscription begins with a trial."""
+    new = Subscriptions._new
+
+    def with_a_trial(self: Subscriptions, customer: Any, prices: Any, values: Any) -> Any:
+        return new(self, customer, prices, {**values, "trial_period_days": 14})
+
+    monkeypatch.setattr(Subscriptions, "_new", with_a_trial)
+
+
+def test_a_trial_s_form_stays_until_its_card_is_saved(
+    visitor: Visitor, town: Town, trials: None
+) -> None:
+    tab = visitor.open()
+    tab.subscribe_button.click()
+    tab.expect_state("form")
+    expect(tab.plan).to_contain_text("Trial")
+    tab.card_form.get_by_label("Card number").fill("4242")
+    town.settle()
+    [subscription] = town.listed("/v1/subscriptions", status="all")
+    path = f"/v1/subscriptions/{subscription['id']}"
+    town.stripe("POST", path, cancel_at_period_end=True)
+    town.settle()
+    expect(tab.plan).to_contain_text("Ends on")
+    town.stripe("POST", path, cancel_at_period_end=False)
+    town.settle()
+    expect(tab.plan).not_to_contain_text("Ends on")
+    tab.expect_state("form")
+    expect(tab.card_form.get_by_label("Card number")).to_have_value("4242")
+
+    tab.fill_in()
+    tab.payment.get_by_role("button", name="Save card").click()
+    tab.expect_state("done")
+    [setup] = town.listed("/v1/setup_intents")
+    assert setup["status"] == "succeeded"
+
+
+def test_a_trial_s_card_that_is_saved_in_another_tab_ends_the_form(
+    visitor: Visitor, town: Town, trials: None
+) -> None:
+    tab = visitor.open()
+    tab.subscribe_button.click()
+    tab.expect_state("form")
+    expect(tab.plan).to_contain_text("Trial")
+    [setup] = town.listed("/v1/setup_intents")
+    town.call(town.sandbox.confirm_setup, setup["client_secret"])
+    town.settle()
+    [subscription] = town.listed("/v1/subscriptions", status="all")
+    town.stripe("POST", f"/v1/subscriptions/{subscription['id']}", cancel_at_period_end=True)
+    town.settle()
+    tab.expect_state("done")

@@ -1,10 +1,13 @@
 """More than one tab, more than one account, and a tab that is loaded again."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from urllib.parse import urlencode
 
+import pytest
 from playwright.sync_api import expect
 
+from datalayer_stripe.billing import wishes
 from tests.browser.town import Town
 from tests.browser.visitor import Visitor
 
@@ -44,6 +47,47 @@ def test_two_tabs_that_pay_at_the_same_moment_pay_once(visitor: Visitor, town: T
     town.release_webhooks()
     first.expect_balance(50)
     second.expect_balance(50)
+    assert len(town.charges(500)) == 1
+
+
+def test_an_old_tab_is_told_that_its_form_is_out_of_date(
+    visitor: Visitor, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Stripe answers so to who pays what was cancelled.
+    visitor.watch.allow_status(400)
+    town.subscribe()
+    old, new = visitor.open(), visitor.open()
+    old.choose(50)
+    old.fill_in()
+    with monkeypatch.context() as later:
+        later.setattr(wishes, "OPEN_FOR", timedelta(milliseconds=10))
+        new.choose(50)
+    old.pay_button.click()
+    old.expect_state("error")
+    expect(old.alert).to_contain_text("Nothing was charged here.")
+    assert not town.charges(500)
+    old.payment.get_by_role("button", name="Try again").click()
+    old.pay()
+    old.expect_state("done")
+    new.expect_state("done")
+    assert len(town.charges(500)) == 1
+
+
+def test_an_old_tab_is_told_as_soon_as_the_newer_one_has_paid(
+    visitor: Visitor, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    town.subscribe()
+    old, new = visitor.open(), visitor.open()
+    old.choose(50)
+    old.fill_in()
+    with monkeypatch.context() as later:
+        later.setattr(wishes, "OPEN_FOR", timedelta(milliseconds=10))
+        new.choose(50)
+    new.pay()
+    new.expect_state("done")
+    old.expect_state("error")
+    expect(old.alert).to_contain_text("Nothing was charged here.")
+    old.expect_balance(50)
     assert len(town.charges(500)) == 1
 
 

@@ -1,12 +1,15 @@
 """Whatever does not answer, the page says so, keeps what it has, and goes on afterwards."""
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from playwright.sync_api import Route, expect
 
-from datalayer_stripe.errors import StoreUnavailable
+from datalayer_stripe.allowance import AT_ONCE
+from datalayer_stripe.demo.stage import ACCOUNT
+from datalayer_stripe.errors import RateLimited, StoreUnavailable
 from tests.browser.town import Town
 from tests.browser.visitor import Visitor
 
@@ -49,6 +52,22 @@ def test_stripe_does_not_answer_when_one_buys(visitor: Visitor, town: Town) -> N
     tab.pay()
     tab.expect_state("done")
     assert len(town.charges(500)) == 1
+
+
+def test_who_asks_too_often_is_told_how_long_to_wait(visitor: Visitor, town: Town) -> None:
+    visitor.watch.allow_status(429)
+    town.subscribe()
+    tab = visitor.open()
+    expect(tab.buy_button(50)).to_be_enabled()
+    with suppress(RateLimited):
+        for _ in range(AT_ONCE + 1):
+            town.call(town.stage.service.allowance.take, ACCOUNT)
+    tab.buy_button(50).click()
+    tab.expect_state("error")
+    expect(tab.payment).to_contain_text("Too many requests from this account.")
+    tab.payment.get_by_role("button", name="Try again").click()
+    tab.pay()
+    tab.expect_state("done")
 
 
 def test_the_database_does_not_answer(

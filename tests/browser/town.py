@@ -33,6 +33,7 @@ class Town:
         self.stripe_url = stage.sandbox.url
         self.packages = stage.package_prices
         self.call: Callable[..., Any] = background.call
+        self.run: Callable[..., Any] = background.run
         self.paid_at: list[float] = []
         self.call(self.sandbox._backend.on_event, self._note)
 

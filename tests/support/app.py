@@ -19,6 +19,7 @@ from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 from tornado.web import Application
 
+from datalayer_stripe.allowance import Allowance
 from datalayer_stripe.app import make_app
 from datalayer_stripe.registry import Plugin, Registry
 from datalayer_stripe.service import Service, open_service
@@ -167,6 +168,12 @@ def service(
     service = io_loop.run_sync(lambda: open_service(settings, registry=registry, clock=clock))
     yield service
     io_loop.run_sync(service.close)
+
+
+@pytest.fixture
+def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every account may make us ask Stripe as often as it likes."""
+    monkeypatch.setattr(Allowance, "take", lambda *_: None)
 
 
 @pytest.fixture
