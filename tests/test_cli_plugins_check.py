@@ -293,6 +293,14 @@ def test_an_event_that_a_plugin_does_not_take_is_noted(
     assert notes(answer) == [f"mine on invoice.paid, from datalayer-stripe: {said}"]
 
 
+@pytest.mark.parametrize("name", ["charge_refunded", "charge_disputed"])
+def test_what_takes_credits_back_is_tried_after_the_payment(name: str) -> None:
+    answer = check(ROOT / "plugins" / f"{name}.py")
+    assert answer.exit_code == 0, answer.output
+    assert {row[3] for row in rows(answer)} <= {"ok", "not run"}
+    assert sum(row[3] == "ok" for row in rows(answer)) > 3
+
+
 def test_a_plugin_that_only_sometimes_waits_is_not_excused(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", "SEEN.append(1)\n    if len(SEEN) > 1: raise Retry('later')")
     path.write_text("SEEN = []\n" + path.read_text(encoding="utf-8"), encoding="utf-8")

@@ -492,6 +492,15 @@ def story_of_the_kit() -> str:
 # The test kit
 
 
+@pytest.mark.parametrize("name", ["top-up-count", "monthly-report", "largest-top-up"])
+def test_the_examples_are_exactly_once(name: str) -> None:
+    plugin = example(name)
+    [event_type] = plugin.types
+    event = kit.recorded_event(event_type)
+    other = kit.recorded_event(event_type, id="evt_other", object_id="other")
+    kit.assert_exactly_once(plugin, event, other)
+
+
 def test_the_kit_is_all_listed() -> None:
     functions = {name for name in kit.__all__ if name.islower()}
     assert names_in(PLUGINS, "function", r"^`(\w+)\(") == functions

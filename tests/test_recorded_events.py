@@ -88,7 +88,7 @@ SEEN_IN = {
 PAID_BY = {
     name: f"payment_intent.succeeded{'.after-decline' if 'dispute' in name else ''}"
     for name in EFFECTS
-    if name.startswith(("charge.", "refund."))
+    if name.startswith(("charge.dispute.", "charge.refunded", "refund."))
 }
 
 

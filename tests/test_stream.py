@@ -277,9 +277,9 @@ async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
         request = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         await loop.sock_sendall(client, request.encode())
         async with asyncio.timeout(40):
-            while not app.settings["traffic"]._running:  # noqa: ASYNC110 (nothing tells of it)
+            while not app.settings["datalayer_stripe"].traffic._running:  # noqa: ASYNC110 (nothing tells of it)
                 await asyncio.sleep(0.01)
-            await app.settings["traffic"].idle()
+            await app.settings["datalayer_stripe"].traffic.idle()
         assert _open(service) == 0
         received = await _until_closed(client)
     assert received.startswith(b"HTTP/1.1 200")

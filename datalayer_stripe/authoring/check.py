@@ -14,7 +14,7 @@ from ..plugin_settings import read_plugin_settings
 from ..settings import SettingsError
 from ..testing import assert_exactly_once, load_event
 from .observing import LONGEST_SECONDS, Runs, listening, observed
-from .recordings import is_made_up, recordings_of
+from .recordings import is_made_up, payments_before, recordings_of
 from .sources import Source
 
 OURS = "datalayer-stripe"
@@ -128,7 +128,12 @@ class Check:
         plugin = observed(case.plugin, runs)
         with listening() as said:
             try:
-                assert_exactly_once(plugin, event, settings=self._settings.get(plugin.name))
+                assert_exactly_once(
+                    plugin,
+                    event,
+                    after=payments_before(event),
+                    settings=self._settings.get(plugin.name),
+                )
             except (AssertionError, DatalayerStripeError, SettingsError) as error:
                 fault = f"{case}, from {case.source}:\n{error}"
         if not runs.any_whole:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..events import PAYMENT_SUCCEEDED
+from ..shapes import id_of
 from ..testing.recordings import EVENTS
 
 _MADE_UP = "evt_made_up_"
@@ -14,6 +16,13 @@ def recordings_of(event_type: str) -> dict[str, Mapping[str, Any]]:
     paths = sorted(EVENTS.glob(f"{event_type}*.json"), key=lambda path: len(path.name))
     events = {path.stem: json.loads(path.read_bytes()) for path in paths}
     return {name: event for name, event in events.items() if event["type"] == event_type}
+
+
+def payments_before(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The recorded payment that a charge, refund or dispute is of, where there is one."""
+    payment = id_of(event["data"]["object"].get("payment_intent"))
+    paid = recordings_of(PAYMENT_SUCCEEDED).values()
+    return [one for one in paid if one["data"]["object"]["id"] == payment]
 
 
 def made_up(event_type: str) -> dict[str, Any]:

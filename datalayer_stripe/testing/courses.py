@@ -42,6 +42,7 @@ def plain(events: Events) -> Course:
     async def course(trial: Trial) -> None:
         for event in events:
             await trial.insist(event)
+            await trial.finish()
 
     return course
 
@@ -56,6 +57,7 @@ def duplicates(events: Events) -> Attempt:
         for event in events:
             for process in (0, 0, 1):
                 await trial.insist(event, process)
+            await trial.finish()
 
     return Attempt("delivered three times, one after the other", Trouble.DUPLICATES, course)
 
@@ -66,6 +68,7 @@ def at_once(events: Events) -> Attempt:
     async def course(trial: Trial) -> None:
         doubled = [event for event in events for _ in range(2)]
         await trial.deliver_at_once([*doubled, events[0]])
+        await trial.finish()
 
     # Of one event the mark lets one run alone be kept, whatever the others have read.
     words = "delivered twice, at once, to two processes"
@@ -77,6 +80,7 @@ def abreast(events: Events) -> Attempt:
 
     async def course(trial: Trial) -> None:
         await trial.deliver_at_once(events)
+        await trial.finish()
 
     words = f"{len(events)} events at once, on two processes"
     return Attempt(words, Trouble.AT_ONCE, course)
@@ -93,6 +97,7 @@ def orders(events: Events) -> Iterator[Attempt]:
                 if former is not None:
                     await trial.insist(former)
                 former = events[number]
+                await trial.finish()
 
         numbers = ", ".join(str(number + 1) for number in order)
         yield Attempt(f"delivered in the order {numbers}, some twice", Trouble.ORDER, course)
@@ -107,6 +112,7 @@ def cuts(events: Events, calls: Sequence[str]) -> Iterator[Attempt]:
             for event in events:
                 await trial.insist(event)
                 await trial.insist(event, to=1)
+                await trial.finish()
 
         what = "nobody answers" if kind is Kind.ERROR else "the process dies"
         words = (

@@ -14,7 +14,7 @@ Row = dict[str, Any]
 # Which of two events of one payment came first, and how often somebody has looked at Stripe, say
 # nothing of how it ended.
 _BY_NATURE = {
-    "ledger": {"event_id"},
+    "ledger": {"event_id", "ticket", "written_ticket"},
     "accounts": {"updated_at"},
     "subscriptions": {"ticket", "written_ticket"},
     "customers": set[str](),

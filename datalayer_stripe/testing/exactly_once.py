@@ -13,14 +13,13 @@ from .ends import OBSERVED, STRIPE, End
 from .loops import own_runner
 from .plugin_settings import GivenSettings, plugin_settings
 from .recordings import checked
-from .trial import Events, NotAccepted, Subject, try_course
-
-_PROCESSES = 2
+from .trial import PROCESSES, Events, NotAccepted, Subject, try_course
 
 
 def assert_exactly_once(
     plugin: Plugin[Any],
     *events: Mapping[str, Any],
+    after: Events = (),
     settings: GivenSettings = None,
     observe: Callable[[], Any] | None = None,
     ignore: Collection[str] = (),
@@ -36,6 +35,8 @@ def assert_exactly_once(
     documents, ledger, balances, snapshots, how the plugin stands with the events, and the objects
     at Stripe. Time stands still, so that `ctx.now` is the same.
 
+    `after` are events that the built-in plugins have worked on before each of these ways, such as
+    the payment that `events` refund.
     `settings` are the plugin's own: a mapping of field → value, or its model.
     `observe`, a function or coroutine function, returns what has happened outside since it was last
     called, such as the mails that were sent; it must be the same, too.
@@ -45,8 +46,10 @@ def assert_exactly_once(
     Raises AssertionError, which says what was done, what differs, and what to do; and KitError or
     SettingsError for what cannot be tried.
     """
-    _check_events(plugin, events)
-    subject = Subject(plugin, plugin_settings([plugin], settings), observe, frozenset(ignore))
+    _check_events(plugin, events, after)
+    subject = Subject(
+        plugin, plugin_settings([plugin], settings), tuple(after), observe, frozenset(ignore)
+    )
     url = default_url() if mongodb_url is None else mongodb_url
     with own_runner("assert_exactly_once") as runner:
         failure = runner.run(_try_all(subject, events, url))
@@ -54,7 +57,7 @@ def assert_exactly_once(
         raise failure
 
 
-def _check_events(plugin: Plugin[Any], events: Events) -> None:
+def _check_events(plugin: Plugin[Any], events: Events, after: Events) -> None:
     if not events:
         raise KitError("Give an event: assert_exactly_once(plugin, recorded_event(…)).")
     for event in events:
@@ -64,12 +67,14 @@ def _check_events(plugin: Plugin[Any], events: Events) -> None:
                 f"The plugin {plugin.name} does nothing on {event_type}, but on: "
                 f"{', '.join(plugin.types) or 'nothing at all'}."
             )
-    if len({event["id"] for event in events}) < len(events):
+    for event in after:
+        checked(event, "what is to come before")
+    if len({event["id"] for event in (*events, *after)}) < len(events) + len(after):
         raise KitError("Two of these events have one id: recorded_event(…, id=…) makes another.")
 
 
 async def _try_all(subject: Subject, events: Events, url: str) -> AssertionError | None:
-    database = await Database.open(url, processes=_PROCESSES)
+    database = await Database.open(url, processes=PROCESSES)
     try:
         return await _first_failure(subject, events, database)
     finally:

@@ -8,13 +8,13 @@ from typing import Any, Self, TypeVar
 
 from ..errors import KitError
 from ..plugin import Plugin
-from ..plugin_loading import load_plugins
 from .bench import Answer, Bench, Handled
 from .database import default_url
 from .loops import own_runner
 from .plugin_settings import GivenSettings, plugin_settings
 from .recordings import checked
 from .shop import ShopSandbox
+from .stage import built_in_plugins
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class PluginService:
         mongodb_url: str | None = None,
     ) -> None:
         self._settings = plugin_settings(plugins, settings)
-        self._plugins = [*plugins, *(_built_in() if built_in else ())]
+        self._plugins = [*plugins, *(built_in_plugins() if built_in else ())]
         self._mongodb_url = default_url() if mongodb_url is None else mongodb_url
         self._runner: asyncio.Runner | None = None
         self._opened: Bench | None = None
@@ -177,7 +177,3 @@ class PluginService:
 
 
 _NOT_OPEN = "This service is not open: write `with PluginService(plugin) as service:`."
-
-
-def _built_in() -> list[Plugin[Any]]:
-    return [plugin for plugin in load_plugins() if plugin.origin.kind == "built-in"]

@@ -54,11 +54,13 @@ class Process:
         await self._stripe.close()
 
     async def deliver(self, event: Mapping[str, Any]) -> bool:
-        """Deliver an event once, signed; whether it was accepted."""
+        """Deliver an event once, signed; whether it was accepted. Then :meth:`settle`."""
         body, signature = signed(event, self._stage.clock())
-        accepted = await _survived(self._service.deliveries.receive(body, signature))
+        return await _survived(self._service.deliveries.receive(body, signature))
+
+    async def settle(self) -> None:
+        """Return when no delivery is under way, of those that were answered late or cut either."""
         await self._service.deliveries.idle()
-        return accepted
 
     async def run_due(self) -> None:
         """Run the deferred work that is due; it may fail, or be cut."""

@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from ..plugin import Plugin
+from ..plugin_loading import load_plugins
 from ..registry import Registry
 from ..sandbox.deliveries import encode, sign
 from ..service import Service, open_service
@@ -109,6 +110,10 @@ class Stage:
             if not known or (told is not None and told <= created):
                 self.sandbox.put(one)
                 self._told[object_id] = created
+
+
+def built_in_plugins() -> list[Plugin[Any]]:
+    return [plugin for plugin in load_plugins() if plugin.origin.kind == "built-in"]
 
 
 def signed(event: Mapping[str, Any], at: datetime) -> tuple[bytes, str]:

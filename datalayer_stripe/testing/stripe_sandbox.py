@@ -25,7 +25,11 @@ class StripeSandbox:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._sandbox.start(), self._loop).result()
+        try:
+            asyncio.run_coroutine_threadsafe(self._sandbox.start(), self._loop).result()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
@@ -35,6 +39,9 @@ class StripeSandbox:
         traceback: TracebackType | None,
     ) -> None:
         asyncio.run_coroutine_threadsafe(self._sandbox.stop(), self._loop).result()
+        self._end()
+
+    def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

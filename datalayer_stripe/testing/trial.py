@@ -7,16 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..errors import KitError
 from ..plugin import Plugin
+from ..worker import MOST_OF_PLUGIN
 from .cuts import Cut, Meeting
 from .database import Database
 from .ends import OBSERVED, End, look, stripe_rows
 from .process import Process
-from .stage import PluginSettings, Stage
+from .stage import PluginSettings, Stage, built_in_plugins
 
 Events = Sequence[Mapping[str, Any]]
 
-_PROCESSES = 2
+PROCESSES = 2
 
 # How often an event is delivered, or deferred work run, until it counts as refused.
 TRIES = 8
@@ -40,10 +42,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tried: the plugin with its settings, and how its author sees the outside."""
+    """What is tried: the plugin with its settings, and how its author sees the outside.
+
+    `after` are the events that the built-in plugins have worked on before.
+    """
 
     plugin: Plugin[Any]
     settings: PluginSettings
+    after: Events = ()
     observe: Callable[[], Any] | None = None
     ignore: frozenset[str] = frozenset()
 
@@ -54,31 +60,38 @@ class Trial:
 
     Attributes:
         failures: of the plugin's runs, in order.
+        at_once: whether what runs waits for the others before its commit.
     """
 
     subject: Subject
     stage: Stage
     failures: list[Failure]
     processes: list[Process] = field(default_factory=list)
+    at_once: bool = False
 
     async def deliver(self, event: Mapping[str, Any], to: int = 0) -> bool:
         """Deliver an event once to a process; whether it was accepted."""
-        return await self.processes[to].deliver(event)
+        accepted = await self.processes[to].deliver(event)
+        await self.processes[to].settle()
+        return accepted
 
     async def deliver_at_once(self, events: Events) -> None:
         """Deliver all of these at once, in turn to each process, and again what is refused."""
+        self.at_once = True
         meeting = Meeting(len(events))
         for process in self.processes:
             process.gate.meeting = meeting
 
         async def deliver(event: Mapping[str, Any], to: int) -> bool:
             try:
-                return await self.deliver(event, to)
+                return await self.processes[to].deliver(event)
             finally:
                 meeting.leave()
 
-        deliveries = (deliver(one, n % _PROCESSES) for n, one in enumerate(events))
+        deliveries = (deliver(one, n % PROCESSES) for n, one in enumerate(events))
         accepted = await asyncio.gather(*deliveries)
+        for process in self.processes:
+            await process.settle()
         for event, taken in zip(events, accepted, strict=True):
             if not taken:
                 await self.insist(event, to=1)
@@ -94,10 +107,13 @@ class Trial:
         raise self._not_accepted(f"{event['type']} was answered 503 {TRIES} times")
 
     async def finish(self) -> None:
-        """Run what is deferred to its end. Raises NotAccepted."""
+        """Run what is deferred to its end: all that waits, at once. Raises NotAccepted."""
         database, now = self.stage.database, self.stage.clock()
         for _ in range(TRIES):
             alive = next(one for one in self.processes if not one.gate.dead)
+            if self.at_once:
+                jobs = await database.documents("jobs")
+                alive.gate.meeting = Meeting(min(len(jobs), MOST_OF_PLUGIN))
             await alive.run_due()
             if not await database.documents("jobs"):
                 return
@@ -119,18 +135,20 @@ async def try_course(
     events: Events,
     cut: Cut | None = None,
 ) -> tuple[End, list[str]]:
-    """Run a course on an empty database; its end, and what the first process has called.
+    """Run a course; its end, and what the first process has called.
 
-    What `events` tell of is so at Stripe. Raises NotAccepted.
+    The database holds what the events before have left, and nothing else. What `events` tell of is
+    so at Stripe. Raises NotAccepted.
     """
     await database.empty()
     stage = await Stage.open(database)
     trial = Trial(subject, stage, [])
     try:
+        await _prepare(stage, subject.after)
         for event in events:
             stage.happen(event)
         before = stripe_rows(stage)
-        for number in range(_PROCESSES):
+        for number in range(PROCESSES):
             its_cut = cut if number == 0 else None
             trial.processes.append(
                 await Process.open(stage, number, [subject.plugin], subject.settings, its_cut)
@@ -138,7 +156,6 @@ async def try_course(
         await _observed(subject)  # what came before is no news
         with _failures(trial.failures):
             await course(trial)
-            await trial.finish()
         end = await look(stage, subject.plugin, before, subject.ignore)
         if subject.observe is not None:
             end = End({**end.places, OBSERVED: {"what it returns": await _observed(subject)}})
@@ -147,6 +164,24 @@ async def try_course(
         for process in trial.processes:
             await process.close()
         await stage.close()
+
+
+async def _prepare(stage: Stage, events: Events) -> None:
+    if not events:
+        return
+    for event in events:
+        stage.happen(event)
+    process = await Process.open(stage, 0, built_in_plugins(), {})
+    failures: list[Failure] = []
+    try:
+        with _failures(failures):
+            for event in events:
+                if not await process.deliver(event):
+                    reason = f": {failures[-1].kept}" if failures else ""
+                    raise KitError(f"What is to come before, {event['id']}, is refused{reason}.")
+                await process.settle()
+    finally:
+        await process.close()
 
 
 async def _observed(subject: Subject) -> Any:

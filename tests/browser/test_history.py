@@ -1,5 +1,6 @@
 """What was bought, newest first."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.town import Town
@@ -8,6 +9,7 @@ from tests.browser.visitor import Visitor
 PAGE = 20
 
 
+@pytest.mark.usefixtures("unlimited")
 def test_more_is_shown_on_demand(visitor: Visitor, town: Town) -> None:
     town.subscribe()
     for package in [1, *[0] * (PAGE + 1)]:

@@ -30,6 +30,7 @@ _WHEN_BALANCE_IS = """
 
 
 @pytest.mark.mongod
+@pytest.mark.usefixtures("unlimited")
 def test_from_payment_to_balance(visitor: Visitor, town: Town, built: Path) -> None:
     town.subscribe()
     tab = visitor.open()

@@ -3,7 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 
-from datalayer_stripe import Context, Event, Plugin
+from datalayer_stripe import Context, Event, Plugin, Retry
 
 PAID = "payment_intent.succeeded"
 
@@ -73,6 +73,18 @@ def racing() -> Plugin:
     plugin = Plugin("racing")
 
     @plugin.on(PAID)
+    async def count(event: Event, ctx: Context) -> None:
+        known = await ctx.collection.find_one({"_id": "all"}) or {"n": 0}
+        ctx.collection.update_one({"_id": "all"}, {"$set": {"n": known["n"] + 1}}, upsert=True)
+
+    return plugin
+
+
+def racing_later() -> Plugin:
+    """The same, deferred."""
+    plugin = Plugin("racing-later")
+
+    @plugin.on(PAID, deferred=True)
     async def count(event: Event, ctx: Context) -> None:
         known = await ctx.collection.find_one({"_id": "all"}) or {"n": 0}
         ctx.collection.update_one({"_id": "all"}, {"$set": {"n": known["n"] + 1}}, upsert=True)
@@ -190,3 +202,22 @@ class Mailing:
         mails = list(self.mails)
         self.mails.clear()
         return mails
+
+
+class Shy:
+    """A plugin that fails twice in each course before it does it right."""
+
+    def __init__(self) -> None:
+        self.failures_left = 2
+        self.plugin = plugin = Plugin("shy")
+
+        @plugin.on(PAID)
+        async def count(event: Event, ctx: Context) -> None:
+            if self.failures_left:
+                self.failures_left -= 1
+                raise Retry("not yet")
+            ctx.collection.update_one({"_id": event.id}, {"$inc": {"n": 1}}, upsert=True)
+
+    def observe(self) -> None:
+        """Begin again: it is called before each course."""
+        self.failures_left = 2

@@ -55,9 +55,30 @@ def test_a_right_plugin_passes(make: Make, url: str) -> None:
 
 @pytest.mark.parametrize("plugin", BUILT_IN, ids=lambda plugin: plugin.name)
 def test_a_built_in_plugin_passes(plugin: Plugin[Any]) -> None:
+    after = {"refunds": [PAID], "disputes": [LATER]}.get(plugin.name, [])
     events = [recorded_event(one) for one in plugin.types if one in recorded_types()]
     for event in events:
-        assert_exactly_once(plugin, event)
+        assert_exactly_once(plugin, event, after=after)
+
+
+def test_what_a_dispute_does_is_the_same_in_any_order() -> None:
+    [disputes] = [one for one in BUILT_IN if one.name == "disputes"]
+    events = [
+        recorded_event(f"charge.dispute.{one}")
+        for one in ("created", "funds_withdrawn", "funds_reinstated")
+    ]
+    assert_exactly_once(disputes, *events, after=[LATER])
+
+
+def test_what_comes_before_has_to_be_taken() -> None:
+    [refunds] = [one for one in BUILT_IN if one.name == "refunds"]
+    refund = recorded_event("refund.created")
+    with pytest.raises(KitError, match=r"before, evt_\w+, is refused: not credited yet"):
+        assert_exactly_once(refunds, recorded_event("charge.refunded"), after=[refund])
+    with pytest.raises(KitError, match="what is to come before is no Stripe event"):
+        assert_exactly_once(refunds, refund, after=[{}])
+    with pytest.raises(KitError, match="have one id"):
+        assert_exactly_once(refunds, refund, after=[refund])
 
 
 def test_events_of_one_subscription_pass_in_any_order() -> None:
@@ -139,6 +160,17 @@ def test_what_came_last_is_found_to_depend_on_the_order(url: str) -> None:
 def test_two_events_that_race_are_found() -> None:
     told = told_of(plugins.racing(), PAID, LATER)
     assert line(told, "Course: ") == "Course: 2 events at once, on two processes."
+
+
+def test_deferred_work_that_races_is_found() -> None:
+    told = told_of(plugins.racing_later(), PAID)
+    assert "plugin_racing-later: 'all': n is 1 instead of 2" in told
+
+
+def test_a_plugin_that_fails_at_first_passes() -> None:
+    shy = plugins.Shy()
+    assert_exactly_once(shy.plugin, PAID, observe=shy.observe)
+    assert_exactly_once(shy.plugin, PAID, LATER, observe=shy.observe)
 
 
 def test_what_fails_each_time_is_told_with_its_error() -> None:
