@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -26,6 +28,8 @@ _IDLE_SECONDS = 120
 
 # What probes ask every few seconds is no news.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 def make_app(service: Service) -> Application:
@@ -75,16 +79,25 @@ class Server:
         await self._http.close_all_connections()
 
 
-async def until_signal() -> None:
-    """Return at the first SIGTERM or SIGINT; a second one ends the process at once."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    for number in numbers:
-        loop.add_signal_handler(number, stopped.set)
-    await stopped.wait()
-    for number in numbers:
-        loop.remove_signal_handler(number)
+@contextmanager
+def first_signal() -> Iterator[asyncio.Event]:
+    """Give what is set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+    signalled, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def restore() -> None:
+        for number in _ENDING:
+            loop.remove_signal_handler(number)
+
+    def end() -> None:
+        restore()
+        signalled.set()
+
+    for number in _ENDING:
+        loop.add_signal_handler(number, end)
+    try:
+        yield signalled
+    finally:
+        restore()
 
 
 def _log_request(handler: RequestHandler) -> None:

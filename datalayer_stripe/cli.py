@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ._version import __version__
-from .app import Server, make_app, until_signal
+from .app import Server, first_signal, make_app
 from .cli_authors import check, new
 from .cli_books import audit, events, reconcile
 from .cli_plugins import plugins
@@ -71,18 +71,20 @@ async def _serve(configured: Configuration, host: str, port: int) -> None:
     try:
         await service.start()
         server = Server(make_app(service), address=host, port=port)
-        logger.info(
-            "listening",
-            extra={
-                "url": f"http://{host}:{server.port}",
-                "mode": "live" if settings.livemode else "test",
-                "plugins": [plugin.name for plugin in service.registry.plugins],
-            },
-        )
-        async with reconciling(service):
-            await until_signal()
-            logger.info("shutting down")
-            await server.stop(seconds=SHUTDOWN_SECONDS)
+        # Who reads that it listens may end it from then on.
+        with first_signal() as signalled:
+            logger.info(
+                "listening",
+                extra={
+                    "url": f"http://{host}:{server.port}",
+                    "mode": "live" if settings.livemode else "test",
+                    "plugins": [plugin.name for plugin in service.registry.plugins],
+                },
+            )
+            async with reconciling(service):
+                await signalled.wait()
+                logger.info("shutting down")
+                await server.stop(seconds=SHUTDOWN_SECONDS)
     finally:
         await service.close()
 

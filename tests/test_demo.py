@@ -383,6 +383,17 @@ def test_it_says_that_it_forgets_and_ends_cleanly(tmp_path: Path, number: signal
         assert "\x1b" not in demo.printed
 
 
+def test_it_can_be_ended_as_soon_as_it_says_how() -> None:
+    command = [COMMAND, "demo", "--port", "0", "--sandbox-port", "0"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=SURROUNDINGS) as demo:
+        assert demo.stdout is not None
+        assert any("Ctrl-C ends the demo." in line for line in demo.stdout)
+        demo.send_signal(signal.SIGINT)
+        _, logged = demo.communicate(timeout=20)
+    assert (demo.returncode, logged) == (0, "")
+
+
 # The story by hand
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import click
 
-from ..app import until_signal
+from ..app import first_signal
 from ..logs import configure_logging
 from .guide import guide
 from .play import play
@@ -32,16 +32,20 @@ async def show_demo(
                 "all of it is forgotten at the end.\n"
             )
             return await play(stage, click.echo)
-        click.echo(guide(stage) + "\n")
-        if opening and not await asyncio.to_thread(webbrowser.open, f"{stage.url}/"):
-            click.echo("No browser was found to open the page with: follow the address above.\n")
-        watching = asyncio.create_task(watch(stage, click.echo))
-        try:
-            await until_signal()
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+        # Who reads how the demo is ended may end it from then on.
+        with first_signal() as signalled:
+            click.echo(guide(stage) + "\n")
+            if opening and not await asyncio.to_thread(webbrowser.open, f"{stage.url}/"):
+                click.echo(
+                    "No browser was found to open the page with: follow the address above.\n"
+                )
+            watching = asyncio.create_task(watch(stage, click.echo))
+            try:
+                await signalled.wait()
+            finally:
+                watching.cancel()
+                with suppress(asyncio.CancelledError):
+                    await watching
         click.echo("\nThe demo has ended, and has forgotten everything.")
         return True
 
