@@ -15,7 +15,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-faults figures pictures bench lint format build clean
+.PHONY: help run play test test-packages test-faults figures pictures bench lint format build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ play: $(VENV)/.installed-demo ## play the demo's story and check each step of it
 # Each file's tests stay together: they share what is dear to start.
 test: $(VENV)/.installed-test ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+
+test-packages: $(VENV)/.installed-test ## build, install and use packages, the tutorial's too; needs PyPI
+	@$(BIN)/python -m pytest -m packages $(PYTEST_ARGS)
 
 test-faults: $(VENV)/.installed-test ## kill, cut and overload it, for minutes
 	@$(BIN)/python -m pytest -m faults $(PYTEST_ARGS)

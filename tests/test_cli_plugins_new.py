@@ -76,10 +76,16 @@ def test_a_new_package_passes_its_test_at_once(
     assert f"{2 * types} passed" in printed
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy knows of the libraries, found out once."""
+    return tmp_path_factory.mktemp("mypy")
+
+
+@pytest.mark.packages
 @pytest.mark.parametrize(("name", "options", "types"), VARIANTS)
 def test_a_new_package_is_in_good_style_and_typed(
-    tmp_path: Path, name: str, options: list[str], types: int
+    tmp_path: Path, mypy_cache: Path, name: str, options: list[str], types: int
 ) -> None:
     if not (find_spec("ruff") and find_spec("mypy")) and not must_have_mongod():
         pytest.skip("needs ruff and mypy: make lint installs them")
@@ -87,7 +93,7 @@ def test_a_new_package_is_in_good_style_and_typed(
     folder = tmp_path / name
     python("ruff", "check", ".", folder=folder)
     python("ruff", "format", "--check", ".", folder=folder)
-    python("mypy", "--strict", ".", folder=folder)
+    python("mypy", "--strict", "--cache-dir", str(mypy_cache), ".", folder=folder)
 
 
 def test_it_names_each_file_and_what_to_type_next(tmp_path: Path) -> None:

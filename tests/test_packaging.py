@@ -115,7 +115,7 @@ def installed(
     return printed
 
 
-@pytest.mark.slow
+@pytest.mark.packages
 def test_to_install_the_wheel_is_to_have_the_jupyter_extension(
     installed: Callable[..., str],
 ) -> None:
@@ -124,14 +124,14 @@ def test_to_install_the_wheel_is_to_have_the_jupyter_extension(
     assert re.search(r"datalayer_stripe enabled\n.*\n *datalayer_stripe \S+ OK", listed), listed
 
 
-@pytest.mark.slow
+@pytest.mark.packages
 def test_jupyter_has_a_command_for_it(installed: Callable[..., str]) -> None:
     shown = installed("jupyter-datalayer-stripe", "--help-all")
     assert "--DatalayerStripe.stripe_api_key=" in shown
     assert installed("jupyter-datalayer-stripe", "--version").strip() == __version__
 
 
-@pytest.mark.slow
+@pytest.mark.packages
 def test_jupyter_server_may_be_absent(installed: Callable[..., str]) -> None:
     without = "import sys; sys.modules['jupyter_server'] = None; import datalayer_stripe"
     launch = "from datalayer_stripe.jupyter import main; main()"

@@ -26,7 +26,7 @@ from tests.support.command import complete
 from tests.support.packaging import ROOT, build_wheel, copy_sources
 from tests.support.shop import Shop
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.packages
 
 DOCUMENT = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 TITLE = "## From zero to a published package in ten minutes\n"
