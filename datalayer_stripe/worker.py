@@ -111,13 +111,13 @@ class Worker:
     async def _take_some(self) -> int:
         """Start what is due, in turn of the plugins, as long as there is room."""
         taken = 0
-        due = [name for name in await self._store.jobs.due(self._clock()) if self._has_room(name)]
-        while due:
-            for name in list(due):
+        names = [name for name in await self._store.jobs.plugins() if self._has_room(name)]
+        while names:
+            for name in list(names):
                 if self._has_room(name) and await self._take(name):
                     taken += 1
                 else:
-                    due.remove(name)
+                    names.remove(name)
         return taken
 
     def _has_room(self, name: str) -> bool:

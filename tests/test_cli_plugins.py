@@ -107,7 +107,8 @@ async def test_a_replay_hastens_what_is_deferred_and_leaves_it_to_serve(
     assert "mailer: deferred" in out
     code, out, _ = await run_command("events", "replay", "evt_1", variables=variables)
     assert (code, out) == (0, "evt_1 → deferred\n")
-    assert await service.store.jobs.due(service.clock()) == {"mailer"}
+    hastened = await service.store.jobs.take("mailer", service.clock(), timedelta(seconds=80))
+    assert hastened is not None
     _, out, _ = await run_command("plugins", "list", variables=variables)
     assert row(out, "mailer")[4] == "1"
 
