@@ -32,6 +32,11 @@ Bearer = Callable[..., str]
 pytest_plugins = ["tests.support.app", "tests.support.shop"]
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a test waits half of its time, for a mongod or a browser."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
     """A fresh event loop for each test.

@@ -77,14 +77,20 @@ class Checkout:
 
     def fill_in(self, card: str = GOOD_CARD) -> None:
         """Type a card into Stripe's form."""
+        self.look()
         self.card_form.get_by_label("Card number").fill(card)
         self.card_form.get_by_label("Expiration date").fill("12/40")
         self.card_form.get_by_label("Security code").fill("123")
 
     # What one does with it
 
+    def look(self) -> None:
+        """Bring the tab to the front: a browser draws another one every few seconds only."""
+        self.page.bring_to_front()
+
     def choose(self, credits: int) -> None:
         """Choose a package, up to the form."""
+        self.look()
         self.buy_button(credits).click()
         self.expect_state("form")
 

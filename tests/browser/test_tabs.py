@@ -62,6 +62,7 @@ def test_an_old_tab_is_told_that_its_form_is_out_of_date(
     with monkeypatch.context() as later:
         later.setattr(wishes, "OPEN_FOR", timedelta(milliseconds=10))
         new.choose(50)
+    old.look()
     old.pay_button.click()
     old.expect_state("error")
     expect(old.alert).to_contain_text("Nothing was charged here.")
