@@ -26,6 +26,7 @@ def deliveries(panel: Page, event_type: str, outcome: str = "") -> Locator:
 def test_hold_and_release(visitor: Visitor, town: Town, panel: Page) -> None:
     tab = visitor.open()
     tab.expect_balance(50)
+    panel.bring_to_front()
     panel.get_by_label("Hold events back").check()
     expect(panel.get_by_role("status")).not_to_be_empty()
     tab.page.route("**/topup/payment-intent/*", lambda route: route.abort())
@@ -36,6 +37,7 @@ def test_hold_and_release(visitor: Visitor, town: Town, panel: Page) -> None:
     expect(panel.get_by_text(re.compile(r"^[1-9]\d* held back$"))).to_be_visible()
     tab.expect_balance(50)
     tab.page.unroute("**/topup/payment-intent/*")
+    panel.bring_to_front()
     panel.get_by_label(re.compile("held back")).select_option("reversed")
     panel.get_by_role("button", name="Release").click()
     tab.expect_balance(100)
@@ -61,6 +63,7 @@ def test_twice_and_again(town: Town, panel: Page) -> None:
 
 def test_a_lost_webhook(visitor: Visitor, town: Town, panel: Page) -> None:
     tab = visitor.open()
+    panel.bring_to_front()
     panel.get_by_role("button", name="Lose the next one").click()
     expect(panel.get_by_text("The next one will be lost.")).to_be_visible()
     tab.choose(50)
@@ -83,6 +86,7 @@ def test_months_pass_and_a_renewal_fails(visitor: Visitor, town: Town, panel: Pa
     tab = visitor.open()
     renews = tab.plan.get_by_text("Renews on")
     first = renews.inner_text()
+    panel.bring_to_front()
     panel.get_by_label("Move the clock forward").select_option("to the end of the period")
     panel.get_by_role("button", name="Move").click()
     expect(deliveries(panel, "invoice.paid")).to_have_count(2)
