@@ -14,6 +14,7 @@ from ..handlers.site import Site, route_labels
 from ..logs import MessageFormatter
 from ..metrics import Metrics
 from ..settings import Settings, SettingsError
+from .landing import link_from_first_page
 from .people import names_people
 from .routes import jupyter_handlers
 from .running import Running
@@ -66,6 +67,8 @@ class DatalayerStripe(ExtensionApp):
                 _in_a_line(self.configuration),
                 DOCUMENT,
             )
+        elif path := self.checkout_path:
+            link_from_first_page(self.settings["jinja2_env"], base_url.rstrip("/") + path)
 
     def initialize_handlers(self) -> None:
         routes = jupyter_handlers(self.checkout_path)

@@ -1,7 +1,9 @@
 """Who is let in by a Jupyter Server, and as whom."""
 
 import re
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -174,6 +176,24 @@ def test_the_webhook_is_open_to_stripe_under_any_name(server: JupyterServer) -> 
     assert server.get(CREDITS, headers=bearer(ACCOUNT)).json["credits"]["credits"] == 50
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_huge_body_costs_the_server_no_memory(server: JupyterServer) -> None:
+    def megabytes() -> int:
+        status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) // 1024
+
+    before = megabytes()
+    # Without its length, which no one can refuse before it comes.
+    answer = server.request(
+        "POST",
+        WEBHOOK,
+        body=(b"x" * 2**20 for _ in range(64)),
+        headers={"Stripe-Signature": sign(b"x"), "Transfer-Encoding": "chunked"},
+    )
+    assert (answer.status, answer.code) == (413, "too_large")
+    assert megabytes() < before + 16
+
+
 def test_credits_are_bought(server: JupyterServer, stripe: Stripe) -> None:
     cookies = signed_in(server, "hedy")
     proof: dict[str, Any] = {"cookies": cookies, "headers": {"X-XSRFToken": cookies["_xsrf"]}}
@@ -207,6 +227,14 @@ def test_all_is_below_the_base_url(server: JupyterServer) -> None:
     portal = server.post(PORTAL, RETURN, token=TOKEN).json["portal"]
     subscription = server.get(SUBSCRIPTION, token=TOKEN).json["portal"]
     assert portal["route"] == subscription["route"] == "/user/x/checkout"
+
+
+def test_the_server_s_first_page_leads_to_the_checkout_page(server: JupyterServer) -> None:
+    answer = server.get("/")
+    assert answer.status == 200
+    page = answer.body.decode()
+    assert "A Jupyter Server is running." in page
+    assert re.findall(r'href="([^"]*)">Buy credits<', page) == ["/user/x/checkout"]
 
 
 def test_both_have_figures(server: JupyterServer) -> None:

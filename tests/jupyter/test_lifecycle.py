@@ -81,6 +81,9 @@ def test_without_settings_all_else_is_well(tmp_path: Path) -> None:
         )
         assert (delivered.status, delivered.code) == (503, "not_configured")
         assert server.get("/api/contents", token=TOKEN).status == 200
+        first_page = server.get("/")
+        assert first_page.status == 200
+        assert b"Buy credits" not in first_page.body
         assert server.terminate() == 0
     warnings = [line for line in server.log.splitlines() if "DatalayerStripe]" in line]
     [warning] = [line for line in warnings if line.startswith("[W ")]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -80,6 +80,11 @@ class JupyterServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         return self.log_file.read_text(encoding="utf-8")
 
@@ -140,7 +145,7 @@ class JupyterServer:
         method: str,
         path: str,
         *,
-        body: bytes | None = None,
+        body: bytes | Iterable[bytes] | None = None,
         headers: dict[str, str] | None = None,
         cookies: dict[str, str] | None = None,
         token: str | None = None,
@@ -153,7 +158,9 @@ class JupyterServer:
             sent["Authorization"] = f"token {token}"
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, BASE_URL.rstrip("/") + path, body, sent)
+            chunked = "Transfer-Encoding" in sent
+            path = BASE_URL.rstrip("/") + path
+            connection.request(method, path, body, sent, encode_chunked=chunked)
             response = connection.getresponse()
             return Answer(response.status, response.headers, response.read())
         finally:
