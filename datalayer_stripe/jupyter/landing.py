@@ -15,7 +15,7 @@ _WITH_LINK = f"""
 {{% extends "{_WITHOUT_LINK}/{_FIRST_PAGE}" %}}
 {{% block site %}}
 {{{{ super() }}}}
-<p class="container"><a href="{{{{ datalayer_stripe_checkout }}}}">Buy credits</a></p>
+<p class="text-center"><a href="{{{{ datalayer_stripe_checkout }}}}">Buy credits</a></p>
 {{% endblock %}}
 """
 
