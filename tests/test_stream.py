@@ -262,6 +262,30 @@ async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
         await traffic.idle()
 
 
+@pytest.mark.gen_test(timeout=30)
+async def test_a_client_that_is_gone_while_its_first_news_are_read_leaves_nothing(
+    api: Api,
+    service: Service,
+    app: Application,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    news = stream.StreamHandler._news
+
+    async def hang_up_and_read(self: stream.StreamHandler, seen: dict[str, str]) -> str:
+        self._io.close()
+        return await news(self, seen)
+
+    monkeypatch.setattr(stream.StreamHandler, "_news", hang_up_and_read)
+    with pytest.raises(aiohttp.ServerDisconnectedError):
+        async with opened(api):
+            pass
+    async with asyncio.timeout(5):
+        await app.settings["datalayer_stripe"].traffic.idle()
+    assert _open(service) == 0
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 @pytest.mark.gen_test(timeout=60)
 async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
     api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch

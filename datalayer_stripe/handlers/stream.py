@@ -57,6 +57,8 @@ class StreamHandler(SubscriberHandler):
         seen = {"balance": balance, "plan": plan}
         # Read before the headers go out: a database that does not answer is an error like others.
         text = f"retry: {RETRY_MS}\n\n{await self._news(seen)}"
+        if self._io.closed():
+            return  # the client is gone meanwhile
         self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
         self.set_header("X-Accel-Buffering", "no")  # nginx would keep it back
         self._io.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
