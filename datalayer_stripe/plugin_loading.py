@@ -122,5 +122,7 @@ def _executed(path: Path, name: str) -> ModuleType:
 
 
 def _not_loaded(what: str, error: BaseException, remedy: str) -> PluginError:
-    reason = str(error) if isinstance(error, PluginError) else repr(error)
-    return PluginError(f"{what} cannot be loaded: {reason}. {remedy}")
+    # The traceback's last line; it names the line of a SyntaxError.
+    last = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    reason = str(error) if isinstance(error, PluginError) else last
+    return PluginError(f"{what} cannot be loaded: {reason.rstrip('.: ')}. {remedy}")

@@ -82,12 +82,14 @@ def test_two_folders_do_not_see_each_other(tmp_path: Path) -> None:
     ("text", "fault"),
     [
         ("import no_such_module_at_all\n", "cannot be loaded: ModuleNotFoundError"),
-        ("def (\n", "cannot be loaded: SyntaxError"),
+        ("def (\n", "cannot be loaded: SyntaxError: invalid syntax (wrong.py, line 1). Mend it"),
+        ("raise ValueError('two\\nlines.')\n", "cannot be loaded: ValueError: two lines. Mend it"),
         ("raise SystemExit(0)\n", "cannot be loaded: SystemExit"),
         ("x = 1\n", "has no plugin: make a datalayer_stripe.Plugin"),
         (
             "from datalayer_stripe import Plugin\nplugin = Plugin('Bad Name')\n",
-            "cannot be loaded: Plugin 'Bad Name': a name has",
+            "cannot be loaded: Plugin 'Bad Name': a name has lower-case letters, digits and hyphens. "
+            "Mend it",
         ),
         (
             "from datalayer_stripe import Plugin\nplugin = Plugin('slow', timeout=60)\n",
