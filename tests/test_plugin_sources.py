@@ -88,8 +88,8 @@ def test_two_folders_do_not_see_each_other(tmp_path: Path) -> None:
         ("x = 1\n", "has no plugin: make a datalayer_stripe.Plugin"),
         (
             "from datalayer_stripe import Plugin\nplugin = Plugin('Bad Name')\n",
-            "cannot be loaded: Plugin 'Bad Name': a name has lower-case letters, digits and hyphens. "
-            "Mend it",
+            "cannot be loaded: Plugin 'Bad Name': a name has lower-case letters, digits and hyphens"
+            ". Mend it",
         ),
         (
             "from datalayer_stripe import Plugin\nplugin = Plugin('slow', timeout=60)\n",
