@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from datalayer_stripe import Context, Event, Plugin, TopUp, delivery
+from datalayer_stripe import Context, Event, Plugin, TopUp, delivery, shapes
 from datalayer_stripe.billing.catalog import Catalog
 from datalayer_stripe.billing.plans import Plans
 from datalayer_stripe.billing.subscriptions import Subscriptions
@@ -50,8 +50,8 @@ def test_the_story_is_as_promised() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stderr == ""
     marks = re.findall(r"^([✓✗]) ", ended.stdout, re.MULTILINE)
-    assert marks == ["✓"] * 19
-    assert "As promised: 19 steps in " in ended.stdout
+    assert marks == ["✓"] * 21
+    assert "As promised: 21 steps in " in ended.stdout
     assert "\x1b" not in ended.stdout, "no colours where there is no terminal"
 
 
@@ -217,9 +217,19 @@ SABOTAGES = {
         "57 credits",
         add=(crediting("payment_intent.requires_action"),),
     ),
+    "a refund takes nothing": Sabotage(
+        "Half of the money goes back, and half of the credits",
+        "270 credits",
+        leave_out=frozenset({"refunds"}),
+    ),
+    "a won dispute gives nothing back": Sabotage(
+        "A dispute takes the rest, until it is won",
+        "50 credits",
+        patch=(shapes, "_COUNTING_DISPUTES", frozenset({"needs_response", "won"})),  # type: ignore[arg-type]
+    ),
     "a renewal gives credits": Sabotage(
         "The month is renewed, and adds no credits",
-        "277 credits",
+        "167 credits",
         add=(crediting("invoice.paid", only=is_renewal),),
     ),
     "cancelling does nothing": Sabotage(
@@ -265,7 +275,7 @@ async def test_the_story_ends_where_a_promise_is_broken(
     assert mark == f"✗ {sabotage.breaks}"
     assert re.fullmatch(r"    expected  .+", expected)
     assert came.startswith(f"    came      {sabotage.came}"), failed
-    assert verdict == f"\nNot as promised: step {len(passed) + 1} of 19."
+    assert verdict == f"\nNot as promised: step {len(passed) + 1} of 21."
 
 
 def plain(text: str) -> str:

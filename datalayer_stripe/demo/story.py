@@ -46,6 +46,8 @@ class Story:
             ("A forged event is refused", self.forged),
             ("A declined card adds nothing", self.declined),
             ("3-D Secure: the credits wait for the authentication", self.authenticated),
+            ("Half of the money goes back, and half of the credits", self.refunded),
+            ("A dispute takes the rest, until it is won", self.disputed),
             ("The month is renewed, and adds no credits", self.renewed),
             ("Cancel: the subscription ends with its month", self.cancelled),
             ("Resume: it goes on", self.resumed),
@@ -118,14 +120,25 @@ class Story:
         waiting = "200 status=requires_action"
         await self._confirm("pm_card_authenticationRequired", waiting)
         before = await self._credits_stay(50)
-        intent_id = self._client_secret.partition("_secret_")[0]
-        await self._browser.sandbox("authenticate", intent_id=intent_id)
+        await self._browser.sandbox("authenticate", intent_id=self._intent_id)
         return f"{before}, then {await self._credits_become(270)}"
+
+    async def refunded(self) -> str:
+        await self._browser.sandbox("refund", payment_intent_id=self._intent_id, amount=1000)
+        return f"$10.00 of $20.00, {await self._credits_become(160)}"
+
+    async def disputed(self) -> str:
+        opened = await self._browser.sandbox(
+            "dispute", payment_intent_id=self._intent_id, amount=1000
+        )
+        taken = await self._credits_become(50)
+        await self._browser.sandbox("close_dispute", dispute_id=opened.fields["id"], won=True)
+        return f"{taken}, then {await self._credits_become(160)}"
 
     async def renewed(self) -> str:
         heard = await self._end_month("invoice.paid")
         await self._status_becomes("active, may buy credits")
-        return f"{heard}, {await self._credits_stay(270)}"
+        return f"{heard}, {await self._credits_stay(160)}"
 
     async def cancelled(self) -> str:
         answer = await self._browser.post("/v1/subscription/cancel")
@@ -143,9 +156,14 @@ class Story:
         return await self._status_becomes("canceled, may not buy credits")
 
     async def refused_again(self) -> str:
-        return f"{await self.refused()}, {await self._credits_stay(270)}"
+        return f"{await self.refused()}, {await self._credits_stay(160)}"
 
     # What the steps are made of
+
+    @property
+    def _intent_id(self) -> str:
+        """The latest PaymentIntent."""
+        return self._client_secret.partition("_secret_")[0]
 
     async def _top_up(self, price: str, **more: Any) -> Answer:
         answer = await self._browser.post(_TOP_UP, price_id=price, **more)
