@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from datalayer_stripe.billing import wishes
+from tests.browser.checkout import Checkout
 from tests.browser.town import Town
 from tests.browser.visitor import Visitor
 
@@ -50,18 +51,24 @@ def test_two_tabs_that_pay_at_the_same_moment_pay_once(visitor: Visitor, town: T
     assert len(town.charges(500)) == 1
 
 
-def test_an_old_tab_is_told_that_its_form_is_out_of_date(
-    visitor: Visitor, town: Town, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Stripe answers so to who pays what was cancelled.
-    visitor.watch.allow_status(400)
-    town.subscribe()
+def replaced(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> tuple[Checkout, Checkout]:
+    """Two tabs for one package: a form that has been open for too long, and its successor."""
     old, new = visitor.open(), visitor.open()
     old.choose(50)
     old.fill_in()
     with monkeypatch.context() as later:
         later.setattr(wishes, "OPEN_FOR", timedelta(milliseconds=10))
         new.choose(50)
+    return old, new
+
+
+def test_an_old_tab_is_told_that_its_form_is_out_of_date(
+    visitor: Visitor, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Stripe answers so to who pays what was cancelled.
+    visitor.watch.allow_status(400)
+    town.subscribe()
+    old, new = replaced(visitor, monkeypatch)
     old.look()
     old.pay_button.click()
     old.expect_state("error")
@@ -78,12 +85,7 @@ def test_an_old_tab_is_told_as_soon_as_the_newer_one_has_paid(
     visitor: Visitor, town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     town.subscribe()
-    old, new = visitor.open(), visitor.open()
-    old.choose(50)
-    old.fill_in()
-    with monkeypatch.context() as later:
-        later.setattr(wishes, "OPEN_FOR", timedelta(milliseconds=10))
-        new.choose(50)
+    old, new = replaced(visitor, monkeypatch)
     new.pay()
     new.expect_state("done")
     old.expect_state("error")
