@@ -308,9 +308,7 @@ class StripeClient:
         self, *, created_since: datetime | None = None
     ) -> AsyncIterator[list[StripeDict]]:
         """The PaymentIntents of everybody on this Stripe account."""
-        params: Any = {"limit": 100}
-        if created_since is not None:
-            params["created"] = {"gte": int(created_since.timestamp())}
+        params: Any = _created_between(created_since, None)
         return self._pages(
             "payment_intents.list", lambda: self._v1.payment_intents.list_async(params)
         )
