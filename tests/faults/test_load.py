@@ -240,13 +240,15 @@ async def test_a_plugin_that_hangs_is_cut_and_its_event_comes_again(
 async def test_every_delivery_is_answered_in_time_and_what_is_late_still_ends_once(
     api: Api, service: Service, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "ANSWER_SECONDS", 0.3)
     body = payment("slow", 1)
-    # Stripe has had its answer and delivers again, while the first are still being worked on.
-    for late in range(1, 4):
-        answer = await api.deliver(body)
-        assert (answer.code, json_of(answer)["code"]) == (503, "delivery_failed")
-        assert in_flight(service) == gate.inside == late
+    with monkeypatch.context() as hurry:
+        hurry.setattr(delivery, "ANSWER_SECONDS", 0.3)
+        # Stripe has had its answer and delivers again, while the first are still being worked on.
+        for late in range(1, 4):
+            answer = await api.deliver(body)
+            assert (answer.code, json_of(answer)["code"]) == (503, "delivery_failed")
+            assert in_flight(service) == late
+            await gate.held(late)
     assert await applied(service) == []
 
     gate.opened.set()
@@ -269,9 +271,9 @@ async def test_what_is_late_and_fails_is_logged_and_comes_again(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(delivery, "ANSWER_SECONDS", 0.3)
     body = payment("slow", 1)
     with monkeypatch.context() as outage:
+        outage.setattr(delivery, "ANSWER_SECONDS", 0.3)
         assert (await api.deliver(body)).code == 503
         outage.setattr(service.store, "commit", unavailable)
         outage.setattr(service.store.events, "record_failure", unavailable)
