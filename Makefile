@@ -1,6 +1,6 @@
 # Needs Python 3.11 or later, and make. Everything else goes into .venv.
-# PYTHON=python3.12 chooses another interpreter, ARGS="--port 9800" passes options on,
-# PYTEST_ARGS="-k settings" chooses tests.
+# PYTHON=python3.12 chooses another interpreter and VENV=.venv-3.12 another folder for it;
+# ARGS="--port 9800" passes options on, PYTEST_ARGS="-k settings" chooses tests.
 
 PYTHON ?=
 ARGS ?=
@@ -60,7 +60,7 @@ build: $(VENV)/.installed-dev ## make the sdist and the wheel in dist/
 	$(BIN)/python -m build
 
 clean: ## remove everything that the other targets made
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find benchmarks datalayer_stripe plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written last: what was interrupted is done again.

@@ -348,11 +348,11 @@ class Demo:
         return self._err.read_text(encoding="utf-8")
 
     def wait_for(self, text: str) -> None:
-        within(20, lambda: text in self.printed, lambda: self.printed + self.logged)
+        within(120, lambda: text in self.printed, lambda: self.printed + self.logged)
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=120)
 
 
 def within(seconds: float, is_so: Callable[[], bool], else_show: Callable[[], str]) -> None:
@@ -400,7 +400,7 @@ def test_it_can_be_ended_as_soon_as_it_says_how() -> None:
         assert demo.stdout is not None
         assert any("Ctrl-C ends the demo." in line for line in demo.stdout)
         demo.send_signal(signal.SIGINT)
-        _, logged = demo.communicate(timeout=20)
+        _, logged = demo.communicate(timeout=120)
     assert (demo.returncode, logged) == (0, "")
 
 
@@ -426,7 +426,7 @@ class Shell:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bash.communicate("exit\n", timeout=10)
+        self._bash.communicate("exit\n", timeout=120)
 
     def run(self, lines: str) -> str:
         """What the lines print."""

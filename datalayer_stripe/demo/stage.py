@@ -1,7 +1,6 @@
 """The service and a local Stripe, put together with something to sell. No configuration."""
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 import jwt
 
 from ..app import Server, make_app
+from ..clock import Clock, system_clock
 from ..configuration import PluginSources
 from ..errors import StartError
 from ..registry import Registry
@@ -54,8 +54,11 @@ async def open_stage(
     sandbox_port: int,
     registry: Registry | None = None,
     mongodb_url: str = "memory://",
+    clock: Clock = system_clock,
 ) -> AsyncIterator[Stage]:
-    """Start both on 127.0.0.1; port 0 is any free one. `registry` replaces the plugins.
+    """Start both on 127.0.0.1; port 0 is any free one.
+
+    `registry` replaces the plugins, `clock` the service's clock; the local Stripe has its own.
 
     Raises StartError when a port is taken, the extra `demo` is not installed or a plugin cannot
     start, and SettingsError for what is wrong with the plugins' variables.
@@ -84,10 +87,10 @@ async def open_stage(
         )
 
         settings = _settings(sandbox, topup_product, plan_product, mongodb_url)
-        service = await open_service(settings, registry=registry)
+        service = await open_service(settings, registry=registry, clock=clock)
         stack.push_async_callback(service.close)
         await service.start()
-        token = _token(settings)
+        token = _token(settings, clock)
         app = make_app(service)
         app.add_handlers(*entrance_handlers(token, settings.checkout_path or "/"))
         server = Server(app, address=ADDRESS, port=port)
@@ -136,12 +139,12 @@ def _settings(
     )
 
 
-def _token(settings: Settings) -> str:
+def _token(settings: Settings, clock: Clock) -> str:
     """A bearer token of the demo's account."""
     claims = {
         "sub": ACCOUNT,
         "iss": settings.jwt_issuer,
-        "exp": int(time.time()) + _TOKEN_SECONDS,
+        "exp": int(clock().timestamp()) + _TOKEN_SECONDS,
         "user": {"handle": ACCOUNT, "email": "demo@example.com"},
     }
     return jwt.encode(claims, revealed(settings.jwt_secret), algorithm=settings.jwt_algorithm)

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-# Seconds after which a step hangs.
-_PATIENCE = 30.0
+# Seconds after which a step counts as hanging. A busy machine needs a few for a slow step.
+PATIENCE = 120.0
 
 T = TypeVar("T")
 
@@ -22,7 +22,7 @@ class Background:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something to its end, and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_PATIENCE)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call a function in the loop, and wait for what it returns."""

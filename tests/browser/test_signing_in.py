@@ -30,12 +30,16 @@ def test_an_expired_token_is_said(new_visitor: Callable[..., Visitor], town: Tow
     tab.expect_view("ready")
 
 
-def test_a_token_that_expires_meanwhile(new_visitor: Callable[..., Visitor], town: Town) -> None:
-    """Nobody touches the page: the stream ends with its token."""
-    brief = new_visitor(token=town.token(seconds=3))
+def test_page_asks_to_sign_in_again_when_its_token_expires(
+    new_visitor: Callable[..., Visitor], town: Town
+) -> None:
+    """The stream ends with its token, without any action on the page."""
+    brief = new_visitor(token=town.token(seconds=3600))
     brief.watch.allow_status(UNAUTHORIZED)
     tab = brief.open()
     tab.expect_view("ready")
+    town.streams_become(1)
+    town.clock.advance(hours=2)
     tab.expect_view("sign-in")
     expect(tab.main).to_contain_text("Your session has ended. Sign in again.")
     brief.sign_in(town.token())

@@ -111,7 +111,7 @@ def test_without_its_stream_the_page_asks(visitor: Visitor, town: Town) -> None:
     tab.expect_balance(0)
     town.buy()
     tab.expect_balance(50)
-    with tab.page.expect_response("**/stream", timeout=60_000) as reconnected:
+    with tab.page.expect_response("**/stream") as reconnected:
         tab.page.unroute("**/stream")
     assert reconnected.value.ok
     town.buy(1)

@@ -17,14 +17,18 @@ from tornado.web import Application, StaticFileHandler
 from datalayer_stripe.app import make_app
 from datalayer_stripe.demo.stage import ACCOUNT, Stage, open_stage
 from datalayer_stripe.service import open_service
-from tests.browser.background import Background
+from tests.browser.background import PATIENCE, Background
+from tests.support.app import Clock
 
 
 class Town:
     """A running demo. `url` is the service's, `stripe_url` the local Stripe's."""
 
-    def __init__(self, background: Background, stage: Stage, stack: AsyncExitStack) -> None:
+    def __init__(
+        self, background: Background, stage: Stage, stack: AsyncExitStack, clock: Clock
+    ) -> None:
         self._background = background
+        self.clock = clock
         self._stack = stack
         self.stage = stage
         self.sandbox = stage.sandbox
@@ -42,7 +46,7 @@ class Town:
         claims = {
             "sub": account,
             "iss": self.settings.jwt_issuer,
-            "exp": int(time.time()) + seconds,
+            "exp": int(self.clock().timestamp()) + seconds,
             "user": {"handle": account, "email": f"{account}@example.com"},
         }
         secret = self.settings.jwt_secret.get_secret_value()
@@ -130,7 +134,7 @@ class Town:
     def streams_become(self, number: int) -> None:
         """Wait until so many streams are open."""
         registry = self.stage.service.metrics.registry
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         while (now := registry.get_sample_value("datalayer_stripe_streams")) != number:
             assert time.monotonic() < deadline, f"{now} streams are open, not {number}"
             time.sleep(0.02)
@@ -145,7 +149,7 @@ class Town:
         """Start one more service on the same database, and return its URL."""
 
         async def start() -> str:
-            service = await open_service(self.settings)
+            service = await open_service(self.settings, clock=self.clock)
             self._stack.push_async_callback(service.close)
             return await self._listen(make_app(service))
 
@@ -169,13 +173,15 @@ def static_files(folder: Path) -> Application:
 @contextmanager
 def open_town(mongodb_url: str) -> Iterator[Town]:
     """Start everything on free ports, and stop it in the end."""
-    background = Background()
+    background, clock = Background(), Clock()
     stack = AsyncExitStack()
     try:
         stage = background.run(
-            stack.enter_async_context(open_stage(port=0, sandbox_port=0, mongodb_url=mongodb_url))
+            stack.enter_async_context(
+                open_stage(port=0, sandbox_port=0, mongodb_url=mongodb_url, clock=clock)
+            )
         )
-        yield Town(background, stage, stack)
+        yield Town(background, stage, stack, clock)
         background.run(stack.aclose())
     finally:
         background.close()

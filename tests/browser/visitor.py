@@ -5,6 +5,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
+from tests.browser.background import PATIENCE
 from tests.browser.checkout import Checkout
 from tests.browser.town import Town
 from tests.browser.watch import Watch
@@ -54,6 +55,7 @@ class Visitor:
             locale="en-US",
             **{**DESKTOP, **options},
         )
+        self.context.set_default_timeout(PATIENCE * 1000)
         self.watch = Watch(self.context, self._url)
         if self._token:
             self.watch.keep_secret(self._token)
