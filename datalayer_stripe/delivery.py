@@ -173,10 +173,9 @@ class Deliveries:
             hastened = await self._hasten(kept)
             if self._is_in_hand(kept):
                 return Outcome.DEFERRED if hastened else Outcome.DUPLICATE
-        payload = kept.payload if kept else None
-        if payload is None:
-            payload = await self._stripe.retrieve_event(event_id)
-        event = Event.model_validate(payload)
+        event = kept.event if kept else None
+        if event is None:
+            event = Event.model_validate(await self._stripe.retrieve_event(event_id))
         with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
             return await self.process(event)
 

@@ -58,6 +58,9 @@ class Runner:
     ) -> Outcome:
         """PROCESSED, or DUPLICATE where the mark was set already. Nothing is kept otherwise.
 
+        Each run of the plugin gets a copy of the event, so that a plugin that changes it changes
+        neither what other plugins see nor what is stored.
+
         Raises Reject or whatever else the plugin does, PluginFault for what none may do, and the
         errors of :meth:`.Store.commit`.
         """
@@ -65,7 +68,7 @@ class Runner:
             now = self._clock()
             unit = UnitOfWork()
             context = self._contexts.make(event, plugin, unit, now)
-            await contained(handling.function(event, context), handling.seconds)
+            await contained(handling.function(event.copied(), context), handling.seconds)
             try:
                 receipt = await self._store.commit(unit, mark(event, plugin.name, now))
             except AlreadyDone:

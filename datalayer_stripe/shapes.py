@@ -62,16 +62,29 @@ def dispute_reversal(dispute: StripeData) -> Reversal:
     )
 
 
+def mapping_in(data: StripeData, field: str) -> StripeData:
+    """Return a field that holds an object; an empty mapping where it holds anything else.
+
+    What Stripe sends is verified as Stripe's and not for its types.
+    """
+    value = data.get(field)
+    return value if isinstance(value, Mapping) else {}
+
+
 def metadata_of(data: StripeData) -> Mapping[str, str]:
-    return data.get("metadata") or {}
+    """Return an object's metadata: https://docs.stripe.com/api/metadata.
+
+    Only values that are texts, as Stripe's all are: a value may become part of a query.
+    """
+    metadata = mapping_in(data, "metadata")
+    return {key: value for key, value in metadata.items() if isinstance(value, str)}
 
 
 def account_uid_of(data: StripeData) -> str | None:
     """The account that an object of ours names, in its own metadata or its subscription's."""
-    parent = data.get("parent") or data  # an invoice before 2025-03-31 has no parent
-    details = parent.get("subscription_details") or {}
-    account_uid = metadata_of(data).get("account_uid") or metadata_of(details).get("account_uid")
-    return account_uid if isinstance(account_uid, str) else None
+    parent = mapping_in(data, "parent") or data  # an invoice before 2025-03-31 has no parent
+    details = mapping_in(parent, "subscription_details")
+    return metadata_of(data).get("account_uid") or metadata_of(details).get("account_uid")
 
 
 def whole_number(text: Any) -> int | None:
@@ -83,19 +96,19 @@ def whole_number(text: Any) -> int | None:
 
 def invoice_subscription_id(invoice: StripeData) -> str | None:
     """The subscription that an invoice bills, or None for a one-off invoice."""
-    details = (invoice.get("parent") or {}).get("subscription_details") or {}
+    details = mapping_in(mapping_in(invoice, "parent"), "subscription_details")
     return id_of(details.get("subscription")) or id_of(invoice.get("subscription"))
 
 
 def invoice_product_ids(invoice: StripeData) -> set[str]:
     """The products on an invoice's lines."""
-    lines = (invoice.get("lines") or {}).get("data") or ()
+    lines = _listed(invoice, "lines")
     return {product for line in lines if (product := _line_product_id(line))}
 
 
 def subscription_product_ids(subscription: StripeData) -> set[str]:
     """The products on a subscription's items."""
-    prices = (item.get("price") or {} for item in _items(subscription))
+    prices = (mapping_in(item, "price") for item in _listed(subscription, "items"))
     return {product for price in prices if (product := id_of(price.get("product")))}
 
 
@@ -107,9 +120,9 @@ def subscription_snapshot(
     Raises pydantic's ValidationError or KeyError when `subscription` is not Stripe's object.
     """
     item = _item_of(subscription, product_ids)
-    price = item["price"]
+    price = mapping_in(item, "price")
     metadata = metadata_of(price)
-    recurring = price.get("recurring") or {}
+    recurring = mapping_in(price, "recurring")
     start, end = _current_period(subscription, item)
     return SubscriptionSnapshot(
         id=subscription["id"],
@@ -149,17 +162,21 @@ def price_code(price: StripeData) -> str:
 
 
 def _line_product_id(line: StripeData) -> str | None:
-    pricing = (line.get("pricing") or {}).get("price_details") or {}
-    return id_of(pricing.get("product")) or id_of((line.get("price") or {}).get("product"))
+    pricing = mapping_in(mapping_in(line, "pricing"), "price_details")
+    return id_of(pricing.get("product")) or id_of(mapping_in(line, "price").get("product"))
 
 
-def _items(subscription: StripeData) -> list[StripeData]:
-    return (subscription.get("items") or {}).get("data") or []
+def _listed(data: StripeData, field: str) -> list[StripeData]:
+    """The objects in one of Stripe's lists: https://docs.stripe.com/api/pagination."""
+    items = mapping_in(data, field).get("data")
+    return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
 
 
 def _item_of(subscription: StripeData, product_ids: Collection[str]) -> StripeData:
-    items = _items(subscription)
-    ours = (item for item in items if id_of(item["price"].get("product")) in product_ids)
+    items = _listed(subscription, "items")
+    ours = (
+        item for item in items if id_of(mapping_in(item, "price").get("product")) in product_ids
+    )
     return next(ours, items[0])
 
 
@@ -172,7 +189,7 @@ def _current_period(subscription: StripeData, item: StripeData) -> tuple[int | N
 def _invoice_summary(invoice: Any) -> InvoiceSummary | None:
     if not isinstance(invoice, Mapping):
         return InvoiceSummary(id=invoice) if isinstance(invoice, str) else None
-    transitions = invoice.get("status_transitions") or {}
+    transitions = mapping_in(invoice, "status_transitions")
     return InvoiceSummary(
         id=invoice["id"],
         status=invoice.get("status"),

@@ -125,9 +125,8 @@ class TopUpStatuses:
         if kept is not None and kept.is_given_up(self._crediting):
             return True
         try:
-            if kept is not None and kept.payload is not None:
-                event: Event | None = Event.model_validate(kept.payload)
-            else:
+            event = kept.event if kept is not None else None
+            if event is None:
                 event = await self._event_of(intent)
             if event is not None:  # else Stripe is about to make it
                 return await self._deliveries.catch_up(event) is Outcome.REJECTED

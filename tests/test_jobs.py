@@ -1,6 +1,7 @@
 """Deferred plugins: recorded with the event, run once, tried again, and given up in the end."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
@@ -150,7 +151,7 @@ async def test_it_is_recorded_with_its_event_and_run_once(
     assert (await standing(service))["status"] == "deferred"
     [job] = await rows(service, "jobs")
     assert job["_id"] == f"{EVENT}:mailer"
-    assert job["event"]["data"]["object"]["object"] == "payment_intent"
+    assert json.loads(job["event"])["data"]["object"]["object"] == "payment_intent"
 
     assert await outcome(api) == "duplicate"
     assert len(await rows(service, "jobs")) == 1

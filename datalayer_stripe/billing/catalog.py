@@ -8,13 +8,20 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from pydantic import ValidationError
 
 from ..errors import PriceNotFound, StripeObjectMissing
 from ..models import Package, Plan
-from ..shapes import StripeData, id_of, metadata_of, price_code, price_name, whole_number
+from ..shapes import (
+    StripeData,
+    id_of,
+    mapping_in,
+    metadata_of,
+    price_code,
+    price_name,
+    whole_number,
+)
 from ..stripe_client import StripeClient
 from .cached import Cached
 
@@ -127,7 +134,7 @@ def _is_for_sale(price: StripeData) -> bool:
 
 def _package(price: StripeData) -> Package | None:
     """A one-time price as a package, or None, logged, when it does not say its credits."""
-    quantity = (price.get("transform_quantity") or {}).get("divide_by")
+    quantity = mapping_in(price, "transform_quantity").get("divide_by")
     credits = quantity or whole_number(metadata_of(price).get("credits"))
     unit_amount = price.get("unit_amount")
     if not credits or not unit_amount:
@@ -153,7 +160,7 @@ def _package(price: StripeData) -> Package | None:
 
 def _plan(price: StripeData) -> Plan | None:
     """A price as a plan, or None when it is not a fixed amount, every one month."""
-    recurring: Any = price.get("recurring") or {}
+    recurring = mapping_in(price, "recurring")
     monthly = recurring.get("interval") == "month" and recurring.get("interval_count") == 1
     if not monthly or price.get("unit_amount") is None:
         return None

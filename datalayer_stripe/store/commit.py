@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from ..errors import CommitRefused, ExpectationFailed, StoreUnavailable
-from .errors import translated
+from .errors import ENCODING_ERRORS, translated
 from .events import AlreadyDone, Mark
 from .unit import CommitReceipt, UnitOfWork
 
@@ -81,6 +81,8 @@ class Transactions:
                     raise StoreUnavailable from None
             except DuplicateKeyError as error:
                 raise ExpectationFailed("an inserted _id is taken") from error
+            except ENCODING_ERRORS as error:
+                raise _refused(error) from error
             except PyMongoError as error:
                 if not error.has_error_label(_TRANSIENT):
                     raise _as_ours(error) from error
@@ -133,6 +135,8 @@ class MemoryCommitter:
                 await work.unit.apply(self._database, None, receipt)
             except DuplicateKeyError as error:
                 raise ExpectationFailed("an inserted _id is taken") from error
+            except ENCODING_ERRORS as error:
+                raise _refused(error) from error
             except PyMongoError as error:
                 raise _as_ours(error) from error
             await work.mark.apply(self._database, None)
@@ -151,4 +155,8 @@ async def _finish(mongo_session: Any) -> None:
 
 def _as_ours(error: PyMongoError) -> CommitRefused | StoreUnavailable:
     refused = isinstance(error, OperationFailure) and not error.timeout
-    return CommitRefused(type(error).__name__) if refused else StoreUnavailable()
+    return _refused(error) if refused else StoreUnavailable()
+
+
+def _refused(error: Exception) -> CommitRefused:
+    return CommitRefused(type(error).__name__)

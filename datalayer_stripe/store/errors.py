@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from bson.errors import BSONError
 from pymongo.errors import PyMongoError
 
 from ..errors import StoreUnavailable
@@ -12,6 +13,9 @@ from ..errors import StoreUnavailable
 # The driver has bounds of its own for each attempt; this one is for what waits for a free
 # connection while the database hangs.
 CALL_SECONDS = 8.0
+
+ENCODING_ERRORS = (BSONError, OverflowError)
+"""What the driver raises for a value that BSON cannot hold; none of these is a PyMongoError."""
 
 P = ParamSpec("P")
 R = TypeVar("R")

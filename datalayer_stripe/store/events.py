@@ -39,7 +39,11 @@ class HandlerRun(Model):
 
 
 class EventRecord(Model):
-    """What we keep of an event. `payload` is the event itself, until all of it is done."""
+    """What is stored of an event.
+
+    `payload` is the event itself as JSON text, stored while a plugin has failed or rejected it.
+    Text and not a document: MongoDB refuses integers above 64 bits, NUL in keys and deep nesting.
+    """
 
     id: str
     type: str
@@ -52,7 +56,12 @@ class EventRecord(Model):
     handlers: dict[str, HandlerRun] = Field(default_factory=dict)
     failed: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
-    payload: dict[str, Any] | None = Field(default=None, repr=False)
+    payload: str | None = Field(default=None, repr=False)
+
+    @property
+    def event(self) -> Event | None:
+        """The event itself, as it was verified; None where it is not stored any more."""
+        return None if self.payload is None else Event.model_validate_json(self.payload)
 
     def is_given_up(self, plugin_names: Collection[str]) -> bool:
         """Whether one of these plugins has rejected it, and none of them may still finish it."""
@@ -173,7 +182,7 @@ class Events:
         update = updated(event, plugin_name, status, at)
         update["$set"][f"handlers.{plugin_name}.error"] = error
         # To run it again when Stripe no longer has it.
-        update["$set"]["payload"] = event.model_dump()
+        update["$set"]["payload"] = event.model_dump_json()
         update["$addToSet"] = {status: plugin_name}
         update["$pull"] = {REJECTED if status == FAILED else FAILED: plugin_name}
         # translated bounds it: a mark may be met here before it is durable, and so not be read.

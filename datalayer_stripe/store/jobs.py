@@ -30,7 +30,10 @@ from .events import (
 
 
 class Job(Model):
-    """Work that somebody has taken: `holder` names this one attempt. `attempts` counts it."""
+    """Work that somebody has taken: `holder` names this one attempt. `attempts` counts it.
+
+    The database holds `event` as JSON text, for the reason that `EventRecord` gives.
+    """
 
     id: str
     plugin: str
@@ -59,7 +62,7 @@ class Deferral(Mark):
             {
                 "_id": _job_id(self.event.id, name),
                 "plugin": name,
-                "event": self.event.model_dump(),
+                "event": self.event.model_dump_json(),
                 "attempts": 0,
                 "deferred_at": self.at,
                 "due_at": self.at,
@@ -145,7 +148,7 @@ class JobRejected(_Ended):
         if not ended.deleted_count:
             raise AlreadyDone
         update = updated(self.event, self.plugin_name, REJECTED, self.at)
-        update["$set"]["payload"] = self.event.model_dump()
+        update["$set"]["payload"] = self.event.model_dump_json()
         update["$addToSet"] = {REJECTED: self.plugin_name}
         update["$pull"] = {FAILED: self.plugin_name}
         await self._tell(database, mongo_session, update)
@@ -172,7 +175,10 @@ class Jobs:
             sort=[("due_at", 1)],
             return_document=ReturnDocument.AFTER,
         )
-        return Job.model_validate({**found, "id": found["_id"]}) if found else None
+        if found is None:
+            return None
+        event = Event.model_validate_json(found["event"])
+        return Job.model_validate({**found, "id": found["_id"], "event": event})
 
     @translated
     async def hasten(self, event_id: str, plugin_name: str, now: datetime) -> None:
