@@ -39,6 +39,9 @@ _BY_WEIGHT = (
     Outcome.DUPLICATE,
 )
 
+# While a plugin that moves money ends like this, those that do not move money do not run.
+_HOLDING_BACK = frozenset({Outcome.FAILED, Outcome.REJECTED})
+
 
 class Deliveries:
     """Receives the deliveries of one webhook endpoint, of one mode.
@@ -142,19 +145,36 @@ class Deliveries:
             raise
 
     async def _run_all(self, stages: Sequence[Stage], event: Event) -> Outcome:
-        """Money first, then the others; those of one stage at once, none in another's way."""
+        """Run the stages in order, and the plugins of a stage at once.
+
+        The stages that move money come first, and all of them run. While one of their plugins has
+        failed or rejected the event, the other stages do not run: they wait for a delivery or a
+        replay in which the money has moved.
+        """
         runs = (await self._store.events.runs([event.id])).get(event.id, {})
-        outcomes = set()
+        outcomes: set[Outcome] = set()
+        held_back = False
         for stage in stages:
-            ended = await asyncio.gather(
-                *(self._run_unless_in_hand(plugin, event, runs) for plugin in stage),
-                return_exceptions=True,  # all of them end before one is raised
-            )
-            for outcome in ended:
-                if isinstance(outcome, BaseException):
-                    raise outcome
-                outcomes.add(outcome)
+            moves_money = stage[0].moves_money
+            if held_back and not moves_money:
+                logger.info("held back", extra={"plugins": _names_after_money(stages)})
+                break
+            ended = await self._run_stage(stage, event, runs)
+            held_back |= moves_money and bool(ended & _HOLDING_BACK)
+            outcomes |= ended
         return next(one for one in _BY_WEIGHT if one in outcomes)
+
+    async def _run_stage(self, stage: Stage, event: Event, runs: Mapping[str, str]) -> set[Outcome]:
+        ended = await asyncio.gather(
+            *(self._run_unless_in_hand(plugin, event, runs) for plugin in stage),
+            return_exceptions=True,  # all of them end before one is raised
+        )
+        outcomes = set()
+        for outcome in ended:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes.add(outcome)
+        return outcomes
 
     async def _run_unless_in_hand(
         self, plugin: Plugin[Any], event: Event, runs: Mapping[str, str]
@@ -226,6 +246,10 @@ class Deliveries:
         # Types without a plugin share a label: anybody's new type must not be a new time series.
         self._metrics.deliveries.labels(label, outcome.value).inc()
         return outcome
+
+
+def _names_after_money(stages: Sequence[Stage]) -> list[str]:
+    return [plugin.name for stage in stages for plugin in stage if not plugin.moves_money]
 
 
 def _log_late(task: asyncio.Task[Outcome]) -> None:

@@ -124,7 +124,7 @@ class Reconciliation:
         undone = self._undone(event.type, runs)
         if not undone or event.account or self._may_be_on_its_way(event.created):
             return
-        rejected = self._is_rejected(undone, runs)
+        rejected = self._is_rejected(event.type, undone, runs)
         if rejected and not await rejected_too_soon(self._store, event, undone):
             self._report.rejected += 1
             return
@@ -146,8 +146,15 @@ class Reconciliation:
         names = {plugin.name for plugin in self._registry.plugins_for(event_type)}
         return {name for name in names if runs.get(name) not in IN_HAND}
 
-    def _is_rejected(self, undone: set[str], runs: Mapping[str, str]) -> bool:
-        return all(runs.get(name) == REJECTED for name in undone)
+    def _is_rejected(self, event_type: str, undone: set[str], runs: Mapping[str, str]) -> bool:
+        """Whether another run would change nothing before an operator has acted.
+
+        A plugin that moves money and has rejected the event holds those back that do not.
+        """
+        rejected = {name for name in undone if runs.get(name) == REJECTED}
+        money = self._registry.money_on(event_type)
+        waiting = undone & money if rejected & money else undone
+        return waiting <= rejected
 
     def _may_be_on_its_way(self, created: int) -> bool:
         return self._dry_run and created > (self._clock() - IN_FLIGHT).timestamp()
@@ -172,7 +179,7 @@ class Reconciliation:
         undone = self._undone(PAYMENT_SUCCEEDED, runs)
         if DEFERRED in runs.values() and not undone:
             return  # somebody has it in hand
-        if kept and self._is_rejected(undone, runs):
+        if kept and self._is_rejected(PAYMENT_SUCCEEDED, undone, runs):
             self._report.rejected += 1
             return
         if self._event_is_still_listed(intent) and not (kept or self._dry_run):
