@@ -12,6 +12,7 @@ from .cli_authors import check, new
 from .cli_books import audit, events, reconcile
 from .cli_plugins import plugins
 from .cli_support import configuration, run
+from .cli_token import token
 from .configuration import Configuration
 from .logs import configure_logging
 from .periodic import reconciling
@@ -135,5 +136,5 @@ def _or_default(port: int | None, default: int) -> int:
 
 for command in (new, check):
     plugins.add_command(command)
-for command in (plugins, events, reconcile, audit):
+for command in (plugins, events, reconcile, audit, token):
     main.add_command(command)

@@ -1,7 +1,9 @@
-"""Who calls, by the bearer token: a JWT of Datalayer's, RFC 7519."""
+"""Read and issue bearer tokens: JWTs as Datalayer signs them (RFC 7519)."""
 
+import math
 import re
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -10,13 +12,14 @@ from pydantic import SecretStr, ValidationError
 from .clock import Clock, from_epoch, system_clock
 from .errors import Unauthorized
 from .models import Identity
+from .settings import Settings
 
 # Stripe refuses a customer whose e-mail address is none, and names of more than 256 characters.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _LONGEST_TEXT = 120
 
-# The year 9999, which is as late as a datetime goes: some tokens say "never" by a later one.
-_LATEST = 253_402_300_799
+# `datetime.max` in epoch seconds. An `exp` in milliseconds, which would never end, is beyond it.
+_MAX_TIME = 253_402_300_799
 
 
 class BearerTokens:
@@ -82,15 +85,77 @@ class BearerTokens:
             raise Unauthorized from None
 
 
+def issue_token(
+    settings: Settings,
+    account_uid: str,
+    *,
+    lifetime: timedelta,
+    handle: str | None = None,
+    email: str | None = None,
+    clock: Clock = system_clock,
+) -> str:
+    """Sign a bearer token that a service with these settings accepts.
+
+    Args:
+        settings: where the secret, the algorithm and the issuer are.
+        account_uid: whom the token signs in.
+        lifetime: how long the token is valid from now on.
+        handle: the account's name for people to read.
+        email: the e-mail address for Stripe's receipts.
+        clock: what tells the present time.
+
+    Returns:
+        The token, for `Authorization: Bearer`.
+
+    Raises:
+        ValueError: if the settings have no secret to sign with.
+    """
+    if settings.jwt_secret is None:
+        raise ValueError("there is no secret to sign with")
+    issuers = settings.accepted_issuers
+    now = clock()
+    user = {"handle": handle, "email": email}
+    claims = {
+        "sub": account_uid,
+        "iss": settings.jwt_issuer if settings.jwt_issuer in issuers else min(issuers),
+        "iat": int(now.timestamp()),
+        "exp": int((now + lifetime).timestamp()),
+        "user": {name: value for name, value in user.items() if value is not None},
+    }
+    secret = settings.jwt_secret.get_secret_value()
+    return jwt.encode(claims, secret, algorithm=settings.jwt_algorithm)
+
+
 def _bearer(authorization: str | None) -> str | None:
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
-    """Raise one of the errors above outside of `nbf` to `exp`: RFC 7519 §4.1.4 and §4.1.5."""
-    if not int(claims.get("nbf", 0)) <= now < int(claims["exp"]):
-        raise ValueError("outside of its time")
+    """Check `nbf`, `iat` and `exp`: RFC 7519, sections 4.1.4 to 4.1.6.
+
+    Args:
+        claims: the claims of a token whose signature is verified.
+        now: the present time, in epoch seconds.
+
+    Raises:
+        ValueError: if a time is not a number of epoch seconds, or the token is not valid now.
+    """
+    times = {name: _numeric_date(claims[name]) for name in ("nbf", "iat", "exp") if name in claims}
+    if not times.get("nbf", 0) <= now < times["exp"]:
+        raise ValueError("the token is not valid at this time")
+
+
+def _numeric_date(value: Any) -> float:
+    """Return a claim as epoch seconds.
+
+    Raises:
+        ValueError: if it is not a finite number from 1970 to the year 9999.
+    """
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not 0 <= value <= _MAX_TIME:
+        raise ValueError("not a time in epoch seconds")
+    return float(value)
 
 
 def _identity(claims: Mapping[str, Any]) -> Identity:
@@ -104,7 +169,7 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
             "handle": _text(user.get("handle")),
             "email": email if email and _EMAIL.fullmatch(email) else None,
             "name": " ".join(name for name in names if name) or None,
-            "expires_at": from_epoch(min(int(claims["exp"]), _LATEST)),
+            "expires_at": from_epoch(int(claims["exp"])),
         }
     )
 

@@ -216,9 +216,22 @@ def test_a_clock_that_is_ahead_of_ours_has_issued_a_good_token(tokens: BearerTok
     assert tokens.identity(f"Bearer {token(iat=PAST + 60)}").account_uid == ACCOUNT
 
 
-@pytest.mark.parametrize("exp", [253_402_300_800, 1_900_000_000_000])
-def test_a_token_that_never_ends_is_taken(tokens: BearerTokens, exp: int) -> None:
-    assert tokens.identity(f"Bearer {token(exp=exp)}").account_uid == ACCOUNT
+IN_MILLISECONDS = 1_900_000_000_000
+
+
+@pytest.mark.parametrize("claim", ["exp", "nbf", "iat"])
+@pytest.mark.parametrize("value", [IN_MILLISECONDS, 1e300, True, "1900000000", -1, float("nan")])
+def test_time_that_is_not_in_epoch_seconds_is_refused(
+    tokens: BearerTokens, claim: str, value: object
+) -> None:
+    with pytest.raises(Unauthorized):
+        tokens.identity(f"Bearer {token(**{claim: value})}")
+
+
+def test_token_may_be_valid_up_to_the_year_9999(tokens: BearerTokens) -> None:
+    identity = tokens.identity(f"Bearer {token(exp=253_402_300_799)}")
+    assert identity.expires_at is not None
+    assert identity.expires_at.year == 9999
 
 
 def test_what_the_token_says_of_its_user_is_kept(tokens: BearerTokens) -> None:

@@ -4,18 +4,17 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-
-import jwt
+from datetime import timedelta
 
 from ..app import Server, make_app
 from ..clock import Clock, system_clock
 from ..configuration import PluginSources
 from ..errors import StartError
+from ..identity import issue_token
 from ..registry import Registry
 from ..sandbox import Sandbox
 from ..service import Service, open_service
 from ..settings import Settings
-from ..settings_checks import revealed
 from .entrance import entrance_handlers
 
 ADDRESS = "127.0.0.1"
@@ -25,8 +24,8 @@ PACKAGES: Mapping[int, int] = {500: 50, 2000: 220, 5000: 600}
 PLAN_AMOUNT = 2900
 """The plan's monthly price in cents."""
 
-# The secret that signs it dies with the process, so that it need not expire before.
-_TOKEN_SECONDS = 30 * 24 * 3600
+# The secret that signs the token ends with the process: the token may live as long.
+_TOKEN_LIFETIME = timedelta(days=30)
 _SHUTDOWN_SECONDS = 2
 
 
@@ -90,7 +89,14 @@ async def open_stage(
         service = await open_service(settings, registry=registry, clock=clock)
         stack.push_async_callback(service.close)
         await service.start()
-        token = _token(settings, clock)
+        token = issue_token(
+            settings,
+            ACCOUNT,
+            lifetime=_TOKEN_LIFETIME,
+            handle=ACCOUNT,
+            email="demo@example.com",
+            clock=clock,
+        )
         app = make_app(service)
         app.add_handlers(*entrance_handlers(token, settings.checkout_path or "/"))
         server = Server(app, address=ADDRESS, port=port)
@@ -137,14 +143,3 @@ def _settings(
         stripe_js_url=f"{sandbox.url}/sandbox/stripe.js",
         jwt_secret=secrets.token_hex(32),
     )
-
-
-def _token(settings: Settings, clock: Clock) -> str:
-    """A bearer token of the demo's account."""
-    claims = {
-        "sub": ACCOUNT,
-        "iss": settings.jwt_issuer,
-        "exp": int(clock().timestamp()) + _TOKEN_SECONDS,
-        "user": {"handle": ACCOUNT, "email": "demo@example.com"},
-    }
-    return jwt.encode(claims, revealed(settings.jwt_secret), algorithm=settings.jwt_algorithm)

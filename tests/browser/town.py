@@ -4,18 +4,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import jwt
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, StaticFileHandler
 
 from datalayer_stripe.app import make_app
 from datalayer_stripe.demo.stage import ACCOUNT, Stage, open_stage
+from datalayer_stripe.identity import issue_token
 from datalayer_stripe.service import open_service
 from tests.browser.background import PATIENCE, Background
 from tests.support.app import Clock
@@ -43,14 +44,14 @@ class Town:
 
     def token(self, account: str = ACCOUNT, *, seconds: int = 3600) -> str:
         """A bearer token that is good for so many seconds."""
-        claims = {
-            "sub": account,
-            "iss": self.settings.jwt_issuer,
-            "exp": int(self.clock().timestamp()) + seconds,
-            "user": {"handle": account, "email": f"{account}@example.com"},
-        }
-        secret = self.settings.jwt_secret.get_secret_value()
-        return jwt.encode(claims, secret, algorithm=self.settings.jwt_algorithm)
+        return issue_token(
+            self.settings,
+            account,
+            lifetime=timedelta(seconds=seconds),
+            handle=account,
+            email=f"{account}@example.com",
+            clock=self.clock,
+        )
 
     # Stripe's side
 
