@@ -30,6 +30,8 @@ _REVERSAL_EVENTS = (
     "charge.dispute.closed",
 )
 
+_ADVICE = "try `datalayer-stripe reconcile`"
+
 # How often a payment that is being refunded is looked at again.
 _LOOKS = 5
 
@@ -91,8 +93,7 @@ class ReversalAudit:
             lately.update(event["data"]["object"]["id"] for event in events)
         for object_id, problem in problems.items():
             if object_id not in lately:
-                text = f"{problem}: try `datalayer-stripe reconcile`"
-                self._differ(kind, object_id, text)
+                self._differ(kind, object_id, problem)
 
     async def _check_ours(self, payment_ids: Sequence[str], seen: Seen) -> None:
         rows = await self._store.reversals.rows_of(payment_ids)
@@ -130,11 +131,17 @@ class ReversalAudit:
 
 
 def _difference(theirs: Reversal, held: int, top_up: ReversedTopUp) -> str | None:
-    """What Stripe and the ledger disagree on, in words, or None."""
+    """What Stripe and the ledger disagree on and what to do, in words, or None."""
+    if theirs.incomparable_with(top_up.entry):
+        return (
+            f"{theirs.amount} {theirs.currency} are held back, and the payment is in "
+            f"{top_up.entry.currency}: take back its credits by hand"
+        )
     if theirs.amount != held:
-        return f"amount: ledger {held}, Stripe {theirs.amount}"
+        return f"amount: ledger {held}, Stripe {theirs.amount}: {_ADVICE}"
     if theirs.is_open is not (theirs.id in top_up.open_disputes):
-        return "open at Stripe, and not here" if theirs.is_open else "open here, and not at Stripe"
+        where = "open at Stripe, and not here" if theirs.is_open else "open here, and not at Stripe"
+        return f"{where}: {_ADVICE}"
     return None
 
 

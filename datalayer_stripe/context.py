@@ -68,7 +68,7 @@ class ReversalRecorder:
         Each change moves credits once, in proportion to the amount. Nothing is recorded for
         another system's payment. Raises Retry while the top-up's own credits are not there, or
         Stripe does not list the refund or dispute yet; Reject where the credits never will be
-        there, or the money is of another currency.
+        there, or the refund or dispute is in another currency than its payment.
         """
         look = await self._reversals.look(data)
         if look is not None:

@@ -94,6 +94,12 @@ class Reversal(Model):
     currency: str
     is_open: bool = False
 
+    def incomparable_with(self, entry: "LedgerEntry") -> str | None:
+        """Return why its amount cannot be compared with the payment of `entry`, or None."""
+        if not self.amount or self.currency == entry.currency:
+            return None
+        return f"{self.id} is in {self.currency}, the payment in {entry.currency}"
+
 
 EntryKind = Literal[
     "top-up", "refund", "refund-failed", "dispute", "dispute-won", "debt", "debt-paid"

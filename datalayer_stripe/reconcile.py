@@ -206,6 +206,9 @@ class Reconciliation:
         ):
             async for page in self._progress(kind, pages):
                 for found in await overlooked(self._store, page):
+                    if not found.comparable:
+                        self._report.rejected += 1
+                        continue
                     object_id = found.data["id"]
                     event_id = f"reconciled-{object_id}-{uuid.uuid4().hex[:8]}"
                     # A refund does not say which mode it is of.

@@ -11,11 +11,16 @@ from .store import Store
 
 
 class Overlooked(NamedTuple):
-    """A refund or a dispute of a credited top-up, the event to heal it with, and what differs."""
+    """A refund or a dispute of a credited top-up, the event to heal it with, and what differs.
+
+    One that is not `comparable` is in another currency than its payment: only an operator can
+    heal it.
+    """
 
     data: StripeData
     event_type: str
     detail: str
+    comparable: bool
 
 
 _KINDS: dict[str, tuple[Callable[[StripeData], Reversal], str]] = {
@@ -38,7 +43,8 @@ async def overlooked(store: Store, page: Sequence[StripeData]) -> list[Overlooke
         followed = reversal.amount == (kept.amount if kept else 0)
         if not followed or reversal.is_open is not (reversal.id in top_up.open_disputes):
             detail = f"{data['status']}, of {top_up.entry.id}"
-            found.append(Overlooked(data, event_type, detail))
+            comparable = reversal.incomparable_with(top_up.entry) is None
+            found.append(Overlooked(data, event_type, detail, comparable))
     return found
 
 

@@ -1,6 +1,7 @@
 """Refunds and disputes: what they hold back of a top-up's payment, as Stripe says now."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Sequence
 
 from ..errors import Reject, Retry, StripeObjectMissing
@@ -15,6 +16,8 @@ from ..shapes import (
 from ..store import Store
 from ..stripe_client import StripeClient
 from .topups import is_ours
+
+logger = logging.getLogger(__name__)
 
 _LISTED = frozenset({"refund", "dispute"})
 
@@ -38,8 +41,10 @@ class Reversals:
     async def look(self, data: StripeData) -> Look | None:
         """Look at the payment that a charge, a refund or a dispute names; None if it is not ours.
 
-        Raises Retry while its credits are not there yet, or the refund or dispute itself is not
-        listed, and Reject where the credits never will be.
+        A refund or dispute in another currency than the payment is skipped and logged; the others
+        are followed. Raises Retry while its credits are not there yet, or the refund or dispute
+        itself is not listed, and Reject where the credits never will be, or `data` is itself the
+        one in another currency.
         """
         payment_intent_id = payment_intent_id_of(data)
         if payment_intent_id is None:
@@ -59,9 +64,11 @@ class Reversals:
             *map(dispute_reversal, reversed(disputes)),
         )
         check_listed(data, reversals)
-        for reversal in reversals:
-            check_currency(reversal, entry)
-        return Look(payment_intent_id=payment_intent_id, ticket=ticket, reversals=reversals)
+        return Look(
+            payment_intent_id=payment_intent_id,
+            ticket=ticket,
+            reversals=comparable(data, reversals, entry),
+        )
 
     async def _check_uncredited(self, payment_intent_id: str) -> None:
         """Return where a payment that has no ledger row is another system's."""
@@ -83,7 +90,20 @@ def check_listed(data: StripeData, reversals: Sequence[Reversal]) -> None:
         raise Retry(f"not listed by Stripe yet: {data['id']}")
 
 
-def check_currency(reversal: Reversal, entry: LedgerEntry) -> None:
-    """Raises Reject for money that cannot be compared with what was paid."""
-    if reversal.amount and reversal.currency != entry.currency:
-        raise Reject(f"{reversal.id} is in {reversal.currency}, the payment in {entry.currency}")
+def comparable(
+    data: StripeData, reversals: Sequence[Reversal], entry: LedgerEntry
+) -> tuple[Reversal, ...]:
+    """Return those whose amount can be compared with what was paid; log the others.
+
+    Raises Reject when `data` is one of the others: its own event is what an operator looks at.
+    """
+    kept = []
+    for reversal in reversals:
+        reason = reversal.incomparable_with(entry)
+        if reason is None:
+            kept.append(reversal)
+        elif reversal.id == data.get("id"):
+            raise Reject(reason)
+        else:
+            logger.warning("reversal skipped", extra={"reason": reason})
+    return tuple(kept)
