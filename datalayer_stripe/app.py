@@ -14,7 +14,7 @@ from .errors import StartError
 from .handlers import default_handlers
 from .handlers.base import BaseHandler, NotFoundHandler
 from .handlers.checkout import checkout_handlers
-from .handlers.site import Site, route_labels
+from .handlers.site import Site
 from .handlers.traffic import Traffic
 from .service import Service
 
@@ -37,7 +37,7 @@ def make_app(service: Service) -> Application:
     handlers = [*default_handlers, *checkout_handlers(service.settings.checkout_path)]
     site = Site(service.metrics)
     site.open(service)
-    site.routes = route_labels(handlers)
+    site.label_routes(handlers)
     return Application(
         handlers,
         default_handler_class=NotFoundHandler,

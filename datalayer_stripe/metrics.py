@@ -47,6 +47,13 @@ class Metrics:
             ["type", "outcome"],
             registry=self.registry,
         )
+        self.events_open = Gauge(
+            "datalayer_stripe_events_open",
+            "Events that a plugin has failed or rejected and not finished since, of all processes, "
+            "counted once a minute.",
+            ["status", "plugin"],
+            registry=self.registry,
+        )
         self.deliveries_in_flight = Gauge(
             "datalayer_stripe_deliveries_in_flight",
             "Deliveries that are being worked on.",

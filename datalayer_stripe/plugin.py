@@ -153,6 +153,11 @@ class Plugin(Generic[S]):
         return self._handlings.get(event_type)
 
     @property
+    def defers(self) -> bool:
+        """Whether one of its functions is deferred."""
+        return any(one.deferred for one in self._handlings.values())
+
+    @property
     def longest_seconds(self) -> float:
         """The longest time limit of its functions."""
         return max((one.seconds for one in self._handlings.values()), default=self.timeout)

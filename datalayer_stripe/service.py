@@ -23,7 +23,9 @@ from .delivery import Deliveries
 from .events import PAYMENT_SUCCEEDED
 from .identity import BearerTokens
 from .lifecycle import Lifecycle
+from .metric_series import create_series
 from .metrics import Metrics
+from .open_events import OpenEvents
 from .plugin_settings import read_plugin_settings
 from .reconcile import Reconciliation
 from .registry import Registry
@@ -67,6 +69,7 @@ class Service:
     topup_statuses: TopUpStatuses
     plugins: Lifecycle
     worker: Worker
+    open_events: OpenEvents
 
     def reconciliation(self, **options: Any) -> Reconciliation:
         """A run that heals what was never delivered; options as for :class:`.Reconciliation`."""
@@ -95,10 +98,12 @@ class Service:
             logger.warning(doubt)
         await self.plugins.start()
         self.worker.start()
+        self.open_events.start()
 
     async def close(self) -> None:
         """Let what is late finish, for a while, stop the plugins, and close the clients."""
         await asyncio.gather(self._late_deliveries(), self.worker.stop(seconds=_LATE_SECONDS))
+        await self.open_events.stop()
         await self.plugins.stop()
         await self.stripe.close()
         await self.store.close()
@@ -139,6 +144,7 @@ async def open_service(
         settings.stripe_mongodb_url.get_secret_value(), livemode=settings.livemode
     )
     metrics = metrics or Metrics()
+    create_series(metrics, registry)
     stripe = stripe or StripeClient(
         settings.stripe_api_key.get_secret_value(),
         metrics=metrics,
@@ -217,4 +223,5 @@ async def open_service(
         topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting, allowance),
         plugins=Lifecycle(registry, contexts),
         worker=worker,
+        open_events=OpenEvents(store, registry, metrics),
     )

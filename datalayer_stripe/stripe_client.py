@@ -29,6 +29,29 @@ _TOTAL_SECONDS = 8
 # Stripe's own bound on the filter by event types.
 _MOST_TYPES = 20
 
+OPERATIONS = (
+    "billing_portal.sessions.create",
+    "customers.create",
+    "disputes.list",
+    "events.list",
+    "events.retrieve",
+    "invoices.void",
+    "payment_intents.cancel",
+    "payment_intents.create",
+    "payment_intents.list",
+    "payment_intents.retrieve",
+    "prices.list",
+    "prices.retrieve",
+    "refunds.list",
+    "setup_intents.create",
+    "setup_intents.list",
+    "subscriptions.create",
+    "subscriptions.list",
+    "subscriptions.retrieve",
+    "subscriptions.update",
+)
+"""The calls that are made, as their metrics name them."""
+
 StripeDict = dict[str, Any]
 R = TypeVar("R")
 

@@ -15,6 +15,21 @@ from .errors import (
     StripeUnavailable,
 )
 
+CALL_OUTCOMES = (
+    "ok",
+    "cancelled",
+    "APIConnectionError",
+    "APIError",
+    "AuthenticationError",
+    "CardError",
+    "IdempotencyError",
+    "InvalidRequestError",
+    "PermissionError",
+    "RateLimitError",
+    "TimeoutError",
+)
+"""How a call to Stripe ends, as its metric names it; further kinds of error are rare."""
+
 logger = logging.getLogger(__name__)
 
 

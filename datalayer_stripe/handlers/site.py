@@ -12,6 +12,9 @@ from ..service import Service
 from .streams import Streams
 from .traffic import Traffic
 
+# Those that an operator may want an alert on.
+_COUNTED_STATUSES = (200, 400, 429, 500, 503)
+
 IdentityKind = Literal["token", "cookie"]
 
 
@@ -44,6 +47,19 @@ class Site:
         if self._service is None:
             raise self._absence
         return self._service
+
+    def label_routes(self, handlers: Iterable[tuple[Any, ...]]) -> None:
+        """Keep the metric label of each handler, and create its counters' series at 0.
+
+        A series whose first sample is 1 has no increase for an alert to see.
+        """
+        self.routes = route_labels(handlers)
+        for handler, route in self.routes.items():
+            for method in ("GET", "POST"):
+                if getattr(handler, method.lower()) is getattr(RequestHandler, method.lower()):
+                    continue
+                for status in _COUNTED_STATUSES:
+                    self.metrics.requests.labels(method, route, status)
 
     def open(self, service: Service) -> None:
         """Serve from now on."""

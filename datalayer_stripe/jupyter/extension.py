@@ -10,7 +10,7 @@ from traitlets import default
 from .._version import __version__
 from ..configuration import Configuration
 from ..errors import NotConfigured, PluginError
-from ..handlers.site import Site, route_labels
+from ..handlers.site import Site
 from ..logs import MessageFormatter
 from ..metrics import Metrics
 from ..settings import Settings, SettingsError
@@ -72,7 +72,7 @@ class DatalayerStripe(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         routes = jupyter_handlers(self.checkout_path)
-        self.site.routes = route_labels(routes)
+        self.site.label_routes(routes)
         self.handlers.extend(routes)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:

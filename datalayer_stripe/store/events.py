@@ -163,6 +163,14 @@ class Events:
             )
         )
 
+    @translated
+    async def open_count(self, status: str, plugin_name: str) -> int:
+        """How many events a plugin has failed or rejected and not finished since.
+
+        `status` is FAILED or REJECTED. The database reads its index and no event.
+        """
+        return int(await self._events.count_documents({status: plugin_name}))
+
     async def record_failure(
         self, event: Event, plugin_name: str, error: str, at: datetime
     ) -> bool:
