@@ -1,9 +1,11 @@
 """What an audit reads: streams in the order of ids, and a scratch collection of what it saw."""
 
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
+
+from bson import ObjectId
 
 from ..models import LedgerEntry
 from .balances import DEBT_KINDS
@@ -14,6 +16,9 @@ _PAGE = 500
 # How often an account that is being credited is looked at again.
 _LOOKS = 20
 
+_SCRATCH_PREFIX = "audit_"
+# The age at which the collection of an audit that was killed is dropped. No audit runs for so long.
+_SCRATCH_MAX_AGE = timedelta(days=7)
 
 _HELD = {"credits": 1, "debt": 1}
 
@@ -81,12 +86,26 @@ class Audits:
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator["Seen"]:
-        """A collection of what this audit has seen, dropped at its end."""
-        seen = Seen(self._database, f"audit_{uuid.uuid4().hex}")
+        """Create a collection of what this audit has seen, and drop it at the audit's end.
+
+        An audit that is killed leaves its collection behind. A later one drops it: the name holds
+        an ObjectId, and that holds the time at which it was made.
+        """
+        await self._drop_abandoned()
+        seen = Seen(self._database, f"{_SCRATCH_PREFIX}{ObjectId()}")
         try:
             yield seen
         finally:
             await seen.drop()
+
+    @translated
+    async def _drop_abandoned(self) -> None:
+        for name in await self._database.list_collection_names():
+            identifier = name.removeprefix(_SCRATCH_PREFIX)
+            if not name.startswith(_SCRATCH_PREFIX) or not ObjectId.is_valid(identifier):
+                continue
+            if datetime.now(UTC) - ObjectId(identifier).generation_time > _SCRATCH_MAX_AGE:
+                await self._database.drop_collection(name)
 
 
 class Seen:
