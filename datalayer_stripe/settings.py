@@ -179,6 +179,13 @@ class Settings(BaseSettings):
         "Set the http(s) URL or the path, from / on, where people sign in.",
         default=None,
     )
+    stripe_jupyter_username_prefix: str = _setting(
+        "DATALAYER_STRIPE_JUPYTER_USERNAME_PREFIX",
+        "Set up to 32 printable ASCII characters without spaces, such as jupyter: to put before "
+        "the usernames of a Jupyter Server.",
+        default="",
+        pattern=r"^[!-~]{0,32}$",
+    )
     # Above jwt_secret, whose least length depends on it.
     jwt_algorithm: Literal["HS256", "HS384", "HS512"] = _setting(
         "DATALAYER_JWT_ALGORITHM",
@@ -398,6 +405,8 @@ def _fault(detail: ErrorDetails) -> Fault:
             problem = f"is not one of {detail['ctx']['expected']}"
         case "int_parsing" | "int_type" | "greater_than_equal":
             problem = "is not a whole number from 0 on"
+        case "string_pattern_mismatch":
+            problem = "is too long, or has characters that are not allowed"
         case "extra_forbidden":
             raise TypeError(f"Settings has no field {name}")
         case _:

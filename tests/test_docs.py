@@ -167,7 +167,7 @@ def defaults() -> dict[str, str]:
         default = field.get_default()
         if field.is_required():
             text = "required"
-        elif default in (None, ()):
+        elif default in (None, "", ()):
             text = "none"
         else:
             text = f"`{default[0] if isinstance(default, tuple) else default}`"

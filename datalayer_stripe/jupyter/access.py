@@ -52,6 +52,7 @@ class Access(OpenAccess):
     """For what is somebody's: Jupyter says who calls, unless a Datalayer token does."""
 
     is_page: ClassVar[bool] = False
+    takes_datalayer_tokens: ClassVar[bool] = True
 
     async def prepare(self) -> None:  # type: ignore[override]
         tokens = self.service.bearer_tokens
@@ -61,7 +62,7 @@ class Access(OpenAccess):
                 "ServerApp.allow_remote_access or ServerApp.local_hostnames lets others in."
             )
         authorization = self.request.headers.get("Authorization")
-        if tokens.are_addressed(authorization):
+        if self.takes_datalayer_tokens and tokens.are_addressed(authorization):
             self._identity = tokens.identity(authorization)
             # A token in a header is sent on purpose: nothing that XSRF has to be feared for.
             self.current_user = self._jupyter_current_user = User(self._identity.account_uid)
@@ -117,8 +118,12 @@ class Access(OpenAccess):
     def identify(self) -> Identity:
         """Who calls. Raises Forbidden where the server does not know it well enough."""
         if not hasattr(self, "_identity"):
+            settings = self.service.settings
             self._identity = identity_of(
-                self.current_user, self.identity_provider, livemode=self.service.settings.livemode
+                self.current_user,
+                self.identity_provider,
+                livemode=settings.livemode,
+                prefix=settings.stripe_jupyter_username_prefix,
             )
         return self._identity
 
@@ -146,6 +151,12 @@ class PageAccess(Access):
     """For the page, which people open: who is not signed in comes to Jupyter's login."""
 
     is_page = True
+
+
+class OperatorAccess(Access):
+    """For what operators look at: the server's own sign-in counts, a Datalayer token does not."""
+
+    takes_datalayer_tokens = False
 
 
 def in_jupyter(

@@ -15,7 +15,7 @@ from ..logs import MessageFormatter
 from ..metrics import Metrics
 from ..settings import Settings, SettingsError
 from .landing import link_from_first_page
-from .people import names_people
+from .people import names_people, shares_names
 from .routes import jupyter_handlers
 from .running import Running
 from .settings import configuration_of, setting_traits
@@ -83,6 +83,12 @@ class DatalayerStripe(ExtensionApp):
                 "Jupyter makes a name up for each browser, and credits are kept under it until its "
                 "cookie is gone. %s#who-calls shows how to name the owner of this server.",
                 DOCUMENT,
+            )
+        if shares_names(self.configuration.settings):
+            self.log.warning(
+                "Jupyter's usernames and the subjects of Datalayer's tokens name the same "
+                "accounts: who can choose the username of another account gets it. Unless nobody "
+                "can, set DATALAYER_STRIPE_JUPYTER_USERNAME_PREFIX, to jupyter: for example."
             )
         self._running = Running(self.site, self.configuration)
         self._running.start()

@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from ..errors import Forbidden
 from ..models import Identity
+from ..settings import Settings
 
 _LONGEST_TEXT = 120
 
@@ -18,11 +19,19 @@ def names_people(provider: IdentityProvider) -> bool:
     return type(provider) not in (IdentityProvider, PasswordIdentityProvider)
 
 
-def identity_of(user: User, provider: IdentityProvider, *, livemode: bool) -> Identity:
-    """The account of a user: the one whose uid is the username.
+def shares_names(settings: Settings) -> bool:
+    """Return whether a username and the subject of a Datalayer token may be the same account."""
+    return settings.jwt_secret is not None and not settings.stripe_jupyter_username_prefix
 
-    Raises Forbidden where the name is made up and the money is not, and for a name that no account
-    can have.
+
+def identity_of(
+    user: User, provider: IdentityProvider, *, livemode: bool, prefix: str = ""
+) -> Identity:
+    """Return the account of a user, whose uid is the username after `prefix`.
+
+    Raises:
+        Forbidden: if Jupyter made the username up and the Stripe keys are live, or if no account
+            can have this uid.
     """
     if livemode and not names_people(provider):
         raise Forbidden(
@@ -31,7 +40,7 @@ def identity_of(user: User, provider: IdentityProvider, *, livemode: bool) -> Id
         )
     try:
         return Identity(
-            account_uid=user.username,
+            account_uid=prefix + user.username,
             handle=user.username[:_LONGEST_TEXT],
             name=user.display_name[:_LONGEST_TEXT],
         )

@@ -7,7 +7,7 @@ from tornado.web import authenticated
 
 from ..handlers import default_handlers, ops, webhook
 from ..handlers.checkout import CheckoutFileHandler, CheckoutHandler, checkout_handlers
-from .access import Access, OpenAccess, PageAccess, in_jupyter
+from .access import Access, OpenAccess, OperatorAccess, PageAccess, in_jupyter
 
 # Jupyter has a /metrics of its own.
 OPS_PREFIX = "/api/iam/stripe"
@@ -27,9 +27,13 @@ def jupyter_handlers(checkout_path: str | None) -> Routes:
     open_ones = {handler for _, handler in webhook.default_handlers}  # the signature says who calls
     moved = {handler for _, handler in ops.default_handlers}
     routes: Routes = []
+    access: type[OpenAccess]
     for pattern, handler in default_handlers:
-        prefix = OPS_PREFIX if handler in moved else ""
-        access = OpenAccess if handler in open_ones else Access
+        prefix, access = "", Access
+        if handler in moved:
+            prefix, access = OPS_PREFIX, OperatorAccess
+        elif handler in open_ones:
+            access = OpenAccess
         routes.append((prefix + pattern, in_jupyter(handler, access)))
     return [*routes, *_page(checkout_path)]
 

@@ -246,6 +246,14 @@ def test_both_have_figures(server: JupyterServer) -> None:
     assert server.get("/api/iam/stripe/healthz", token=TOKEN).json["status"] == "ok"
 
 
+@pytest.mark.parametrize("route", ["metrics", "readyz", "healthz"])
+def test_datalayer_token_does_not_open_the_operators_routes(
+    server: JupyterServer, route: str
+) -> None:
+    answer = server.get(f"/api/iam/stripe/{route}", headers=bearer(ACCOUNT))
+    assert (answer.status, answer.code) == (401, "unauthorized")
+
+
 def test_jupyter_s_headers_are_kept(server: JupyterServer) -> None:
     api = server.get(CREDITS, token=TOKEN)
     assert "frame-ancestors 'self'" in api.headers["Content-Security-Policy"]
