@@ -42,9 +42,10 @@ figures: $(VENV)/.installed-test ## put what the fault tests tried into docs/rel
 pictures: $(VENV)/.installed-test ## make the pictures of docs/checkout.md anew
 	@$(BIN)/python -m tests.browser.pictures
 
-bench: $(VENV)/.installed-test ## measure what a delivery and an open stream cost
+bench: $(VENV)/.installed-test ## measure deliveries, open streams and hostile text in the log
 	@$(BIN)/python -m benchmarks.deliveries
 	@$(BIN)/python -m benchmarks.streams
+	@$(BIN)/python -m benchmarks.redaction
 
 lint: $(VENV)/.installed-dev ## check style and types
 	$(BIN)/ruff check .

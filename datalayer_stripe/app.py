@@ -16,6 +16,7 @@ from .handlers.base import BaseHandler, NotFoundHandler
 from .handlers.checkout import checkout_handlers
 from .handlers.site import Site
 from .handlers.traffic import Traffic
+from .logs import shortened
 from .service import Service
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,10 @@ _IDLE_SECONDS = 120
 
 # What probes ask every few seconds is no news.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+
+# Longer than any of ours. Clients choose both.
+_MAX_LOGGED_METHOD_CHARS = 32
+_MAX_LOGGED_PATH_CHARS = 500
 
 _ENDING = (signal.SIGTERM, signal.SIGINT)
 
@@ -106,9 +111,9 @@ def _log_request(handler: RequestHandler) -> None:
         level,
         "request",
         extra={
-            "method": handler.request.method,
+            "method": shortened(str(handler.request.method), _MAX_LOGGED_METHOD_CHARS),
             # Without the query, which may hold anything.
-            "path": handler.request.path,
+            "path": shortened(handler.request.path, _MAX_LOGGED_PATH_CHARS),
             "status": handler.get_status(),
             "milliseconds": round(handler.request.request_time() * 1000, 1),
             "request_id": handler.request_id if isinstance(handler, BaseHandler) else None,

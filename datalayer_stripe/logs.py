@@ -14,7 +14,7 @@ import logging.config
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -29,23 +29,60 @@ REDACTED = "[redacted]"
 
 _context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
 
+MAX_TEXT_CHARS = 16_384
+"""The longest text that one field of a log line holds; the middle of a longer one is left out."""
+
+Replacement = str | Callable[[re.Match[str]], str]
+
+
+def _redact_mongodb_url(match: re.Match[str]) -> str:
+    # A password may hold a bare @, so the last one ends the user name and the password.
+    _, at, host = match["rest"].rpartition("@")
+    return f"{match['scheme']}{REDACTED}@{host}" if at else match[0]
+
+
+def _redact_client_secret(match: re.Match[str]) -> str:
+    before, marker, after = match["id"].partition("_secret_")
+    return REDACTED if before and marker and after else match[0]
+
+
+def _redact_email(match: re.Match[str]) -> str:
+    name, at, domain = match[0].strip("@.").partition("@")
+    return REDACTED if name and at and "." in domain else match[0]
+
+
 # Where a value may start: not inside a word, but after an escape such as the \n of a repr.
 _START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
-_SECRETS = (
-    # The user name and password of a MongoDB URL, even when a password holds a bare @.
-    (re.compile(r"(mongodb(?:\+srv)?://)[^\s\"'<>]*@"), rf"\1{REDACTED}@"),
-    # docs.stripe.com/keys; docs.stripe.com/webhooks (signing secrets)
+# The texts may be hostile, so the time has to stay linear. Each pattern begins with parts of a
+# bounded length, and cannot fail after its first unbounded part. So an attempt either fails
+# within a few characters or consumes all that it has read. Where more has to be known, a function
+# decides on the text that was matched.
+REDACTIONS: tuple[tuple[re.Pattern[str], Replacement], ...] = (
+    (re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<rest>[^\s\"'<>]*)"), _redact_mongodb_url),
+    # https://docs.stripe.com/keys and https://docs.stripe.com/webhooks (signing secrets)
     (re.compile(_START + r"(?:sk|rk|whsec)_[A-Za-z0-9_+/=-]+"), REDACTED),
-    # docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret
-    (re.compile(r"(?:(?<!\w)|(?<=\\[nrt]))[a-z]{2,5}_[A-Za-z0-9]\w*?_secret_[\w-]+"), REDACTED),
-    (re.compile(_START + r"eyJ[\w-]*\.[\w-]+\.[\w-]*"), REDACTED),
-    (re.compile(r"\b(Bearer)\s+[\w.~+/=-]+"), rf"\1 {REDACTED}"),
+    # https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret
+    (
+        re.compile(r"(?:(?<!\w)|(?<=\\[nrt]))[a-z]{2,5}_(?P<id>[A-Za-z0-9][\w-]*)"),
+        _redact_client_secret,
+    ),
+    # Base64 of JSON, such as a JWT, also when it is cut off.
+    (re.compile(_START + r"eyJ[\w.-]+"), REDACTED),
+    (re.compile(r"\b(Bearer)\s{1,16}[\w.~+/=-]+"), rf"\1 {REDACTED}"),
     # Stripe also takes a secret key as the user name of basic authentication. Short words after
     # these two are prose ("a basic plan").
-    (re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {REDACTED}"),
-    # The look-behinds, here and above, keep the search linear on long lines.
-    (re.compile(r"(?<![\w.%+-])[\w.%+-]+@[\w-]+(?:\.[\w-]+)+"), REDACTED),
+    (re.compile(r"\b(bearer|basic)\s{1,16}[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {REDACTED}"),
+    (re.compile(r"[\w.%+@-]+"), _redact_email),
 )
+
+# Terminals and log viewers act on control characters, also on those of Latin-1 (C1), on line
+# separators, and on marks that reverse the direction of writing.
+_UNPRINTABLE = [
+    *(code for code in range(0x20) if chr(code) not in "\n\t"),
+    *range(0x7F, 0xA0),
+    *(0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
+]
+_ESCAPES = {code: f"\\u{code:04x}" for code in _UNPRINTABLE}
 
 
 @contextmanager
@@ -69,9 +106,25 @@ def _merged(values: Mapping[str, str | None]) -> dict[str, str]:
 
 def redact(text: str) -> str:
     """Replace Stripe keys, client secrets, tokens, e-mail addresses and MongoDB credentials."""
-    for pattern, replacement in _SECRETS:
+    for pattern, replacement in REDACTIONS:
         text = pattern.sub(replacement, text)
     return text
+
+
+def shortened(text: str, limit: int = MAX_TEXT_CHARS) -> str:
+    """Return `text` without its middle where it is longer than `limit` characters.
+
+    Both ends are kept: a traceback's last line is the one that names the error.
+    """
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]} [{len(text) - 2 * half} characters left out] {text[-half:]}"
+
+
+def _bounded(text: str) -> str:
+    # The cut comes last: it could leave half of a secret, which no pattern knows.
+    return shortened(redact(text))
 
 
 class JsonFormatter(BaseJsonFormatter):
@@ -90,6 +143,13 @@ class JsonFormatter(BaseJsonFormatter):
         Not the finished line: there a secret may follow an escape, or be cut inside one.
         """
         return {name: _redacted(value) for name, value in {**log_data, **_context.get()}.items()}
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """Return the line as ASCII where a character is not to be printed as it is.
+
+        JSON itself escapes the characters below U+0020 only. All of these are inside strings.
+        """
+        return super().jsonify_log_record(log_data).translate(_ESCAPES)
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
@@ -111,7 +171,7 @@ class MessageFormatter(logging.Formatter):
             text += "\n" + self.formatException(record.exc_info)
         if record.stack_info:
             text += "\n" + self.formatStack(record.stack_info)
-        return redact(text)
+        return _bounded(text).translate(_ESCAPES)
 
 
 class TextFormatter(MessageFormatter):
@@ -137,11 +197,11 @@ def _redacted(value: Any) -> Any:
         case None | bool() | int() | float():
             return value
         case dict():
-            return {redact(str(key)): _redacted(item) for key, item in value.items()}
+            return {_bounded(str(key)): _redacted(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_redacted(item) for item in value]
         case _:
-            return redact(str(value))
+            return _bounded(str(value))
 
 
 def default_config(*, level: str, json: bool) -> dict[str, Any]:

@@ -302,7 +302,7 @@ class Settings(BaseSettings):
     @classmethod
     def _check_mongodb_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         text = revealed(value)
-        if not re.fullmatch(r"memory://\w*|mongodb(\+srv)?://[^\s/]+\S*", text):
+        if not re.fullmatch(r"memory://\w*|mongodb(\+srv)?://[^\s/]\S*", text):
             raise ValueError("is not a mongodb://, mongodb+srv:// or memory:// URL")
         if text.startswith("memory://") and _has_live_key(info):
             raise ValueError("is memory://, which forgets every credit at exit, with a live key")

@@ -1,7 +1,9 @@
 import asyncio
+import importlib
 import io
 import json
 import logging
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.logs import (
+    MAX_TEXT_CHARS,
+    REDACTIONS,
     bind_log_context,
     configure_logging,
     default_config,
@@ -20,6 +24,10 @@ from datalayer_stripe.logs import (
 
 CONFIG = Path(__file__).parents[1] / "conf" / "logging.toml"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
+
+# The standard library's own parser of patterns, which has no public name.
+re_parser = importlib.import_module("re._parser")
+UNBOUNDED = re_parser.MAXREPEAT
 
 logger = logging.getLogger("datalayer_stripe.example")
 
@@ -201,9 +209,98 @@ def test_every_part_of_an_entry_is_redacted(logged: Logged, as_json: bool) -> No
     assert "Stack (most recent call last)" in text
 
 
-def test_redaction_of_a_long_line_takes_no_quadratic_time() -> None:
-    text = "a" * 200_000
-    assert redact(text) == text
+# Redaction is linear in the length of hostile text
+
+
+def can_fail_after_unbounded_part(pattern: re.Pattern[str]) -> bool:
+    """Whether an attempt to match can read any number of characters, and match nothing.
+
+    Such attempts may begin at each character and read all that follows: quadratic time.
+    """
+    seen = False
+    for operator, argument in parts(re_parser.parse(pattern.pattern, pattern.flags)):
+        least, most = re_parser.SubPattern(re_parser.State(), [(operator, argument)]).getwidth()
+        if seen and least:
+            return True
+        if most >= UNBOUNDED:
+            repeats = str(operator) in {"MAX_REPEAT", "POSSESSIVE_REPEAT"}
+            if not repeats or argument[2].getwidth() != (1, 1):
+                return True
+            seen = True
+    return False
+
+
+def parts(pattern: Any) -> Iterator[tuple[Any, Any]]:
+    """What is matched one after the other; groups are what they hold."""
+    for operator, argument in pattern:
+        if str(operator) == "SUBPATTERN":
+            yield from parts(argument[3])
+        else:
+            yield operator, argument
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in REDACTIONS], ids=str)
+def test_a_redaction_pattern_reads_no_more_than_it_consumes(pattern: re.Pattern[str]) -> None:
+    assert not can_fail_after_unbounded_part(pattern)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"eyJ[\w-]*\.[\w-]+\.[\w-]*",
+        r"(mongodb(?:\+srv)?://)[^\s\"'<>]*@",
+        r"[\w.%+-]+@[\w-]+(?:\.[\w-]+)+",
+        r"a(?:b+)+",
+        r"a(?:b|c*)",
+    ],
+)
+def test_a_pattern_that_takes_quadratic_time_is_recognized(pattern: str) -> None:
+    assert can_fail_after_unbounded_part(re.compile(pattern))
+
+
+def test_text_that_only_begins_like_a_secret_is_kept() -> None:
+    for text in (
+        "mongodb://db.example.com " * 1000,
+        "pi_3NxAbc-pi_3NxAbd " * 1000,
+        "basic " * 1000,
+        "a@" * 1000,
+        "a" * 200_000,
+    ):
+        assert redact(text) == text
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_long_text_is_logged_without_its_middle_and_without_half_a_secret(
+    logged: Logged, as_json: bool
+) -> None:
+    configure_logging(json=as_json)
+    address = "jo@example.com"
+    for offset in range(len(address) + 1):
+        text = "x " * (MAX_TEXT_CHARS // 4) + address + " y" * MAX_TEXT_CHARS
+        logger.info("%s", text[offset:] + " end")
+        line = logged()
+        assert len(line) < MAX_TEXT_CHARS + 400
+        assert "characters left out" in line
+        assert "end" in line
+        assert "example" not in line.replace("datalayer_stripe.example", "")
+
+
+CONTROLS = "".join(map(chr, (*range(0x09), 0x0B, 0x1B, 0x7F, *range(0x80, 0xA0)))) + "\u2028\u202e"
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_control_characters_are_escaped(logged: Logged, as_json: bool) -> None:
+    configure_logging(json=as_json)
+    try:
+        raise ValueError(f"raised {CONTROLS}")
+    except ValueError:
+        logger.exception("message %s", CONTROLS, extra={"field": CONTROLS})
+    text = logged()
+    assert not [character for character in CONTROLS if character in text]
+    assert text.count("\\u009b") >= 3
+    if as_json:
+        [entry] = entries(text)
+        assert entry["field"] == CONTROLS
 
 
 def test_the_libraries_do_not_log_bodies_at_debug(logged: Logged) -> None:

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from tornado.iostream import IOStream
 
 from datalayer_stripe.logs import JsonFormatter, default_config
 from datalayer_stripe.sandbox import SandboxCardError
@@ -147,3 +149,20 @@ async def test_an_error_that_tells_a_secret_is_logged_without_it(
     [line] = [line for line in lines if line["message"] == "unexpected error"]
     assert "RuntimeError: [redacted]" in line["exc_info"]
     assert not [secret for secret in secrets if secret in json.dumps(lines)]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_path_and_the_method_of_a_request_are_logged_cut(
+    api: Api, lines: list[dict[str, Any]]
+) -> None:
+    hostile = "-eyJ" * 15_000
+    await api.request("GET", f"/{hostile}")
+    stream = IOStream(socket.socket())
+    await stream.connect(("127.0.0.1", int(api.url.rpartition(":")[2])))
+    await stream.write(f"{'M' * 60_000} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    await stream.read_until(b"\r\n\r\n")
+    stream.close()
+    by_path, by_method = [line for line in lines if line["message"] == "request"]
+    assert len(json.dumps(by_path)) < 1000
+    assert len(json.dumps(by_method)) < 1000
+    assert by_method["method"].startswith("MMMM")
