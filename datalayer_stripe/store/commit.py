@@ -10,13 +10,19 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol
 
+import pymongo
 from pymongo import WriteConcern
-from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import (
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+)
 from pymongo.read_concern import ReadConcern
 
-from ..errors import CommitRefused, ExpectationFailed, StoreUnavailable
+from ..errors import CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
 from .errors import ENCODING_ERRORS, translated
 from .events import AlreadyDone, Mark
 from .unit import CommitReceipt, UnitOfWork
@@ -24,6 +30,10 @@ from .unit import CommitReceipt, UnitOfWork
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,
 # in the way of ours. Past this bound the delivery is answered 503, and Stripe tries again.
 COMMIT_SECONDS = 5.0
+
+# For the writes of one transaction where plugins write to their own collections, whose filters no
+# index may serve. The server ends what takes longer.
+PLUGIN_WRITE_SECONDS = 5.0
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.1
@@ -44,7 +54,8 @@ class Committer(Protocol):
         """Apply the unit and set its mark, as one.
 
         Raises AlreadyDone when the mark is set already, ExpectationFailed when a write did not
-        find what it expected, CommitRefused when the database refuses a write for good, and
+        find what it expected, CommitRefused when the database refuses a write for good,
+        PluginFault when a plugin's writes to its own collection take too long, and
         StoreUnavailable when it cannot be reached or is too busy. Nothing is kept then.
         """
 
@@ -84,6 +95,9 @@ class Transactions:
             except ENCODING_ERRORS as error:
                 raise _refused(error) from error
             except PyMongoError as error:
+                if error.timeout and work.unit.has_foreign_writes:
+                    seconds = f"{PLUGIN_WRITE_SECONDS:g} s"
+                    raise PluginFault(f"its writes took longer than {seconds}") from error
                 if not error.has_error_label(_TRANSIENT):
                     raise _as_ours(error) from error
                 if self._monotonic() + pause > deadline:
@@ -100,9 +114,10 @@ class Transactions:
                 read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
             )
             try:
-                for work, receipt in zip(works, receipts, strict=True):
-                    await work.mark.apply(self._database, mongo_session)
-                    await work.unit.apply(self._database, mongo_session, receipt)
+                with _limit(works):
+                    for work, receipt in zip(works, receipts, strict=True):
+                        await work.mark.apply(self._database, mongo_session)
+                        await work.unit.apply(self._database, mongo_session, receipt)
             except BaseException:
                 await mongo_session.abort_transaction()
                 raise
@@ -151,6 +166,13 @@ async def _finish(mongo_session: Any) -> None:
         if not error.has_error_label(_UNKNOWN):
             raise
         await mongo_session.commit_transaction()
+
+
+def _limit(works: Sequence[Work]) -> AbstractContextManager[None]:
+    """Limit the time of the writes within, where plugins write to their own collections."""
+    if any(work.unit.has_foreign_writes for work in works):
+        return pymongo.timeout(PLUGIN_WRITE_SECONDS)
+    return nullcontext()
 
 
 def _as_ours(error: PyMongoError) -> CommitRefused | StoreUnavailable:

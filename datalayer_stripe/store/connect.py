@@ -1,4 +1,4 @@
-"""Open the database: the one function that knows Motor, and the stand-in `memory://`.
+"""Open the database: with Motor, or the stand-in `memory://`.
 
 Motor's successor, PyMongo's own asyncio client, has the same calls as are used elsewhere here;
 changing drivers is changing this file.
@@ -6,6 +6,7 @@ changing drivers is changing this file.
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import pymongo
@@ -16,8 +17,10 @@ from pymongo.uri_parser import parse_uri
 from ..errors import StoreError
 from .changes import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
+from .diagnosis import explain, is_standalone, standalone_message
 from .group import GroupCommitter
 from .indexes import create_collections
+from .plugin_client import PluginMotorClient
 from .store import Store
 
 logger = logging.getLogger(__name__)
@@ -35,11 +38,6 @@ _DEFAULTS: dict[str, Any] = {
 }
 _NAMES_SECONDS = 5.0
 
-_STANDALONE = """\
-DATALAYER_STRIPE_MONGODB_URL: this mongod stands alone, and credits are kept with transactions, \
-which need a replica set. One node is enough: start it with `mongod --replSet rs0`, run \
-`rs.initiate()` once in mongosh, and start this service again."""
-
 
 async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
     """Connect, make collections and indexes, and return the store.
@@ -50,14 +48,49 @@ async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
     """
     if url.startswith(MEMORY_URL):
         return await _connect_memory(livemode=livemode, expiring=expiring)
-    client: Any = None
+    parsed: Mapping[str, Any] | None = None
+    clients = _Clients()
     try:
         # It asks the name server for what is behind mongodb+srv://, and waits for the answer.
         parsed = await asyncio.to_thread(parse_uri, url, connect_timeout=_NAMES_SECONDS)
-        options = {
+        client = clients.open(AsyncIOMotorClient, url, parsed)
+        if is_standalone(await client.admin.command("hello")):
+            raise StoreError(standalone_message(parsed))
+        name = parsed["database"] or DEFAULT_DATABASE
+        await _build_indexes(url, parsed, name, expiring=expiring)
+        await _bind_to_mode(client[name], livemode=livemode)
+        plugin_client = clients.open(PluginMotorClient, url, parsed)
+    except (PyMongoError, ValueError) as error:
+        clients.close()
+        raise StoreError(await explain(url, parsed, error)) from None
+    except BaseException:
+        clients.close()
+        raise
+    database, plugin_database = client[name], plugin_client[name]
+    return Store(
+        client,
+        database,
+        GroupCommitter(
+            Transactions(client, database), Transactions(plugin_client, plugin_database)
+        ),
+        StreamedChanges(client, database),
+        plugin_client=plugin_client,
+        plugin_database=plugin_database,
+    )
+
+
+class _Clients:
+    """The clients of one store, opened alike."""
+
+    def __init__(self) -> None:
+        self._opened: list[Any] = []
+
+    def open(self, kind: Any, url: str, parsed: Mapping[str, Any], **options: Any) -> Any:
+        """Make a client of this kind. `options` are for it alone, and win over the URL's."""
+        defaults = {
             name: value for name, value in _DEFAULTS.items() if name not in parsed["options"]
         }
-        client = AsyncIOMotorClient(
+        client = kind(
             url,
             tz_aware=True,
             w="majority",
@@ -65,29 +98,28 @@ async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
             # What is read decides what Stripe is told: it must not be lost with the primary.
             readConcernLevel="majority",
             appname="datalayer-stripe",
-            **options,
+            **{**defaults, **options},
         )
-        hello = await client.admin.command("hello")
-        if "setName" not in hello and hello.get("msg") != "isdbgrid":
-            raise StoreError(_STANDALONE)
-        database = client[parsed["database"] or DEFAULT_DATABASE]
-        await _prepare(database, livemode=livemode, expiring=expiring)
-    except (PyMongoError, ValueError) as error:
-        _close(client)
-        # The driver's message may repeat the URL, which may hold a password.
-        raise StoreError(
-            "DATALAYER_STRIPE_MONGODB_URL: the database cannot be used "
-            f"({type(error).__name__}). Check that it runs, and the host, user and password."
-        ) from None
-    except StoreError:
-        _close(client)
-        raise
-    return Store(
-        client,
-        database,
-        GroupCommitter(Transactions(client, database)),
-        StreamedChanges(client, database),
-    )
+        self._opened.append(client)
+        return client
+
+    def close(self) -> None:
+        for client in self._opened:
+            client.close()
+
+
+async def _build_indexes(url: str, parsed: Mapping[str, Any], name: str, *, expiring: bool) -> None:
+    """Make collections and indexes, however long that takes.
+
+    By a client of its own, without a socket timeout: on a large collection a build takes minutes,
+    and the server gives it up when its client hangs up.
+    """
+    clients = _Clients()
+    try:
+        builder = clients.open(AsyncIOMotorClient, url, parsed, socketTimeoutMS=None)
+        await create_collections(builder[name], expiring=expiring)
+    finally:
+        clients.close()
 
 
 async def _connect_memory(*, livemode: bool, expiring: bool) -> Store:
@@ -101,12 +133,20 @@ async def _connect_memory(*, livemode: bool, expiring: bool) -> Store:
     logger.warning("The store is memory://: everything is FORGOTTEN when this process ends.")
     client: Any = AsyncMongoMockClient(tz_aware=True)
     database = client[DEFAULT_DATABASE]
-    await _prepare(database, livemode=livemode, expiring=expiring)
-    return Store(client, database, MemoryCommitter(database), Changes())
-
-
-async def _prepare(database: Any, *, livemode: bool, expiring: bool) -> None:
     await create_collections(database, expiring=expiring)
+    await _bind_to_mode(database, livemode=livemode)
+    return Store(
+        client,
+        database,
+        MemoryCommitter(database),
+        Changes(),
+        plugin_client=client,
+        plugin_database=database,
+    )
+
+
+async def _bind_to_mode(database: Any, *, livemode: bool) -> None:
+    """Bind a new database to test or live mode. Raises StoreError for one of the other mode."""
     held = await database.service.find_one_and_update(
         {"_id": "mode"},
         {"$setOnInsert": {"livemode": livemode}},
@@ -119,8 +159,3 @@ async def _prepare(database: Any, *, livemode: bool, expiring: bool) -> None:
             f"DATALAYER_STRIPE_MONGODB_URL: this database holds {held_mode} data, and "
             f"DATALAYER_STRIPE_API_KEY is a {wanted_mode} key. Use another database name."
         )
-
-
-def _close(client: Any) -> None:
-    if client is not None:
-        client.close()

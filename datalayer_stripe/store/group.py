@@ -4,12 +4,14 @@ Transactions on one account's documents conflict, and each conflict costs a paus
 try. What waits while a commit is under way is committed together next, one after the other in
 one transaction, without conflict. A delivery that comes alone is committed alone, at once.
 
-What plugins write to their own collections may take as long as it likes: it waits in a queue of
-its own, and no credits wait behind it.
+What plugins write to their own collections may be slow. Such units wait in a queue for each plugin,
+and are committed by the client of the plugins, so that neither credits nor other plugins wait for
+them.
 """
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 from .commit import Transactions, Work
@@ -19,6 +21,9 @@ from .unit import CommitReceipt
 # A transaction is to be short: it holds its documents until its end.
 LARGEST_GROUP = 32
 
+# Transactions that one plugin has under way at once, beside that of its group.
+MAX_PLUGIN_TRANSACTIONS = 2
+
 
 class _Waiting(NamedTuple):
     work: Work
@@ -26,25 +31,50 @@ class _Waiting(NamedTuple):
 
 
 class GroupCommitter:
-    """A :class:`.commit.Committer` that groups."""
+    """A :class:`.commit.Committer` that groups.
 
-    def __init__(self, transactions: Transactions) -> None:
+    Args:
+        transactions: commits what the service itself writes.
+        plugin_transactions: commits units with writes to plugins' own collections.
+    """
+
+    def __init__(self, transactions: Transactions, plugin_transactions: Transactions) -> None:
         self.transactions = transactions
+        self._plugin_transactions = plugin_transactions
         self._ours = _Queue(transactions)
-        self._plugins = _Queue(transactions)
+        # As many as there are plugins: the names come from the registry.
+        self._plugins: dict[str, _Queue] = {}
 
     async def commit(self, work: Work) -> CommitReceipt:
-        queue = self._plugins if work.unit.has_foreign_writes else self._ours
-        return await queue.commit(work)
+        return await self._queue_of(work).commit(work)
+
+    def _queue_of(self, work: Work) -> "_Queue":
+        if not work.unit.has_foreign_writes:
+            return self._ours
+        name = work.mark.plugin_name
+        if name not in self._plugins:
+            self._plugins[name] = _Queue(
+                self._plugin_transactions, max_alone=MAX_PLUGIN_TRANSACTIONS
+            )
+        return self._plugins[name]
+
+    @property
+    def under_way(self) -> set[asyncio.Task[None]]:
+        """The tasks that commit at present."""
+        return set().union(*(one.tasks for one in (self._ours, *self._plugins.values())))
 
 
 class _Queue:
-    """What waits for a commit that is under way, and is committed together after it."""
+    """Units that wait for a commit that is under way, and are committed together after it.
 
-    def __init__(self, transactions: Transactions) -> None:
+    `max_alone` limits how many of a group that has failed are committed at once; None does not.
+    """
+
+    def __init__(self, transactions: Transactions, *, max_alone: int | None = None) -> None:
         self._transactions = transactions
+        self._alone = nullcontext() if max_alone is None else asyncio.Semaphore(max_alone)
         self._waiting: list[_Waiting] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._draining = False
 
     async def commit(self, work: Work) -> CommitReceipt:
@@ -97,15 +127,16 @@ class _Queue:
 
     async def _commit_alone(self, waiting: _Waiting) -> None:
         try:
-            _settle(waiting, await self._transactions.commit(waiting.work))
+            async with self._alone:
+                _settle(waiting, await self._transactions.commit(waiting.work))
         except Exception as error:
             _settle(waiting, error)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         # The loop holds tasks weakly.
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
 
 def _settle(waiting: _Waiting, outcome: CommitReceipt | Exception) -> None:

@@ -1,9 +1,13 @@
 """Collections and indexes, made at start. Idempotent, also when several processes start at once."""
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
+
+logger = logging.getLogger(__name__)
 
 # Stripe keeps events for 30 days; we keep ours well beyond, and then let MongoDB forget them.
 # Ledger rows are never forgotten, and their ids protect credits for good.
@@ -48,7 +52,20 @@ async def create_collections(database: Any, *, expiring: bool = True) -> None:
             await _create_collection(database, name)
         wanted = [index for index in indexes if expiring or not _expires(index)]
         if wanted:
+            if name in existing:
+                await _announce(database[name], wanted)
             await database[name].create_indexes(wanted)
+
+
+async def _announce(collection: Any, wanted: Sequence[IndexModel]) -> None:
+    """Log which indexes are about to be built on a collection that may be large."""
+    built = await collection.index_information()
+    missing = [name for index in wanted if (name := index.document["name"]) not in built]
+    if missing:
+        logger.info(
+            "building indexes, which may take a while",
+            extra={"collection": collection.name, "indexes": missing},
+        )
 
 
 def _expires(index: IndexModel) -> bool:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from pymongo.errors import ExecutionTimeout
+
+from ..errors import PluginFault
 from .accounts import Accounts
 from .audits import Audits
 from .changes import Changes
@@ -13,17 +16,39 @@ from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
 from .open_top_ups import OpenTopUps
+from .plugin_client import PluginReads
 from .reversals import Reversals
 from .subscriptions import Subscriptions
 from .unit import CommitReceipt, Document, UnitOfWork
 
+# A read of a plugin's own collection that takes longer is ended by the server.
+PLUGIN_READ_SECONDS = 5.0
+
 
 class Store:
-    """Use :func:`datalayer_stripe.store.connect` to make one."""
+    """Use :func:`datalayer_stripe.store.connect` to make one.
 
-    def __init__(self, client: Any, database: Any, committer: Committer, changes: Changes) -> None:
+    Args:
+        client: what `database` and `committer` use.
+        plugin_client: the same server by connections and threads of its own, for the plugins.
+        plugin_database: the same database by `plugin_client`.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        database: Any,
+        committer: Committer,
+        changes: Changes,
+        *,
+        plugin_client: Any,
+        plugin_database: Any,
+    ) -> None:
         self._client = client
         self._database = database
+        self._plugin_client = plugin_client
+        self._plugin_database = plugin_database
+        self._plugin_reads = PluginReads()
         self._committer = committer
         self.events = Events(database)
         self.jobs = Jobs(database)
@@ -43,9 +68,26 @@ class Store:
 
     @translated
     async def find_one(self, collection: str, query: Document) -> dict[str, Any] | None:
-        """The first document of a collection that matches, or None."""
-        found: dict[str, Any] | None = await self._database[collection].find_one(dict(query))
-        return found
+        """Return the first document of a plugin's collection that matches, or None.
+
+        Raises:
+            PluginFault: the query took longer than PLUGIN_READ_SECONDS.
+            StoreUnavailable: the database does not answer, or other reads of this collection
+                have taken too long.
+        """
+
+        async def read() -> dict[str, Any] | None:
+            found: dict[str, Any] | None = await self._plugin_database[collection].find_one(
+                dict(query), max_time_ms=int(PLUGIN_READ_SECONDS * 1000)
+            )
+            return found
+
+        try:
+            return await self._plugin_reads.run(collection, read)
+        except ExecutionTimeout as error:
+            raise PluginFault(
+                f"a read of {collection} took longer than {PLUGIN_READ_SECONDS:g} s"
+            ) from error
 
     @translated
     async def ping(self) -> None:
@@ -55,3 +97,4 @@ class Store:
     async def close(self) -> None:
         await self.changes.close()
         self._client.close()
+        self._plugin_client.close()

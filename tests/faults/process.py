@@ -32,6 +32,7 @@ class Process:
         transport = partial(GatedHTTPClient, process.gate)
         with (
             patch("datalayer_stripe.store.connect.AsyncIOMotorClient", driver),
+            patch("datalayer_stripe.store.connect.PluginMotorClient", driver),
             patch("stripe.AIOHTTPClient", transport),
         ):
             process.service = await open_service(settings, registry=registry, clock=clock)
@@ -72,8 +73,7 @@ class Process:
 
     def _busy(self) -> set[asyncio.Task[Any]]:
         committer = self.service.store._committer
-        committing = committer._ours._tasks | committer._plugins._tasks
-        return self._tasks | self._working() | committing | self.gate.abandoned
+        return self._tasks | self._working() | committer.under_way | self.gate.abandoned
 
     def _working(self) -> set[asyncio.Task[Any]]:
         return self.service.deliveries._under_way | self.service.worker._jobs
