@@ -1,9 +1,11 @@
-"""How much is worked on at once: what comes beyond that is refused quickly, to come again.
+"""Limit how many deliveries are worked on at once: more are refused quickly, to be sent again.
 
-Stripe delivers again what is refused; what waits in memory until it is too late is worse than
-that. Nobody's deliveries may take all the room: one account may have half as many in flight as
-there is room left, and one event type seven times as many. So a dozen accounts whose deliveries
-hang leave room for another's, and one type that hangs leaves an eighth for the others.
+Stripe delivers again what is refused, which is better than waiting in memory until it is too late.
+Nobody's deliveries may take all the room: one account may have half as many in flight as there is
+room left, and one event type seven times as many. So a dozen accounts whose deliveries hang leave
+room for another's, and one type that hangs leaves an eighth for the others.
+
+What moves money has an `Admission` of its own: plugins that hang and move no money leave it free.
 """
 
 from collections import Counter
@@ -29,21 +31,54 @@ class Admission:
         self._by_type: Counter[str] = Counter()
 
     @contextmanager
-    def admitted(self, owner: str, event_type: str) -> Iterator[None]:
-        """Room for one. Raises Overloaded when there is none."""
+    def admitted(self, owner: str, event_type: str) -> Iterator["Slot"]:
+        """Take room for one delivery, and give it back at the end, wherever it is by then.
+
+        Raises:
+            Overloaded: there is no room.
+        """
+        self.enter(owner, event_type)
+        slot = Slot(self, owner, event_type)
+        try:
+            yield slot
+        finally:
+            slot.admission.leave(owner, event_type)
+
+    def enter(self, owner: str, event_type: str) -> None:
+        """Count one more. Raises Overloaded."""
         free = self._most - self._in_flight
         if 2 * self._by_owner[owner] >= free or self._by_type[event_type] >= _TYPE_SHARE * free:
             raise Overloaded(retry_after=2)
         self._count(owner, event_type, 1)
-        try:
-            yield
-        finally:
-            self._count(owner, event_type, -1)
+
+    def leave(self, owner: str, event_type: str) -> None:
+        """Count one less."""
+        self._count(owner, event_type, -1)
 
     def _count(self, owner: str, event_type: str, number: int) -> None:
         self._in_flight += number
-        self._gauge.set(self._in_flight)
+        self._gauge.inc(number)
         for counter, key in ((self._by_owner, owner), (self._by_type, event_type)):
             counter[key] += number
             if not counter[key]:
                 del counter[key]
+
+
+class Slot:
+    """The room that one delivery takes, in one `Admission` at a time."""
+
+    def __init__(self, admission: Admission, owner: str, event_type: str) -> None:
+        self.admission = admission
+        self._owner = owner
+        self._event_type = event_type
+
+    def move_to(self, admission: Admission) -> None:
+        """Take room there instead, if it is not there already.
+
+        Raises:
+            Overloaded: there is no room there.
+        """
+        if admission is not self.admission:
+            admission.enter(self._owner, self._event_type)
+            self.admission.leave(self._owner, self._event_type)
+            self.admission = admission

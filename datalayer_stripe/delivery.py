@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from .admission import Admission
+from .admission import Admission, Slot
 from .clock import Clock
 from .errors import DeliveryFailed, InvalidRequest, Overloaded, Reject, StoreUnavailable
 from .events import Event, parse, verify
@@ -72,6 +72,7 @@ class Deliveries:
         self.livemode = livemode
         self._on_deferred = on_deferred
         self._admission = Admission(metrics.deliveries_in_flight)
+        self._money_admission = Admission(metrics.deliveries_in_flight)
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
     async def receive(self, body: bytes, signature: str | None) -> tuple[Event, Outcome]:
@@ -116,9 +117,12 @@ class Deliveries:
         return task.result()
 
     async def _admitted(self, event: Event) -> Outcome:
+        stages = self._stages(event)
+        moves_money = bool(stages) and stages[0][0].moves_money
+        admission = self._money_admission if moves_money else self._admission
         try:
-            with self._admission.admitted(_owner(event), event.type):
-                return await self.process(event)
+            with admission.admitted(_owner(event), event.type) as slot:
+                return await self.process(event, slot)
         except Overloaded:
             self._counted("other", Outcome.OVERLOADED)
             raise
@@ -128,23 +132,33 @@ class Deliveries:
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def process(self, event: Event) -> Outcome:
+    async def process(self, event: Event, slot: Slot | None = None) -> Outcome:
         """Run the plugins of a verified event that have not finished it.
 
-        Raises StoreUnavailable when not even the attempt could be kept.
+        Args:
+            event: the event.
+            slot: the room that it takes, if it was admitted. It leaves the room for what moves
+                money once the money has moved.
+
+        Raises:
+            StoreUnavailable: not even the attempt could be kept.
+            Overloaded: there is no room for the plugins that move no money. The others have run.
         """
-        # An event of a connected account is about objects that are not in ours:
-        # docs.stripe.com/connect/webhooks.
-        stages = () if event.account else self._registry.stages_for(event.type)
+        stages = self._stages(event)
         if not stages:
             return self._counted("other", Outcome.IGNORED)
         try:
-            return self._counted(event.type, await self._run_all(stages, event))
+            return self._counted(event.type, await self._run_all(stages, event, slot))
         except StoreUnavailable:
             self._counted(event.type, Outcome.FAILED)
             raise
 
-    async def _run_all(self, stages: Sequence[Stage], event: Event) -> Outcome:
+    def _stages(self, event: Event) -> Sequence[Stage]:
+        # An event of a connected account is about objects that are not in ours:
+        # https://docs.stripe.com/connect/webhooks
+        return () if event.account else self._registry.stages_for(event.type)
+
+    async def _run_all(self, stages: Sequence[Stage], event: Event, slot: Slot | None) -> Outcome:
         """Run the stages in order, and the plugins of a stage at once.
 
         The stages that move money come first, and all of them run. While one of their plugins has
@@ -159,6 +173,8 @@ class Deliveries:
             if held_back and not moves_money:
                 logger.info("held back", extra={"plugins": _names_after_money(stages)})
                 break
+            if slot is not None and not moves_money:
+                slot.move_to(self._admission)
             ended = await self._run_stage(stage, event, runs)
             held_back |= moves_money and bool(ended & _HOLDING_BACK)
             outcomes |= ended

@@ -37,9 +37,14 @@ MOST_OF_ONE = 3
 MOST_OF_TYPE = 7
 
 
-def payment(account: str, number: int, padding: int = 0) -> bytes:
+SUCCEEDED = "payment_intent.succeeded"
+PROCESSING = "payment_intent.processing"  # moves no money: only the gate runs on it
+
+
+def payment(account: str, number: int, padding: int = 0, *, event_type: str = SUCCEEDED) -> bytes:
     """A top-up's event, another one for each account and number; `padding` makes it long."""
     event = json.loads(json.dumps(PAID))
+    event["type"] = event_type
     event["id"] = f"evt_{account}_{number}"
     intent = event["data"]["object"]
     intent["id"] = f"pi_{account}_{number}"
@@ -59,7 +64,7 @@ class Gate:
         self.most_inside = 0
         self.plugin = Plugin("gate", order=1, timeout=10)
 
-        @self.plugin.on("payment_intent.succeeded")
+        @self.plugin.on(SUCCEEDED, PROCESSING)
         async def pass_through(event: Event, ctx: Context) -> None:
             ctx.collection.update_one({"_id": event.id}, {"$inc": {"n": 1}}, upsert=True)
             if self.holds(event.object["metadata"]["account_uid"]):
@@ -107,6 +112,7 @@ def small(service: Service) -> Service:
     """A service that takes little at once."""
     gauge = service.metrics.deliveries_in_flight
     service.deliveries._admission = Admission(gauge, most=MOST)
+    service.deliveries._money_admission = Admission(gauge, most=MOST)
     return service
 
 
@@ -151,7 +157,7 @@ async def test_what_is_too_much_is_refused_before_any_work(
         return await runs(event_ids)
 
     monkeypatch.setattr(small.store.events, "runs", counting)
-    bodies = [payment(f"account-{number}", 1) for number in range(40)]
+    bodies = [payment(f"account-{number}", 1, event_type=PROCESSING) for number in range(40)]
     admitted = [asyncio.create_task(api.deliver(body)) for body in bodies[:MOST_OF_TYPE]]
     await gate.held(MOST_OF_TYPE)
     assert in_flight(small) == MOST_OF_TYPE
@@ -187,8 +193,30 @@ async def test_a_slow_account_leaves_room_for_the_others(
     assert not any(task.done() for task in slow)
     gate.opened.set()
     assert {answer.code for answer in await asyncio.gather(*slow)} == {200}
-    assert await api.credits("slow") == 50 * MOST_OF_ONE
+    # The money has moved of what was refused, too.
+    assert await api.credits("slow") == 50 * (MOST_OF_ONE + 1)
     report.count("load", deliveries=MOST_OF_TYPE + 1, refused=1)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_plugins_that_hang_leave_room_for_the_credits(
+    api: Api, small: Service, gate: Gate
+) -> None:
+    bodies = [payment(f"account-{number}", 1) for number in range(MOST_OF_TYPE + 20)]
+    hanging = [asyncio.create_task(api.deliver(body)) for body in bodies[:MOST_OF_TYPE]]
+    await gate.held(MOST_OF_TYPE)
+    # Refused, since what does not move money has no room; Stripe delivers them again.
+    assert_overloaded([await api.deliver(body) for body in bodies[MOST_OF_TYPE:]])
+    assert {await api.credits(f"account-{number}") for number in range(len(bodies))} == {50}
+    assert gate.most_inside == in_flight(small) == MOST_OF_TYPE
+
+    gate.opened.set()
+    assert {answer.code for answer in await asyncio.gather(*hanging)} == {200}
+    for body in bodies[MOST_OF_TYPE:]:
+        assert json_of(await api.deliver(body))["outcome"] == "processed"
+    assert await applied(small) == [1] * len(bodies)
+    assert in_flight(small) == 0
+    report.count("load", deliveries=2 * len(bodies) - MOST_OF_TYPE, refused=20)
 
 
 def test_hogs_leave_room_for_a_newcomer_and_for_other_types() -> None:
