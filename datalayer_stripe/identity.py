@@ -161,14 +161,16 @@ def _numeric_date(value: Any) -> float:
 def _identity(claims: Mapping[str, Any]) -> Identity:
     subject, user = claims["sub"], claims.get("user")
     user = user if isinstance(user, Mapping) else {}
-    names = (_text(user.get("firstName")), _text(user.get("lastName")))
+    first_name, last_name = _text(user.get("firstName")), _text(user.get("lastName"))
     email = _text(user.get("email"))
     return Identity.model_validate(
         {
             "account_uid": subject.get("uid") if isinstance(subject, Mapping) else subject,
             "handle": _text(user.get("handle")),
             "email": email if email and _EMAIL.fullmatch(email) else None,
-            "name": " ".join(name for name in names if name) or None,
+            "name": " ".join(name for name in (first_name, last_name) if name) or None,
+            "first_name": first_name,
+            "last_name": last_name,
             "expires_at": from_epoch(int(claims["exp"])),
         }
     )

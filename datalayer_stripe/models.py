@@ -28,6 +28,8 @@ class Identity(Model):
     handle: str | None = None
     email: str | None = Field(default=None, repr=False)
     name: str | None = Field(default=None, repr=False)
+    first_name: str | None = Field(default=None, repr=False)
+    last_name: str | None = Field(default=None, repr=False)
     expires_at: datetime | None = None
     """When the token ends that says so."""
 

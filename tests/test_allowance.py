@@ -122,7 +122,7 @@ async def test_what_our_books_say_is_shown_all_the_same(
     before = len(sandbox.api.calls)
     page = json_of(await buyer.api.get(f"{STRIPE_ROUTES}/topup/history"))
     assert [(row["credits"], row["receipt_url"]) for row in page["history"]] == [(50, None)]
-    assert (await buyer.plan())["current_credits"] == 50
+    assert (await buyer.plan())["wallet_balance"] == 50
     assert len(sandbox.api.calls) == before
 
 

@@ -249,6 +249,8 @@ def test_what_the_token_says_of_its_user_is_kept(tokens: BearerTokens) -> None:
         handle="ada",
         email="ada@example.com",
         name="Ada Lovelace",
+        first_name="Ada",
+        last_name="Lovelace",
         expires_at=datetime.fromtimestamp(expires, UTC),
     )
 

@@ -45,7 +45,12 @@ NONE_YET = {
     "used_runs": 0,
     "wallet_balance": 0,
     "wallet_is_quota": False,
+    "wallet_quota": None,
     "current_credits": 0,
+    "used_credits": 0,
+    "current_runs": None,
+    "remaining_runs": None,
+    "billing_provider": None,
     "is_eligible": False,
     "account_uid": ACCOUNT,
     "account_handle": "ada",
@@ -56,6 +61,7 @@ SUBSCRIBED = {
     "id": str,
     "status": "active",
     "plan_id": str,
+    "billing_provider": "stripe",
     "plan_name": "Datalayer Monthly",
     "plan_code": str,
     "amount": 2900,
@@ -88,9 +94,14 @@ PACKAGE = {
 ROW = {
     "account_uid": ACCOUNT,
     "account_handle": "ada",
+    "account_name": "ada",
+    "account_type": "user",
     "subscription": SUBSCRIBED,
+    "plan": SUBSCRIBED,
+    "plan_source_account_uid": ACCOUNT,
+    "billing_provider": "stripe",
     "wallet_balance": 0,
-    "is_eligible": True,
+    "is_eligible": False,
 }
 PORTAL_URL = "https://billing.example.com/p/login/test"
 
@@ -278,7 +289,8 @@ async def test_the_subscription_shown_is_stripes(
         "plan_code": "team",
         "included_runs": 1000,
         "wallet_balance": 220,
-        "current_credits": 220,
+        "current_credits": 0,
+        "remaining_runs": 1000,
     }
     assert shown == {**shown, **wanted}
     for name in ("current_period_start", "current_period_end"):
@@ -322,3 +334,37 @@ async def test_nobody_sees_another_accounts_data(
         assert (await api.post(IAM_ROUTES + path, account=OTHER_ACCOUNT)).code == 409
     assert (await buyer.plan())["id"] == mine
     assert (await buyer.plan())["cancel_at_period_end"] is False
+
+
+@pytest.mark.gen_test
+async def test_whoami_is_what_the_token_says(api: Api) -> None:
+    person = {
+        "handle": "ada",
+        "email": "ada@example.com",
+        "firstName": "Ada",
+        "lastName": "Lovelace",
+    }
+    answer = await api.get(f"{IAM_ROUTES}/whoami", user=person)
+    assert json_of(answer) == {
+        "success": True,
+        "profile": {
+            "uid": ACCOUNT,
+            "handle_s": "ada",
+            "email_s": "ada@example.com",
+            "first_name_t": "Ada",
+            "last_name_t": "Lovelace",
+        },
+    }
+    nameless = json_of(await api.get(f"{IAM_ROUTES}/whoami", user=None))["profile"]
+    assert nameless == {"uid": ACCOUNT, **dict.fromkeys(list(nameless)[1:])}
+    assert (await api.get(f"{IAM_ROUTES}/whoami", account=None)).code == 401
+
+
+@pytest.mark.gen_test
+async def test_account_with_credits_may_start_work(buyer: Buyer, webhooks: Webhooks) -> None:
+    await buyer.subscribe()
+    await buyer.buy()
+    listed = json_of(await buyer.api.get(f"{IAM_ROUTES}/plans/eligible-accounts"))
+    [row] = listed["accounts"]
+    assert (row["wallet_balance"], row["is_eligible"]) == (50, True)
+    assert row["plan"]["current_credits"] == 0, "what was used, not the balance"

@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from ..models import (
     Account,
     Identity,
@@ -56,7 +58,12 @@ class InvoiceView(Model):
 
 
 class SubscriptionView(Model):
-    """An account's subscription beside its balance; `status` is `none` where there is none."""
+    """An account's subscription beside its balance; `status` is `none` where there is none.
+
+    `current_credits` is what was used in the current period, and not the balance, which is
+    `wallet_balance`. Runs are not counted here: `current_runs` is null, and
+    `remaining_runs` is all that an active plan includes.
+    """
 
     id: str | None = None
     status: str = "none"
@@ -73,11 +80,41 @@ class SubscriptionView(Model):
     used_runs: Literal[0] = 0
     wallet_balance: int
     wallet_is_quota: Literal[False] = False
+    wallet_quota: None = None
     current_credits: int
+    used_credits: int
+    current_runs: None = None
+    remaining_runs: int | None = None
+    billing_provider: Literal["stripe"] | None = None
     is_eligible: bool
     account_uid: str
     account_handle: str | None
     latest_invoice: InvoiceView | None = None
+
+
+class AccountView(Model):
+    """An account that the caller may act for. `is_eligible` says whether it may start work."""
+
+    account_uid: str
+    account_type: Literal["user"] = "user"
+    account_name: str | None
+    account_handle: str | None
+    subscription: SubscriptionView
+    plan: SubscriptionView
+    plan_source_account_uid: str | None
+    billing_provider: Literal["stripe"] | None
+    wallet_balance: int
+    is_eligible: bool
+
+
+class ProfileView(Model):
+    """A person, as the claims of a token say. The names of the fields are the clients'."""
+
+    uid: str
+    handle_s: str | None
+    email_s: str | None = Field(repr=False)
+    first_name_t: str | None = Field(repr=False)
+    last_name_t: str | None = Field(repr=False)
 
 
 class BalanceView(Model):
@@ -123,7 +160,8 @@ def subscription_view(
 ) -> SubscriptionView:
     mine = {
         "wallet_balance": account.credits,
-        "current_credits": account.credits,
+        "current_credits": account.used,
+        "used_credits": account.used,
         "is_eligible": is_eligible,
         "account_uid": identity.account_uid,
         "account_handle": identity.handle or account.handle,
@@ -136,8 +174,36 @@ def subscription_view(
             "plan_id": snapshot.price_id,
             "plan_name": snapshot.plan_name or snapshot.plan_code,
             "cancel_at_period_end": snapshot.ends_with_period,
+            "remaining_runs": snapshot.included_runs if is_eligible else None,
+            "billing_provider": "stripe",
             **mine,
         }
+    )
+
+
+def account_view(identity: Identity, view: SubscriptionView) -> AccountView:
+    """Return the caller's own account as a row of a list of accounts."""
+    return AccountView(
+        account_uid=view.account_uid,
+        account_name=identity.name or view.account_handle,
+        account_handle=view.account_handle,
+        subscription=view,
+        plan=view,
+        plan_source_account_uid=view.account_uid if view.id else None,
+        billing_provider=view.billing_provider,
+        wallet_balance=view.wallet_balance,
+        is_eligible=view.wallet_balance > 0 or bool(view.remaining_runs),
+    )
+
+
+def profile_view(identity: Identity) -> ProfileView:
+    """Return what a token's claims say of its bearer."""
+    return ProfileView(
+        uid=identity.account_uid,
+        handle_s=identity.handle,
+        email_s=identity.email,
+        first_name_t=identity.first_name,
+        last_name_t=identity.last_name,
     )
 
 

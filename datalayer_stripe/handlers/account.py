@@ -1,5 +1,6 @@
-"""The caller's credits and memberships."""
+"""The caller's credits, profile and memberships."""
 
+from ..billing.views import profile_view
 from .base import ApiHandler, AuthenticatedHandler
 
 
@@ -19,6 +20,13 @@ class CreditsHandler(AuthenticatedHandler):
         )
 
 
+class WhoAmIHandler(AuthenticatedHandler):
+    """`GET /whoami`: the caller, as its token says. Clients check their token here."""
+
+    async def get(self) -> None:
+        self.answer(profile=profile_view(self.identity))
+
+
 class MembershipsHandler(AuthenticatedHandler):
     """`GET /memberships`: none, since the service that knows them is another one."""
 
@@ -35,6 +43,7 @@ class PingHandler(ApiHandler):
 
 default_handlers = [
     (r"/api/iam/v1/usage/credits", CreditsHandler),
+    (r"/api/iam/v1/whoami", WhoAmIHandler),
     (r"/api/iam/v1/memberships", MembershipsHandler),
     (r"/api/iam/v1/ping", PingHandler),
 ]

@@ -30,7 +30,7 @@ _SEND_BUFFER_BYTES = 16 * 1024
 RETRY_MS = 2000
 
 # Of the plan's event: with the balance it does not change.
-_BALANCE_FIELDS = {"wallet_balance", "current_credits"}
+_BALANCE_FIELDS = {"wallet_balance", "current_credits", "used_credits"}
 
 
 class StreamHandler(SubscriberHandler):

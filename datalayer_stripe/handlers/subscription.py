@@ -9,7 +9,13 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from ..billing.subscriptions import most_telling
-from ..billing.views import SubscriptionView, plan_view, subscription_view
+from ..billing.views import (
+    AccountView,
+    SubscriptionView,
+    account_view,
+    plan_view,
+    subscription_view,
+)
 from ..errors import InvalidRequest, RateLimited, StripeUnavailable
 from ..models import Account, AccountUid, Plan, SubscriptionSnapshot
 from .base import AuthenticatedHandler
@@ -46,18 +52,9 @@ class SubscriberHandler(AuthenticatedHandler):
             is_eligible=self.service.subscriptions.is_eligible(snapshots),
         )
 
-    async def account_rows(self) -> list[dict[str, object]]:
-        """The caller's own account, as the only row that it may see."""
-        view = self.view(*await self.read())
-        return [
-            {
-                "account_uid": view.account_uid,
-                "account_handle": view.account_handle,
-                "subscription": view,
-                "wallet_balance": view.wallet_balance,
-                "is_eligible": view.is_eligible,
-            }
-        ]
+    async def account_rows(self) -> list[AccountView]:
+        """Return the caller's own account, the only one that it may see."""
+        return [account_view(self.identity, self.view(*await self.read()))]
 
 
 class SubscriptionHandler(SubscriberHandler):
@@ -166,7 +163,7 @@ class PortalHandler(AuthenticatedHandler):
 
 
 class EligibleAccountsHandler(SubscriberHandler):
-    """`GET /plans/eligible-accounts`: the accounts that the caller may buy for: its own."""
+    """`GET /plans/eligible-accounts`: the accounts that the caller may act for: its own."""
 
     async def get(self) -> None:
         self.answer(accounts=await self.account_rows())

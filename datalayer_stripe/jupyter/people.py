@@ -43,6 +43,7 @@ def identity_of(
             account_uid=prefix + user.username,
             handle=user.username[:_LONGEST_TEXT],
             name=user.display_name[:_LONGEST_TEXT],
+            first_name=user.display_name[:_LONGEST_TEXT],
         )
     except ValidationError:
         raise Forbidden(

@@ -40,7 +40,7 @@ export class Account {
   /** Ask for the balance and the subscription; resolves to the subscription. */
   async refresh() {
     const { subscription } = await this.#newest(() => this.api.subscription());
-    this.#update({ subscription, balance: subscription.current_credits });
+    this.#update({ subscription, balance: subscription.wallet_balance });
     return subscription;
   }
 
