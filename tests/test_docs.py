@@ -667,6 +667,7 @@ async def test_the_lines_that_make_something_to_sell_do_so(io_loop: IOLoop) -> N
     await sandbox.start()
     try:
         lines = lines.replace("https://api.stripe.com", sandbox.url)
+        lines = lines.replace("sk_test_example", sandbox.secret_key)
         bash = await asyncio.create_subprocess_exec(
             "bash",
             "-euo",

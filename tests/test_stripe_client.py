@@ -31,7 +31,7 @@ INTENTS = "/v1/payment_intents"
 
 @pytest.fixture
 def client(io_loop: IOLoop, sandbox: Sandbox, quick_retries: None) -> Iterator[StripeClient]:
-    client = StripeClient("sk_test_example", metrics=Metrics(), api_base=sandbox.url)
+    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
     yield client
     io_loop.run_sync(client.close)
 

@@ -14,7 +14,7 @@ pretty() { python3 -m json.tool; }
 client_secret() { sed 's/.*"client_secret":"\([^"]*\)".*/\1/'; }
 """.strip()
 _DELIVER_AGAIN = r"""
-EVENT=$(curl -sS "$STRIPE/v1/events?type=payment_intent.succeeded&limit=1" -u sk_test_example: \
+EVENT=$(curl -sS "$STRIPE/v1/events?type=payment_intent.succeeded&limit=1" -u "$SECRET_KEY:" \
   | sed -n 's/.*"id": "\(evt_[^"]*\)".*/\1/p'); echo "$EVENT"
 curl -sS "$STRIPE/sandbox/webhooks/deliver" -H "$JSON" -d "{\"event_id\": \"$EVENT\"}" | pretty
 """.strip()
@@ -55,6 +55,8 @@ def variables(stage: Stage) -> str:
         [
             f"API={stage.url}/api/iam",
             f"STRIPE={stage.sandbox.url}",
+            f"SECRET_KEY={stage.sandbox.secret_key}",
+            f"PUBLISHABLE_KEY={stage.sandbox.publishable_key}",
             f"TOKEN={stage.token}",
             'AUTH="Authorization: Bearer $TOKEN"',
             "JSON='Content-Type: application/json'",
@@ -114,8 +116,9 @@ def _keep_secret(command: str) -> str:
 
 def _pay(card: str, *, shown: str = "status") -> str:
     return (
-        'curl -sS "$STRIPE/v1/payment_intents/${SECRET%%_secret_*}/confirm" -u pk_test_example: '
-        f'\\\n  -d "client_secret=$SECRET" -d payment_method={card} | grep -m1 \'"{shown}"\''
+        'curl -sS "$STRIPE/v1/payment_intents/${SECRET%%_secret_*}/confirm" '
+        '-u "$PUBLISHABLE_KEY:" \\\n  '
+        f'-d "client_secret=$SECRET" -d payment_method={card} | grep -m1 \'"{shown}"\''
     )
 
 

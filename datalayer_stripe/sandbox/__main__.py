@@ -5,6 +5,7 @@ import asyncio
 import signal
 import sys
 
+from .errors import StripeError
 from .sandbox import Sandbox
 
 
@@ -18,17 +19,25 @@ def main() -> None:
     parser.add_argument("--address", default="127.0.0.1", help="address (default: %(default)s)")
     parser.add_argument("--webhook", metavar="URL", help="endpoint that gets every event")
     parser.add_argument("--secret", metavar="whsec_…", help="signs what the endpoint gets")
+    parser.add_argument(
+        "--remote-webhooks",
+        action="store_true",
+        help="let webhook endpoints be on other machines (default: this machine only)",
+    )
     arguments = parser.parse_args()
     if bool(arguments.webhook) != bool(arguments.secret):
         parser.error("--webhook and --secret go together")
-    asyncio.run(_run(arguments))
-
-
-async def _run(arguments: argparse.Namespace) -> None:
-    sandbox = Sandbox()
+    sandbox = Sandbox(remote_webhooks=arguments.remote_webhooks)
     if arguments.webhook:
-        sandbox.create_webhook_endpoint(arguments.webhook, arguments.secret)
-    await sandbox.start(arguments.port, arguments.address)
+        try:
+            sandbox.create_webhook_endpoint(arguments.webhook, arguments.secret)
+        except StripeError as error:
+            parser.error(str(error))
+    asyncio.run(_run(sandbox, arguments.port, arguments.address))
+
+
+async def _run(sandbox: Sandbox, port: int, address: str) -> None:
+    await sandbox.start(port, address)
     stopped = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)

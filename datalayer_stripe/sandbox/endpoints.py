@@ -5,10 +5,12 @@ https://docs.stripe.com/api/webhook_endpoints, https://docs.stripe.com/api/event
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from . import params as p
 from .backend import Backend
 from .errors import invalid
+from .guards import is_loopback
 from .routes import Route
 from .state import LIST_FIELDS, Object, page
 
@@ -24,10 +26,17 @@ _FIELDS: p.Fields = {
 
 
 class WebhookEndpoints:
-    """Webhook endpoints and the secrets that sign what they get."""
+    """Webhook endpoints and the secrets that sign what they get.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: the sandbox's state.
+        remote: whether an endpoint may be on another machine. Otherwise nobody who reaches the
+            sandbox can make it POST to other hosts.
+    """
+
+    def __init__(self, backend: Backend, *, remote: bool = False) -> None:
         self._backend = backend
+        self._remote = remote
         self._secrets: dict[str, list[str]] = {}
 
     def create(self, raw: Mapping[str, Any]) -> Object:
@@ -48,8 +57,7 @@ class WebhookEndpoints:
         self, url: str, secrets: list[str], enabled_events: list[str], api_version: str | None
     ) -> Object:
         """Add an endpoint that knows its secrets already."""
-        if not url.startswith(("http://", "https://")):
-            raise invalid("Invalid URL: An explicit scheme must be provided.", param="url")
+        self._check_url(url)
         endpoint: Object = {
             "id": self._backend.ids.new("we"),
             "object": "webhook_endpoint",
@@ -89,6 +97,8 @@ class WebhookEndpoints:
         """Change an endpoint, or disable it."""
         values = p.read(raw, {**_FIELDS, "disabled": p.boolean})
         endpoint = self._backend.store.get("webhook_endpoint", id)
+        if "url" in values:
+            self._check_url(values["url"])
         changes = {n: v for n, v in values.items() if n not in ("expand", "disabled")}
         if "metadata" in changes:
             changes["metadata"] = p.merged_metadata(endpoint["metadata"], changes["metadata"])
@@ -107,6 +117,23 @@ class WebhookEndpoints:
         values = p.read(raw, LIST_FIELDS)
         rows = self._backend.store.of_kind("webhook_endpoint")
         return page(rows, values, "/v1/webhook_endpoints")
+
+    def _check_url(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise invalid("Invalid URL: An explicit scheme must be provided.", param="url")
+        if self._remote:
+            return
+        try:
+            host = urlsplit(url).hostname or ""
+        except ValueError:
+            raise invalid("Invalid URL.", param="url") from None
+        if not is_loopback(host):
+            raise invalid(
+                "The sandbox sends webhooks to this machine only: use 127.0.0.1 or localhost in "
+                "the URL, or start the sandbox with --remote-webhooks "
+                "(Sandbox(remote_webhooks=True)).",
+                param="url",
+            )
 
     def routes(self) -> list[Route]:
         """Return the routes of webhook endpoints."""

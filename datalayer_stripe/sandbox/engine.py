@@ -39,13 +39,15 @@ class Engine:
         publishable_key: str,
         clock: Callable[[], float],
         seed: int | None = None,
+        *,
+        remote_webhooks: bool = False,
     ) -> None:
         self.secret_key = secret_key
         self.publishable_key = publishable_key
         self.backend = backend = Backend(clock, seed)
         self.faults = ApiFaults()
         self.idempotency = IdempotencyKeys(backend.clock)
-        self.endpoints = WebhookEndpoints(backend)
+        self.endpoints = WebhookEndpoints(backend, remote=remote_webhooks)
         methods = PaymentMethods(backend)
         self.charging = Charging(backend, methods)
         intents = PaymentIntents(backend, methods, self.charging)

@@ -1,4 +1,4 @@
-"""Who may use what has no key: the controls, and the pages' forms."""
+"""Which requests and which addresses the sandbox trusts."""
 
 from ipaddress import ip_address
 
@@ -18,6 +18,16 @@ def is_rebound(request: HTTPServerRequest) -> bool:
     except ValueError:
         return True
     return False
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host name of a URL is this machine: `localhost` or a loopback address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def is_cross_site(request: HTTPServerRequest) -> bool:

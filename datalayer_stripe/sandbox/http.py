@@ -16,6 +16,7 @@ from .backend import API_VERSION
 from .engine import Engine
 from .errors import StripeError, invalid
 from .forms import decode
+from .guards import is_rebound
 from .idempotency import Answer
 from .public import check, visible
 from .routes import Match
@@ -25,7 +26,12 @@ _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
 
 
 class ApiHandler(RequestHandler):
-    """Answers `/v1/…` as Stripe does."""
+    """Answers `/v1/…` as Stripe does.
+
+    Any web page may send requests to this machine. So the secret key, which reads and changes
+    everything, is refused in a request with an `Origin` header, and all keys are refused in one
+    whose `Host` is a domain name: see `is_rebound`.
+    """
 
     def initialize(self, engine: Engine) -> None:
         self._engine = engine
@@ -55,6 +61,9 @@ class ApiHandler(RequestHandler):
         self._request_id = self._engine.backend.ids.new("req")
         self._version = self.request.headers.get("Stripe-Version", API_VERSION)
         self._identify()
+        if is_rebound(self.request):
+            error = StripeError(421, "Use the sandbox's address: an IP address or localhost.")
+            self._answer(error.status, self._error_body(error))
 
     def write_error(self, status_code: int, **_kwargs: Any) -> None:
         """Answer a fault of the sandbox itself in Stripe's form."""
@@ -158,6 +167,14 @@ class ApiHandler(RequestHandler):
         if key != self._engine.secret_key:
             shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 16 else "*" * len(key)
             raise StripeError(401, f"Invalid API Key provided: {shown}", executed=False)
+        if "Origin" in self.request.headers:
+            raise StripeError(
+                403,
+                "A request with an Origin header comes from a web page, and the sandbox takes its "
+                "secret key from no web page. Use the publishable key there, and send requests "
+                "with the secret key from a server or a terminal.",
+                executed=False,
+            )
         return False
 
     def _params(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ https://docs.stripe.com/sandboxes is Stripe's own, which needs an account and a 
 """
 
 import copy
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -37,25 +38,34 @@ class Sandbox:
         api: the API's troubles, and the record of the calls to it.
 
     Args:
-        secret_key: the key the API takes.
-        publishable_key: the key that may retrieve and confirm intents by client secret.
+        secret_key: the key the API takes; None makes a random one.
+        publishable_key: the key that may retrieve and confirm intents by client secret; None
+            makes a random one.
         clock: epoch seconds.
         seed: makes identifiers repeatable.
         retry_schedule: seconds before each retry of a delivery.
         webhook_timeout: seconds an endpoint may take to answer.
+        remote_webhooks: whether a webhook endpoint may be on another machine.
     """
 
     def __init__(
         self,
-        secret_key: str = "sk_test_example",  # noqa: S107 - plainly no secret
-        publishable_key: str = "pk_test_example",
+        secret_key: str | None = None,
+        publishable_key: str | None = None,
         clock: Callable[[], float] = time.time,
         *,
         seed: int | None = None,
         retry_schedule: Sequence[float] = DEFAULT_SCHEDULE,
         webhook_timeout: float = DEFAULT_TIMEOUT,
+        remote_webhooks: bool = False,
     ) -> None:
-        self._engine = Engine(secret_key, publishable_key, clock, seed)
+        self._engine = Engine(
+            secret_key or f"sk_test_{secrets.token_hex(16)}",
+            publishable_key or f"pk_test_{secrets.token_hex(16)}",
+            clock,
+            seed,
+            remote_webhooks=remote_webhooks,
+        )
         self._backend = self._engine.backend
         self.webhooks = Webhooks(
             self._backend,
@@ -207,10 +217,14 @@ class Sandbox:
         """Add an endpoint with a known secret, or several while one is being rolled.
 
         Args:
-            url: where events are POSTed.
+            url: where events are POSTed; on this machine, unless the sandbox has
+                `remote_webhooks`.
             secret: `whsec_…`, one or several.
             enabled_events: event types, or `*` for all.
             api_version: decides the shape of its events; None: the sandbox's own.
+
+        Raises:
+            StripeError: the URL is not allowed.
         """
         secrets = [secret] if isinstance(secret, str) else list(secret)
         return self._engine.endpoints.add(url, secrets, list(enabled_events), api_version)

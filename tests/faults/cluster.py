@@ -16,6 +16,7 @@ from typing import Any, Self
 from prometheus_client.parser import text_string_to_metric_families
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPResponse
 
+from datalayer_stripe.sandbox import Sandbox
 from tests.support.app import JWT_SECRET, WEBHOOK_SECRET
 from tests.support.mongod import _EXEC, free_port
 from tests.support.shop import Shop
@@ -29,13 +30,13 @@ PATIENCE = 60.0
 _NO_RECONCILIATION = "0"
 
 
-def environment(mongodb_url: str, stripe_url: str, shop: Shop) -> dict[str, str]:
+def environment(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
     """All that `serve` needs, and nothing else of ours."""
     inherited = {name: value for name, value in os.environ.items() if "DATALAYER" not in name}
     return {
         **inherited,
-        "DATALAYER_STRIPE_API_KEY": "sk_test_example",
-        "DATALAYER_STRIPE_JS_API_KEY": "pk_test_example",
+        "DATALAYER_STRIPE_API_KEY": sandbox.secret_key,
+        "DATALAYER_STRIPE_JS_API_KEY": sandbox.publishable_key,
         "DATALAYER_STRIPE_TOPUP_PRODUCT_ID": shop.topup_product,
         "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID": shop.plan_product,
         "DATALAYER_STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
@@ -43,7 +44,7 @@ def environment(mongodb_url: str, stripe_url: str, shop: Shop) -> dict[str, str]
         "DATALAYER_STRIPE_CUST_PORTAL_URL": "https://billing.example.com/p/login/test",
         "DATALAYER_STRIPE_MONGODB_URL": mongodb_url,
         "DATALAYER_STRIPE_RECONCILE_INTERVAL": _NO_RECONCILIATION,
-        "DATALAYER_STRIPE_API_BASE": stripe_url,
+        "DATALAYER_STRIPE_API_BASE": sandbox.url,
         "DATALAYER_JWT_SECRET": JWT_SECRET,
     }
 

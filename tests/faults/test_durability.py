@@ -118,7 +118,7 @@ async def test_no_delivery_is_taken_while_its_effects_could_still_be_lost(
 ) -> None:
     primary, *others = members
     url = replica_set_url(members)
-    async with cluster(environment(url, sandbox.url, shop), tmp_path) as running:
+    async with cluster(environment(url, sandbox, shop), tmp_path) as running:
         first, second = running.services
         for member in others:
             member.kill()

@@ -49,7 +49,7 @@ async def test_work_of_a_killed_process_is_finished_by_another(
 ) -> None:
     (tmp_path / "slow.py").write_text(FILE, encoding="utf-8")
     variables = {
-        **environment(mongodb_url, sandbox.url, shop),
+        **environment(mongodb_url, sandbox, shop),
         "DATALAYER_STRIPE_PLUGINS_DIR": str(tmp_path),
     }
     async with cluster(variables, tmp_path) as running:

@@ -356,7 +356,7 @@ async def test_memory_stays_flat_under_more_than_can_be_taken(
     mongodb_url: str, sandbox: Sandbox, shop: Shop, api: Api, tmp_path: Path
 ) -> None:
     codes: Counter[int] = Counter()
-    async with cluster(environment(mongodb_url, sandbox.url, shop), tmp_path, size=1) as running:
+    async with cluster(environment(mongodb_url, sandbox, shop), tmp_path, size=1) as running:
         api.url = running.url
         [served] = running.services
 

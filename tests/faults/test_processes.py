@@ -170,7 +170,7 @@ async def test_a_service_is_killed_again_and_again(
     tmp_path: Path,
 ) -> None:
     _, url = one_node(new_mongod)
-    variables = environment(url, sandbox.url, shop)
+    variables = environment(url, sandbox, shop)
     async with siege(variables, tmp_path, sandbox, shop, rng, bearer) as under:
         for _ in range(KILLS_OF_SERVE):
             await under.courier.taken(rng.randint(1, 40))
@@ -194,7 +194,7 @@ async def test_mongod_is_killed_and_comes_back(
     tmp_path: Path,
 ) -> None:
     mongod, url = one_node(new_mongod)
-    variables = environment(url, sandbox.url, shop)
+    variables = environment(url, sandbox, shop)
     async with siege(variables, tmp_path, sandbox, shop, rng, bearer) as under:
         for _ in range(KILLS_OF_MONGOD):
             await under.courier.taken(rng.randint(1, 100))
@@ -226,7 +226,7 @@ async def test_the_primary_of_three_is_killed(
     primary = initiate(members)
     for member in members:
         bound_transactions(member)
-    variables = environment(replica_set_url(members), sandbox.url, shop)
+    variables = environment(replica_set_url(members), sandbox, shop)
     async with siege(variables, tmp_path, sandbox, shop, rng, bearer) as under:
         for _ in range(KILLS_OF_PRIMARY):
             await under.courier.taken(rng.randint(1, 100))
@@ -272,7 +272,7 @@ async def test_stripe_is_in_trouble(
     tmp_path: Path,
 ) -> None:
     _, url = one_node(new_mongod)
-    variables = environment(url, sandbox.url, shop)
+    variables = environment(url, sandbox, shop)
     trouble = Trouble(sandbox, rng)
     async with siege(variables, tmp_path, sandbox, shop, rng, bearer) as under:
         await under.courier.taken(20)

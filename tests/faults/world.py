@@ -108,8 +108,8 @@ class World:
 
     async def start_process(self) -> Process:
         settings = Settings(
-            stripe_api_key="sk_test_example",
-            stripe_js_api_key="pk_test_example",
+            stripe_api_key=self.sandbox.secret_key,
+            stripe_js_api_key=self.sandbox.publishable_key,
             stripe_topup_product_id=self.shop.topup_product,
             stripe_subscription_product_ids=self.shop.plan_product,
             stripe_webhook_secrets=WEBHOOK_SECRET,

@@ -110,10 +110,14 @@ def receiver(new_receiver: Callable[[], Receiver], sandbox: Sandbox) -> Receiver
 
 
 class Http:
-    """Speaks plain HTTP to the sandbox; errors are answers too."""
+    """Speaks plain HTTP to the sandbox, by its secret key unless told otherwise.
 
-    def __init__(self, url: str) -> None:
+    Errors are answers too.
+    """
+
+    def __init__(self, url: str, secret_key: str) -> None:
         self._url = url
+        self._secret_key = secret_key
         self._client = AsyncHTTPClient(force_instance=True, max_clients=50)
 
     async def __call__(
@@ -122,12 +126,12 @@ class Http:
         path: str,
         body: str | None = None,
         *,
-        key: str | None = "sk_test_example",
+        key: str | None = "",
         **headers: str,
     ) -> HTTPResponse:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         if key is not None:
-            named.setdefault("Authorization", f"Bearer {key}")
+            named.setdefault("Authorization", f"Bearer {key or self._secret_key}")
         return await self._client.fetch(
             self._url + path,
             method=method,
@@ -145,7 +149,7 @@ class Http:
 @pytest.fixture
 def http(sandbox: Sandbox, io_loop: IOLoop) -> Iterator[Http]:
     """Plain HTTP to the sandbox."""
-    http = Http(sandbox.url)
+    http = Http(sandbox.url, sandbox.secret_key)
     yield http
     http.close()
 

@@ -327,13 +327,14 @@ async def test_it_runs_alone(receiver: Receiver) -> None:
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
-    url = (await process.stdout.readline()).decode().split()[-1]
+    url, secret_key, publishable_key = [
+        (await process.stdout.readline()).decode().split()[-1] for _ in range(3)
+    ]
+    assert publishable_key.startswith("pk_test_")
     transport = stripe.AIOHTTPClient()
-    client = stripe.StripeClient(
-        "sk_test_example", base_addresses={"api": url}, http_client=transport
-    )
+    client = stripe.StripeClient(secret_key, base_addresses={"api": url}, http_client=transport)
     await client.v1.customers.create_async({"name": "x"})
-    http = Http(url)
+    http = Http(url, secret_key)
     await post(http, "webhooks/settle")
     http.close()
     await transport.close_async()

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ async def test_keys(sandbox: Sandbox, http: Http) -> None:
     wrong = await http("GET", "/v1/prices", key="sk_test_0123456789wrong1234")
     assert wrong.code == 401
     assert "0123456789" not in error(wrong)["message"]
-    basic = base64.b64encode(b"sk_test_example:").decode()
+    basic = base64.b64encode(f"{sandbox.secret_key}:".encode()).decode()
     answer = await http("GET", "/v1/prices", key=None, Authorization=f"Basic {basic}")
     assert answer.code == 200
     assert answer.headers["Request-Id"].startswith("req_")
@@ -42,7 +43,7 @@ async def test_the_publishable_key_only_sees_its_own_payment(sandbox: Sandbox, h
         "POST", "/v1/payment_intents", amount=500, currency="usd", metadata={"secret": "x"}
     )
     path = f"/v1/payment_intents/{intent['id']}"
-    key = "pk_test_example"
+    key = sandbox.publishable_key
     secret = intent["client_secret"]
     assert (await http("GET", "/v1/prices", key=key)).code == 401
     assert (await http("GET", path, key=key)).code == 400
@@ -62,16 +63,68 @@ async def test_the_publishable_key_only_sees_its_own_payment(sandbox: Sandbox, h
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
 
 
+def test_each_sandbox_has_random_keys() -> None:
+    first, second = Sandbox(seed=1), Sandbox(seed=1)
+    assert re.fullmatch(r"sk_test_[0-9a-zA-Z]{24,}", first.secret_key)
+    assert re.fullmatch(r"pk_test_[0-9a-zA-Z]{24,}", first.publishable_key)
+    assert first.secret_key != second.secret_key
+    assert first.publishable_key != second.publishable_key
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("origin", ["https://evil.example.com", "null", "http://127.0.0.1:9700"])
+async def test_secret_key_is_refused_in_a_request_of_a_web_page(
+    sandbox: Sandbox, http: Http, origin: str
+) -> None:
+    basic = base64.b64encode(f"{sandbox.secret_key}:".encode()).decode()
+    for authorization in (f"Bearer {sandbox.secret_key}", f"Basic {basic}"):
+        named = {"key": None, "Authorization": authorization, "Origin": origin}
+        read = await http("GET", "/v1/webhook_endpoints", **named)
+        assert read.code == 403
+        assert "takes its secret key from no web page" in error(read)["message"]
+        made = await http(
+            "POST", "/v1/customers", "name=x", Content_Type=FORM, Idempotency_Key="k", **named
+        )
+        assert made.code == 403
+    assert sandbox.events == []
+
+
+@pytest.mark.gen_test
+async def test_publishable_key_works_in_a_request_of_a_web_page(
+    sandbox: Sandbox, http: Http
+) -> None:
+    intent = sandbox.call("POST", "/v1/payment_intents", amount=500, currency="usd")
+    path = f"/v1/payment_intents/{intent['id']}?client_secret={intent['client_secret']}"
+    seen = await http("GET", path, key=sandbox.publishable_key, Origin="https://shop.example.com")
+    assert seen.code == 200
+    assert seen.headers["Access-Control-Allow-Origin"] == "*"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS"])
+async def test_api_refuses_a_domain_name_that_points_to_this_machine(
+    sandbox: Sandbox, http: Http, method: str
+) -> None:
+    path = "/v1/customers/cus_1"
+    rebound = await http(method, path, key=sandbox.secret_key, Host="evil.example.com")
+    assert rebound.code == 421
+    assert "localhost" in error(rebound)["message"]
+    for host in ("127.0.0.1:9701", "localhost:9701", "[::1]:9701"):
+        assert (await http(method, path, key=sandbox.secret_key, Host=host)).code != 421
+
+
 @pytest.mark.gen_test
 async def test_the_publishable_key_makes_payment_methods(sandbox: Sandbox, http: Http) -> None:
     body = "type=card&card[number]=4242424242424242&card[cvc]=123&metadata[secret]=x"
-    made = await http("POST", "/v1/payment_methods", body, key="pk_test_example", Content_Type=FORM)
+    made = await http(
+        "POST", "/v1/payment_methods", body, key=sandbox.publishable_key, Content_Type=FORM
+    )
     assert made.code == 200
     method = json.loads(made.body)
     assert method["card"]["last4"] == "4242"
     assert "metadata" not in method
     path = f"/v1/payment_methods/{method['id']}"
-    assert (await http("GET", path, key="pk_test_example")).code == 401
+    assert (await http("GET", path, key=sandbox.publishable_key)).code == 401
 
 
 @pytest.mark.gen_test
@@ -84,7 +137,7 @@ async def test_errors_tell_a_browser_no_more_of_its_payment_than_answers_do(
     secret = intent["client_secret"]
     body = f"client_secret={secret}&payment_method=pm_card_chargeDeclined"
     path = f"/v1/payment_intents/{intent['id']}/confirm"
-    declined = await http("POST", path, body, key="pk_test_example", Content_Type=FORM)
+    declined = await http("POST", path, body, key=sandbox.publishable_key, Content_Type=FORM)
     assert declined.code == 402
     told = json.loads(declined.body)["error"]
     assert told["decline_code"] == "generic_decline"

@@ -145,6 +145,47 @@ async def test_endpoints_get_what_they_ask_for(
         await endpoints.create_async({"url": "nowhere", "enabled_events": ["*"]})
 
 
+REMOTE = (
+    "https://example.com/hook",
+    "http://192.0.2.1/hook",
+    "http://0.0.0.0/hook",
+    "http://127.0.0.1@example.com/hook",
+    "http://127.0.0.1.example.com/hook",
+    "http:///hook",
+    "http://[::1/hook",
+)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("url", REMOTE)
+async def test_webhook_endpoint_on_another_machine_is_refused(
+    sandbox: Sandbox, client: stripe.StripeClient, url: str
+) -> None:
+    endpoints = client.v1.webhook_endpoints
+    with pytest.raises(StripeError):
+        sandbox.create_webhook_endpoint(url, SECRET)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await endpoints.create_async({"url": url, "enabled_events": ["*"]})
+    assert refused.value.param == "url"
+    made = sandbox.create_webhook_endpoint("http://localhost:9/hook", SECRET, ["price.created"])
+    with pytest.raises(stripe.InvalidRequestError):
+        await endpoints.update_async(made["id"], {"url": url})
+    assert [one["url"] for one in sandbox.call("GET", "/v1/webhook_endpoints")["data"]] == [
+        "http://localhost:9/hook"
+    ]
+
+
+def test_webhook_endpoint_on_another_machine_is_allowed_by_option() -> None:
+    sandbox = Sandbox(remote_webhooks=True)
+    made = sandbox.create_webhook_endpoint("https://example.com/hook", SECRET)
+    assert made["url"] == "https://example.com/hook"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://[::1]:9/", "https://LOCALHOST/"])
+def test_webhook_endpoint_on_this_machine_is_allowed(url: str) -> None:
+    assert Sandbox().create_webhook_endpoint(url, SECRET)["url"] == url
+
+
 @pytest.mark.gen_test
 async def test_events_made_before_the_start_are_delivered_then(
     new_receiver: Callable[[], Receiver],

@@ -28,6 +28,8 @@ from datalayer_stripe.testing.recordings import EVENTS
 from datalayer_stripe.testing.stage import RECORDED_PLAN_PRODUCT
 
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # whose story the recorded events tell
+STRIPE_KEY = "sk_test_example"
+PUBLISHABLE_KEY = "pk_test_example"
 WEBHOOK_SECRET = "whsec_example"
 
 JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
@@ -139,8 +141,8 @@ def settings(request: pytest.FixtureRequest) -> Settings:
     if "sandbox" in request.fixturenames:
         api_base = request.getfixturevalue("sandbox").url
     return Settings(
-        stripe_api_key="sk_test_example",
-        stripe_js_api_key="pk_test_example",
+        stripe_api_key=STRIPE_KEY,
+        stripe_js_api_key=PUBLISHABLE_KEY,
         stripe_topup_product_id=shop.topup_product if shop else "prod_topup",
         stripe_subscription_product_ids=",".join(
             [RECORDED_PLAN_PRODUCT, *([shop.plan_product] if shop else [])]

@@ -21,8 +21,8 @@ def environment(**variables: str) -> dict[str, str]:
 def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
     """All variables set."""
     return environment(
-        DATALAYER_STRIPE_API_KEY="sk_test_example",
-        DATALAYER_STRIPE_JS_API_KEY="pk_test_example",
+        DATALAYER_STRIPE_API_KEY=sandbox.secret_key,
+        DATALAYER_STRIPE_JS_API_KEY=sandbox.publishable_key,
         DATALAYER_STRIPE_TOPUP_PRODUCT_ID=shop.topup_product,
         DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID=f"{shop.plan_product},prod_other",
         DATALAYER_STRIPE_WEBHOOK_SECRET=f"whsec_new,{WEBHOOK_SECRET}",

@@ -11,7 +11,15 @@ from tornado.ioloop import IOLoop
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, Clock, json_of
+from tests.support.app import (
+    ACCOUNT,
+    PUBLISHABLE_KEY,
+    STRIPE_KEY,
+    WEBHOOK_SECRET,
+    Api,
+    Clock,
+    json_of,
+)
 
 STRIPE_ROUTES = "/api/iam/stripe/v1"
 IAM_ROUTES = "/api/iam/v1"
@@ -24,7 +32,12 @@ OTHER_ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0OTHER00"
 @pytest.fixture
 def sandbox(io_loop: IOLoop, clock: Clock) -> Iterator[Sandbox]:
     """A local Stripe, which tries failed deliveries again without much waiting."""
-    sandbox = Sandbox(clock=lambda: clock().timestamp(), retry_schedule=(0.05,) * 20)
+    sandbox = Sandbox(
+        STRIPE_KEY,
+        PUBLISHABLE_KEY,
+        clock=lambda: clock().timestamp(),
+        retry_schedule=(0.05,) * 20,
+    )
     io_loop.run_sync(lambda: sandbox.start(port=0))
     yield sandbox
     io_loop.run_sync(sandbox.stop)
