@@ -5,7 +5,7 @@ Plugins decide, the store commits. Nothing here writes but the commit and the re
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -132,19 +132,22 @@ class Deliveries:
         while self._under_way:
             await asyncio.wait(self._under_way)
 
-    async def process(self, event: Event, slot: Slot | None = None) -> Outcome:
+    async def process(
+        self, event: Event, slot: Slot | None = None, *, without: Collection[str] = ()
+    ) -> Outcome:
         """Run the plugins of a verified event that have not finished it.
 
         Args:
             event: the event.
             slot: the room that it takes, if it was admitted. It leaves the room for what moves
                 money once the money has moved.
+            without: the names of plugins that are not to run.
 
         Raises:
             StoreUnavailable: not even the attempt could be kept.
             Overloaded: there is no room for the plugins that move no money. The others have run.
         """
-        stages = self._stages(event)
+        stages = self._stages(event, without)
         if not stages:
             return self._counted("other", Outcome.IGNORED)
         try:
@@ -153,10 +156,10 @@ class Deliveries:
             self._counted(event.type, Outcome.FAILED)
             raise
 
-    def _stages(self, event: Event) -> Sequence[Stage]:
+    def _stages(self, event: Event, without: Collection[str] = ()) -> Sequence[Stage]:
         # An event of a connected account is about objects that are not in ours:
         # https://docs.stripe.com/connect/webhooks
-        return () if event.account else self._registry.stages_for(event.type)
+        return () if event.account else self._registry.stages_for(event.type, without=without)
 
     async def _run_all(self, stages: Sequence[Stage], event: Event, slot: Slot | None) -> Outcome:
         """Run the stages in order, and the plugins of a stage at once.
@@ -199,9 +202,10 @@ class Deliveries:
             return Outcome.DUPLICATE
         return await self._run(plugin, event)
 
-    async def replay(self, event_id: str) -> Outcome:
+    async def replay(self, event_id: str, *, without: Collection[str] = ()) -> Outcome:
         """Process an event once more, kept by us or fetched from Stripe. Safe to repeat.
 
+        `without` names plugins that are not to run.
         What is deferred is due at once. Raises StripeObjectMissing when neither has it.
         """
         kept = await self._store.events.get(event_id)
@@ -213,7 +217,7 @@ class Deliveries:
         if event is None:
             event = Event.model_validate(await self._stripe.retrieve_event(event_id))
         with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
-            return await self.process(event)
+            return await self.process(event, without=without)
 
     def _is_in_hand(self, kept: EventRecord) -> bool:
         in_hand = {name for name, run in kept.handlers.items() if run.status in IN_HAND}

@@ -69,6 +69,7 @@ class Plugin(Generic[S]):
     Plugins of one event run by `order`, lowest first; those of one order run at once. Those that
     declare that they move money run before all others.
     `timeout` is how many seconds a run may take, 10 at most.
+    With `catch_up`, reconciliation also gives it events from before it was first installed.
     `settings` is a pydantic model, filled from `DATALAYER_STRIPE_PLUGIN_<NAME>_<FIELD>`.
 
     Raises PluginError for what is malformed.
@@ -81,6 +82,7 @@ class Plugin(Generic[S]):
         order: int = 100,
         timeout: float = DEFAULT_SECONDS,
         moves_money: bool = False,
+        catch_up: bool = False,
         settings: type[S] | None = None,
     ) -> None:
         if not _NAME.fullmatch(name):
@@ -91,6 +93,7 @@ class Plugin(Generic[S]):
         self.order = order
         self.timeout = self._checked(timeout, LONGEST_SECONDS)
         self.moves_money = moves_money
+        self.catch_up = catch_up
         if settings is not None and not (
             isinstance(settings, type) and issubclass(settings, BaseModel)
         ):

@@ -93,13 +93,15 @@ class Reconciliation:
         self._on_step = on_step
         self._report = Report()
         self._types = frozenset(registry.types)
-        self._put_off: list[Finding] = []
+        self._put_off: list[tuple[Finding, frozenset[str]]] = []
+        self._first_seen: Mapping[str, datetime] = {}
 
     async def run(self, since: datetime) -> Report:
         """Sweep what was created since then; subscriptions all.
 
         Raises StripeUnavailable or StoreUnavailable when there is no going on.
         """
+        await self._note_plugins()
         uncredited = [intent async for intent in self._uncredited_payments(since)]
         await self._sweep_events(since)
         # Those whose events Stripe still has are credited by now, under their events' own ids.
@@ -121,7 +123,8 @@ class Reconciliation:
                 await self._heal_event(event, runs.get(event.id, {}))
 
     async def _heal_event(self, event: Event, runs: Mapping[str, str]) -> None:
-        undone = self._undone(event.type, runs)
+        too_new = self._too_new(event, runs)
+        undone = self._undone(event.type, runs) - too_new
         if not undone or event.account or self._may_be_on_its_way(event.created):
             return
         rejected = self._is_rejected(event.type, undone, runs)
@@ -129,17 +132,18 @@ class Reconciliation:
             self._report.rejected += 1
             return
         detail = f"{event.type}: {', '.join(sorted(undone))}"
-        outcome = None if self._dry_run else await self._outcome(self._deliveries.process(event))
+        outcome = None if self._dry_run else await self._process(event, too_new)
         finding = Finding("event", event.id, detail, outcome)
         if outcome == Outcome.FAILED:
-            self._put_off.append(finding)
+            self._put_off.append((finding, too_new))
         else:
             await self._tell(finding)
 
     async def _heal_put_off(self) -> None:
         """Try again what has failed: the newest come first, and may have waited for an older."""
-        for finding in self._put_off:
-            outcome = await self._outcome(self._deliveries.replay(finding.id))
+        for finding, too_new in self._put_off:
+            work = self._deliveries.replay(finding.id, without=too_new)
+            outcome = await self._outcome(work)
             await self._tell(replace(finding, outcome=outcome))
 
     def _undone(self, event_type: str, runs: Mapping[str, str]) -> set[str]:
@@ -155,6 +159,25 @@ class Reconciliation:
         money = self._registry.money_on(event_type)
         waiting = undone & money if rejected & money else undone
         return waiting <= rejected
+
+    def _too_new(self, event: Event, runs: Mapping[str, str]) -> frozenset[str]:
+        """The plugins that were installed after the event, have not begun it, and do not catch up.
+
+        One that this database has never seen is being installed now.
+        """
+        return frozenset(
+            plugin.name
+            for plugin in self._registry.plugins_for(event.type)
+            if not plugin.catch_up
+            and plugin.name not in runs
+            and event.created < int(self._first_seen.get(plugin.name, self._clock()).timestamp())
+        )
+
+    async def _note_plugins(self) -> None:
+        if not self._dry_run:
+            names = [plugin.name for plugin in self._registry.plugins]
+            await self._store.first_seen.note(names, self._clock())
+        self._first_seen = await self._store.first_seen.read()
 
     def _may_be_on_its_way(self, created: int) -> bool:
         return self._dry_run and created > (self._clock() - IN_FLIGHT).timestamp()
@@ -188,7 +211,8 @@ class Reconciliation:
             return
         event_id = kept.id if kept else f"reconciled-{intent_id}"
         detail = f"{metadata_of(intent).get('credits')} credits"
-        await self._heal("payment", intent_id, detail, _event(event_id, PAYMENT_SUCCEEDED, intent))
+        event = _event(event_id, PAYMENT_SUCCEEDED, intent)
+        await self._heal("payment", intent_id, detail, event, runs)
 
     def _event_is_still_listed(self, intent: StripeData) -> bool:
         return bool(intent["created"] > (self._clock() - EVENTS_KEPT).timestamp())
@@ -214,7 +238,7 @@ class Reconciliation:
                     # A refund does not say which mode it is of.
                     data = {"livemode": self._deliveries.livemode, **found.data}
                     event = _event(event_id, found.event_type, data)
-                    await self._heal(kind, object_id, found.detail, event)
+                    await self._heal(kind, object_id, found.detail, event, {})
 
     # Subscriptions
 
@@ -245,13 +269,18 @@ class Reconciliation:
         event_id = f"reconciled-{subscription_id}-{uuid.uuid4().hex[:8]}"
         event = _event(event_id, "customer.subscription.updated", data)
         detail = f"{ours}, at Stripe {theirs.status}"
-        await self._heal("subscription", subscription_id, detail, event)
+        await self._heal("subscription", subscription_id, detail, event, {})
 
     # All
 
-    async def _heal(self, kind: str, object_id: str, detail: str, event: Event) -> None:
-        outcome = None if self._dry_run else await self._outcome(self._deliveries.process(event))
+    async def _heal(
+        self, kind: str, object_id: str, detail: str, event: Event, runs: Mapping[str, str]
+    ) -> None:
+        outcome = None if self._dry_run else await self._process(event, self._too_new(event, runs))
         await self._tell(Finding(kind, object_id, detail, outcome))
+
+    async def _process(self, event: Event, too_new: frozenset[str]) -> str:
+        return await self._outcome(self._deliveries.process(event, without=too_new))
 
     async def _tell(self, finding: Finding) -> None:
         kind, outcome = finding.kind, finding.outcome

@@ -55,9 +55,13 @@ class Registry:
         """The plugins that run on exactly this type, in order."""
         return self._by_type.get(event_type, ())
 
-    def stages_for(self, event_type: str) -> tuple[Stage, ...]:
-        """The same, those that run at once together: money first, and then order by order."""
-        return tuple(tuple(stage) for _, stage in groupby(self.plugins_for(event_type), _stage))
+    def stages_for(self, event_type: str, *, without: Collection[str] = ()) -> tuple[Stage, ...]:
+        """The same, those that run at once together: money first, and then order by order.
+
+        `without` names plugins to leave out.
+        """
+        plugins = [one for one in self.plugins_for(event_type) if one.name not in without]
+        return tuple(tuple(stage) for _, stage in groupby(plugins, _stage))
 
     def money_on(self, event_type: str) -> frozenset[str]:
         """The names of those that move money on this type."""

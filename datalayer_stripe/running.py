@@ -14,7 +14,7 @@ from typing import Any
 
 from .clock import Clock
 from .context import ContextFactory
-from .errors import DatalayerStripeError, ExpectationFailed, PluginFault, PluginSignal
+from .errors import DatalayerStripeError, ExpectationFailed, PluginFault, PluginSignal, Retry
 from .events import Event
 from .metrics import Metrics
 from .plugin import Handling, Plugin
@@ -136,8 +136,14 @@ async def _as_failure(work: Coroutine[Any, Any, object]) -> None:
 
 
 def report(plugin: Plugin[Any], error: Exception) -> str:
-    """Log a failure, and return what is kept of it."""
+    """Log a failure, and return what is kept of it.
+
+    A plugin that raises Retry waits for something and is run again: that is no error of anybody's.
+    """
     kept = summary(error)
+    if isinstance(error, Retry):
+        logger.info("not yet", extra={"plugin": plugin.name, "error": kept})
+        return kept
     # What we raise ourselves says all; only a stranger's error needs its traceback.
     known = isinstance(error, DatalayerStripeError)
     logger.error(

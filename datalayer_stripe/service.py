@@ -96,6 +96,8 @@ class Service:
             logger.warning(MONEY_AT_REST, name)
         for doubt in self.registry.doubts:
             logger.warning(doubt)
+        names = [plugin.name for plugin in self.registry.plugins]
+        await self.store.first_seen.note(names, self.clock())
         await self.plugins.start()
         self.worker.start()
         self.open_events.start()

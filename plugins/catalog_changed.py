@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("catalog-changed")
+plugin = Plugin("catalog-changed", catch_up=True)
 
 
 @plugin.on(

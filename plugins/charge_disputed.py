@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("disputes", moves_money=True, timeout=10)
+plugin = Plugin("disputes", moves_money=True, timeout=10, catch_up=True)
 
 
 @plugin.on(

@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("refunds", moves_money=True, timeout=10)
+plugin = Plugin("refunds", moves_money=True, timeout=10, catch_up=True)
 
 
 @plugin.on("charge.refunded", "refund.created", "refund.updated", "refund.failed")

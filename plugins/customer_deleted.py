@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("customer-deleted")
+plugin = Plugin("customer-deleted", catch_up=True)
 
 
 @plugin.on("customer.deleted")

@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("subscription-updated", timeout=10)
+plugin = Plugin("subscription-updated", timeout=10, catch_up=True)
 
 
 @plugin.on("customer.subscription.updated")

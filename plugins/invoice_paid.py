@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("invoice-paid", timeout=10)
+plugin = Plugin("invoice-paid", timeout=10, catch_up=True)
 
 
 @plugin.on("invoice.paid")

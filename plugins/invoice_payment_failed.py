@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("invoice-payment-failed", timeout=10)
+plugin = Plugin("invoice-payment-failed", timeout=10, catch_up=True)
 
 
 @plugin.on("invoice.payment_failed")

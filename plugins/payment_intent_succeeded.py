@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("top-up-credits", order=0, timeout=10, moves_money=True)
+plugin = Plugin("top-up-credits", order=0, timeout=10, moves_money=True, catch_up=True)
 
 
 @plugin.on("payment_intent.succeeded")

@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("renewed-card", timeout=10)
+plugin = Plugin("renewed-card", timeout=10, catch_up=True)
 
 
 @plugin.on("setup_intent.succeeded")

@@ -12,6 +12,7 @@ from .commit import Committer, Work
 from .customers import Customers
 from .errors import translated
 from .events import Events, Mark
+from .first_seen import FirstSeen
 from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
@@ -60,6 +61,7 @@ class Store:
         self.open_top_ups = OpenTopUps(database)
         self.audits = Audits(database)
         self.leases = Leases(database)
+        self.first_seen = FirstSeen(database)
         self.changes = changes
 
     async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:

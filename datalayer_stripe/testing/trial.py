@@ -200,11 +200,13 @@ def _failures(into: list[Failure]) -> Iterator[None]:
                 into.append(Failure(str(record.error), error))
 
     ours = logging.getLogger("datalayer_stripe")
-    keep, propagate = Keep(), ours.propagate
+    keep, propagate, level = Keep(), ours.propagate, ours.level
     ours.addHandler(keep)
     ours.propagate = False
+    ours.setLevel(logging.INFO)  # a Retry is logged at this level
     try:
         yield
     finally:
         ours.propagate = propagate
+        ours.setLevel(level)
         ours.removeHandler(keep)

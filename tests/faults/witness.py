@@ -20,7 +20,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.stumbles = 0
-        plugin = Plugin("witness")
+        plugin = Plugin("witness", catch_up=True)
 
         @plugin.on(*TYPES)
         async def note(event: Event, ctx: Context) -> None:
