@@ -27,6 +27,7 @@ class _Fault:
     status: int = 0
     seconds: float = 0.0
     after: bool = False
+    saved: bool = False
 
     def strikes(self, path: str) -> bool:
         """Whether the fault is for this request; counts it if so."""
@@ -50,9 +51,25 @@ class ApiFaults:
         self._delays: list[_Fault] = []
         self._cuts: list[_Fault] = []
 
-    def refuse(self, status: int = 503, times: int = 1, path_prefix: str | None = None) -> None:
-        """Answer the next `times` requests with a 400, 429, 500 or 503; nothing is executed."""
-        self._refusals.append(_Fault(times, path_prefix, status=status))
+    def refuse(
+        self,
+        status: int = 503,
+        times: int = 1,
+        path_prefix: str | None = None,
+        *,
+        saved: bool = False,
+    ) -> None:
+        """Answer the next `times` requests with a 400, 429, 500 or 503; nothing is executed.
+
+        Args:
+            status: the status of the answer.
+            times: how many requests.
+            path_prefix: only for paths that begin with it.
+            saved: keep the answer under the request's idempotency key and repeat it for a day, as
+                Stripe does once an endpoint has begun to work on a request. Requests without a
+                key are not refused then.
+        """
+        self._refusals.append(_Fault(times, path_prefix, status=status, saved=saved))
 
     def delay(
         self, seconds: float, times: int | None = None, path_prefix: str | None = None
@@ -76,10 +93,10 @@ class ApiFaults:
         """End all troubles."""
         self._refusals, self._delays, self._cuts = [], [], []
 
-    def refusal(self, path: str) -> StripeError | None:
+    def refusal(self, path: str, key: str | None) -> StripeError | None:
         """Return the error to answer a request with, if it is to be refused."""
-        fault = _first(self._refusals, path)
-        return None if fault is None else _error(fault.status)
+        fault = _first([one for one in self._refusals if key or not one.saved], path)
+        return None if fault is None else _error(fault.status, executed=fault.saved)
 
     def seconds(self, path: str) -> float:
         """Return how long to wait before a request is executed."""
@@ -96,7 +113,7 @@ def _first(faults: list[_Fault], path: str) -> _Fault | None:
     return next((fault for fault in faults if fault.strikes(path)), None)
 
 
-def _error(status: int) -> StripeError:
+def _error(status: int, *, executed: bool) -> StripeError:
     details: dict[str, Any] = {"type": "api_error"}
     message = "An error occurred with our connection to Stripe. Please try again later."
     if status == 429:
@@ -106,4 +123,4 @@ def _error(status: int) -> StripeError:
     elif status == 400:
         details = {"type": "invalid_request_error"}
         message = "This request is refused."
-    return StripeError(status, message, executed=False, **details)
+    return StripeError(status, message, executed=executed, **details)

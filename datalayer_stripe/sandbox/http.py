@@ -92,14 +92,14 @@ class ApiHandler(RequestHandler):
         params = self._params()
         if publishable:
             check(self._engine.backend.store, match, params)
-        refusal = self._engine.faults.refusal(path)
-        if refusal is not None:
+        refusal = self._engine.faults.refusal(path, key)
+        if refusal is not None and not refusal.executed:
             raise refusal
         cut_before, cut_after = self._engine.faults.cuts(path)
         if cut_before:
             self._cut()
             return
-        status, body = await self._run_once(match, params, key)
+        status, body = await self._run_once(match, params, key, refusal)
         if cut_after:
             self._cut()
             return
@@ -119,9 +119,12 @@ class ApiHandler(RequestHandler):
         return match
 
     async def _run_once(
-        self, match: Match, params: dict[str, Any], key: str | None
+        self, match: Match, params: dict[str, Any], key: str | None, refusal: StripeError | None
     ) -> tuple[int, Object]:
-        """Execute a request once for its idempotency key; return status and body."""
+        """Execute a request once for its idempotency key; return status and body.
+
+        With a `refusal` that is the result, which is kept under the key as any other.
+        """
         keys, path = self._engine.idempotency, self.request.path
         if key:
             self.set_header("Idempotency-Key", key)
@@ -132,6 +135,8 @@ class ApiHandler(RequestHandler):
                 return before.status, before.body
         try:
             await asyncio.sleep(self._engine.faults.seconds(path))
+            if refusal is not None:
+                raise refusal
             status, body = 200, self._run(match, params, key)
         except StripeError as error:
             if key and not error.executed:
