@@ -17,6 +17,7 @@ from .models import LedgerEntry, TopUp
 from .plugin import Plugin, S
 from .plugin_metrics import PluginMetrics
 from .store import Store
+from .store.customers import ReleaseCustomer
 from .store.ledger import Credit
 from .store.reversals import WriteReversals
 from .store.subscriptions import WriteSnapshot
@@ -100,12 +101,17 @@ class SnapshotRecorder:
 class CustomerRecorder:
     """Records what becomes of the tie between an account and its Stripe customer."""
 
-    def __init__(self, unit: UnitOfWork) -> None:
+    def __init__(self, unit: UnitOfWork, now: datetime) -> None:
         self._unit = unit
+        self._now = now
 
     def release(self, customer_id: str) -> None:
-        """Record that the customer is gone: its account gets a new one with its next purchase."""
-        self._unit.record(DeleteOne("customers", {"customer_id": customer_id}))
+        """Record that the customer is gone: its account gets a new one with its next purchase.
+
+        It is kept as a former customer of its account, so that it is never used again and what it
+        has paid is still credited. A customer that belongs to none of our accounts is not kept.
+        """
+        self._unit.record(ReleaseCustomer(customer_id, self._now))
 
 
 class PluginCollection:
@@ -225,7 +231,7 @@ class ContextFactory:
             ledger=Ledger(unit, event, now),
             reversals=ReversalRecorder(unit, self.reversals, event, now, floor=self.floor_balances),
             snapshots=SnapshotRecorder(unit, self.subscriptions),
-            customers=CustomerRecorder(unit),
+            customers=CustomerRecorder(unit, now),
             collection=PluginCollection(unit, self.store, plugin.name),
             topups=self.topups,
             plans=self.plans,

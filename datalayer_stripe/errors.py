@@ -6,6 +6,7 @@
     ├── RequestError                 becomes an HTTP answer: status, code, message
     │   ├── InvalidRequest           400 invalid_request
     │   │   └── StripeObjectMissing  Stripe knows no object of that id
+    │   │       └── StripeCustomerMissing  … and it is the customer of the request
     │   ├── InvalidSignature         400 invalid_signature
     │   ├── Unauthorized             401 unauthorized
     │   ├── CardRefused              402 card_error
@@ -14,6 +15,7 @@
     │   ├── NotFound                 404 not_found
     │   │   └── PriceNotFound        404 price_not_found
     │   ├── Conflict                 409 conflict
+    │   │   └── StripeKeyReused      the idempotency key was used with other parameters
     │   ├── TooLarge                 413 too_large
     │   ├── UnsupportedMediaType     415 unsupported_media_type
     │   ├── RateLimited              429 rate_limited, with Retry-After
@@ -69,6 +71,10 @@ class StripeObjectMissing(InvalidRequest):
     """Stripe answered `resource_missing`: docs.stripe.com/error-codes#resource-missing."""
 
 
+class StripeCustomerMissing(StripeObjectMissing):
+    """The missing object is the request's customer: it was deleted, or is of another account."""
+
+
 class InvalidSignature(RequestError):
     status = 400
     code = "invalid_signature"
@@ -115,6 +121,12 @@ class Conflict(RequestError):
     status = 409
     code = "conflict"
     default_message = "This is not possible in the present state."
+
+
+class StripeKeyReused(Conflict):
+    """Stripe has seen the idempotency key with other parameters."""
+
+    default_message = "This Idempotency-Key was used for another request."
 
 
 class TooLarge(RequestError):

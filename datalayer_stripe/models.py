@@ -142,6 +142,23 @@ class LedgerEntry(Model):
         return self.credits * min(amount, self.amount) // self.amount
 
 
+class SavedCard(Model):
+    """A card that a SetupIntent has saved for a subscription. Times are epoch seconds.
+
+    `confirmed_at` is when the SetupIntent succeeded, and `created` when it was made.
+    """
+
+    setup_intent_id: str
+    payment_method: str
+    confirmed_at: int
+    created: int
+
+    @property
+    def order(self) -> str:
+        """What sorts cards by when they were confirmed; in one second, the newer SetupIntent's."""
+        return f"{self.confirmed_at:012} {self.created:012} {self.setup_intent_id}"
+
+
 class InvoiceSummary(Model):
     """What a subscription's latest invoice says of its payment."""
 

@@ -11,11 +11,13 @@ from .audit import Audit
 from .billing.catalog import Catalog
 from .billing.customers import Customers
 from .billing.history import History
+from .billing.idempotency import IdempotentRequests
 from .billing.plans import Plans
 from .billing.portal import Portal
 from .billing.reversals import Reversals
 from .billing.subscriptions import Subscriptions
 from .billing.topups import TopUps
+from .billing.wishes import Wishes
 from .clock import Clock, system_clock
 from .configuration import PluginSettings
 from .context import ContextFactory
@@ -158,19 +160,18 @@ async def open_service(
         topup_product_id=settings.stripe_topup_product_id,
         subscription_product_ids=product_ids,
     )
-    customers = Customers(store, stripe, clock)
+    requests = IdempotentRequests(store, clock)
+    customers = Customers(store, stripe, clock, requests)
     allowance = Allowance()
     subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids, allowance)
-    plans = Plans(store, stripe, catalog, customers, subscriptions)
+    plans = Plans(store, stripe, catalog, customers, subscriptions, requests)
     crediting = registry.money_on(PAYMENT_SUCCEEDED)
     topups = TopUps(
         store,
-        stripe,
         catalog,
         customers,
         subscriptions,
-        clock,
-        crediting,
+        Wishes(store, stripe, clock, crediting, requests),
         refuse_disputed=settings.stripe_topup_during_dispute == "refuse",
     )
     contexts = ContextFactory(

@@ -260,14 +260,6 @@ class StripeClient:
             ),
         )
 
-    async def list_setup_intents(self, customer_id: str) -> list[StripeDict]:
-        """A customer's latest SetupIntents, newest first."""
-        page = await self._timed(
-            "setup_intents.list",
-            self._v1.setup_intents.list_async({"customer": customer_id, "limit": 20}),
-        )
-        return [plain(intent) for intent in page.data]
-
     async def update_subscription(
         self, subscription_id: str, changes: Mapping[str, Any], *, idempotency_key: str
     ) -> StripeDict:

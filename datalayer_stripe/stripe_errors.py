@@ -10,6 +10,8 @@ from .errors import (
     DatalayerStripeError,
     InvalidRequest,
     RateLimited,
+    StripeCustomerMissing,
+    StripeKeyReused,
     StripeObjectMissing,
     StripeSilent,
     StripeUnavailable,
@@ -49,7 +51,9 @@ def as_ours(  # noqa: PLR0911 (one for each kind)
         case stripe.StripeError(http_status=409):  # the SDK drops the code, idempotency_key_in_use
             return Conflict("The same request is still being worked on.")
         case stripe.IdempotencyError():
-            return Conflict("This Idempotency-Key was used for another request.")
+            return StripeKeyReused()
+        case stripe.InvalidRequestError(code="resource_missing", param="customer"):
+            return StripeCustomerMissing(error.user_message)
         case stripe.InvalidRequestError(code="resource_missing"):
             return StripeObjectMissing(error.user_message)
         case stripe.InvalidRequestError():

@@ -9,4 +9,4 @@ plugin = Plugin("renewed-card", timeout=10, catch_up=True)
 async def use_card(event: Event, ctx: Context) -> None:
     if "subscription_id" not in (event.object.get("metadata") or {}):
         return  # a card that somebody saved elsewhere
-    await ctx.plans.use_card(event.object)
+    await ctx.plans.use_card(event.object, confirmed_at=event.created)

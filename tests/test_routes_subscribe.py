@@ -1,6 +1,8 @@
 """Subscribing, cancelling, resuming, and renewing the card."""
 
 import asyncio
+import json
+from typing import Literal
 
 import pytest
 from tornado.httpclient import HTTPResponse
@@ -8,7 +10,7 @@ from tornado.httpclient import HTTPResponse
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError, StripeError
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from tests.support.app import ACCOUNT, Api, json_of
+from tests.support.app import ACCOUNT, Api, Clock, json_of
 from tests.support.shop import (
     DECLINED_CARD,
     IAM_ROUTES,
@@ -179,8 +181,19 @@ async def test_an_end_that_was_set_by_date_can_be_taken_back(
     assert changes == [{"cancel_at": ""}]
 
 
-@pytest.mark.parametrize("change", [cancel, resume, lambda api: api.post(SETUP_INTENT)])
-@pytest.mark.parametrize("state", ["none", "pending", "canceled"])
+async def renew_card(api: Api) -> HTTPResponse:
+    return await api.post(SETUP_INTENT)
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (cancel, "none"),
+        (cancel, "canceled"),
+        *((change, state) for change in (resume, renew_card) for state in ("none", "pending")),
+        *((change, "canceled") for change in (resume, renew_card)),
+    ],
+)
 @pytest.mark.gen_test(timeout=30)
 async def test_without_a_running_subscription_there_is_nothing_to_change(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, state: str, change
@@ -321,17 +334,153 @@ async def test_a_refusal_of_a_change_is_stripes_own_and_no_end(
 
 @pytest.mark.gen_test(timeout=30)
 async def test_a_late_event_brings_no_old_card_back(
-    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, clock: Clock
 ) -> None:
     subscription_id = await buyer.subscribe()
     webhooks.hold()
     for card in ("4242424242424242", "5555555555554444"):
-        secret = json_of(await buyer.api.post(SETUP_INTENT))["client_secret"]
+        secret = json_of(await renew_card(buyer.api))["client_secret"]
         saved = sandbox.confirm_setup(secret, card=card)
+        clock.advance(seconds=1)  # whoever types a card takes longer
     webhooks.release("reversed")
     await webhooks.settle()
     kept = sandbox.get(subscription_id)["default_payment_method"]
     assert kept == saved["payment_method"]
+
+
+@pytest.mark.parametrize("order", ["sent", "reversed"])
+@pytest.mark.gen_test(timeout=30)
+async def test_card_that_was_confirmed_last_is_used_whichever_form_was_opened_first(
+    buyer: Buyer,
+    webhooks: Webhooks,
+    sandbox: Sandbox,
+    clock: Clock,
+    order: Literal["sent", "reversed"],
+) -> None:
+    subscription_id = await buyer.subscribe()
+    older = json_of(await renew_card(buyer.api))["client_secret"]
+    clock.advance(seconds=1)
+    newer = json_of(await renew_card(buyer.api))["client_secret"]
+    webhooks.hold()
+    sandbox.confirm_setup(newer)
+    clock.advance(seconds=1)
+    confirmed_last = sandbox.confirm_setup(older, card="5555555555554444")
+    webhooks.release(order)
+    await webhooks.settle()
+    kept = sandbox.get(subscription_id)["default_payment_method"]
+    assert kept == confirmed_last["payment_method"]
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=30)
+async def test_two_cards_that_are_set_at_once_end_with_the_one_confirmed_last(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, clock: Clock, service: Service, monkeypatch
+) -> None:
+    subscription_id = await buyer.subscribe()
+    webhooks.hold()
+    secrets = [json_of(await renew_card(buyer.api))["client_secret"] for _ in range(2)]
+    first = sandbox.confirm_setup(secrets[0])
+    clock.advance(seconds=1)
+    last = sandbox.confirm_setup(secrets[1], card="5555555555554444")
+    update_subscription = service.stripe.update_subscription
+    first_may_go_on = asyncio.Event()
+
+    async def first_is_late(
+        subscription_id: str, changes: dict[str, str], **options: str
+    ) -> dict[str, object]:
+        if changes["default_payment_method"] == first["payment_method"]:
+            await first_may_go_on.wait()
+        answer = await update_subscription(subscription_id, changes, **options)
+        first_may_go_on.set()
+        return answer
+
+    monkeypatch.setattr(service.stripe, "update_subscription", first_is_late)
+    events = [event for event in sandbox.events if event["type"] == "setup_intent.succeeded"]
+    answers = await asyncio.gather(
+        *(buyer.api.deliver(json.dumps(event).encode()) for event in events)
+    )
+    assert [json_of(answer)["outcome"] for answer in answers] == ["processed", "processed"]
+    assert sandbox.get(subscription_id)["default_payment_method"] == last["payment_method"]
+
+
+@pytest.mark.parametrize("base", ["subscription", "plans"])
+@pytest.mark.gen_test(timeout=30)
+async def test_cancel_of_a_pending_subscription_voids_it_at_once(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, base: str
+) -> None:
+    started = json_of(await buyer.ask_to_subscribe())
+    answer = await cancel(buyer.api, base)
+    assert answer.code == 200, answer.body
+    assert json_of(answer)["status"] == "canceled"
+    assert json_of(answer)["cancel_at_period_end"] is False
+    with pytest.raises(StripeError):
+        sandbox.confirm_payment(started["client_secret"])
+    assert (await buyer.plan())["status"] == "incomplete_expired"
+    await buyer.subscribe()
+    assert (await buyer.plan())["status"] == "active"
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_cancel_of_a_pending_subscription_that_was_paid_meanwhile_ends_it_with_its_period(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
+) -> None:
+    webhooks.hold()
+    subscription_id = await buyer.subscribe()
+    answer = json_of(await cancel(buyer.api))
+    assert (answer["status"], answer["cancel_at_period_end"]) == ("active", True)
+    assert sandbox.get(subscription_id)["cancel_at_period_end"] is True
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_nobody_subscribes_beside_a_subscription_of_another_customer(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
+) -> None:
+    await buyer.ask_to_subscribe()  # the account has a customer of its own
+    assert (await cancel(buyer.api)).code == 200
+    subscribe_elsewhere(sandbox, shop.plan)
+    await webhooks.settle()
+    assert_conflict(await buyer.ask_to_subscribe())
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_subscription_of_another_customer_that_has_ended_is_in_nobodys_way(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
+) -> None:
+    await buyer.ask_to_subscribe()
+    elsewhere = subscribe_elsewhere(sandbox, shop.plan)
+    await webhooks.settle()
+    webhooks.hold()  # our copy says that it is running
+    sandbox.cancel_subscription(elsewhere)
+    assert (await buyer.ask_to_subscribe()).code == 201
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_pending_subscription_of_another_customer_cannot_be_paid_any_more(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
+) -> None:
+    await buyer.ask_to_subscribe()
+    sandbox.call(
+        "POST",
+        "/v1/subscriptions",
+        customer=sandbox.create_customer()["id"],
+        items=[{"price": shop.plan}],
+        payment_behavior="default_incomplete",
+        metadata={"account_uid": ACCOUNT},
+    )
+    await webhooks.settle()
+    started = json_of(await buyer.ask_to_subscribe())
+    [pending] = objects(sandbox, "/v1/subscriptions", status="incomplete")
+    assert pending["id"] == started["subscription_id"]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_cancel_ends_the_subscriptions_of_all_customers(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
+) -> None:
+    running = [await buyer.subscribe(), subscribe_elsewhere(sandbox, shop.plan)]
+    await webhooks.settle()
+    assert (await cancel(buyer.api)).code == 200
+    assert all(sandbox.get(one)["cancel_at_period_end"] for one in running)
 
 
 @pytest.mark.gen_test(timeout=30)

@@ -1,26 +1,69 @@
 """One Stripe customer for each account."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
 from ..clock import Clock
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, StripeCustomerMissing
 from ..models import Identity
+from ..shapes import StripeData
 from ..store import Store
 from ..store.customers import Claim
 from ..stripe_client import StripeClient
+from .idempotency import IdempotentRequests
+
+R = TypeVar("R")
 
 
 class Customers:
-    def __init__(self, store: Store, stripe: StripeClient, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, stripe: StripeClient, clock: Clock, requests: IdempotentRequests
+    ) -> None:
         self._store = store
         self._stripe = stripe
         self._clock = clock
+        self._requests = requests
 
     async def find(self, account_uid: str) -> str | None:
-        """The account's customer id, if it has one."""
+        """Return the account's customer id, or None if it has no customer."""
         known = await self._store.customers.get(account_uid)
         return known or await self._subscriber(account_uid)
 
-    async def ensure(self, identity: Identity) -> str:
-        """The account's customer id, made at Stripe where there is none.
+    async def using(self, identity: Identity, work: Callable[[str], Awaitable[R]]) -> R:
+        """Do `work` with the account's customer id, which is made where there is none.
+
+        Where Stripe does not know the customer any more, it is released, and `work` is done once
+        again with another one.
+        """
+        customer_id = await self._ensure(identity)
+        try:
+            return await work(customer_id)
+        except StripeCustomerMissing:
+            await self.release(customer_id)
+        return await work(await self._ensure(identity))
+
+    async def using_known(self, account_uid: str, work: Callable[[str], Awaitable[R]]) -> R | None:
+        """Do `work` with the account's customer id, and return None if it has no customer.
+
+        Where Stripe does not know the customer any more, it is released, and `work` is done once
+        again with another one that the account may have.
+        """
+        customer_id = await self.find(account_uid)
+        if customer_id is None:
+            return None
+        try:
+            return await work(customer_id)
+        except StripeCustomerMissing:
+            await self.release(customer_id)
+        customer_id = await self.find(account_uid)
+        return None if customer_id is None else await work(customer_id)
+
+    async def release(self, customer_id: str) -> None:
+        """Never use this customer again; what it has paid still belongs to its account."""
+        await self._store.customers.release(customer_id, self._clock())
+
+    async def _ensure(self, identity: Identity) -> str:
+        """Return the account's customer id, made at Stripe where there is none.
 
         The claim comes first, so that requests that race send Stripe the same words under the
         same idempotency key, and get the same customer.
@@ -38,27 +81,35 @@ class Customers:
         return await self._store.customers.assign(account_uid, customer_id)
 
     async def _create(self, claim: Claim) -> str:
-        # Of this claim: one that was made after a customer was deleted asks for another.
-        key = f"customer-{claim.account_uid}-{int(claim.created_at.timestamp())}"
-        try:
-            customer = await self._stripe.create_customer(
+        # Of this claim: one that was made after a customer was released asks for another.
+        base = f"customer-{claim.account_uid}-{claim.key}"
+
+        async def described(key: str) -> StripeData:
+            return await self._stripe.create_customer(
                 account_uid=claim.account_uid,
                 email=claim.email,
                 name=claim.name,
                 idempotency_key=key,
             )
+
+        async def plain(key: str) -> StripeData:
+            return await self._stripe.create_customer(
+                account_uid=claim.account_uid, email=None, name=None, idempotency_key=key
+            )
+
+        try:
+            customer = await self._requests.send(base, described)
         except InvalidRequest:
             # Stripe is stricter than we are about addresses: no reason to sell nothing.
-            customer = await self._stripe.create_customer(
-                account_uid=claim.account_uid,
-                email=None,
-                name=None,
-                idempotency_key=f"{key}-plain",
-            )
+            customer = await self._requests.send(f"{base}-plain", plain)
         return str(customer["id"])
 
     async def _subscriber(self, account_uid: str) -> str | None:
-        """The customer that pays for a subscription of the account, made by another system."""
+        """Return the customer that pays for a subscription of the account, if it is not ours.
+
+        Another system has made it. A customer that was released belongs to an account, too, and
+        is not returned.
+        """
         for snapshot in await self._store.subscriptions.of_account(account_uid):
             owner = await self._store.customers.account_of(snapshot.customer_id)
             if owner is None and snapshot.is_running:

@@ -2,19 +2,23 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from pydantic import Field
 
-from ..errors import Conflict, InvalidRequest, Reject
-from ..models import Identity, Model, SubscriptionSnapshot
+from ..errors import Conflict, InvalidRequest, Reject, StripeCustomerMissing
+from ..models import Identity, Model, Plan, SavedCard, SubscriptionSnapshot
 from ..shapes import StripeData, id_of, metadata_of
 from ..store import Store
 from ..stripe_client import StripeClient
 from .catalog import Catalog
 from .customers import Customers
+from .idempotency import IdempotentRequests
 from .subscriptions import Subscriptions, most_telling
+
+_HAS_ENDED = "The subscription has ended."
+_NONE_IS_RUNNING = "There is no subscription that is running."
 
 
 class StartedSubscription(Model):
@@ -33,59 +37,108 @@ class Plans:
         catalog: Catalog,
         customers: Customers,
         subscriptions: Subscriptions,
+        requests: IdempotentRequests,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._catalog = catalog
         self._customers = customers
         self._subscriptions = subscriptions
+        self._requests = requests
 
     async def subscribe(self, identity: Identity, price_id: str) -> StartedSubscription:
         """An incomplete subscription to a plan; a pending one of the same price is used again.
 
-        Stripe's list decides, not our copies: to be charged twice a month is worse than one call.
-        Raises PriceNotFound, and Conflict when a subscription is running.
+        Stripe decides, not our copies: to be charged twice a month is worse than one call.
+        Raises PriceNotFound, and Conflict when a subscription of the account is running, whichever
+        customer holds it.
         """
         plan = await self._catalog.plan(price_id)
-        customer_id = await self._customers.ensure(identity)
-        existing = await self._subscriptions.refresh_all(identity.account_uid, customer_id)
-        for _, snapshot in existing:
+
+        async def subscribe_as(customer_id: str) -> StartedSubscription:
+            return await self._subscribe(identity.account_uid, plan, customer_id)
+
+        return await self._customers.using(identity, subscribe_as)
+
+    async def _subscribe(
+        self, account_uid: str, plan: Plan, customer_id: str
+    ) -> StartedSubscription:
+        listed = await self._subscriptions.refresh_all(account_uid, customer_id)
+        ids = {snapshot.id for _, snapshot in listed}
+        others = await self._subscriptions.refresh_others(account_uid, ids)
+        snapshots = [*(snapshot for _, snapshot in listed), *others]
+        for snapshot in snapshots:
             if snapshot.is_running:
                 raise Conflict(f"There is a subscription already, and it is {snapshot.status}.")
-        pending = [pair for pair in existing if pair[1].status == "incomplete"]
-        same = next((one for one, snapshot in pending if snapshot.price_id == plan.id), None)
-        for subscription, _ in pending:
-            if subscription is not same:
-                await self._withdraw(subscription)
+        same = next((one for one, snapshot in listed if _is_pending(snapshot, plan)), None)
+        for snapshot in snapshots:
+            if snapshot.status == "incomplete" and snapshot.id != id_of(same):
+                await self._withdraw(snapshot)
         if same is not None:
             return _started(same)
-        subscription = await self._stripe.create_subscription(
-            customer_id=customer_id,
-            price_id=plan.id,
-            account_uid=identity.account_uid,
-            idempotency_key=_subscribe_key(customer_id, (snapshot.id for _, snapshot in existing)),
-        )
+
+        async def create(idempotency_key: str) -> StripeData:
+            return await self._stripe.create_subscription(
+                customer_id=customer_id,
+                price_id=plan.id,
+                account_uid=account_uid,
+                idempotency_key=idempotency_key,
+            )
+
+        subscription = await self._requests.send(_subscribe_key(customer_id, ids), create)
         await self._subscriptions.keep(subscription, ticket=0)
         return _started(subscription)
 
-    async def _withdraw(self, subscription: StripeData) -> None:
+    async def _withdraw(self, pending: SubscriptionSnapshot) -> None:
         """Take back the first invoice of a pending subscription, so that two cannot be paid.
 
         Not by cancelling it: Stripe refuses to void an invoice that was paid a moment ago, and
         would not refuse to cancel what it paid for. Raises Conflict then.
         """
-        invoice_id = id_of(subscription.get("latest_invoice"))
-        if invoice_id is None:
+        if pending.latest_invoice is None:
             return
         try:
-            await self._stripe.void_invoice(invoice_id, idempotency_key=f"void-{invoice_id}")
+            # To void an invoice twice does no harm.
+            await self._stripe.void_invoice(
+                pending.latest_invoice.id, idempotency_key=f"void-{uuid.uuid4().hex}"
+            )
         except InvalidRequest:
-            raise Conflict("There is a subscription already, and it is being paid.") from None
+            if not await self._has_ended(pending.id):
+                message = "There is a subscription already, and it is being paid."
+                raise Conflict(message) from None
 
     async def cancel(self, account_uid: str) -> SubscriptionSnapshot:
-        """Let the subscription end with its period. Raises Conflict when there is none."""
-        running = await self._running(account_uid)
-        return await self._change(running.id, {"cancel_at_period_end": True})
+        """Let every running subscription of the account end with its period.
+
+        Where none is running, one that waits for its first payment is taken back at once.
+
+        Returns:
+            The subscription to tell of; one that was taken back is over.
+
+        Raises:
+            Conflict: there is no subscription, or it has ended or is being paid.
+        """
+        snapshots = await self._refreshed(account_uid)
+        running = [snapshot for snapshot in snapshots if snapshot.is_running]
+        if not running:
+            return await self._cancel_pending(snapshots)
+        changes = {"cancel_at_period_end": True}
+        changed = [await self._change(snapshot.id, changes) for snapshot in running]
+        told = most_telling([snapshot for snapshot in changed if snapshot is not None])
+        if told is None:
+            raise Conflict(_HAS_ENDED)
+        return told
+
+    async def _cancel_pending(
+        self, snapshots: Collection[SubscriptionSnapshot]
+    ) -> SubscriptionSnapshot:
+        pending = [snapshot for snapshot in snapshots if snapshot.status == "incomplete"]
+        if not pending:
+            raise Conflict(_NONE_IS_RUNNING)
+        for snapshot in pending:
+            await self._withdraw(snapshot)
+        refreshed = [await self._subscriptions.refresh(snapshot.id) for snapshot in pending]
+        return refreshed[0]
 
     async def resume(self, account_uid: str) -> SubscriptionSnapshot:
         """Take a scheduled cancellation back. Raises Conflict when there is nothing to resume."""
@@ -94,13 +147,16 @@ class Plans:
         try:
             running = await self._subscriptions.refresh(running.id)
         except Reject:  # Stripe knows it no longer
-            raise Conflict("The subscription has ended.") from None
+            raise Conflict(_HAS_ENDED) from None
         if not (running.is_running and running.ends_with_period):
             raise Conflict("No cancellation is scheduled: there is nothing to resume.")
         by_date = not running.cancel_at_period_end
-        return await self._change(
+        changed = await self._change(
             running.id, {"cancel_at": ""} if by_date else {"cancel_at_period_end": False}
         )
+        if changed is None:
+            raise Conflict(_HAS_ENDED)
+        return changed
 
     async def renew_card(self, account_uid: str) -> str:
         """The client secret of a SetupIntent whose card the subscription is to use.
@@ -108,6 +164,14 @@ class Plans:
         Raises Conflict when no subscription is running.
         """
         running = await self._running(account_uid)
+        try:
+            return await self._start_setup(account_uid, running)
+        except StripeCustomerMissing:
+            await self._customers.release(running.customer_id)
+            await self._has_ended(running.id)  # with its customer, as our copy says from now on
+        return await self._start_setup(account_uid, await self._running(account_uid))
+
+    async def _start_setup(self, account_uid: str, running: SubscriptionSnapshot) -> str:
         intent = await self._stripe.create_setup_intent(
             customer_id=running.customer_id,
             metadata={"account_uid": account_uid, "subscription_id": running.id},
@@ -115,66 +179,87 @@ class Plans:
         )
         return str(intent["client_secret"])
 
-    async def use_card(self, setup_intent: StripeData) -> None:
+    async def use_card(self, setup_intent: StripeData, *, confirmed_at: int) -> None:
         """Charge a subscription's renewals to the card that a SetupIntent of ours has saved.
 
-        Another system's SetupIntent on a shared Stripe account changes nothing. Raises Reject when
-        Stripe refuses the change, as for a subscription that has ended meanwhile.
+        The card that was confirmed last is used, in whatever order events come. Another system's
+        SetupIntent on a shared Stripe account changes nothing.
+
+        Args:
+            setup_intent: the SetupIntent, which has succeeded.
+            confirmed_at: when it did, as the `created` of its event.
+
+        Raises:
+            Reject: Stripe refuses the change, as for a subscription that has ended meanwhile.
         """
         metadata = metadata_of(setup_intent)
         snapshots = await self._subscriptions.of_account(metadata.get("account_uid", ""))
         subscription_id = metadata.get("subscription_id")
         if subscription_id not in {snapshot.id for snapshot in snapshots}:
             return
-        if await self._is_superseded(setup_intent):
+        card = SavedCard(
+            setup_intent_id=setup_intent["id"],
+            payment_method=id_of(setup_intent.get("payment_method")) or "",
+            confirmed_at=confirmed_at,
+            created=setup_intent["created"],
+        )
+        chosen = await self._store.subscriptions.choose_card(subscription_id, card)
+        if chosen != card:
             return  # an old event that comes late must not bring an old card back
+        while True:
+            await self._set_card(subscription_id, chosen)
+            # A later card that was chosen meanwhile may have reached Stripe before this one.
+            latest = await self._store.subscriptions.choose_card(subscription_id, chosen)
+            if latest == chosen:
+                return
+            chosen = latest
+
+    async def _set_card(self, subscription_id: str, card: SavedCard) -> None:
         try:
             await self._stripe.update_subscription(
                 subscription_id,
-                {"default_payment_method": id_of(setup_intent.get("payment_method"))},
-                idempotency_key=f"use-card-{setup_intent['id']}",
+                {"default_payment_method": card.payment_method},
+                # To set the same card twice does no harm.
+                idempotency_key=f"use-card-{uuid.uuid4().hex}",
             )
         except InvalidRequest as error:
             raise Reject(error.message) from error
-
-    async def _is_superseded(self, setup_intent: StripeData) -> bool:
-        """Whether a later SetupIntent has saved another card for the same subscription."""
-        customer_id = id_of(setup_intent.get("customer"))
-        listed = await self._stripe.list_setup_intents(customer_id) if customer_id else []
-        subscription_id = metadata_of(setup_intent).get("subscription_id")
-        saved = (
-            intent["id"]
-            for intent in listed
-            if intent["status"] == "succeeded"
-            and metadata_of(intent).get("subscription_id") == subscription_id
-        )
-        return bool(next(saved, setup_intent["id"]) != setup_intent["id"])
 
     async def _running(self, account_uid: str) -> SubscriptionSnapshot:
         """The account's running subscription, asking Stripe where our copies show none."""
         current = await self._subscriptions.current(account_uid)
         if current is None or not current.is_running:
-            customer_id = await self._customers.find(account_uid)
-            if customer_id is None:
-                raise Conflict("There is no subscription.")
-            refreshed = await self._subscriptions.refresh_all(account_uid, customer_id)
-            current = most_telling([snapshot for _, snapshot in refreshed])
+            current = most_telling(await self._refreshed(account_uid))
         if current is None or not current.is_running:
-            raise Conflict("There is no subscription that is running.")
+            raise Conflict(_NONE_IS_RUNNING)
         return current
 
-    async def _change(self, subscription_id: str, changes: dict[str, Any]) -> SubscriptionSnapshot:
+    async def _refreshed(self, account_uid: str) -> list[SubscriptionSnapshot]:
+        """The account's subscriptions as Stripe has them now, whichever customer holds them."""
+
+        async def of_customer(customer_id: str) -> list[SubscriptionSnapshot]:
+            listed = await self._subscriptions.refresh_all(account_uid, customer_id)
+            return [snapshot for _, snapshot in listed]
+
+        listed = await self._customers.using_known(account_uid, of_customer) or []
+        ids = {snapshot.id for snapshot in listed}
+        return [*listed, *await self._subscriptions.refresh_others(account_uid, ids)]
+
+    async def _change(
+        self, subscription_id: str, changes: dict[str, Any]
+    ) -> SubscriptionSnapshot | None:
+        """Change a subscription at Stripe; None where it has ended."""
         ticket = await self._store.subscriptions.take_ticket(subscription_id)
         try:
             subscription = await self._stripe.update_subscription(
                 subscription_id,
                 changes,
-                # A ticket is never given twice: to cancel, resume and cancel are three requests.
-                idempotency_key=f"change-{subscription_id}-{ticket}",
+                # To cancel, resume and cancel are three requests; the same change twice is one.
+                idempotency_key=f"change-{uuid.uuid4().hex}",
             )
         except InvalidRequest:
             if await self._has_ended(subscription_id):
-                raise Conflict("The subscription has ended.") from None
+                return None
             raise
         return await self._subscriptions.keep(subscription, ticket)
 
@@ -184,6 +269,10 @@ class Plans:
             return (await self._subscriptions.refresh(subscription_id)).is_over
         except Reject:  # Stripe knows it no longer
             return True
+
+
+def _is_pending(snapshot: SubscriptionSnapshot, plan: Plan) -> bool:
+    return snapshot.status == "incomplete" and snapshot.price_id == plan.id
 
 
 def _started(subscription: StripeData) -> StartedSubscription:

@@ -4,6 +4,7 @@ import logging
 import uuid
 
 from ..errors import InvalidRequest
+from ..shapes import StripeData
 from ..stripe_client import StripeClient
 from .customers import Customers
 
@@ -23,18 +24,19 @@ class Portal:
 
     async def open(self, account_uid: str, return_url: str) -> str:
         """The address of a portal session for the account, else of the sign-in page."""
-        customer_id = await self._customers.find(account_uid)
-        if customer_id is None:
-            return self.url
-        try:
-            portal_session = await self._stripe.create_portal_session(
+
+        async def open_for(customer_id: str) -> StripeData:
+            return await self._stripe.create_portal_session(
                 customer_id=customer_id,
                 configuration_id=self._configuration_id,
                 return_url=return_url,
                 # Each is short-lived and for one visit: nothing is to be had again.
                 idempotency_key=f"portal-{uuid.uuid4().hex}",
             )
+
+        try:
+            portal_session = await self._customers.using_known(account_uid, open_for)
         except InvalidRequest as error:
             logger.warning("No portal session: check DATALAYER_STRIPE_CUST_PORTAL_ID (%s)", error)
             return self.url
-        return str(portal_session["url"])
+        return self.url if portal_session is None else str(portal_session["url"])

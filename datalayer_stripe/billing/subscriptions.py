@@ -10,7 +10,13 @@ from pydantic import ValidationError
 
 from ..allowance import Allowance
 from ..clock import Clock
-from ..errors import RateLimited, Reject, StripeObjectMissing, StripeUnavailable
+from ..errors import (
+    RateLimited,
+    Reject,
+    StripeCustomerMissing,
+    StripeObjectMissing,
+    StripeUnavailable,
+)
 from ..models import SubscriptionSnapshot
 from ..shapes import (
     StripeData,
@@ -112,6 +118,28 @@ class Subscriptions:
         ]
         return [pair for pair in kept if pair[1].account_uid == account_uid]
 
+    async def refresh_others(
+        self, account_uid: str, refreshed: Collection[str]
+    ) -> list[SubscriptionSnapshot]:
+        """Refresh the account's subscriptions that another customer than the listed one holds.
+
+        Args:
+            account_uid: the account.
+            refreshed: the ids of the subscriptions that were refreshed already.
+
+        Returns:
+            The snapshots of those that Stripe knows, and that are still to one of our products.
+        """
+        snapshots = []
+        for known in await self.of_account(account_uid):
+            if known.is_over or known.id in refreshed:
+                continue
+            try:
+                snapshots.append(await self.refresh(known.id))
+            except Reject:
+                continue  # Stripe does not know it any more
+        return [one for one in snapshots if one.product_id in self._product_ids]
+
     async def keep(self, subscription: StripeData, ticket: int) -> SubscriptionSnapshot:
         """Write the snapshot of a subscription that was fetched under `ticket`."""
         snapshot = await self.snapshot(subscription)
@@ -119,14 +147,20 @@ class Subscriptions:
         return snapshot
 
     async def snapshot(self, subscription: StripeData) -> SubscriptionSnapshot:
-        """Our copy of Stripe's object. The account is its customer's, where we know that one."""
+        """Return our copy of Stripe's object.
+
+        The account is its customer's, present or former. Where we do not know the customer, it is
+        the one that the subscription's metadata names, and else the one of our present copy.
+        """
         customer_id = id_of(subscription.get("customer")) or ""
-        account_uid = await self._store.customers.account_of(customer_id)
+        account_uid = (
+            await self._store.customers.account_of(customer_id)
+            or metadata_of(subscription).get("account_uid")
+            or await self._store.subscriptions.account_of(id_of(subscription) or "")
+        )
         try:
             snapshot = subscription_snapshot(
-                subscription,
-                account_uid=account_uid or metadata_of(subscription).get("account_uid"),
-                product_ids=self._product_ids,
+                subscription, account_uid=account_uid, product_ids=self._product_ids
             )
         except (ValidationError, LookupError) as error:
             raise Reject(f"not a subscription that we can read: {type(error).__name__}") from None
@@ -179,8 +213,13 @@ class Subscriptions:
         customer_id = customer_id or next((known.customer_id for known in snapshots), None)
         if customer_id is None:
             return False
-        refreshed = await self.refresh_all(account_uid, customer_id)
-        return self.is_eligible([snapshot for _, snapshot in refreshed])
+        try:
+            refreshed = await self.refresh_all(account_uid, customer_id)
+        except StripeCustomerMissing:
+            refreshed = []  # it was deleted, and its subscriptions with it
+        listed = [snapshot for _, snapshot in refreshed]
+        others = await self.refresh_others(account_uid, {snapshot.id for snapshot in listed})
+        return self.is_eligible([*listed, *others])
 
 
 def most_telling(snapshots: Collection[SubscriptionSnapshot]) -> SubscriptionSnapshot | None:

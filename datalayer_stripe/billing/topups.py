@@ -1,15 +1,11 @@
 """Buying a package of credits: the PaymentIntent that asks for the money, and what it is worth."""
 
-from collections.abc import Collection
-
 from pydantic import Field, ValidationError
 
-from ..clock import Clock
 from ..errors import Conflict, Reject, SubscriptionRequired
 from ..models import Identity, Model, Package, TopUp
 from ..shapes import StripeData, id_of, metadata_of, whole_number
 from ..store import Store
-from ..stripe_client import StripeClient
 from .catalog import Catalog
 from .customers import Customers
 from .subscriptions import Subscriptions
@@ -32,17 +28,13 @@ class StartedTopUp(Model):
 
 
 class TopUps:
-    """`crediting` names the plugins that add credits for a payment."""
-
     def __init__(
         self,
         store: Store,
-        stripe: StripeClient,
         catalog: Catalog,
         customers: Customers,
         subscriptions: Subscriptions,
-        clock: Clock,
-        crediting: Collection[str],
+        wishes: Wishes,
         *,
         refuse_disputed: bool = False,
     ) -> None:
@@ -50,7 +42,7 @@ class TopUps:
         self._catalog = catalog
         self._customers = customers
         self._subscriptions = subscriptions
-        self._wishes = Wishes(store, stripe, clock, crediting)
+        self._wishes = wishes
         self._refuse_disputed = refuse_disputed
 
     async def start(
@@ -70,15 +62,16 @@ class TopUps:
         ):
             raise Conflict(DISPUTED)
         package = await self._catalog.package(price_id)
-        order = Order(
-            account_uid=identity.account_uid,
-            customer_id=await self._customers.ensure(identity),
-            package=package,
-        )
-        if idempotency_key:
-            intent = await self._wishes.create(order, idempotency_key)
-        else:
-            intent = await self._wishes.payment_intent(order)
+
+        async def payment_intent(customer_id: str) -> StripeData:
+            order = Order(
+                account_uid=identity.account_uid, customer_id=customer_id, package=package
+            )
+            if idempotency_key:
+                return await self._wishes.create_for_client(order, idempotency_key)
+            return await self._wishes.payment_intent(order)
+
+        intent = await self._customers.using(identity, payment_intent)
         return StartedTopUp(
             payment_intent_id=intent["id"], client_secret=intent["client_secret"], package=package
         )
@@ -96,11 +89,16 @@ class TopUps:
         return top_up
 
     async def _check_customer(self, top_up: TopUp, customer_id: str | None) -> None:
-        known, owner = await self._store.customers.ties(top_up.account_uid, customer_id)
-        if known is not None and known != customer_id:
-            raise Reject(f"paid by {customer_id}, and the account's customer is {known}")
-        if owner is not None and owner != top_up.account_uid:
+        """Raise Reject unless the account's customer has paid: its present or a former one."""
+        customers = self._store.customers
+        owner = await customers.account_of(customer_id) if customer_id else None
+        if owner == top_up.account_uid:
+            return
+        if owner is not None:
             raise Reject(f"paid by {customer_id}, the customer of another account")
+        known = await customers.get(top_up.account_uid)
+        if known is not None:
+            raise Reject(f"paid by {customer_id}, and the account's customer is {known}")
 
 
 def is_ours(intent: StripeData) -> bool:

@@ -26,6 +26,7 @@ from ..shapes import StripeData, id_of, metadata_of
 from ..store import Store
 from ..store.open_top_ups import OpenTopUp
 from ..stripe_client import StripeClient
+from .idempotency import IdempotentRequests
 
 OPEN_FOR = timedelta(minutes=15)
 """How long asking again for a package gives the PaymentIntent that waits for its payment."""
@@ -75,12 +76,18 @@ class Wishes:
     """`crediting` names the plugins that add credits for a payment."""
 
     def __init__(
-        self, store: Store, stripe: StripeClient, clock: Clock, crediting: Collection[str]
+        self,
+        store: Store,
+        stripe: StripeClient,
+        clock: Clock,
+        crediting: Collection[str],
+        requests: IdempotentRequests,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._clock = clock
         self._crediting = crediting
+        self._requests = requests
 
     async def payment_intent(self, order: Order) -> StripeData:
         """The PaymentIntent to pay for an order, as Stripe has it.
@@ -101,17 +108,23 @@ class Wishes:
                 return intent
         raise Conflict(_ASKED_AT_ONCE)
 
-    async def create(self, order: Order, key: str) -> StripeData:
-        """A PaymentIntent of the order: the same key of the same account gives the same one."""
-        # A client's key is its own account's alone, and of any length.
-        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    async def create_for_client(self, order: Order, key: str) -> StripeData:
+        """Return the PaymentIntent of the order that a client has asked for under its own key.
+
+        The same key of the same account gives the same PaymentIntent.
+        """
+        return await self._requests.send(
+            _idempotency_key(order, key), lambda current: self._create(order, current)
+        )
+
+    async def _create(self, order: Order, idempotency_key: str) -> StripeData:
         return await self._stripe.create_payment_intent(
             amount=order.package.unit_amount,
             currency=order.package.currency,
             customer_id=order.customer_id,
             description=f"{order.package.credits} credits",
             metadata=order.metadata,
-            idempotency_key=f"topup-{order.account_uid}-{digest}",
+            idempotency_key=idempotency_key,
         )
 
     async def _made(self, wish: OpenTopUp, order: Order, now: datetime) -> StripeData | None:
@@ -122,7 +135,8 @@ class Wishes:
             await open_top_ups.forget(wish)
             return None
         try:
-            intent = await self.create(order, f"{wish.key} {order.terms}")
+            key = _idempotency_key(order, f"{wish.key} {order.terms}")
+            intent = await self._create(order, key)
         except StripeSilent:
             raise  # it may have been made: who asks again under this key gets it
         except (InvalidRequest, StripeUnavailable):
@@ -167,6 +181,12 @@ class Wishes:
         kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
         # What waits for the operator can take days, and keeps nobody from buying.
         return kept is None or not kept.is_given_up(self._crediting)
+
+
+def _idempotency_key(order: Order, key: str) -> str:
+    # A client's key is its own account's alone, and of any length.
+    digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+    return f"topup-{order.account_uid}-{digest}"
 
 
 def _is_old(wish: OpenTopUp, now: datetime) -> bool:

@@ -22,6 +22,9 @@ from .base import AuthenticatedHandler
 from .topup import PriceRequest
 from .urls import absolute_url, origin_of
 
+_ENDS_WITH_PERIOD = "Your subscription ends with its period."
+_PENDING_CANCELED = "The subscription was canceled before its first payment."
+
 
 class PortalRequest(BaseModel):
     """Where the billing portal leads back to."""
@@ -110,14 +113,15 @@ class RenewCardHandler(AuthenticatedHandler):
 
 
 class CancelHandler(AuthenticatedHandler):
-    """`POST /subscription/cancel`: end it with its period."""
+    """`POST /subscription/cancel`: end it with its period, or at once before it is paid for."""
 
     async def post(self) -> None:
         self.service.allowance.take(self.identity.account_uid)
         snapshot = await self.service.plans.cancel(self.identity.account_uid)
+        # One that waited for its first payment is over at once, by whatever status of Stripe's.
         self.answer(
-            message="Your subscription ends with its period.",
-            status=snapshot.status,
+            message=_PENDING_CANCELED if snapshot.is_over else _ENDS_WITH_PERIOD,
+            status="canceled" if snapshot.is_over else snapshot.status,
             cancel_at_period_end=snapshot.ends_with_period,
             portal={"url": self.service.portal.url},
         )

@@ -13,6 +13,9 @@ logger = logging.getLogger(__name__)
 # Ledger rows are never forgotten, and their ids protect credits for good.
 EVENT_TTL_SECONDS = 180 * 24 * 3600
 
+# Stripe forgets a key after a day or more: https://docs.stripe.com/api/idempotent_requests.
+IDEMPOTENCY_KEY_TTL_SECONDS = 30 * 24 * 3600
+
 INDEXES: dict[str, list[IndexModel]] = {
     "events": [
         IndexModel([("object_id", ASCENDING)]),
@@ -32,9 +35,17 @@ INDEXES: dict[str, list[IndexModel]] = {
     "accounts": [],
     # Sparse: a claim is a document without a customer yet.
     "customers": [IndexModel([("customer_id", ASCENDING)], unique=True, sparse=True)],
+    # By customer id, and kept for good: a payment of long ago may be delivered again.
+    "former_customers": [],
+    "idempotency_keys": [
+        IndexModel([("at", ASCENDING)], expireAfterSeconds=IDEMPOTENCY_KEY_TTL_SECONDS)
+    ],
     # One for each account and package, kept: a PaymentIntent of long ago can still be paid.
     "open_top_ups": [],
-    "subscriptions": [IndexModel([("account_uid", ASCENDING)])],
+    "subscriptions": [
+        IndexModel([("account_uid", ASCENDING)]),
+        IndexModel([("customer_id", ASCENDING)]),
+    ],
     "service": [],
 }
 

@@ -13,6 +13,7 @@ from .customers import Customers
 from .errors import translated
 from .events import Events, Mark
 from .first_seen import FirstSeen
+from .idempotency_keys import IdempotencyKeys
 from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
@@ -59,6 +60,7 @@ class Store:
         self.ledger = Ledger(database)
         self.reversals = Reversals(database)
         self.open_top_ups = OpenTopUps(database)
+        self.idempotency_keys = IdempotencyKeys(database)
         self.audits = Audits(database)
         self.leases = Leases(database)
         self.first_seen = FirstSeen(database)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
-from ..models import SubscriptionSnapshot
+from ..models import SavedCard, SubscriptionSnapshot
 from .errors import translated
 from .unit import CommitReceipt
 
@@ -63,6 +63,26 @@ class Subscriptions:
     async def write(self, snapshot: SubscriptionSnapshot, ticket: int) -> None:
         """Write a snapshot by itself, where no plugin's work goes with it."""
         await WriteSnapshot(snapshot, ticket).apply(self._database, None, CommitReceipt())
+
+    @translated
+    async def choose_card(self, subscription_id: str, card: SavedCard) -> SavedCard:
+        """Keep the card for the subscription unless a later one is kept; return the one kept."""
+        document = card.model_dump()
+        await self._subscriptions.update_one(
+            {
+                "_id": subscription_id,
+                "$or": [{"card": {"$exists": False}}, {"card.order": {"$lt": card.order}}],
+            },
+            {"$set": {"card": {**document, "order": card.order}}},
+        )
+        found = await self._subscriptions.find_one({"_id": subscription_id}, {"card": 1})
+        return SavedCard.model_validate(found["card"])
+
+    @translated
+    async def account_of(self, subscription_id: str) -> str | None:
+        """Return the account of our snapshot, or None where we hold none."""
+        found = await self._subscriptions.find_one({"_id": subscription_id}, {"account_uid": 1})
+        return (found or {}).get("account_uid")
 
     @translated
     async def is_known(self, subscription_id: str) -> bool:
