@@ -23,6 +23,7 @@ from ..errors import (
 from ..logs import bind_log_context, log_context
 from ..models import Identity
 from ..service import Service
+from .account_scope import AccountScope
 from .site import Site
 
 logger = logging.getLogger(__name__)
@@ -196,17 +197,22 @@ class ApiHandler(BaseHandler):
         self.allow_origins()
 
     def allow_origins(self) -> None:
-        """Say which pages may read the answer: DATALAYER_CORS_ORIGIN."""
+        """Set the headers that say which origins may read the answer: DATALAYER_CORS_ORIGIN.
+
+        Only an origin that is named may send credentials with a request, as Datalayer's UI does.
+        The service reads no cookies. But a proxy before it may sign people in by cookies, and `*`
+        must not let every website use them.
+        """
         origin = self.request.headers.get("Origin")
         allowed = self.service.settings.cors_origins
-        if allowed != ("*",):
-            self.set_header("Vary", "Origin")
         if allowed == ("*",):
             self.set_header("Access-Control-Allow-Origin", "*")
-        elif origin and origin.lower() in allowed:
-            self.set_header("Access-Control-Allow-Origin", origin)
         else:
-            return
+            self.set_header("Vary", "Origin")
+            if not origin or origin.lower() not in allowed:
+                return
+            self.set_header("Access-Control-Allow-Origin", origin)
+            self.set_header("Access-Control-Allow-Credentials", "true")
         self.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
 
     async def options(self, *_: str) -> None:
@@ -216,7 +222,8 @@ class ApiHandler(BaseHandler):
         self.set_header("Access-Control-Allow-Methods", ", ".join(self._methods()))
         self.set_header(
             "Access-Control-Allow-Headers",
-            "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id",
+            "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Pragma, "
+            "X-External-Token, X-Request-Id",
         )
         self.set_header("Access-Control-Max-Age", "600")
 
@@ -230,7 +237,7 @@ class ApiHandler(BaseHandler):
 
 
 class AuthenticatedHandler(ApiHandler):
-    """The base of the routes that are somebody's."""
+    """The base of the routes that act for the caller's account, and for no other."""
 
     identity: Identity
 
@@ -239,6 +246,28 @@ class AuthenticatedHandler(ApiHandler):
         if self.request.method != "OPTIONS":
             self.identity = self.identify()
             bind_log_context(account_uid=self.identity.account_uid)
+            names = self.request.query_arguments
+            asked = {name: self.get_query_arguments(name) for name in names}
+            for scope in AccountScope.of_query(asked):
+                scope.check(self.identity.account_uid)
+
+    def json_body(self, model: type[M]) -> M:
+        """Return the body as `model`.
+
+        Raises:
+            Forbidden: if the body names another account than the caller's.
+            UnsupportedMediaType, TooLarge, InvalidRequest: as for any body.
+        """
+        super().json_body(AccountScope).check(self.identity.account_uid)
+        return super().json_body(model)
+
+    def check_optional_body(self) -> None:
+        """Refuse a body that names another account, on a route that needs no body.
+
+        Raises the same errors as `json_body`, unless the body is empty.
+        """
+        if self.body:
+            self.json_body(AccountScope)
 
     def identify(self) -> Identity:
         """Who calls. Raises Unauthorized."""
@@ -246,10 +275,11 @@ class AuthenticatedHandler(ApiHandler):
 
 
 class NotFoundHandler(ApiHandler):
-    """Every address that is no route."""
+    """Every path that is not a route. A preflight is answered, so that a page can read the 404."""
 
     def prepare(self) -> None:
-        raise HTTPError(404)
+        if self.request.method != "OPTIONS":
+            raise HTTPError(404)
 
 
 def _invalid(error: ValidationError, otherwise: str) -> InvalidRequest:

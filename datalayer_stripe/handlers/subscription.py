@@ -107,6 +107,7 @@ class RenewCardHandler(AuthenticatedHandler):
     """`POST /subscription/resume/setup-intent`: renew the card before resuming."""
 
     async def post(self) -> None:
+        self.check_optional_body()
         self.service.allowance.take(self.identity.account_uid)
         secret = await self.service.plans.renew_card(self.identity.account_uid)
         self.answer(201, client_secret=secret)
@@ -116,6 +117,7 @@ class CancelHandler(AuthenticatedHandler):
     """`POST /subscription/cancel`: end it with its period, or at once before it is paid for."""
 
     async def post(self) -> None:
+        self.check_optional_body()
         self.service.allowance.take(self.identity.account_uid)
         snapshot = await self.service.plans.cancel(self.identity.account_uid)
         # One that waited for its first payment is over at once, by whatever status of Stripe's.
@@ -131,6 +133,7 @@ class ResumeHandler(AuthenticatedHandler):
     """`POST /subscription/resume`: take a scheduled cancellation back."""
 
     async def post(self) -> None:
+        self.check_optional_body()
         self.service.allowance.take(self.identity.account_uid)
         snapshot = await self.service.plans.resume(self.identity.account_uid)
         self.answer(

@@ -146,11 +146,15 @@ class Town:
         """Serve the files of a folder, and return the server's URL."""
         return self._background.run(self._listen(static_files(folder)))
 
-    def another_service(self) -> str:
-        """Start one more service on the same database, and return its URL."""
+    def another_service(self, **changes: Any) -> str:
+        """Start one more service on the same database, and return its URL.
+
+        `changes` are fields of its settings.
+        """
 
         async def start() -> str:
-            service = await open_service(self.settings, clock=self.clock)
+            settings = self.settings.model_copy(update=changes)
+            service = await open_service(settings, clock=self.clock)
             self._stack.push_async_callback(service.close)
             return await self._listen(make_app(service))
 

@@ -123,6 +123,7 @@ def test_a_page_of_another_origin_is_refused(server: JupyterServer) -> None:
     answer = server.request("OPTIONS", PORTAL, headers=foreign)
     assert answer.status == 204
     assert "Access-Control-Allow-Origin" not in answer.headers
+    assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
 def test_another_name_of_the_server_is_refused(server: JupyterServer) -> None:
