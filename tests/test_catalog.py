@@ -175,7 +175,9 @@ async def test_plans_come_cheapest_first_with_what_their_prices_say(
     assert listed[1]["id"] == shop.plan
 
 
-@pytest.mark.parametrize(("currency", "price"), [("jpy", 1500.0), ("usd", 15.0), ("kwd", 1.5)])
+@pytest.mark.parametrize(
+    ("currency", "price"), [("jpy", 1500.0), ("usd", 15.0), ("kwd", 1.5), ("ugx", 15.0)]
+)
 @pytest.mark.gen_test(timeout=30)
 async def test_the_major_unit_is_the_currencys_own(
     api: Api, sandbox: Sandbox, shop: Shop, currency: str, price: float

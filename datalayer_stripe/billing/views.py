@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from ..currencies import major_units
 from ..models import (
     Account,
     Identity,
@@ -14,13 +15,6 @@ from ..models import (
     Plan,
     SubscriptionSnapshot,
 )
-
-# docs.stripe.com/currencies#zero-decimal and #three-decimal. Stripe's API takes UGX and ISK with
-# two decimals.
-_ZERO_DECIMAL = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split()  # noqa: SIM905
-)
-_THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
 
 
 class PackageView(Model):
@@ -205,10 +199,3 @@ def profile_view(identity: Identity) -> ProfileView:
         first_name_t=identity.first_name,
         last_name_t=identity.last_name,
     )
-
-
-def major_units(amount: int, currency: str) -> float:
-    """An amount of Stripe's, in the unit that people say: 2900 usd → 29.0, 2900 jpy → 2900.0."""
-    if currency.lower() in _ZERO_DECIMAL:
-        return float(amount)
-    return amount / (1000 if currency.lower() in _THREE_DECIMAL else 100)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import click
 
 from .._version import __version__
-from ..billing.views import major_units
+from ..currencies import major_units
 from .stage import ACCOUNT, PACKAGES, PLAN_AMOUNT, Stage
 
 # For bash and zsh alike, which pastes no comments; and without jq, which not everybody has.

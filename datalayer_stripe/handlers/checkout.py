@@ -1,5 +1,6 @@
 """The checkout page and its files. They hold nobody's data: the page asks for that by the token."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any, ClassVar
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 from tornado.template import Loader
 from tornado.web import StaticFileHandler
 
+from ..currencies import CURRENCY_DIGITS
 from ..settings import STRIPE_JS_URL, Settings
 from .base import BaseHandler
 from .urls import origin_of
@@ -42,6 +44,7 @@ class CheckoutHandler(BaseHandler):
             self.templates.load("index.html").generate(
                 api=f"{site.root}{API}",
                 assets=site.page,
+                currency_digits=json.dumps(CURRENCY_DIGITS),
                 identity=site.identity,
                 modules=MODULES,
                 publishable_key=settings.stripe_js_api_key,

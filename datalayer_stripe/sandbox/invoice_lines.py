@@ -1,30 +1,9 @@
 """The lines of an invoice: what a subscription's items cost for a period."""
 
+from ..currencies import major_units, minor_digits
 from .backend import Backend
 from .shapes import billing as shapes
 from .state import Object
-
-# https://docs.stripe.com/currencies#zero-decimal
-ZERO_DECIMAL = frozenset(
-    {
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "jpy",
-        "kmf",
-        "krw",
-        "mga",
-        "pyg",
-        "rwf",
-        "ugx",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-    }
-)
 
 
 def cost(price: Object, quantity: int) -> int:
@@ -61,5 +40,5 @@ def _describe(backend: Backend, item: Object, *, free: bool) -> str:
 
 def _money(price: Object) -> str:
     code, amount = price["currency"], price["unit_amount"] or 0
-    text = str(amount) if code in ZERO_DECIMAL else f"{amount / 100:.2f}"
+    text = f"{major_units(amount, code):.{minor_digits(code)}f}"
     return f"${text}" if code == "usd" else f"{text} {code.upper()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..currencies import CURRENCY_DIGITS
 from .state import Object
 
 if TYPE_CHECKING:
@@ -16,11 +17,13 @@ def overview(sandbox: Sandbox) -> dict[str, Any]:
     """Return the sandbox's troubles, its customers and plans, the latest payments and disputes.
 
     `offset` is how far its time is ahead, in seconds: unlike the time, it stays the same, and so
-    does the answer, while nothing happens.
+    does the answer, while nothing happens. `currency_digits` is how many decimals amounts have,
+    by currency, where it is not 2.
     """
     charges = {charge["id"]: charge for charge in _newest(sandbox, "charges", 100)}
     return {
         "offset": sandbox.clock.offset,
+        "currency_digits": CURRENCY_DIGITS,
         "webhooks": sandbox.webhooks.troubles,
         "customers": [
             {name: customer[name] for name in ("id", "name", "email")}

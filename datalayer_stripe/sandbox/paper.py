@@ -2,19 +2,16 @@
 
 from datetime import UTC, datetime
 
+from ..currencies import major_units, minor_digits
 from .state import Object
 
 _SYMBOLS = {"eur": "€", "gbp": "£", "usd": "$"}
-# https://docs.stripe.com/currencies#zero-decimal
-_ZERO_DECIMAL = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf ugx vnd vuv xaf xof xpf".split()  # noqa: SIM905
-)
 _BRANDS = {"amex": "American Express", "unknown": "Card"}
 
 
 def money(amount: int, currency: str) -> str:
     """Write an amount in the currency's minor unit: `$5.00`."""
-    figure = f"{amount:,}" if currency in _ZERO_DECIMAL else f"{amount / 100:,.2f}"
+    figure = f"{major_units(amount, currency):,.{minor_digits(currency)}f}"
     symbol = _SYMBOLS.get(currency)
     return f"{symbol}{figure}" if symbol else f"{figure} {currency.upper()}"
 

@@ -4,12 +4,9 @@ const LOCALE = "en-US";
 // Day first with the month in words, which nobody misreads.
 const DATE_LOCALE = "en-GB";
 
-// docs.stripe.com/currencies#zero-decimal and #three-decimal. Not taken from Intl, whose digits
-// differ from Stripe's for some currencies: ISK and UGX come with two decimals.
-const ZERO_DECIMAL = new Set(
-  "BIF CLP DJF GNF JPY KMF KRW MGA PYG RWF VND VUV XAF XOF XPF".split(" "),
-);
-const THREE_DECIMAL = new Set("BHD JOD KWD OMR TND".split(" "));
+// How many decimals Stripe's amounts have, by currency, where it is not 2. Intl says otherwise for
+// some: Stripe gives ISK and UGX two decimals.
+const CURRENCY_DIGITS = JSON.parse(document.documentElement.dataset.currencyDigits);
 
 const numbers = new Intl.NumberFormat(LOCALE);
 const signedNumbers = new Intl.NumberFormat(LOCALE, { signDisplay: "exceptZero" });
@@ -49,11 +46,7 @@ export const signed = (value) => signedNumbers.format(value);
 export const longDate = (iso) => longDates.format(new Date(iso));
 export const shortDate = (iso) => shortDates.format(new Date(iso));
 
-function minorDigits(currency) {
-  const code = currency.toUpperCase();
-  if (ZERO_DECIMAL.has(code)) return 0;
-  return THREE_DECIMAL.has(code) ? 3 : 2;
-}
+const minorDigits = (currency) => CURRENCY_DIGITS[currency.toLowerCase()] ?? 2;
 
 function currencyFormat(currency, digits = {}) {
   return new Intl.NumberFormat(LOCALE, { style: "currency", currency, ...digits });

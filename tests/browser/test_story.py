@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.town import Town
@@ -82,6 +83,31 @@ def test_no_secret_is_left_behind(visitor: Visitor, town: Town) -> None:
     assert not visitor.watch.shows_secret(tab.page.evaluate(stored))
     assert not visitor.watch.shows_secret(tab.page.content())
     assert not visitor.watch.shows_secret(tab.page.evaluate("JSON.stringify(history.state)") or "")
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "written"),
+    [("ugx", 500000, "UGX 5,000"), ("isk", 50000, "ISK 500"), ("kwd", 5120, "KWD 5.120")],
+)
+def test_amounts_have_the_decimals_of_their_currency_on_both_sides(
+    visitor: Visitor, town: Town, currency: str, amount: int, written: str
+) -> None:
+    price = town.call(
+        town.sandbox.create_price,
+        product=town.settings.stripe_topup_product_id,
+        unit_amount=amount,
+        currency=currency,
+        credits=40,
+    )
+    town.subscribe()
+    path = "/stripe/v1/topup/payment-intent"
+    town.pay(town.ask("POST", path, price_id=price["id"])["client_secret"])
+    tab = visitor.open()
+    written = written.replace(" ", "\N{NO-BREAK SPACE}")
+    expect(tab.buy_button(40)).to_have_accessible_name(f"Buy 40 credits for {written}")
+    expect(tab.rows).to_contain_text([written])
+    panel = visitor.open(town.stage.panel_url).page
+    expect(panel.get_by_role("region", name="Payments")).to_contain_text(f"{written}, succeeded")
 
 
 def test_yen_have_no_cents(visitor: Visitor, town: Town) -> None:

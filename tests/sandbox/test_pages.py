@@ -132,6 +132,9 @@ async def test_a_declined_charge_has_no_receipt(sandbox: Sandbox) -> None:
         (123456, "eur", "€1,234.56"),
         (500, "jpy", "500 JPY"),
         (500, "chf", "5.00 CHF"),
+        (500000, "ugx", "5,000.00 UGX"),
+        (500000, "isk", "5,000.00 ISK"),
+        (5120, "kwd", "5.120 KWD"),
     ],
 )
 def test_amounts_are_written_in_the_major_unit(amount: int, currency: str, written: str) -> None:

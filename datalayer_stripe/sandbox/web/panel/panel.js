@@ -1,7 +1,7 @@
 import { control, report } from "./controls.js";
 import { addDelivery, forgetDeliveries, outcomeOf } from "./deliveries.js";
 import { showOverview } from "./overview.js";
-import { day, minorUnits, money, words } from "./writing.js";
+import { day, minorUnits, money, setCurrencyDigits, words } from "./writing.js";
 
 const PAUSE = 1000;
 const SAID_FOR = 8000;
@@ -36,6 +36,7 @@ async function lookAtDeliveries() {
 
 async function lookAtOverview() {
   latest = await report("overview");
+  setCurrencyDigits(latest.currency_digits);
   showOverview(latest);
 }
 

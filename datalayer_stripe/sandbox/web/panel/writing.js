@@ -1,8 +1,18 @@
 /** How amounts and times are written. */
 
+let currencyDigits = {};
+
+/** Set how many decimals Stripe's amounts have, by currency, where it is not 2. */
+export function setCurrencyDigits(digits) {
+  currencyDigits = digits;
+}
+
 export function money(amount, currency) {
-  const format = new Intl.NumberFormat("en", { style: "currency", currency });
-  return format.format(amount / 10 ** digitsOf(currency));
+  const unit = 10 ** digitsOf(currency);
+  // Intl knows some currencies with fewer decimals than Stripe's amounts have: UGX and ISK.
+  const digits = amount % unit === 0 ? {} : { minimumFractionDigits: digitsOf(currency) };
+  const format = new Intl.NumberFormat("en", { style: "currency", currency, ...digits });
+  return format.format(amount / unit);
 }
 
 /** The amount in the minor unit that somebody has typed. */
@@ -25,7 +35,4 @@ export function time(seconds) {
 
 export const words = (name) => name.replaceAll("_", " ");
 
-function digitsOf(currency) {
-  const format = new Intl.NumberFormat("en", { style: "currency", currency });
-  return format.resolvedOptions().maximumFractionDigits;
-}
+const digitsOf = (currency) => currencyDigits[currency] ?? 2;
