@@ -29,9 +29,11 @@ logger = logging.getLogger(__name__)
 # How often it looks when nobody wakes it.
 POLL_SECONDS = 5.0
 
-# At once in a process; one plugin that hangs leaves half of it to the others.
-MOST = 8
-MOST_OF_PLUGIN = MOST // 2
+# Jobs that run at once in a process: in all, and of one plugin.
+MOST = 16
+MOST_OF_PLUGIN = 4
+# Of these, what only plugins that move money may use.
+RESERVED_FOR_MONEY = 4
 
 # 5 s, 10 s, 20 s … an hour, an hour: about three days, as long as Stripe tries to deliver.
 FIRST_PAUSE = timedelta(seconds=5)
@@ -64,6 +66,7 @@ class Worker:
         self._loop: asyncio.Task[None] | None = None
         self._jobs: set[asyncio.Task[None]] = set()
         self._running: Counter[str] = Counter()
+        self._money_plugins = [one.name for one in registry.plugins if one.moves_money]
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._work())
@@ -121,9 +124,24 @@ class Worker:
         return taken
 
     def _has_room(self, name: str) -> bool:
-        # Those of a plugin that this process does not have wait for one that has it.
-        known = self._registry.named(name) is not None
-        return known and len(self._jobs) < MOST and self._running[name] < MOST_OF_PLUGIN
+        """Return whether one more job of this plugin may run.
+
+        A plugin may have half as many running as there are slots left for it. So several that hang
+        leave some to the others.
+        """
+        plugin = self._registry.named(name)
+        if plugin is None:
+            return False  # its jobs wait for a process that has it
+        running = self._running[name]
+        return running < MOST_OF_PLUGIN and 2 * running < self._free_for(plugin)
+
+    def _free_for(self, plugin: Plugin[Any]) -> int:
+        free = MOST - self._running.total()
+        if plugin.moves_money:
+            return free
+        for_money = sum(self._running[name] for name in self._money_plugins)
+        others = self._running.total() - for_money
+        return min(free, MOST - RESERVED_FOR_MONEY - others)
 
     async def _take(self, name: str) -> bool:
         plugin = self._registry.named(name)

@@ -22,8 +22,10 @@ from datalayer_stripe.store.jobs import Deferral
 from datalayer_stripe.store.unit import CommitReceipt, UnitOfWork
 from datalayer_stripe.worker import (
     LONGEST_PAUSE,
+    MOST,
     MOST_ATTEMPTS,
     MOST_OF_PLUGIN,
+    RESERVED_FOR_MONEY,
     Worker,
     pause_after,
 )
@@ -41,12 +43,12 @@ both_stores = pytest.mark.parametrize(
 class Mailer:
     """Defers on payments; it does as it is told."""
 
-    def __init__(self, name: str = "mailer") -> None:
+    def __init__(self, name: str = "mailer", *, moves_money: bool = False) -> None:
         self.runs: Counter[str] = Counter()
         self.fails: Exception | None = None
         self.waits: asyncio.Event | None = None
         self.inside = 0
-        self.plugin = Plugin(name)
+        self.plugin = Plugin(name, moves_money=moves_money)
 
         @self.plugin.on("payment_intent.succeeded", deferred=True)
         async def mail(event: Event, ctx: Context) -> None:
@@ -474,6 +476,63 @@ async def test_a_plugin_that_hangs_leaves_room_for_another(
         assert mailer.runs.total() == 12
     finally:
         mailer.waits.set()
+        await service.close()
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=30)
+async def test_several_plugins_that_hang_leave_slots_for_money_and_for_others(
+    settings: Settings, clock: Clock, bearer: Callable[..., str]
+) -> None:
+    hanging = [Mailer(f"hanging-{number}") for number in range(3)]
+    money, prompt = Mailer("money", moves_money=True), Mailer("prompt")
+    mailers = [*hanging, money, prompt]
+    plugins = [*Registry.load().plugins, *(mailer.plugin for mailer in mailers)]
+    service = await open_service(settings, registry=Registry(plugins), clock=clock)
+    opened = asyncio.Event()
+    for mailer in hanging:
+        mailer.waits = opened
+    try:
+        service.worker.start()
+        for number in range(1, 31):
+            event = Event.model_validate_json(changed(PAID, id=f"evt_{number}"))
+            await service.deliveries.process(event)
+
+            async def both_are_done(number: int = number) -> bool:
+                return money.runs.total() == prompt.runs.total() == number
+
+            await until(both_are_done)
+        assert all(mailer.inside for mailer in hanging)
+    finally:
+        opened.set()
+        await service.close()
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=30)
+async def test_slots_are_kept_free_for_money_however_many_plugins_hang(
+    settings: Settings, clock: Clock, bearer: Callable[..., str]
+) -> None:
+    hanging = [Mailer(f"hanging-{number}") for number in range(MOST)]
+    money = Mailer("money", moves_money=True)
+    plugins = [*Registry.load().plugins, *(mailer.plugin for mailer in (*hanging, money))]
+    service = await open_service(settings, registry=Registry(plugins), clock=clock)
+    opened = asyncio.Event()
+    for mailer in hanging:
+        mailer.waits = opened
+    try:
+        service.worker.start()
+        for number in range(1, 3):
+            event = Event.model_validate_json(changed(PAID, id=f"evt_{number}"))
+            await service.deliveries.process(event)
+
+            async def money_is_done_and_the_rest_is_full(number: int = number) -> bool:
+                inside = sum(mailer.inside for mailer in hanging)
+                return money.runs.total() == number and inside == MOST - RESERVED_FOR_MONEY
+
+            await until(money_is_done_and_the_rest_is_full)
+    finally:
+        opened.set()
         await service.close()
 
 
