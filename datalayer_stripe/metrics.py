@@ -81,6 +81,12 @@ class Metrics:
             "Deferred work that is not finished, of all processes.",
             registry=self.registry,
         )
+        self.reconcile_last_success = Gauge(
+            "datalayer_stripe_reconcile_last_success_timestamp_seconds",
+            "When the last periodic reconciliation that succeeded began, in any process, in "
+            "seconds since 1970; 0 before the first.",
+            registry=self.registry,
+        )
         self.stripe_calls = Counter(
             "datalayer_stripe_stripe_calls",
             "Calls to Stripe's API, by operation and outcome (ok, or the kind of error).",

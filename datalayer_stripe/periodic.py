@@ -3,12 +3,12 @@
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
+from functools import partial
 
-from .clock import Clock
-from .errors import DatalayerStripeError, RequestError
+from .errors import DatalayerStripeError, RequestError, StoreUnavailable
 from .service import Service
 from .store.leases import Lease
 
@@ -31,12 +31,24 @@ class LeaseLost(DatalayerStripeError):
 
 
 class PeriodicReconciliation:
-    """Start :meth:`run` as a task, and cancel it at the end."""
+    """Start :meth:`run` as a task, and cancel it at the end.
 
-    def __init__(self, service: Service, *, interval: timedelta, clock: Clock) -> None:
+    Args:
+        service: what reconciles.
+        interval: from one reconciliation to the next.
+        now: tells the time that all processes share; the database server's unless given.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        interval: timedelta,
+        now: Callable[[], Awaitable[datetime]] | None = None,
+    ) -> None:
         self._service = service
         self._interval = interval
-        self._clock = clock
+        self._now = now or partial(service.store.now, service.clock)
         self._holder = uuid.uuid4().hex
 
     async def run(self) -> None:
@@ -52,11 +64,17 @@ class PeriodicReconciliation:
                 logger.exception("reconcile: put off")
 
     async def run_if_due(self) -> bool:
-        """Reconcile, if it is due and no other process does; whether it was done."""
-        leases = self._service.store.leases
-        begun = self._clock()
-        lease = await leases.take(LEASE, self._holder, begun, _LEASE_LENGTH)
+        """Reconcile, if it is due and no other process does; return whether it was done.
+
+        What is due when is told by the database server's time: a process whose own clock is wrong
+        does not keep the others from reconciling.
+        """
+        leases, begun = self._service.store.leases, await self._now()
+        lease = await leases.take(
+            LEASE, self._holder, begun, _LEASE_LENGTH, interval=self._interval
+        )
         if lease is None:
+            await self.tell_last_success()
             return False
         due_at, done_until = begun + min(self._interval, _AFTER_FAILURE), None
         try:
@@ -69,12 +87,21 @@ class PeriodicReconciliation:
             )
         finally:
             await leases.give_back(
-                LEASE, self._holder, self._clock(), due_at=due_at, done_until=done_until
+                LEASE, self._holder, await self._now(), due_at=due_at, done_until=done_until
             )
+        await self.tell_last_success()
         return True
 
+    async def tell_last_success(self) -> None:
+        """Set the gauge of the last success, whichever process had it."""
+        done_until = await self._service.store.leases.done_until(LEASE)
+        if done_until is not None:
+            # One that a wrong clock has written must not hide that nothing is done any more.
+            known = min(done_until, await self._now())
+            self._service.metrics.reconcile_last_success.set(known.timestamp())
+
     async def _renew(self) -> None:
-        now = self._clock()
+        now = await self._now()
         if not await self._service.store.leases.renew(LEASE, self._holder, now, _LEASE_LENGTH):
             raise LeaseLost("another process reconciles now")
 
@@ -86,9 +113,9 @@ async def reconciling(service: Service) -> AsyncIterator[None]:
     if not interval:
         yield
         return
-    periodic = PeriodicReconciliation(
-        service, interval=timedelta(seconds=interval), clock=service.clock
-    )
+    periodic = PeriodicReconciliation(service, interval=timedelta(seconds=interval))
+    with suppress(StoreUnavailable):  # the task tells it, too
+        await periodic.tell_last_success()
     task = asyncio.create_task(periodic.run())
     try:
         yield

@@ -1,7 +1,8 @@
 """What was never delivered is healed, by the same plugins, once; and the books are proven."""
 
 import asyncio
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -296,12 +297,21 @@ async def test_a_lost_change_to_another_product_is_healed(
 # The periodic task
 
 
+def telling(clock: Clock) -> Callable[[], Awaitable[datetime]]:
+    """The time that all processes share, as a test moves it."""
+
+    async def now() -> datetime:
+        return clock()
+
+    return now
+
+
 @pytest.mark.gen_test(timeout=30)
 async def test_one_process_at_a_time_reconciles_when_it_is_due(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     def process() -> PeriodicReconciliation:
-        return PeriodicReconciliation(service, interval=timedelta(hours=1), clock=clock)
+        return PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
 
     first, second = process(), process()
     webhooks.drop(1000)
@@ -319,7 +329,7 @@ async def test_one_process_at_a_time_reconciles_when_it_is_due(
 async def test_after_a_long_outage_it_looks_back_to_where_it_was(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
-    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), clock=clock)
+    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
     await buyer.subscribe()
     assert await periodic.run_if_due()
     webhooks.drop(1000)
@@ -344,7 +354,7 @@ async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock
 async def test_stripe_is_down_so_it_is_put_off(
     service: Service, clock: Clock, sandbox: Sandbox, quick_retries: None
 ) -> None:
-    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), clock=clock)
+    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
     sandbox.api.refuse(status=500, times=3)
     with pytest.raises(StripeUnavailable):
         await periodic.run_if_due()

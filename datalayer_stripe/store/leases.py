@@ -27,18 +27,45 @@ class Leases:
         self._service = database.service
 
     @translated
-    async def take(self, name: str, holder: str, now: datetime, length: timedelta) -> Lease | None:
-        """If the work is due and nobody has it, it is `holder`'s until `now + length`."""
-        due = {"_id": f"lease-{name}", "until": {"$lte": now}, "due_at": {"$lte": now}}
+    async def take(
+        self,
+        name: str,
+        holder: str,
+        now: datetime,
+        length: timedelta,
+        *,
+        interval: timedelta | None = None,
+    ) -> Lease | None:
+        """Give the work to `holder` until `now + length`, if it is due and nobody has it.
+
+        Args:
+            name: which work.
+            holder: who asks.
+            now: the time by the clock that all processes share: :meth:`.Store.now`.
+            length: how long a lease lasts.
+            interval: how far ahead the work is ever due. A date beyond that was written by a wrong
+                clock, and is ignored.
+        """
+        due = {
+            "_id": f"lease-{name}",
+            "$and": [_past("until", now, length), _past("due_at", now, interval)],
+        }
         taken = {"$set": {"holder": holder, "until": now + length}, "$setOnInsert": {"due_at": now}}
         try:
-            # `due_at` is in the filter as a range, so an upsert does not set it.
+            # The dates are in the filter as ranges, so an upsert does not set them.
             found = await self._service.find_one_and_update(
                 due, taken, upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:
             return None  # it is somebody's, or not due: the upsert met its `_id`
         return Lease(done_until=found.get("done_until"))
+
+    @translated
+    async def done_until(self, name: str) -> datetime | None:
+        """Return how far the work was done the last time, or None."""
+        found = await self._service.find_one({"_id": f"lease-{name}"}) or {}
+        done_until: datetime | None = found.get("done_until")
+        return done_until
 
     @translated
     async def renew(self, name: str, holder: str, now: datetime, length: timedelta) -> bool:
@@ -65,3 +92,11 @@ class Leases:
         await self._service.update_one(
             {"_id": f"lease-{name}", "holder": holder}, {"$set": changes}
         )
+
+
+def _past(field: str, now: datetime, furthest: timedelta | None) -> dict[str, Any]:
+    """Match a date that is past, or further ahead than anybody would have set it."""
+    past = {field: {"$lte": now}}
+    if furthest is None:
+        return past
+    return {"$or": [past, {field: {"$gt": now + furthest}}]}

@@ -1,9 +1,11 @@
 """The store: one attribute for each collection, and the commit."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo.errors import ExecutionTimeout
 
+from ..clock import Clock
 from ..errors import PluginFault
 from .accounts import Accounts
 from .audits import Audits
@@ -32,6 +34,7 @@ class Store:
 
     Args:
         client: what `database` and `committer` use.
+        server_has_time: whether the server tells the time; `memory://` is in this process.
         plugin_client: the same server by connections and threads of its own, for the plugins.
         plugin_database: the same database by `plugin_client`.
     """
@@ -43,11 +46,13 @@ class Store:
         committer: Committer,
         changes: Changes,
         *,
+        server_has_time: bool,
         plugin_client: Any,
         plugin_database: Any,
     ) -> None:
         self._client = client
         self._database = database
+        self._server_has_time = server_has_time
         self._plugin_client = plugin_client
         self._plugin_database = plugin_database
         self._plugin_reads = PluginReads()
@@ -92,6 +97,18 @@ class Store:
             raise PluginFault(
                 f"a read of {collection} took longer than {PLUGIN_READ_SECONDS:g} s"
             ) from error
+
+    @translated
+    async def now(self, clock: Clock) -> datetime:
+        """Return the time of the database server, which all processes share.
+
+        `clock`, that of this process, tells it on `memory://`.
+        """
+        if not self._server_has_time:
+            return clock()
+        hello = await self._client.admin.command("hello")
+        local_time: datetime = hello["localTime"]
+        return local_time.replace(tzinfo=UTC)  # a command's answer has no time zone; BSON's is UTC
 
     @translated
     async def ping(self) -> None:
