@@ -20,6 +20,7 @@ from .metrics import Metrics
 from .plugin import Handling, Plugin
 from .store import Store, UnitOfWork
 from .store.events import AlreadyDone, Mark
+from .stripe_errors import is_of_the_sdk, summary_of
 
 logger = logging.getLogger(__name__)
 
@@ -144,8 +145,9 @@ def report(plugin: Plugin[Any], error: Exception) -> str:
     if isinstance(error, Retry):
         logger.info("not yet", extra={"plugin": plugin.name, "error": kept})
         return kept
-    # What we raise ourselves says all; only a stranger's error needs its traceback.
-    known = isinstance(error, DatalayerStripeError)
+    # What we raise ourselves says all, and so does the summary of an error of Stripe's SDK, whose
+    # text may hold somebody's data. Only other errors need their traceback.
+    known = isinstance(error, DatalayerStripeError) or summary_of(error) is not None
     logger.error(
         "failed",
         extra={"plugin": plugin.name, "error": kept},
@@ -163,6 +165,10 @@ def summary(error: Exception) -> str:
         return error.reason
     if isinstance(error, PluginFault):
         return str(error)
-    frames = traceback.extract_tb(error.__traceback__)
+    frames: list[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
+    at_stripe = summary_of(error)
+    if at_stripe is not None:
+        frames = [frame for frame in frames if not is_of_the_sdk(frame.filename)]
+        at_stripe += ","
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
+    return f"{at_stripe or type(error).__name__}{place}"

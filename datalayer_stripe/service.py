@@ -168,6 +168,7 @@ async def open_service(
     crediting = registry.money_on(PAYMENT_SUCCEEDED)
     topups = TopUps(
         store,
+        stripe,
         catalog,
         customers,
         subscriptions,

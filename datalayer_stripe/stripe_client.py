@@ -62,14 +62,18 @@ class StripeClient:
     def __init__(self, api_key: str, *, metrics: Metrics, api_base: str | None = None) -> None:
         self._metrics = metrics
         self._http = stripe.AIOHTTPClient(timeout=_ATTEMPT_TIMEOUT)
-        client = stripe.StripeClient(
+        self.sdk = stripe.StripeClient(
             api_key,
             stripe_version=STRIPE_VERSION,
             base_addresses={"api": api_base} if api_base else None,
             max_network_retries=_RETRIES,
             http_client=self._http,
         )
-        self._v1 = client.v1
+        """The SDK's own client, for plugins: key, version, address and retries are set.
+
+        Use its methods that end in `_async`. Their errors are the SDK's, and they are not counted.
+        """
+        self._v1 = self.sdk.v1
         self.trouble: str | None = None
         """The kind of error that the last call ended with, if it was Stripe's unavailability."""
 

@@ -1,6 +1,7 @@
 """Stripe's errors as ours: docs.stripe.com/api/errors/handling."""
 
 import logging
+from pathlib import Path
 
 import stripe
 
@@ -31,6 +32,8 @@ CALL_OUTCOMES = (
     "TimeoutError",
 )
 """How a call to Stripe ends, as its metric names it; further kinds of error are rare."""
+
+_SDK = Path(stripe.__file__).parent
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +71,23 @@ def as_ours(  # noqa: PLR0911 (one for each kind)
             return StripeUnavailable()
         case _:
             return StripeSilent()
+
+
+def summary_of(error: Exception) -> str | None:
+    """Return kind, code and request id of an error of the SDK's; None for any other error.
+
+    Not its text, which may repeat what was sent, such as an e-mail address.
+    https://docs.stripe.com/api/request_ids
+    """
+    if not isinstance(error, stripe.StripeError):
+        return None
+    kind = " ".join(filter(None, (type(error).__name__, error.code)))
+    return f"{kind}, request {error.request_id}" if error.request_id else kind
+
+
+def is_of_the_sdk(filename: str) -> bool:
+    """Whether a source file belongs to Stripe's SDK."""
+    return Path(filename).is_relative_to(_SDK)
 
 
 def _retry_after(error: stripe.StripeError) -> int:

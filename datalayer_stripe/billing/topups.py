@@ -2,10 +2,11 @@
 
 from pydantic import Field, ValidationError
 
-from ..errors import Conflict, Reject, SubscriptionRequired
+from ..errors import Conflict, Reject, StripeObjectMissing, SubscriptionRequired
 from ..models import Identity, Model, Package, TopUp
-from ..shapes import StripeData, id_of, metadata_of, whole_number
+from ..shapes import StripeData, id_of, metadata_of, payment_intent_id_of, whole_number
 from ..store import Store
+from ..stripe_client import StripeClient
 from .catalog import Catalog
 from .customers import Customers
 from .subscriptions import Subscriptions
@@ -31,6 +32,7 @@ class TopUps:
     def __init__(
         self,
         store: Store,
+        stripe: StripeClient,
         catalog: Catalog,
         customers: Customers,
         subscriptions: Subscriptions,
@@ -39,6 +41,7 @@ class TopUps:
         refuse_disputed: bool = False,
     ) -> None:
         self._store = store
+        self._stripe = stripe
         self._catalog = catalog
         self._customers = customers
         self._subscriptions = subscriptions
@@ -87,6 +90,33 @@ class TopUps:
         top_up = _checked(intent, metadata)
         await self._check_customer(top_up, id_of(intent.get("customer")))
         return top_up
+
+    async def of(self, data: StripeData) -> TopUp | None:
+        """Return the top-up whose payment a Stripe object is about.
+
+        It is read from the ledger or, where the credits have not been added yet, from Stripe.
+
+        Args:
+            data: A PaymentIntent, or what names one: a charge, a refund or a dispute.
+
+        Returns:
+            None where the object is about no payment, another system's, or one that is not paid.
+
+        Raises:
+            Reject: The payment carries our metadata and fails a check.
+        """
+        is_payment = data.get("object") == "payment_intent"
+        intent_id = id_of(data) if is_payment else payment_intent_id_of(data)
+        if intent_id is None:
+            return None
+        entry = (await self._store.ledger.by_ids([intent_id])).get(intent_id)
+        if entry is not None:
+            return TopUp.model_validate({**entry.model_dump(), "payment_intent_id": entry.id})
+        try:
+            intent = await self._stripe.retrieve_payment_intent(intent_id)
+        except StripeObjectMissing:
+            return None
+        return await self.from_payment_intent(intent) if intent["status"] == "succeeded" else None
 
     async def _check_customer(self, top_up: TopUp, customer_id: str | None) -> None:
         """Raise Reject unless the account's customer has paid: its present or a former one."""

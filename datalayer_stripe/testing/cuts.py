@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal, TypeVar, cast
 
+import stripe
+
 from ..errors import StoreUnavailable, StripeUnavailable
 from ..store import Store
 from ..stripe_client import StripeClient
@@ -113,6 +115,13 @@ def gated_stripe(client: StripeClient, gate: Gate) -> StripeClient:
     return cast("StripeClient", _Gated(client, gate, "stripe.", StripeUnavailable))
 
 
+class _SdkCut(stripe.APIConnectionError):
+    """What the SDK raises where nobody answers."""
+
+    def __init__(self) -> None:
+        super().__init__("cut by the test kit")  # type: ignore[no-untyped-call]
+
+
 class _Gated:
     """Stands for an object and its parts; their coroutine functions are the calls."""
 
@@ -129,7 +138,11 @@ class _Gated:
         found = getattr(self._target, name)
         if inspect.iscoroutinefunction(found):
             return self._through(self._prefix + name, found)
-        if type(found).__module__.startswith(f"{Store.__module__.rpartition('.')[0]}."):
+        module = type(found).__module__
+        if module.startswith(f"{stripe.__name__}."):
+            # Whoever calls Stripe by the SDK meets the SDK's own errors.
+            return _Gated(found, self._gate, f"{self._prefix}{name}.", _SdkCut)
+        if module.startswith(f"{Store.__module__.rpartition('.')[0]}."):
             return _Gated(found, self._gate, f"{self._prefix}{name}.", self._error)
         return found
 
