@@ -44,7 +44,6 @@ OPERATIONS = (
     "prices.retrieve",
     "refunds.list",
     "setup_intents.create",
-    "setup_intents.list",
     "subscriptions.create",
     "subscriptions.list",
     "subscriptions.retrieve",
