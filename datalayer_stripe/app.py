@@ -1,6 +1,7 @@
 """The Tornado application, and the server that runs it alone."""
 
 import asyncio
+import errno
 import logging
 import signal
 from collections.abc import Iterator
@@ -65,10 +66,11 @@ class Server:
         )
         try:
             sockets = bind_sockets(port, address)
-        except OSError as error:
-            raise StartError(
-                f"Cannot listen on {address}:{port}: {error.strerror}. Choose another --port."
-            ) from None
+        except (OSError, UnicodeError) as error:
+            cause = getattr(error, "strerror", None) or "this is not a host name"
+            in_use = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+            remedy = "Choose another --port." if in_use else "Choose an --host of this machine."
+            raise StartError(f"Cannot listen on {address}:{port}: {cause}. {remedy}") from None
         self.port: int = sockets[0].getsockname()[1]
         self._http.add_sockets(sockets)
 

@@ -11,7 +11,7 @@ from .app import Server, first_signal, make_app
 from .cli_authors import check, new
 from .cli_books import audit, events, reconcile
 from .cli_plugins import plugins
-from .cli_support import configuration, run
+from .cli_support import configuration, fail, run
 from .cli_token import token
 from .configuration import Configuration
 from .logs import configure_logging
@@ -60,8 +60,20 @@ def serve(host: str, port: int, log_level: str, log_config: Path | None) -> None
     The settings come from the environment: conf/datalayer-stripe.env.example explains each
     variable. Logs go to stderr, as JSON lines unless that is a terminal. SIGTERM ends it cleanly.
     """
-    configure_logging(level=log_level.upper(), config_file=log_config)
+    try:
+        configure_logging(level=log_level.upper(), config_file=log_config)
+    except (OSError, ValueError) as error:
+        fail(
+            f"--log-config {log_config}: {_first_line(error)}. "
+            "It has to be TOML for Python's logging.config.dictConfig, as conf/logging.toml is."
+        )
     run(_serve(configuration(), host, port))
+
+
+def _first_line(error: Exception) -> str:
+    """Return what is wrong in one line, with the cause that dictConfig puts below its own."""
+    known = error.__cause__ or error
+    return (str(known) or type(known).__name__).splitlines()[0].rstrip(".")
 
 
 async def _serve(configured: Configuration, host: str, port: int) -> None:

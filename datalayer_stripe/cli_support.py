@@ -61,10 +61,13 @@ def fail(message: str) -> NoReturn:
     sys.exit(2)
 
 
-def configuration() -> Configuration:
-    """What is set in the environment, or a line for each fault and exit code 2."""
+def configuration(*, running_plugins: bool = True) -> Configuration:
+    """Return what is set in the environment; print a line for each fault and exit with code 2.
+
+    Without `running_plugins` the plugins' own settings are neither read nor needed.
+    """
     try:
-        return read_configuration()
+        return read_configuration(running_plugins=running_plugins)
     except (StartError, SettingsError) as error:
         fail(str(error))
 
@@ -73,7 +76,7 @@ def configuration() -> Configuration:
 async def command_service(*, running_plugins: bool = False) -> AsyncIterator[Service]:
     """A service for the length of one command, which says on stderr only what went wrong."""
     configure_logging(level="ERROR")
-    configured = configuration()
+    configured = configuration(running_plugins=running_plugins)
     if configured.settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
         raise StartError(
             "DATALAYER_STRIPE_MONGODB_URL is memory://, which another process cannot look into. "

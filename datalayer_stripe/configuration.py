@@ -49,10 +49,19 @@ class Configuration:
     plugin_settings: PluginSettings
 
 
-def read_configuration(kind: type[Settings] = Settings, **overrides: Any) -> Configuration:
-    """Read the variables of the process; keywords, which are fields of `kind`, win over them.
+def read_configuration(
+    kind: type[Settings] = Settings, *, running_plugins: bool = True, **overrides: Any
+) -> Configuration:
+    """Read the variables of the process.
 
-    Raises PluginError for a plugin that cannot be loaded, SettingsError with every other fault.
+    Args:
+        kind: the class of the settings.
+        running_plugins: whether plugins are to run, and so need their own settings.
+        overrides: fields of `kind`, which win over the variables.
+
+    Raises:
+        PluginError: if a plugin cannot be loaded.
+        SettingsError: with every other fault.
     """
     faults: list[Fault] = []
     settings: Settings | None = None
@@ -67,8 +76,10 @@ def read_configuration(kind: type[Settings] = Settings, **overrides: Any) -> Con
     if not folder_is_wrong:  # whose files may have the names
         faults += unknown_names(plugins, sources.disabled)
     switched_on = [plugin for plugin in plugins if plugin.name not in sources.disabled]
-    plugin_settings, wrong = read_plugin_settings(switched_on, os.environ)
-    faults += wrong
+    plugin_settings: PluginSettings = {}
+    if running_plugins:
+        plugin_settings, wrong = read_plugin_settings(switched_on, os.environ)
+        faults += wrong
     if settings is None or faults:
         raise SettingsError(faults)
     return Configuration(settings, Registry(plugins, disabled=sources.disabled), plugin_settings)

@@ -12,9 +12,12 @@ from datalayer_stripe.configuration import read_configuration
 from datalayer_stripe.errors import PluginError
 from datalayer_stripe.plugin_settings import read_plugin_settings, variable
 from datalayer_stripe.registry import Registry
+from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings, SettingsError
 from tests.support.app import recorded
+from tests.support.command import complete, run_command
+from tests.support.shop import Shop
 from tests.test_settings import REQUIRED
 
 
@@ -194,3 +197,30 @@ async def test_functions_and_hooks_are_given_them(
     )
     await service.close()
     assert seen == ["given", "given"]
+
+
+@pytest.mark.gen_test
+async def test_commands_that_run_no_plugins_need_no_plugin_settings(
+    mongodb_url: str, sandbox: Sandbox, shop: Shop, tmp_path: Path
+) -> None:
+    (tmp_path / "mailer.py").write_text(
+        "from pydantic import BaseModel\n"
+        "from datalayer_stripe import Plugin\n"
+        "class Mail(BaseModel):\n"
+        "    host: str\n"
+        "plugin = Plugin('bulk-mailer', settings=Mail)\n"
+        "@plugin.on('invoice.paid')\n"
+        "async def mail(event, ctx): pass\n",
+        encoding="utf-8",
+    )
+    variables = {
+        **complete(mongodb_url, sandbox, shop),
+        "DATALAYER_STRIPE_PLUGINS_DIR": str(tmp_path),
+    }
+    for command in (["events", "list"], ["audit"], ["reconcile", "--dry-run"]):
+        code, _, said = await run_command(*command, variables=variables)
+        assert (code, said) == (0, ""), command
+    for command in (["events", "replay", "evt_1"], ["reconcile"], ["serve", "--port", "0"]):
+        code, _, said = await run_command(*command, variables=variables)
+        assert code == 2, command
+        assert f"{PREFIX}_HOST: is missing" in said

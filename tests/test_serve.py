@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
@@ -147,3 +148,36 @@ def test_version_and_plugins_list() -> None:
     listed = runner.invoke(main, ["plugins", "list"]).output
     assert "top-up-credits" in listed
     assert "payment_intent.succeeded" in listed
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid", "a" * 300])
+@pytest.mark.gen_test
+async def test_address_that_cannot_be_bound_is_one_line(
+    sandbox: Sandbox, shop: Shop, mongodb_url: str, host: str
+) -> None:
+    variables = complete(mongodb_url, sandbox, shop)
+    code, _, err = await run_command("serve", "--host", host, "--port", "0", variables=variables)
+    assert code == 2
+    last = err.splitlines()[-1]
+    assert last.startswith(f"Cannot listen on {host}:0: ")
+    assert last.endswith(". Choose an --host of this machine.")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("version = [", "Invalid value"),
+        ("version = 1\n[handlers.h]\nclass = 'no.such.Handler'\n", "Cannot resolve"),
+        ("version = 2\n", "Unsupported version: 2"),
+        ("", "dictionary doesn't specify a version"),
+    ],
+)
+def test_wrong_log_config_is_one_line(tmp_path: Path, text: str, cause: str) -> None:
+    path = tmp_path / "logging.toml"
+    path.write_text(text, encoding="utf-8")
+    answer = CliRunner().invoke(main, ["serve", "--log-config", str(path)])
+    assert answer.exit_code == 2
+    [line] = answer.output.splitlines()
+    assert line.startswith(f"--log-config {path}: {cause}")
+    assert "conf/logging.toml" in line
