@@ -126,6 +126,11 @@ class _Probe:
                 f"it takes connections, and does not answer as a MongoDB ({type(error).__name__})."
                 " Check the port, and whether it wants TLS (tls=true)."
             )
+        if hello.get("isreplicaset"):
+            return (
+                "its replica set has not been initiated. Run `rs.initiate()` once in mongosh, and "
+                "start this service again."
+            )
         if is_standalone(hello):
             return _STANDALONE
         name = hello.get("setName")

@@ -7,6 +7,8 @@ from typing import Any
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
+from ..errors import StoreError
+
 logger = logging.getLogger(__name__)
 
 # Stripe keeps events for 30 days; we keep ours well beyond, and then let MongoDB forget them.
@@ -50,12 +52,16 @@ INDEXES: dict[str, list[IndexModel]] = {
 }
 
 _NAMESPACE_EXISTS = 48
+_INDEX_CONFLICTS = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 
 
 async def create_collections(database: Any, *, expiring: bool = True) -> None:
     """Make what is missing. Collections first: a transaction is slower when it makes its own.
 
     Without `expiring` no index ends what is old.
+
+    Raises:
+        StoreError: an index of somebody else's is in the way.
     """
     existing = set(await database.list_collection_names())
     for name, indexes in INDEXES.items():
@@ -65,7 +71,7 @@ async def create_collections(database: Any, *, expiring: bool = True) -> None:
         if wanted:
             if name in existing:
                 await _announce(database[name], wanted)
-            await database[name].create_indexes(wanted)
+            await _build(database[name], wanted)
 
 
 async def _announce(collection: Any, wanted: Sequence[IndexModel]) -> None:
@@ -77,6 +83,20 @@ async def _announce(collection: Any, wanted: Sequence[IndexModel]) -> None:
             "building indexes, which may take a while",
             extra={"collection": collection.name, "indexes": missing},
         )
+
+
+async def _build(collection: Any, wanted: Sequence[IndexModel]) -> None:
+    try:
+        await collection.create_indexes(wanted)
+    except OperationFailure as error:
+        if error.code not in _INDEX_CONFLICTS:
+            raise
+        code_name = (error.details or {}).get("codeName", error.code)
+        raise StoreError(
+            f"DATALAYER_STRIPE_MONGODB_URL: the collection {collection.name} has an index like one "
+            f"of ours with other options ({code_name}). Drop that one, and start again: the "
+            "service builds its own."
+        ) from error
 
 
 def _expires(index: IndexModel) -> bool:

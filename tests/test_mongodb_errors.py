@@ -1,0 +1,141 @@
+"""A MongoDB that cannot be used: the error names host, port and cause, and never the password."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import pytest
+from motor.motor_asyncio import AsyncIOMotorClient
+
+from datalayer_stripe.errors import StoreError
+from datalayer_stripe.store import connect, diagnosis
+from tests.support.mongod import Mongod, free_port
+
+NewMongod = Callable[[str | None], Mongod]
+
+QUICK = "serverSelectionTimeoutMS=500"
+
+
+async def refusal(url: str) -> str:
+    """The message of the error that connecting ends with."""
+    with pytest.raises(StoreError) as refused:
+        await connect(url, livemode=False)
+    assert refused.value.__suppress_context__, "the driver's own error may hold the URL"
+    message = str(refused.value)
+    assert message.startswith("DATALAYER_STRIPE_MONGODB_URL: ")
+    assert "hunter2" not in message
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def silent_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A port that takes connections and says nothing."""
+    monkeypatch.setattr(diagnosis, "_PROBE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_server_that_is_down(mongodb_url: str) -> None:
+    port = free_port()
+    message = await refusal(f"mongodb://user:hunter2@127.0.0.1:{port}/?replicaSet=rs0&{QUICK}")
+    assert f"127.0.0.1:{port}: nothing listens there" in message
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_each_host_is_named_with_its_own_cause(mongodb_url: str) -> None:
+    up, down = urlsplit(mongodb_url).netloc, f"127.0.0.1:{free_port()}"
+    message = await refusal(f"mongodb://{up},{down}/?replicaSet=rs1&{QUICK}")
+    assert f"{up}: it is of the replica set rs0, and the URL says replicaSet=rs1" in message
+    assert f"{down}: nothing listens there" in message
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_host_that_no_name_server_knows() -> None:
+    message = await refusal(f"mongodb://user:hunter2@no-such-host.invalid/?{QUICK}")
+    assert "no-such-host.invalid:27017: the host's name cannot be resolved" in message
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_cluster_that_no_name_server_knows() -> None:
+    message = await refusal("mongodb+srv://user:hunter2@cluster.no-such-host.invalid/")
+    assert "does not know the cluster cluster.no-such-host.invalid" in message
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_standalone_that_is_asked_for_a_replica_set(new_mongod: NewMongod) -> None:
+    mongod = new_mongod(None)
+    message = await refusal(f"mongodb://{mongod.address}/?replicaSet=rs0&{QUICK}")
+    assert f"{mongod.address}: this mongod stands alone" in message
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_replica_set_that_was_never_initiated(new_mongod: NewMongod) -> None:
+    mongod = new_mongod("rs0")
+    message = await refusal(f"mongodb://{mongod.address}/?replicaSet=rs0&{QUICK}")
+    assert f"{mongod.address}: its replica set has not been initiated" in message
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_login_that_is_refused(mongodb_url: str) -> None:
+    address = urlsplit(mongodb_url).netloc
+    message = await refusal(mongodb_url.replace("mongodb://", "mongodb://user:hunter2@"))
+    assert f"{address}: the login is refused" in message
+    assert "authSource" in message
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_what_listens_there_is_no_mongodb(silent_port: int) -> None:
+    message = await refusal(f"mongodb://127.0.0.1:{silent_port}/?{QUICK}")
+    assert f"127.0.0.1:{silent_port}: it takes connections, and does not answer" in message
+
+
+@pytest.mark.parametrize(
+    "url", ["mongodb://user:hunter2/@h", "mongodb://user:hunter2@h:port/", "mongodb://u:%zz@h/"]
+)
+@pytest.mark.gen_test(timeout=60)
+async def test_a_url_that_cannot_be_read(url: str) -> None:
+    assert "not a MongoDB URL that can be read" in await refusal(url)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_an_index_that_is_there_with_other_options(mongodb_url: str) -> None:
+    client = AsyncIOMotorClient(mongodb_url)
+    try:
+        subscriptions = client.get_default_database().subscriptions
+        await subscriptions.create_index("account_uid", sparse=True)
+        with pytest.raises(StoreError, match=r"collection subscriptions .*Index\w+Conflict"):
+            await connect(mongodb_url, livemode=False)
+    finally:
+        client.close()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_an_index_may_be_built_for_longer_than_the_socket_timeout(
+    mongodb_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "datalayer_stripe.store.indexes")
+    client = AsyncIOMotorClient(mongodb_url)
+    database = client.get_default_database()
+    await database.ledger.insert_one({"_id": "pi_1"})
+    try:
+        async with await client.start_session() as session:
+            session.start_transaction()
+            # An index build waits for the transactions that use its collection.
+            await database.ledger.update_one({"_id": "pi_1"}, {"$set": {"n": 1}}, session=session)
+            connecting = asyncio.create_task(
+                connect(f"{mongodb_url}&socketTimeoutMS=1000", livemode=False)
+            )
+            await asyncio.wait({connecting}, timeout=3)
+            assert not connecting.done(), "the build was given up"
+            [line] = [one for one in caplog.records if one.message.startswith("building indexes")]
+            assert vars(line)["collection"] == "ledger"
+            await session.commit_transaction()
+        store = await connecting
+        assert "reverses_1" in await database.ledger.index_information()
+        await store.close()
+    finally:
+        client.close()
