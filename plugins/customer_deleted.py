@@ -7,4 +7,5 @@ plugin = Plugin("customer-deleted", catch_up=True)
 
 @plugin.on("customer.deleted")
 async def release_account(event: Event, ctx: Context) -> None:
-    ctx.customers.release(event.object["id"])
+    if event.object_id is not None:
+        ctx.customers.release(event.object_id)

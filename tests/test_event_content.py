@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from datalayer_stripe import Context, Event, Plugin
+from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, changed, json_of, recorded
-from tests.support.shop import rows
+from tests.support.shop import Buyer, rows
 
 PAID = recorded("payment_intent.succeeded")
 
@@ -117,6 +118,19 @@ async def test_field_of_a_wrong_type_is_never_answered_500(
         for run in row["handlers"].values()
     }
     assert not [error for error in errors if "shapes.py" in error], "these were read as absent"
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=60)
+async def test_id_that_is_a_query_releases_no_customer(
+    buyer: Buyer, webhooks: Webhooks, service: Service
+) -> None:
+    await buyer.subscribe()
+    before = await rows(service, "customers")
+    assert before[0]["customer_id"]
+    body = changed_object("customer.deleted", "id", {"$gt": ""})
+    assert (await buyer.api.deliver(body)).code == 200
+    assert await rows(service, "customers") == before
 
 
 @pytest.mark.parametrize("created", [2**63, -1, 10**12, 2**200])

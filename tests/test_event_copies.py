@@ -10,7 +10,7 @@ from datalayer_stripe import Context, Event, Plugin, Reject
 from datalayer_stripe.events import parse
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, json_of, recorded
-from tests.support.shop import rows
+from tests.support.shop import Buyer, rows
 
 pytestmark = pytest.mark.mongod
 
@@ -122,3 +122,10 @@ async def test_plugin_that_runs_again_after_a_conflict_sees_the_verified_event(
 
     assert await service.deliveries._run(plugin, parse(PAID)) == "processed"
     assert seen == [OBJECT, OBJECT]
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_plugin_cannot_change_the_cached_catalog(buyer: Buyer, service: Service) -> None:
+    for cached in (await service.catalog.packages(), await service.catalog.plans()):
+        assert isinstance(cached, tuple), "a list is shared by all who ask within a minute"
+        assert cached

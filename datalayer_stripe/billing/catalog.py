@@ -52,11 +52,11 @@ class Catalog:
         self._packages.forget()
         self._plans.forget()
 
-    async def packages(self) -> list[Package]:
+    async def packages(self) -> tuple[Package, ...]:
         """The packages for sale, cheapest first, one of them the default."""
         return await self._packages.get()
 
-    async def plans(self) -> list[Plan]:
+    async def plans(self) -> tuple[Plan, ...]:
         """The monthly plans for sale, cheapest first."""
         return await self._plans.get()
 
@@ -97,20 +97,20 @@ class Catalog:
             raise PriceNotFound
         return price
 
-    async def _fetch_packages(self) -> list[Package]:
+    async def _fetch_packages(self) -> tuple[Package, ...]:
         prices = await self._stripe.list_prices(self._topup_product_id, recurring=False)
         for_sale = [price for price in prices if _is_for_sale(price)]
         packages = [package for price in for_sale if (package := _package(price))]
         packages.sort(key=lambda package: (package.unit_amount, package.id))
         if not packages:
             logger.warning("No package is for sale: DATALAYER_STRIPE_TOPUP_PRODUCT_ID has no price")
-            return []
+            return ()
         default = _default_of(packages, for_sale)
-        return [
+        return tuple(
             package.model_copy(update={"default": package.id == default}) for package in packages
-        ]
+        )
 
-    async def _fetch_plans(self) -> list[Plan]:
+    async def _fetch_plans(self) -> tuple[Plan, ...]:
         listed = await asyncio.gather(
             *(
                 self._stripe.list_prices(product_id, recurring=True)
@@ -123,7 +123,7 @@ class Catalog:
             for price in prices
             if _is_for_sale(price) and (plan := _plan(price))
         ]
-        return sorted(plans, key=lambda plan: (plan.amount, plan.id))
+        return tuple(sorted(plans, key=lambda plan: (plan.amount, plan.id)))
 
 
 def _is_for_sale(price: StripeData) -> bool:

@@ -77,12 +77,12 @@ class SubscriptionHandler(SubscriberHandler):
             available_plans=[plan_view(plan) for plan in plans],
         )
 
-    async def _plans(self) -> list[Plan]:
+    async def _plans(self) -> tuple[Plan, ...]:
         """The plans for sale; none while Stripe does not answer: the rest is ours to show."""
         try:
             return await self.service.catalog.plans()
         except (StripeUnavailable, RateLimited):
-            return []
+            return ()
 
 
 class CatalogHandler(AuthenticatedHandler):
