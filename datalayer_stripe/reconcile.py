@@ -1,5 +1,7 @@
 """Heal what was never delivered, by the same plugins as a delivery.
 
+Whose customer is whose comes first: see :mod:`.reconcile_customers`.
+
 Sweeps: Stripe's own events, which it keeps for 30 days; succeeded PaymentIntents with our
 metadata; refunds and disputes that are older than the events; subscriptions of our products. Each
 finds what our books lack and, unless it is a dry run, processes an event of it as if Stripe had
@@ -24,6 +26,7 @@ from .delivery import Deliveries
 from .errors import StoreUnavailable, StripeUnavailable
 from .events import PAYMENT_SUCCEEDED, Event
 from .models import SubscriptionSnapshot
+from .reconcile_customers import CUSTOMER_DELETED, CustomerFinding, CustomerSweep
 from .reconcile_reversals import overlooked, rejected_too_soon
 from .registry import Registry
 from .running import Outcome
@@ -102,6 +105,8 @@ class Reconciliation:
         Raises StripeUnavailable or StoreUnavailable when there is no going on.
         """
         await self._note_plugins()
+        # First, since payments and subscriptions are judged by whose customer has paid.
+        await self._sweep_customers(since)
         uncredited = [intent async for intent in self._uncredited_payments(since)]
         await self._sweep_events(since)
         # Those whose events Stripe still has are credited by now, under their events' own ids.
@@ -111,6 +116,27 @@ class Reconciliation:
         await self._sweep_reversals(since)
         await self._sweep_subscriptions()
         return self._report
+
+    # Customers
+
+    async def _sweep_customers(self, since: datetime) -> None:
+        sweep = CustomerSweep(
+            self._store, self._stripe, self._subscriptions, self._clock, dry_run=self._dry_run
+        )
+        deleted = self._stripe.event_pages([CUSTOMER_DELETED], created_since=since)
+        async for events in self._progress("deleted customer", deleted):
+            for finding in await sweep.release(events):
+                await self._tell_of_customer(finding)
+        created_before = self._clock() - (IN_FLIGHT if self._dry_run else timedelta())
+        pages = self._stripe.customer_pages(created_since=since)
+        async for page in self._progress("customer", pages):
+            await sweep.take(page, created_before)
+        async for finding in sweep.rebuild():
+            await self._tell_of_customer(finding)
+
+    async def _tell_of_customer(self, finding: CustomerFinding) -> None:
+        outcome = None if self._dry_run else Outcome.PROCESSED.value
+        await self._tell(Finding("customer", finding.customer_id, finding.detail, outcome))
 
     # Events
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from .events import Event
+from .events import PAYMENT_SUCCEEDED, Event
 from .models import Reversal
+from .reconcile_customers import rejected_for_its_customer
 from .shapes import StripeData, dispute_reversal, payment_intent_id_of, refund_reversal
 from .store import Store
 
@@ -53,7 +54,12 @@ _LONGEST_RUN = timedelta(minutes=5)
 
 
 async def rejected_too_soon(store: Store, event: Event, plugin_names: Collection[str]) -> bool:
-    """Whether these plugins have rejected it for want of a top-up that is credited by now."""
+    """Return whether these plugins have rejected it for want of something that is there by now.
+
+    For a refund or a dispute that is its top-up; for a payment, whose customer has paid.
+    """
+    if event.type == PAYMENT_SUCCEEDED:
+        return await rejected_for_its_customer(store, event, plugin_names)
     payment_intent_id = payment_intent_id_of(event.object)
     if payment_intent_id is None:
         return False

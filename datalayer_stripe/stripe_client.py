@@ -117,6 +117,12 @@ class StripeClient:
             self._v1.customers.create_async(params, {"idempotency_key": idempotency_key}),
         )
 
+    async def retrieve_customer(self, customer_id: str) -> StripeDict:
+        """Return a customer; of a deleted one, its id and `deleted`. Raises StripeObjectMissing."""
+        return await self._call(
+            "customers.retrieve", self._v1.customers.retrieve_async(customer_id)
+        )
+
     # Payments
 
     async def create_payment_intent(
@@ -330,6 +336,11 @@ class StripeClient:
         return self._pages(
             "payment_intents.list", lambda: self._v1.payment_intents.list_async(params)
         )
+
+    def customer_pages(self, *, created_since: datetime) -> AsyncIterator[list[StripeDict]]:
+        """The customers of everybody on this Stripe account, without deleted ones."""
+        params: Any = _created_between(created_since, None)
+        return self._pages("customers.list", lambda: self._v1.customers.list_async(params))
 
     def subscription_pages(self) -> AsyncIterator[list[StripeDict]]:
         """All subscriptions on this Stripe account, ended ones too."""

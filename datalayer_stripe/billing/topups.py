@@ -15,6 +15,9 @@ from .wishes import Order, Wishes
 METADATA_KEYS = frozenset({"account_uid", "price_id", "credits"})
 """What we write into a PaymentIntent's metadata."""
 
+PAID_BY = "paid by"
+"""What the reason begins with where a payment is rejected for its customer."""
+
 DISPUTED = (
     "A payment of this account is disputed. Credits can be bought again when that is decided."
 )
@@ -125,10 +128,10 @@ class TopUps:
         if owner == top_up.account_uid:
             return
         if owner is not None:
-            raise Reject(f"paid by {customer_id}, the customer of another account")
+            raise Reject(f"{PAID_BY} {customer_id}, the customer of another account")
         known = await customers.get(top_up.account_uid)
         if known is not None:
-            raise Reject(f"paid by {customer_id}, and the account's customer is {known}")
+            raise Reject(f"{PAID_BY} {customer_id}, and the account's customer is {known}")
 
 
 def is_ours(intent: StripeData) -> bool:

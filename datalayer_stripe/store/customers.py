@@ -105,10 +105,11 @@ class Customers:
         }
 
     @translated
-    async def with_customer(self, account_uids: Collection[str]) -> set[str]:
-        """Return those of the accounts that have a customer to buy with."""
-        wanted = {"_id": {"$in": list(account_uids)}, "customer_id": {"$exists": True}}
-        return {row["_id"] async for row in self._customers.find(wanted, {"_id": 1})}
+    async def in_use(self, customer_ids: Collection[str]) -> dict[str, str]:
+        """Return the accounts that buy with one of these customers, by customer id."""
+        wanted = {"customer_id": {"$in": list(customer_ids)}}
+        rows = await self._customers.find(wanted, {"customer_id": 1}).to_list(None)
+        return {row["customer_id"]: row["_id"] for row in rows}
 
     @translated
     async def claim(self, identity: Identity, at: datetime) -> Claim:
@@ -137,8 +138,8 @@ class Customers:
         return str(found["customer_id"])
 
     @translated
-    async def adopt(self, account_uid: str, customer_id: str, at: datetime) -> bool:
-        """Give the account a customer that exists at Stripe; False if one of them is tied already.
+    async def adopt(self, account_uid: str, customer_id: str, at: datetime) -> None:
+        """Give the account a customer that exists at Stripe, unless one of the two has another.
 
         This needs no claim, as nothing is to be created.
         """
@@ -149,8 +150,7 @@ class Customers:
                 upsert=True,
             )
         except DuplicateKeyError:
-            return False
-        return True
+            return
 
     @translated
     async def keep_as_former(self, account_uid: str, customer_id: str, at: datetime) -> None:
