@@ -12,7 +12,14 @@ from pydantic import SecretStr
 
 from .admission import Admission, Slot
 from .clock import Clock
-from .errors import DeliveryFailed, InvalidRequest, Overloaded, Reject, StoreUnavailable
+from .errors import (
+    DeliveryFailed,
+    InvalidRequest,
+    InvalidSignature,
+    Overloaded,
+    Reject,
+    StoreUnavailable,
+)
 from .events import Event, parse, verify
 from .logs import log_context
 from .metrics import Metrics
@@ -24,6 +31,7 @@ from .store import Store, UnitOfWork
 from .store.events import DEFERRED, IN_HAND, AlreadyDone, EventRecord
 from .store.jobs import Deferral
 from .stripe_client import StripeClient
+from .webhook_signatures import WebhookSignatures
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +81,7 @@ class Deliveries:
         self._on_deferred = on_deferred
         self._admission = Admission(metrics.deliveries_in_flight)
         self._money_admission = Admission(metrics.deliveries_in_flight)
+        self.signatures = WebhookSignatures()
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
     async def receive(self, body: bytes, signature: str | None) -> tuple[Event, Outcome]:
@@ -81,7 +90,7 @@ class Deliveries:
         Raises InvalidSignature for a stranger's, InvalidRequest for what is no event or one of
         the other mode, DeliveryFailed or StoreUnavailable for what is to be delivered again.
         """
-        verify(body, signature, self._secrets, self._clock().timestamp())
+        self._verify(body, signature)
         event = parse(body)
         with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
             if event.livemode is not self.livemode:
@@ -94,6 +103,14 @@ class Deliveries:
         if outcome is Outcome.FAILED:
             raise DeliveryFailed
         return event, outcome
+
+    def _verify(self, body: bytes, signature: str | None) -> None:
+        try:
+            verify(body, signature, self._secrets, self._clock().timestamp())
+        except InvalidSignature:
+            self.signatures.count_refused()
+            raise
+        self.signatures.count_verified()
 
     async def catch_up(self, event: Event) -> Outcome:
         """Work on an event that Stripe has and has not delivered yet, as on its delivery.

@@ -29,6 +29,7 @@ from .metric_series import create_series
 from .metrics import Metrics
 from .open_events import OpenEvents
 from .plugin_settings import read_plugin_settings
+from .readiness import DatabaseProbe
 from .reconcile import Reconciliation
 from .registry import Registry
 from .running import Runner
@@ -71,6 +72,7 @@ class Service:
     topup_statuses: TopUpStatuses
     plugins: Lifecycle
     worker: Worker
+    database_probe: DatabaseProbe
     open_events: OpenEvents
 
     def reconciliation(self, **options: Any) -> Reconciliation:
@@ -227,5 +229,6 @@ async def open_service(
         topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting, allowance),
         plugins=Lifecycle(registry, contexts),
         worker=worker,
+        database_probe=DatabaseProbe(store),
         open_events=OpenEvents(store, registry, metrics),
     )

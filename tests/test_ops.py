@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.errors import AutoReconnect
 from tornado.web import Application
 
+from datalayer_stripe import readiness
 from datalayer_stripe.logs import default_config
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
@@ -121,6 +122,7 @@ async def test_readiness_says_what_is_in_the_way(
 
     app.settings["datalayer_stripe"].traffic.draining = True
     monkeypatch.setattr(type(service.store._client.admin), "command", down)
+    monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     answer = await api.get("/readyz", account=None)
     assert answer.code == 503
     assert int(answer.headers["Retry-After"]) > 0

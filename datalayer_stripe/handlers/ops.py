@@ -1,13 +1,7 @@
 """For operators: is it alive, is it ready, what does it count."""
 
-import asyncio
-
-from ..errors import StoreUnavailable
 from ..metrics import CONTENT_TYPE
 from .base import BaseHandler
-
-# Probes wait a few seconds at most; the driver would look for its primary for longer.
-_PING_SECONDS = 2
 
 
 class HealthHandler(BaseHandler):
@@ -28,11 +22,8 @@ class ReadyHandler(BaseHandler):
         problems = {}
         if self.site.traffic.draining:
             problems["service"] = "shutting down"
-        try:
-            async with asyncio.timeout(_PING_SECONDS):
-                await self.service.store.ping()
-        except (StoreUnavailable, TimeoutError):
-            problems["database"] = "does not answer"
+        if problem := await self.service.database_probe.problem():
+            problems["database"] = problem
         warnings = self._warnings()
         if problems:
             self.set_status(503)
@@ -54,6 +45,8 @@ class ReadyHandler(BaseHandler):
             warnings["stripe"] = f"the last call ended with {trouble}"
         if names := self.service.registry.money_at_rest:
             warnings["plugins"] = f"switched off, and they move money: {', '.join(names)}"
+        if warning := self.service.deliveries.signatures.warning:
+            warnings["webhook"] = warning
         return warnings
 
 

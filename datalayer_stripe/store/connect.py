@@ -74,7 +74,7 @@ async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
             Transactions(client, database), Transactions(plugin_client, plugin_database)
         ),
         StreamedChanges(client, database),
-        server_has_time=True,
+        in_memory=False,
         plugin_client=plugin_client,
         plugin_database=plugin_database,
     )
@@ -141,7 +141,7 @@ async def _connect_memory(*, livemode: bool, expiring: bool) -> Store:
         database,
         MemoryCommitter(database),
         Changes(),
-        server_has_time=False,
+        in_memory=True,
         plugin_client=client,
         plugin_database=database,
     )

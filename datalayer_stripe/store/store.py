@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from pymongo import WriteConcern
 from pymongo.errors import ExecutionTimeout
 
 from ..clock import Clock
@@ -34,7 +35,7 @@ class Store:
 
     Args:
         client: what `database` and `committer` use.
-        server_has_time: whether the server tells the time; `memory://` is in this process.
+        in_memory: whether it is `memory://`, in this process, with no server that tells the time.
         plugin_client: the same server by connections and threads of its own, for the plugins.
         plugin_database: the same database by `plugin_client`.
     """
@@ -46,13 +47,13 @@ class Store:
         committer: Committer,
         changes: Changes,
         *,
-        server_has_time: bool,
+        in_memory: bool,
         plugin_client: Any,
         plugin_database: Any,
     ) -> None:
         self._client = client
         self._database = database
-        self._server_has_time = server_has_time
+        self._in_memory = in_memory
         self._plugin_client = plugin_client
         self._plugin_database = plugin_database
         self._plugin_reads = PluginReads()
@@ -104,7 +105,7 @@ class Store:
 
         `clock`, that of this process, tells it on `memory://`.
         """
-        if not self._server_has_time:
+        if self._in_memory:
             return clock()
         hello = await self._client.admin.command("hello")
         local_time: datetime = hello["localTime"]
@@ -114,6 +115,23 @@ class Store:
     async def ping(self) -> None:
         """Raises StoreUnavailable when the database does not answer."""
         await self._client.admin.command("ping")
+
+    @translated
+    async def write_durably(self, *, seconds: float) -> None:
+        """Write a small document, and wait until a majority of the replica set has it.
+
+        On `memory://` there is nobody to wait for.
+
+        Raises:
+            StoreUnavailable: no majority has it within `seconds`.
+        """
+        if self._in_memory:
+            return
+        majority = WriteConcern("majority", wtimeout=int(seconds * 1000))
+        database = self._database.with_options(write_concern=majority)
+        await database.service.update_one(
+            {"_id": "readiness"}, {"$inc": {"writes": 1}}, upsert=True
+        )
 
     async def close(self) -> None:
         await self.changes.close()
