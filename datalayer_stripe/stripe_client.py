@@ -145,6 +145,10 @@ class StripeClient:
                     "customer": customer_id,
                     "description": description,
                     "metadata": metadata,
+                    # Cards, and the wallets that hold them, settle at once. A voucher or a bank
+                    # transfer may be paid elsewhere while the PaymentIntent still waits, and
+                    # would be cancelled: https://docs.stripe.com/payments/vouchers.
+                    "allowed_payment_method_types": ["card"],
                     # The clients confirm within their own page, and have no page to return to.
                     "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                 },
@@ -198,6 +202,7 @@ class StripeClient:
                     "customer": customer_id,
                     "usage": "off_session",
                     "metadata": metadata,
+                    "allowed_payment_method_types": ["card"],
                     "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                 },
                 {"idempotency_key": idempotency_key},

@@ -348,6 +348,16 @@ async def test_a_late_event_brings_no_old_card_back(
     assert kept == saved["payment_method"]
 
 
+@pytest.mark.gen_test(timeout=30)
+async def test_only_a_card_can_be_saved_for_a_subscription(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    await renew_card(buyer.api)
+    [intent] = objects(sandbox, "/v1/setup_intents")
+    assert intent["allowed_payment_method_types"] == ["card"], "no bank account"
+
+
 @pytest.mark.parametrize("order", ["sent", "reversed"])
 @pytest.mark.gen_test(timeout=30)
 async def test_card_that_was_confirmed_last_is_used_whichever_form_was_opened_first(

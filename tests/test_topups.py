@@ -262,3 +262,13 @@ async def test_the_same_key_for_another_package_is_a_conflict(
     answer = await buyer.ask_to_buy(shop.packages[1], Idempotency_Key="order-1")
     assert (answer.code, json_of(answer)["code"]) == (409, "conflict")
     assert "Idempotency-Key" in json_of(answer)["message"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency_Key": "order-1"}])
+@pytest.mark.gen_test(timeout=30)
+async def test_payment_can_be_made_by_card_alone_which_settles_at_once(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, headers: dict[str, str]
+) -> None:
+    await buyer.subscribe()
+    intent = sandbox.get(intent_id(await buyer.ask_to_buy(**headers)))
+    assert intent["allowed_payment_method_types"] == ["card"], "no voucher, no bank transfer"

@@ -51,6 +51,7 @@ _CREATE_FIELDS: p.Fields = {
         {"enabled": p.boolean, "allow_redirects": p.choice("always", "never")},
         required=["enabled"],
     ),
+    "allowed_payment_method_types": p.list_of(p.choice("card")),
     "payment_method_types": p.list_of(p.choice("card")),
     "capture_method": p.choice("automatic", "automatic_async"),
     "confirmation_method": p.choice("automatic"),

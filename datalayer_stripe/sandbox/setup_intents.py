@@ -32,6 +32,7 @@ _CREATE_FIELDS: p.Fields = {
         {"enabled": p.boolean, "allow_redirects": p.choice("always", "never")},
         required=["enabled"],
     ),
+    "allowed_payment_method_types": p.list_of(p.choice("card")),
     "payment_method_types": p.list_of(p.choice("card")),
     "customer": p.string,
     "description": p.string,
@@ -59,6 +60,7 @@ class SetupIntents:
         if method_types is None or automatic:
             redirects = (automatic or {}).get("allow_redirects", "always")
             intent["automatic_payment_methods"] = {"allow_redirects": redirects, "enabled": True}
+        intent["allowed_payment_method_types"] = values.get("allowed_payment_method_types")
         intent["description"] = values.get("description")
         intent["metadata"] = p.merged_metadata({}, values.get("metadata", {}))
         intent["usage"] = values.get("usage", "off_session")
