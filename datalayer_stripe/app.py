@@ -14,6 +14,7 @@ from tornado.web import Application, RequestHandler
 from .errors import StartError
 from .handlers import default_handlers
 from .handlers.base import BaseHandler, NotFoundHandler
+from .handlers.bodies import BODY_SECONDS
 from .handlers.checkout import checkout_handlers
 from .handlers.site import Site
 from .handlers.traffic import Traffic
@@ -25,7 +26,6 @@ access_logger = logging.getLogger("datalayer_stripe.access")
 
 # Above every handler's own limit, so that a body over that one is still answered with 413.
 _MAX_BODY_BYTES = 8 * 1024 * 1024
-_BODY_SECONDS = 30
 _IDLE_SECONDS = 120
 
 # What probes ask every few seconds is no news.
@@ -61,7 +61,7 @@ class Server:
         self._http = HTTPServer(
             app,
             max_body_size=_MAX_BODY_BYTES,
-            body_timeout=_BODY_SECONDS,
+            body_timeout=BODY_SECONDS,
             idle_connection_timeout=_IDLE_SECONDS,
         )
         try:

@@ -35,6 +35,11 @@ class Metrics:
             "HTTP requests that are being worked on.",
             registry=self.registry,
         )
+        self.body_bytes = Gauge(
+            "datalayer_stripe_body_bytes",
+            "Bytes of request bodies that are in memory.",
+            registry=self.registry,
+        )
         self.streams = Gauge(
             "datalayer_stripe_streams",
             "Streams of balance and plan changes that are open.",

@@ -252,7 +252,8 @@ async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
 ) -> None:
     port = int(api.url.rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port)
-    head = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.bearer(ACCOUNT)}\r\n"
+    path = f"{STRIPE_ROUTES}/topup/payment-intent"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.bearer(ACCOUNT)}\r\n"
     writer.write(f"{head}Content-Length: 10\r\n\r\nab".encode())
     traffic = app.settings["datalayer_stripe"].traffic
     async with asyncio.timeout(10):

@@ -10,20 +10,20 @@ from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from tornado.web import HTTPError, OutputTransform, RequestHandler, stream_request_body
+from tornado.web import HTTPError, OutputTransform, RequestHandler
 
 from ..errors import (
     InvalidRequest,
     NotConfigured,
     RequestError,
     Starting,
-    TooLarge,
     UnsupportedMediaType,
 )
 from ..logs import bind_log_context, log_context
 from ..models import Identity
 from ..service import Service
 from .account_scope import AccountScope
+from .bodies import BodyHandler
 from .site import Site
 
 logger = logging.getLogger(__name__)
@@ -44,15 +44,13 @@ _SAID_BEFORE = (NotConfigured, Starting)
 M = TypeVar("M", bound=BaseModel)
 
 
-@stream_request_body
-class BaseHandler(RequestHandler):
-    """The base of all handlers. The body is read in pieces, so that a limit costs no memory."""
+class BaseHandler(BodyHandler):
+    """The base of all handlers that answer in JSON."""
 
     max_body_bytes: ClassVar[int] = 64 * 1024
 
     def initialize(self) -> None:
         self.request_id = _request_id(self.request.headers.get("X-Request-Id"))
-        self._chunks = bytearray()
         self._begun = time.perf_counter()
         self.set_header("X-Request-Id", self.request_id)
 
@@ -75,28 +73,8 @@ class BaseHandler(RequestHandler):
 
     # The body
 
-    def prepare(self) -> None:
-        declared = self.request.headers.get("Content-Length", "0")
-        if not declared.isdigit() or int(declared) > self.max_body_bytes:
-            raise TooLarge(self._too_large())
-
-    def data_received(self, chunk: bytes) -> None:
-        # Past the limit, what still comes is read and dropped, for the answer to get through.
-        if len(self._chunks) <= self.max_body_bytes:
-            self._chunks += chunk
-
-    @property
-    def body(self) -> bytes:
-        """The whole request body. Raises TooLarge."""
-        if len(self._chunks) > self.max_body_bytes:
-            raise TooLarge(self._too_large())
-        return bytes(self._chunks)
-
-    def _too_large(self) -> str:
-        return f"The request body is over the limit of {self.max_body_bytes // 1024} KB."
-
     def json_body(self, model: type[M]) -> M:
-        """The body as `model`. Raises UnsupportedMediaType, TooLarge or InvalidRequest."""
+        """The body as `model`. Raises UnsupportedMediaType, InvalidRequest, or as :attr:`body`."""
         body = self.body
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
@@ -145,8 +123,6 @@ class BaseHandler(RequestHandler):
         self.set_header("X-Request-Id", self.request_id)
         if error.retry_after is not None:
             self.set_header("Retry-After", str(error.retry_after))
-        if isinstance(error, TooLarge):
-            self.set_header("Connection", "close")
         self._finish_json(
             {
                 "success": False,

@@ -2,15 +2,18 @@
 
 import json
 import re
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tornado.template import Loader
-from tornado.web import StaticFileHandler
+from tornado.web import HTTPError, StaticFileHandler
 
 from ..currencies import CURRENCY_DIGITS
+from ..errors import RequestError
 from ..settings import STRIPE_JS_URL, Settings
 from .base import BaseHandler
+from .bodies import BodyHandler
 from .urls import origin_of
 
 WEB = Path(__file__).parents[1] / "web"
@@ -54,8 +57,15 @@ class CheckoutHandler(BaseHandler):
         )
 
 
-class CheckoutFileHandler(StaticFileHandler):
+class CheckoutFileHandler(BodyHandler, StaticFileHandler):
     """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>/<file>`: the page's scripts and styles."""
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Refuse a body, by an error whose status Tornado knows."""
+        try:
+            return super().prepare()
+        except RequestError as error:
+            raise HTTPError(error.status) from None
 
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 (Tornado's signature)
         # Asked for again with its ETag: after an upgrade no browser mixes old files with new ones.

@@ -9,6 +9,7 @@ from tornado.web import RequestHandler, StaticFileHandler
 from ..errors import Starting, Unavailable
 from ..metrics import Metrics
 from ..service import Service
+from .bodies import BodyBudget
 from .streams import Streams
 from .traffic import Traffic
 
@@ -33,6 +34,7 @@ class Site:
     ) -> None:
         self.metrics = metrics
         self.traffic = Traffic(metrics.requests_in_flight)
+        self.bodies = BodyBudget(metrics.body_bytes)
         self.streams = Streams(metrics.streams)
         self.root = base_url.rstrip("/")
         self.identity = identity

@@ -18,6 +18,12 @@ Routes = list[tuple[Any, ...]]
 class PageFileHandler(CheckoutFileHandler, JupyterHandler):
     """The page's scripts and styles, for who may see the page."""
 
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Find out who calls, which an error page of Jupyter's shows, and refuse a body."""
+        await JupyterHandler.prepare(self)
+        if not self._finished:
+            CheckoutFileHandler.prepare(self)
+
     get = authenticated(CheckoutFileHandler.get)  # type: ignore[assignment]
     head = authenticated(CheckoutFileHandler.head)  # type: ignore[assignment]
 

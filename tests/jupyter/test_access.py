@@ -1,6 +1,7 @@
 """Who is let in by a Jupyter Server, and as whom."""
 
 import re
+import socket
 import sys
 import time
 from pathlib import Path
@@ -193,6 +194,24 @@ def test_a_huge_body_costs_the_server_no_memory(server: JupyterServer) -> None:
     )
     assert (answer.status, answer.code) == (413, "too_large")
     assert megabytes() < before + 16
+
+
+def test_the_buffer_of_an_aborted_upload_is_freed(server: JupyterServer) -> None:
+    def held() -> float:
+        text = server.get("/api/iam/stripe/metrics", token=TOKEN).body.decode()
+        return float(re.findall(r"^datalayer_stripe_body_bytes (\S+)$", text, re.M)[0])
+
+    head = f"POST {BASE_URL.rstrip('/')}{WEBHOOK} HTTP/1.1\r\nHost: a\r\nStripe-Signature: t=1\r\n"
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        connection.sendall(f"{head}Content-Length: 900000\r\n\r\n".encode() + b"x" * 500_000)
+        server.wait_for(lambda: held() == 500_000)
+    server.wait_for(lambda: held() == 0)
+
+
+@pytest.mark.parametrize("path", ["/checkout", "/checkout/app.js", CREDITS])
+def test_a_body_is_refused_where_none_is_taken(server: JupyterServer, path: str) -> None:
+    answer = server.request("GET", path, body=b"x", cookies=signed_in(server))
+    assert (answer.status, answer.headers["Connection"]) == (413, "close")
 
 
 def test_credits_are_bought(server: JupyterServer, stripe: Stripe) -> None:

@@ -1,0 +1,140 @@
+"""Read request bodies within bounds: the size of each, of all together, and the time they take."""
+
+import re
+from collections.abc import Awaitable
+from typing import Any, ClassVar, cast
+
+from prometheus_client import Gauge
+from tornado.concurrent import Future
+from tornado.http1connection import HTTP1Connection
+from tornado.web import HTTPError, OutputTransform, RequestHandler, stream_request_body
+
+from ..errors import InvalidRequest, Overloaded, RequestError, TooLarge
+
+MAX_HELD_BYTES = 64 * 1024 * 1024
+"""Bytes of request bodies in memory, over all connections of a process."""
+
+BODY_SECONDS = 30
+"""Seconds that a client may take to send a body, whatever server the handlers run in."""
+
+# More digits than any size has; int() itself takes superscripts and refuses very long numbers.
+_CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
+
+
+class BodyBudget:
+    """Count the bytes of the request bodies that all connections hold, and bound them."""
+
+    def __init__(self, gauge: Gauge, *, limit: int = MAX_HELD_BYTES) -> None:
+        self.limit = limit
+        self.held = 0
+        """Bytes that are in memory now."""
+        self._gauge = gauge
+
+    def take(self, size: int) -> bool:
+        """Count `size` more bytes. Return False, and count nothing, if that is over the limit."""
+        if self.held + size > self.limit:
+            return False
+        self._count(size)
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Count `size` bytes less."""
+        self._count(-size)
+
+    def _count(self, size: int) -> None:
+        self.held += size
+        self._gauge.set(self.held)
+
+
+@stream_request_body
+class BodyHandler(RequestHandler):
+    """The base of every handler. A request that is not a POST has no body."""
+
+    max_body_bytes: ClassVar[int] = 0
+    """The longest body of a POST."""
+
+    async def _execute(
+        self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
+    ) -> None:
+        # Around all that a request does, also where its client hangs up while it sends the body.
+        self._held = bytearray()
+        self._body_fault: RequestError | None = None
+        cast("HTTP1Connection", self.request.connection).set_body_timeout(BODY_SECONDS)
+        try:
+            await super()._execute(transforms, *args, **kwargs)
+        finally:
+            self._free_body()
+
+    @property
+    def bodies(self) -> BodyBudget:
+        budget: BodyBudget = self.settings["datalayer_stripe"].bodies
+        return budget
+
+    def prepare(self) -> Awaitable[None] | None:
+        """Refuse a method that the route does not have, and a body that it does not take.
+
+        Raises:
+            HTTPError: 405 for the method.
+            InvalidRequest: if the Content-Length is not a number.
+            TooLarge: if the body is declared longer than the route takes.
+        """
+        method = str(self.request.method).lower()
+        if getattr(type(self), method) is RequestHandler._unimplemented_method:
+            raise HTTPError(405)
+        declared = self.request.headers.get("Content-Length", "0")
+        if not _CONTENT_LENGTH.fullmatch(declared):
+            # Where this body ends is unknown, so nothing more is read from the connection.
+            self.request.headers["Content-Length"] = "0"
+            raise InvalidRequest("The Content-Length is not a number.")
+        is_chunked = "Transfer-Encoding" in self.request.headers
+        if int(declared) > self._body_limit or (is_chunked and not self._body_limit):
+            raise self._too_large()
+        return None
+
+    @property
+    def _body_limit(self) -> int:
+        return self.max_body_bytes if self.request.method == "POST" else 0
+
+    def _too_large(self) -> TooLarge:
+        if not self._body_limit:
+            return TooLarge("This route takes no request body.")
+        return TooLarge(f"The request body is over the limit of {self._body_limit // 1024} KB.")
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a part of the body. Past a limit, parts are dropped, and all that was kept."""
+        if self._body_fault is not None:
+            return
+        if len(self._held) + len(chunk) > self._body_limit:
+            self._body_fault = self._too_large()
+        elif not self.bodies.take(len(chunk)):
+            self._body_fault = Overloaded("Too many request bodies are being received.")
+        else:
+            self._held += chunk
+            return
+        self._free_body()
+
+    def _free_body(self) -> None:
+        self.bodies.give_back(len(self._held))
+        self._held = bytearray()
+
+    @property
+    def body(self) -> bytes:
+        """The whole request body.
+
+        Raises:
+            TooLarge: if it is longer than the route takes.
+            Overloaded: if all connections together sent more than the service keeps.
+        """
+        if self._body_fault is not None:
+            raise self._body_fault
+        return bytes(self._held)
+
+    def finish(self, chunk: Any = None) -> "Future[None]":
+        """Send the answer; before the whole body was read it has to be the connection's last.
+
+        Tornado closes the connection then, and a client that is not told sends its next request
+        there: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        """
+        if not self._headers_written and not self.request._body_future.done():
+            self.set_header("Connection", "close")
+        return super().finish(chunk)

@@ -1,0 +1,264 @@
+"""Request bodies over raw connections: aborted, too many at once, slow, and not read to the end."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from tornado.web import Application
+
+from datalayer_stripe.errors import StoreUnavailable
+from datalayer_stripe.handlers import bodies
+from datalayer_stripe.handlers.site import Site
+from datalayer_stripe.service import Service
+from tests.support.app import ACCOUNT, Api
+from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES
+
+WEBHOOK = f"{STRIPE_ROUTES}/webhook"
+TOPUP = f"{STRIPE_ROUTES}/topup/payment-intent"
+FAKE_SIGNATURE = "Stripe-Signature: t=1,v1=00\r\n"
+KB = 1024
+
+
+class Connection:
+    """A keep-alive HTTP/1.1 connection on which a test writes bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def send(self, method: str, path: str, headers: str = "", body: bytes = b"") -> None:
+        head = f"{method} {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n"
+        self.writer.write(head.encode() + body)
+        await self.writer.drain()
+
+    async def answer(self) -> tuple[int, dict[str, str], bytes]:
+        """The status, headers (names in lower case) and body of the next answer."""
+        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin1").split("\r\n")
+        pairs = (line.partition(":") for line in lines[1:] if line)
+        headers = {name.lower(): value.strip() for name, _, value in pairs}
+        body = await self.reader.readexactly(int(headers.get("content-length", "0")))
+        return int(lines[0].split()[1]), headers, body
+
+
+@asynccontextmanager
+async def connected(api: Api) -> AsyncIterator[Connection]:
+    port = int(api.url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 (no event tells when a counter has changed)
+            await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def site(app: Application) -> Site:
+    found: Site = app.settings["datalayer_stripe"]
+    return found
+
+
+def declared(size: int) -> str:
+    return f"{FAKE_SIGNATURE}Content-Length: {size}\r\n"
+
+
+# Memory
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_the_buffer_of_an_aborted_upload_is_freed(api: Api, site: Site) -> None:
+    async with connected(api) as one, connected(api) as other:
+        await one.send("POST", WEBHOOK, declared(900 * KB), b"x" * 600 * KB)
+        await other.send("POST", WEBHOOK, declared(900 * KB), b"x" * 300 * KB)
+        await until(lambda: site.bodies.held == 900 * KB)
+        one.writer.close()
+        await until(lambda: site.bodies.held == 300 * KB)
+        other.writer.transport.abort()
+        await until(lambda: site.bodies.held == 0)
+    assert site.metrics.body_bytes._value.get() == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_answered_request_holds_no_body(api: Api, site: Site) -> None:
+    for size in (10, 1000 * KB):
+        async with connected(api) as connection:
+            await connection.send("POST", WEBHOOK, declared(size), b"x" * size)
+            assert (await connection.answer())[0] == 400
+            await until(lambda: site.bodies.held == 0)
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_bodies_beyond_the_bound_of_all_are_answered_503(
+    api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(site.bodies, "limit", 1000 * KB)
+    async with connected(api) as first, connected(api) as second:
+        await first.send("POST", WEBHOOK, declared(900 * KB), b"x" * 800 * KB)
+        await until(lambda: site.bodies.held == 800 * KB)
+        await second.send("POST", WEBHOOK, declared(500 * KB), b"x" * 500 * KB)
+        status, headers, body = await second.answer()
+        assert (status, b'"code":"overloaded"' in body) == (503, True)
+        assert int(headers["retry-after"]) > 0
+        assert site.bodies.held == 800 * KB
+        first.writer.write(b"x" * 100 * KB)
+        assert (await first.answer())[0] == 400
+        # What the first one held is free again.
+        await second.send("POST", WEBHOOK, declared(500 * KB), b"x" * 500 * KB)
+        assert (await second.answer())[0] == 400
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_body_over_its_own_limit_is_not_kept(api: Api, site: Site) -> None:
+    async with connected(api) as connection:
+        headers = f"{FAKE_SIGNATURE}Transfer-Encoding: chunked\r\n"
+        await connection.send("POST", WEBHOOK, headers)
+        most = 0
+        for _ in range(64):
+            connection.writer.write(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
+            await connection.writer.drain()
+            most = max(most, site.bodies.held)
+        assert most <= 1024 * KB
+        connection.writer.write(b"0\r\n\r\n")
+        assert (await connection.answer())[0] == 413
+        assert site.bodies.held == 0
+
+
+# Time
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_body_that_drips_is_ended(
+    api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The server of these tests has no limit of its own, as a Jupyter Server has none.
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    async with connected(api) as connection:
+        await connection.send("POST", WEBHOOK, declared(900 * KB), b"x" * 100)
+        assert await connection.reader.read() == b""
+        await until(lambda: site.bodies.held == 0)
+
+
+def test_a_body_has_thirty_seconds() -> None:
+    assert bodies.BODY_SECONDS == 30
+
+
+# Routes that take no body
+
+
+@pytest.mark.parametrize("headers", ["Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/checkout"),
+        ("GET", "/checkout/app.js"),
+        ("HEAD", "/checkout/app.js"),
+        ("GET", "/healthz"),
+        ("GET", f"{IAM_ROUTES}/ping"),
+        ("OPTIONS", f"{IAM_ROUTES}/ping"),
+    ],
+)
+@pytest.mark.gen_test(timeout=30)
+async def test_a_body_is_refused_where_none_is_taken(
+    api: Api, site: Site, method: str, path: str, headers: str
+) -> None:
+    async with connected(api) as connection:
+        await connection.send(method, path, headers)
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 413 ")
+        assert b"Connection: close" in head
+        await connection.reader.read()
+        assert site.bodies.held == 0
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_an_empty_body_is_no_body(api: Api) -> None:
+    async with connected(api) as connection:
+        for path in ("/checkout/app.js", f"{IAM_ROUTES}/ping"):
+            await connection.send("GET", path, "Content-Length: 0\r\n")
+            status, headers, _ = await connection.answer()
+            assert (status, "connection" in headers) == (200, False)
+
+
+# Answers that come before the body
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"x" * 60 * KB])
+@pytest.mark.parametrize(
+    ("method", "path", "authorized", "status"),
+    [
+        ("POST", TOPUP, False, 401),
+        ("POST", WEBHOOK, False, 400),
+        ("POST", "/nothing", False, 404),
+        ("PUT", TOPUP, False, 405),
+        ("BREW", TOPUP, False, 405),
+        ("POST", "/checkout/app.js", False, 405),
+        ("GET", "/checkout/nothing.js", False, 404),
+        ("POST", TOPUP, True, 415),
+    ],
+)
+@pytest.mark.gen_test(timeout=30)
+async def test_an_answer_says_whether_its_connection_goes_on(
+    api: Api, method: str, path: str, authorized: bool, status: int, body: bytes
+) -> None:
+    if method == "GET" and body:
+        status = 413
+    async with connected(api) as connection:
+        headers = f"Content-Length: {len(body)}\r\n"
+        if authorized:
+            headers += f"Authorization: Bearer {api.bearer(ACCOUNT)}\r\n"
+        await connection.send(method, path, headers, body)
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(f"HTTP/1.1 {status} ".encode())
+        rest = head.decode("latin1").lower()
+        if "connection: close" in rest:
+            await connection.reader.read()  # to its end, without a reset
+        else:
+            size = int(rest.partition("content-length: ")[2].split("\r\n")[0])
+            await connection.reader.readexactly(size)
+            await connection.send("GET", f"{IAM_ROUTES}/ping")
+            assert (await connection.answer())[0] == 200
+
+
+@pytest.mark.gen_test(timeout=30)
+async def test_a_connection_goes_on_after_503(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def down(_: str) -> None:
+        raise StoreUnavailable
+
+    monkeypatch.setattr(service.store.accounts, "get", down)
+    headers = f"Authorization: Bearer {api.bearer(ACCOUNT)}\r\n"
+    async with connected(api) as connection:
+        for _ in range(2):
+            await connection.send("GET", f"{IAM_ROUTES}/usage/credits", headers)
+            status, said, _ = await connection.answer()
+            assert (status, "connection" in said) == (503, False)
+
+
+# A length that is none
+
+
+@pytest.mark.parametrize(
+    "length", ["²", "9" * 5000, "1" + "0" * 4999, "-1", "+1", "1_0", "0x10", "1,2", "1 2", "one"]
+)
+@pytest.mark.parametrize("path", [WEBHOOK, TOPUP, "/checkout/app.js", "/healthz"])
+@pytest.mark.gen_test(timeout=30)
+async def test_a_content_length_that_is_no_number_is_a_bad_request(
+    api: Api, path: str, length: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    method = "POST" if path in {WEBHOOK, TOPUP} else "GET"
+    async with connected(api) as connection:
+        head = f"{method} {path} HTTP/1.1\r\nHost: a\r\n{FAKE_SIGNATURE}Content-Length: {length}"
+        connection.writer.write(f"{head}\r\n\r\n".encode("latin1"))
+        answers = await connection.reader.read()
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in answers
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
