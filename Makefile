@@ -18,7 +18,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .PHONY: help run play test test-packages test-faults figures pictures bench lint format build clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed-demo ## start the demo: the service and a local Stripe
 	@$(BIN)/datalayer-stripe demo $(ARGS)

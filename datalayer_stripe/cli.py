@@ -113,7 +113,8 @@ async def _serve(configured: Configuration, host: str, port: int) -> None:
     "--sandbox-port",
     type=_PORT,
     metavar="PORT",
-    help=f"Port of the local Stripe: {DEFAULT_SANDBOX_PORT}, or any free one with --play.",
+    help=f"Port of the local Stripe: {DEFAULT_SANDBOX_PORT}, or any free one if that is taken, or "
+    "with --play.",
 )
 @click.option("--open", "opening", is_flag=True, help="Open the checkout page in a browser.")
 @click.option("--play", is_flag=True, help="Play the story, check each step, and end.")
@@ -134,6 +135,7 @@ def demo(
         show_demo(
             port=_or_default(port, 0 if play else DEFAULT_PORT),
             sandbox_port=_or_default(sandbox_port, 0 if play else DEFAULT_SANDBOX_PORT),
+            any_sandbox_port=sandbox_port is None,
             playing=play,
             opening=opening,
             log_level=log_level.upper(),

@@ -175,6 +175,19 @@ def test_nothing_of_the_package_names_a_plugin_module() -> None:
             assert not [name for name in names if name.startswith("datalayer_stripe_plugins")], path
 
 
+def test_the_columns_of_make_help_are_aligned() -> None:
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    found = [re.match(r"  make [a-z-]+ {2,}(?=\S)", line) for line in printed]
+    assert len(found) > 10
+    assert len({one and one.end() for one in found}) == 1, printed
+
+
 def test_the_make_commands_of_the_documents_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     documents = [ROOT / "README.md", ROOT / ".ci" / "run", *(ROOT / "docs").rglob("*.md")]

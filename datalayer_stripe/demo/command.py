@@ -16,16 +16,34 @@ from .watch import watch
 
 
 async def show_demo(
-    *, port: int, sandbox_port: int, playing: bool, opening: bool, log_level: str
+    *,
+    port: int,
+    sandbox_port: int,
+    any_sandbox_port: bool,
+    playing: bool,
+    opening: bool,
+    log_level: str,
 ) -> bool:
-    """Run the demo until a signal, or play the story to its end; whether all was as promised.
+    """Run the demo until a signal, or play the story to its end.
 
-    `opening` opens the checkout page in the person's own browser.
+    Args:
+        port: of the service; 0 is any free one.
+        sandbox_port: of the local Stripe; 0 is any free one.
+        any_sandbox_port: whether any free port will do where that one is taken.
+        playing: whether to play the story.
+        opening: whether to open the checkout page in the person's own browser.
+        log_level: such as `WARNING`.
 
-    Raises StartError when it cannot start.
+    Returns:
+        Whether all was as promised.
+
+    Raises:
+        StartError: it cannot start.
     """
     _configure_logging(log_level)
-    async with open_stage(port=port, sandbox_port=sandbox_port) as stage:
+    async with open_stage(
+        port=port, sandbox_port=sandbox_port, any_sandbox_port=any_sandbox_port
+    ) as stage:
         if playing:
             click.echo(
                 f"Playing against {stage.url}, whose Stripe is {stage.sandbox.url}; "

@@ -1,10 +1,11 @@
 """The service and a local Stripe, put together with something to sell. No configuration."""
 
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib.util import find_spec
 
 from ..app import Server, make_app
 from ..clock import Clock, system_clock
@@ -12,9 +13,10 @@ from ..configuration import PluginSources
 from ..errors import StartError
 from ..identity import issue_token
 from ..registry import Registry
-from ..sandbox import Sandbox
+from ..sandbox import Sandbox, Shopfront
 from ..service import Service, open_service
 from ..settings import Settings
+from ..store.connect import MEMORY_URL
 from .entrance import entrance_handlers
 
 ADDRESS = "127.0.0.1"
@@ -51,28 +53,35 @@ async def open_stage(
     *,
     port: int,
     sandbox_port: int,
+    any_sandbox_port: bool = False,
     registry: Registry | None = None,
     mongodb_url: str = "memory://",
     clock: Clock = system_clock,
 ) -> AsyncIterator[Stage]:
-    """Start both on 127.0.0.1; port 0 is any free one.
+    """Start both on 127.0.0.1.
 
-    `registry` replaces the plugins, `clock` the service's clock; the local Stripe has its own.
+    Args:
+        port: of the service; 0 is any free one.
+        sandbox_port: of the local Stripe; 0 is any free one.
+        any_sandbox_port: whether any free port will do where `sandbox_port` is taken, or is the
+            service's.
+        registry: the plugins, in place of the installed ones.
+        mongodb_url: of the database.
+        clock: the service's clock; the local Stripe has its own.
 
-    Raises StartError when a port is taken, the extra `demo` is not installed or a plugin cannot
-    start, and SettingsError for what is wrong with the plugins' variables.
+    Raises:
+        StartError: a port is taken, the extra `demo` is not installed, or a plugin cannot start.
+        SettingsError: the plugins' variables are wrong.
     """
+    if mongodb_url.startswith(MEMORY_URL) and find_spec("mongomock_motor") is None:
+        raise StartError('The demo needs an extra: pip install "datalayer-stripe[demo]"')
     if registry is None:
         registry = PluginSources.from_environment().load()
     async with AsyncExitStack() as stack:
         sandbox = Sandbox()
-        try:
-            await sandbox.start(sandbox_port, ADDRESS)
-        except OSError as error:
-            raise StartError(
-                f"Cannot listen on {ADDRESS}:{sandbox_port}: {error.strerror}. "
-                "Choose another --sandbox-port."
-            ) from None
+        if any_sandbox_port and sandbox_port == port:
+            sandbox_port = 0
+        await _start(sandbox, sandbox_port, or_any=any_sandbox_port)
         stack.push_async_callback(sandbox.stop)
 
         topup_product = sandbox.create_product(name="Credits")["id"]
@@ -108,6 +117,7 @@ async def open_stage(
             [secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
             enabled_events=service.registry.types,
         )
+        sandbox.shop = Shopfront("Checkout page", f"{url}/", _balance_of(service))
         yield Stage(
             service=service,
             sandbox=sandbox,
@@ -116,6 +126,29 @@ async def open_stage(
             package_prices=tuple(price["id"] for price in packages),
             plan_price=plan["id"],
         )
+
+
+async def _start(sandbox: Sandbox, port: int, *, or_any: bool) -> None:
+    """Start it on this port; on any free one if this is taken and `or_any`."""
+    try:
+        await sandbox.start(port, ADDRESS)
+    except OSError as error:
+        if not or_any:
+            raise StartError(
+                f"Cannot listen on {ADDRESS}:{port}: {error.strerror}. "
+                "Choose another --sandbox-port."
+            ) from None
+        await sandbox.start(0, ADDRESS)
+
+
+def _balance_of(service: Service) -> Callable[[], Awaitable[dict[str, str]]]:
+    """Return what the panel asks for: the balance of the demo's account."""
+
+    async def facts() -> dict[str, str]:
+        credits = (await service.store.accounts.get(ACCOUNT)).credits
+        return {"Balance": f"{credits:,} credit{'' if credits == 1 else 's'}"}
+
+    return facts
 
 
 def _settings(

@@ -9,6 +9,7 @@ from typing import Any
 from . import params as p
 from .backend import Backend
 from .errors import bad_request, invalid, missing_param
+from .paper import money
 from .payment_methods import PaymentMethods
 from .routes import Route
 from .shapes import payments as shapes
@@ -162,8 +163,10 @@ class Refunds:
                 "Invalid positive integer", code="parameter_invalid_integer", param="amount"
             )
         if amount > left:
+            currency = charge["currency"]
             raise bad_request(
-                f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})",
+                f"Refund amount ({money(amount, currency)}) is greater than unrefunded amount on "
+                f"charge ({money(left, currency)})",
                 param="amount",
             )
         return amount

@@ -42,9 +42,10 @@ class ControlHandler(RequestHandler):
             return
         arguments = {key: self.get_query_argument(key) for key in self.request.query_arguments}
         try:
-            self._answer(200, report(**arguments))
+            answer = report(**arguments)
+            self._answer(200, await answer if inspect.isawaitable(answer) else answer)
         except KeyError as error:
-            self._fail(404, f"there is no {error}")
+            self._fail(404, f"There is no {error}.")
         except (ValueError, TypeError) as error:
             self._fail(400, str(error))
 
@@ -69,6 +70,8 @@ class ControlHandler(RequestHandler):
                 result = await result
         except StripeError as error:
             self._answer(error.status, {"error": error.error})
+        except KeyError as error:
+            self._fail(404, f"There is no {error}.")
         except (LookupError, ValueError, TypeError) as error:
             self._fail(400, f"{type(error).__name__}: {error}")
         except TimeoutError:

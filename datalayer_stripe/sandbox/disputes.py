@@ -9,6 +9,7 @@ from typing import Any
 from . import params as p
 from .backend import Backend
 from .errors import bad_request
+from .paper import money
 from .payment_methods import PaymentMethods
 from .routes import Route
 from .shapes import disputes as shapes
@@ -46,16 +47,22 @@ class Disputes:
 
         Args:
             intent: the PaymentIntent.
-            amount: in the currency's minor unit; None is all that was paid.
+            amount: in the currency's minor unit; None is what was paid and not refunded, or all
+                of it where all was refunded.
             reason: as in https://docs.stripe.com/disputes/categories.
             inquiry: the bank only asks; no money moves.
         """
         if intent["status"] != "succeeded":
             raise bad_request(f"PaymentIntent {intent['id']} is not paid.")
         charge = self._backend.store.get("charge", intent["latest_charge"])
-        amount = charge["amount"] if amount is None else amount
-        if not 1 <= amount <= charge["amount"]:
-            raise bad_request(f"The amount has to be from 1 to {charge['amount']}.", param="amount")
+        paid = charge["amount"]
+        if amount is None:
+            amount = paid - charge["amount_refunded"] or paid
+        if not 1 <= amount <= paid:
+            raise bad_request(
+                f"The amount has to be above 0, and at most {money(paid, charge['currency'])}.",
+                param="amount",
+            )
         dispute = shapes.dispute(
             self._backend.ids.new("du"), charge, amount, reason, self._backend.now()
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..currencies import CURRENCY_DIGITS
@@ -13,8 +15,25 @@ if TYPE_CHECKING:
 _PAYMENTS = 20
 
 
-def overview(sandbox: Sandbox) -> dict[str, Any]:
-    """Return the sandbox's troubles, its customers and plans, the latest payments and disputes.
+@dataclass(frozen=True)
+class Shopfront:
+    """What the panel shows of the shop.
+
+    Attributes:
+        name: what the page is called to which the panel leads back.
+        url: that page's.
+        facts: what to show beside it, such as `{"Balance": "50 credits"}`; asked each second.
+    """
+
+    name: str
+    url: str
+    facts: Callable[[], Awaitable[dict[str, str]]]
+
+
+async def overview(sandbox: Sandbox) -> dict[str, Any]:
+    """Return the shop's facts, and what the sandbox holds.
+
+    That is its troubles, its customers and plans, the latest payments and disputes.
 
     `offset` is how far its time is ahead, in seconds: unlike the time, it stays the same, and so
     does the answer, while nothing happens. `currency_digits` is how many decimals amounts have,
@@ -24,6 +43,7 @@ def overview(sandbox: Sandbox) -> dict[str, Any]:
     return {
         "offset": sandbox.clock.offset,
         "currency_digits": CURRENCY_DIGITS,
+        "shop": await _shop(sandbox.shop) if sandbox.shop else None,
         "webhooks": sandbox.webhooks.troubles,
         "customers": [
             {name: customer[name] for name in ("id", "name", "email")}
@@ -41,6 +61,10 @@ def overview(sandbox: Sandbox) -> dict[str, Any]:
             for found in _newest(sandbox, "disputes", _PAYMENTS)
         ],
     }
+
+
+async def _shop(shop: Shopfront) -> dict[str, Any]:
+    return {"name": shop.name, "url": shop.url, "facts": await shop.facts()}
 
 
 def _newest(sandbox: Sandbox, name: str, limit: int, **params: Any) -> list[Object]:

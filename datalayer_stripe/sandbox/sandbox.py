@@ -21,6 +21,7 @@ from .errors import StripeError
 from .faults import ApiFaults
 from .forms import encode
 from .http import api_handlers
+from .overview import Shopfront
 from .pages import page_handlers
 from .portal_pages import portal_handlers
 from .state import Object
@@ -36,6 +37,8 @@ class Sandbox:
         clock: its time; `clock.advance(seconds)` moves it forward.
         webhooks: the delivery of events, and its troubles.
         api: the API's troubles, and the record of the calls to it.
+        shop: what the panel shows of the shop that this Stripe serves, and where it leads back
+            to; None until somebody sets it.
 
     Args:
         secret_key: the key the API takes; None makes a random one.
@@ -73,6 +76,7 @@ class Sandbox:
             schedule=retry_schedule,
             timeout=webhook_timeout,
         )
+        self.shop: Shopfront | None = None
         self._server: HTTPServer | None = None
 
     @property
@@ -323,8 +327,9 @@ class Sandbox:
     def dispute(
         self, payment_intent_id: str, amount: int | None = None, inquiry: bool = False
     ) -> Object:
-        """Dispute a PaymentIntent, whole or in part, as its cardholder does; return the dispute.
+        """Dispute a PaymentIntent as its cardholder does; return the dispute.
 
+        Without an amount it is for what has not been refunded.
         An inquiry takes no money, unless `escalate_dispute` makes a dispute of it.
         """
         intent = self._find(payment_intent_id)

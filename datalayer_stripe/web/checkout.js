@@ -21,6 +21,7 @@ export class Checkout {
   #account;
   #history;
   #payment;
+  #isReceiptTrue = () => true;
 
   constructor({ config, api, signal }) {
     this.#account = new Account({ config, api, signal, onChange: (before) => this.#show(before) });
@@ -56,6 +57,7 @@ export class Checkout {
       retry: () => this.#run(() => account.loadPackages()),
     });
     if (before.subscription === null) return;
+    if (!this.#isReceiptTrue()) byId("receipt").hidden = true;
     if (account.balance !== before.balance) this.#run(() => this.#history.reload());
     this.#run(() => this.#payment.look());
   }
@@ -64,6 +66,8 @@ export class Checkout {
     const line = byId("receipt");
     line.textContent = receipt;
     line.hidden = false;
+    const subject = purchase.receiptSubject(this.#account);
+    this.#isReceiptTrue = () => purchase.receiptSubject(this.#account) === subject;
     if (hadFocus) line.focus();
     announce(receipt);
     await this.#history.reload();

@@ -15,7 +15,10 @@ export function renderPackages(body, { subscription, packages, packagesError }, 
   if (packages === null) return undefined;
   if (packages.length === 0)
     return fill(body, element("p", { className: "empty" }, texts.noPackages));
-  const cards = packages.map((pack) => packageCard(pack, subscription.is_eligible, actions));
+  const best = bestPrice(packages);
+  const cards = packages.map((pack) =>
+    packageCard(pack, { isBest: pack === best, isEligible: subscription.is_eligible }, actions),
+  );
   return fill(body, element("ul", { className: "cards", role: "list" }, ...cards));
 }
 
@@ -26,14 +29,22 @@ function reason(subscription) {
   return isUnpaid ? texts.planPaymentNeeded : texts.planNeeded;
 }
 
-function packageCard(pack, isEligible, actions) {
+/** The package with the lowest price per credit; null where two are, or the currencies differ. */
+function bestPrice(packages) {
+  if (new Set(packages.map(({ currency }) => currency)).size !== 1) return null;
+  const each = ({ amount, credits }) => amount / credits;
+  const [best, next] = [...packages].sort((one, other) => each(one) - each(other));
+  return next && each(best) < each(next) ? best : null;
+}
+
+function packageCard(pack, { isBest, isEligible }, actions) {
   const price = money(pack.amount, pack.currency);
   const credits = number(pack.credits);
   const unit = texts.creditsUnit(pack.credits);
   return element(
     "li",
-    { className: pack.default ? "card suggested" : "card" },
-    pack.default ? element("p", { className: "badge accent" }, texts.suggested) : null,
+    { className: isBest ? "card best" : "card" },
+    isBest ? element("p", { className: "badge accent" }, texts.bestPrice) : null,
     element("p", { className: "amount" }, element("strong", {}, credits), ` ${unit}`),
     element("p", { className: "price" }, price),
     element(
@@ -43,7 +54,7 @@ function packageCard(pack, isEligible, actions) {
     ),
     button(texts.buy(credits, unit), () => actions.buy(pack), {
       id: `buy-${pack.id}`,
-      className: pack.default ? "button primary wide" : "button wide",
+      className: isBest ? "button primary wide" : "button wide",
       disabled: !isEligible,
       "aria-label": texts.buyFor(credits, unit, price),
       "aria-describedby": isEligible ? null : "packages-reason",

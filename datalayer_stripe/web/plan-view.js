@@ -9,11 +9,21 @@ const WITHOUT_PLAN = new Set(["none", "canceled", "incomplete_expired"]);
 
 export const hasPlan = (subscription) => !WITHOUT_PLAN.has(subscription.status);
 
-/** One line: "Monthly plan, active". */
-export function planSummary({ status, plan_name, ...subscription }) {
-  if (!hasPlan({ status, ...subscription })) return texts.noPlan;
-  return texts.planSummary(plan_name, texts.planStatus(status));
+/** One line: "Monthly plan, active", or "Monthly plan, active until 25 December 2026". */
+export function planSummary(subscription) {
+  if (!hasPlan(subscription)) return texts.noPlan;
+  const { plan_name, status } = subscription;
+  const text = isEnding(subscription) ? statusUntil(subscription) : texts.planStatus(status);
+  return texts.planSummary(plan_name, text);
 }
+
+const isRunning = ({ status, current_period_end }) =>
+  current_period_end && ["active", "trialing"].includes(status);
+
+const isEnding = (subscription) => isRunning(subscription) && subscription.cancel_at_period_end;
+
+const statusUntil = ({ status, current_period_end }) =>
+  texts.until(texts.planStatus(status), longDate(current_period_end));
 
 /** `plans` is null until they have come; `actions` are what the buttons do. */
 export function renderPlan(body, { subscription, plans, plansError }, actions) {
@@ -34,19 +44,16 @@ export function renderPlan(body, { subscription, plans, plansError }, actions) {
 function currentPlan(subscription, actions) {
   const { status, plan_name, amount, currency, interval } = subscription;
   const advice = texts.planAdvice(status);
+  const badge = isEnding(subscription)
+    ? element("span", { className: "badge ending" }, texts.planEnding)
+    : element("span", { className: `badge ${status}` }, texts.planStatus(status));
   return element(
     "div",
     { className: "panel" },
     element(
       "div",
       { className: "facts" },
-      element(
-        "h3",
-        {},
-        plan_name,
-        " ",
-        element("span", { className: `badge ${status}` }, texts.planStatus(status)),
-      ),
+      element("h3", {}, plan_name, " ", badge),
       amount === null
         ? null
         : element(
@@ -62,10 +69,11 @@ function currentPlan(subscription, actions) {
   );
 }
 
-function periodLine({ status, current_period_end, cancel_at_period_end }) {
-  if (!current_period_end || !["active", "trialing"].includes(status)) return null;
-  const date = longDate(current_period_end);
-  const text = cancel_at_period_end ? texts.endsOn(date) : texts.renewsOn(date);
+function periodLine(subscription) {
+  if (!isRunning(subscription)) return null;
+  const text = isEnding(subscription)
+    ? texts.doesNotRenew(statusUntil(subscription))
+    : texts.renewsOn(longDate(subscription.current_period_end));
   return element("p", { className: "muted" }, text);
 }
 

@@ -9,6 +9,7 @@
  */
 
 import { money, moneyPerCredit, number } from "./money.js";
+import { planSummary } from "./plan-view.js";
 import * as texts from "./texts.js";
 
 const STATES = { succeeded: "paid", processing: "processing", canceled: "over" };
@@ -54,6 +55,11 @@ export class TopUp {
       [texts.facts.perCredit, moneyPerCredit(amount, currency, credits)],
       [texts.facts.total, money(amount, currency)],
     ];
+  }
+
+  /** What the receipt is about: once it has changed, the receipt is no longer true. */
+  receiptSubject({ balance }) {
+    return balance;
   }
 
   /** Resolves to the client secret. The amount is from now on what Stripe says it is. */
@@ -123,6 +129,11 @@ export class Subscription {
       [texts.facts.billed, texts.every(interval)],
       [texts.facts.total, money(amount, currency)],
     ];
+  }
+
+  /** What the receipt is about: once it has changed, the receipt is no longer true. */
+  receiptSubject({ subscription }) {
+    return planSummary(subscription);
   }
 
   /** Resolves to the client secret; to null where nothing is to be paid. */

@@ -16,13 +16,15 @@ export const sessionEnded = "Your session has ended. Sign in again.";
 
 export const planHeading = "Your plan";
 export const noPlan = "No plan";
-export const planSummary = (name, status) => `${name}, ${status.toLowerCase()}`;
+export const planSummary = (name, status) => `${name}, ${lowered(status)}`;
 export const pricePer = (price, interval) => `${price} a ${interval}`;
 export const includedRuns = (runs) => `${runs} runs included`;
 export const subscribeFor = (price, interval) => `Subscribe for ${price} a ${interval}`;
 export const finishSubscribing = "Finish subscribing";
 export const renewsOn = (date) => `Renews on ${date}`;
-export const endsOn = (date) => `Ends on ${date}`;
+export const planEnding = "Ending";
+export const until = (status, date) => `${status} until ${date}`;
+export const doesNotRenew = (statusUntil) => `${statusUntil}. It does not renew.`;
 export const manageBilling = "Manage billing";
 export const cancel = "Cancel subscription";
 export const resume = "Resume subscription";
@@ -65,7 +67,7 @@ export const actionFailed = "That did not work. Please try again.";
 // Packages
 
 export const packagesHeading = "Buy credits";
-export const suggested = "Suggested";
+export const bestPrice = "Best price per credit";
 export const perCredit = (price) => `${price} per credit`;
 export const buy = (credits, unit) => `Buy ${credits} ${unit}`;
 export const buyFor = (credits, unit, price) => `Buy ${credits} ${unit} for ${price}`;
@@ -156,6 +158,10 @@ export const requestId = (id) => `Request ${id}`;
 
 export const balanceIs = (credits, unit) => `Balance: ${credits} ${unit}.`;
 export const planIs = (summary) => `Your plan: ${summary}.`;
+
+function lowered(text) {
+  return text.charAt(0).toLowerCase() + text.slice(1);
+}
 
 function capitalized(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);

@@ -82,6 +82,56 @@ def test_refund(town: Town, panel: Page) -> None:
     assert refund["amount"] == 200
 
 
+def test_what_cannot_be_done_is_not_offered(visitor: Visitor, town: Town) -> None:
+    panel = visitor.open(town.stage.panel_url).page
+    for name in ("Renew now", "Fail the renewal", "Refund", "Dispute", "Win", "Lose"):
+        expect(panel.get_by_role("button", name=name, exact=True)).to_be_disabled()
+    town.subscribe()
+    expect(panel.get_by_role("button", name="Refund", exact=True)).to_be_enabled()
+    expect(panel.get_by_role("button", name="Renew now")).to_be_enabled()
+    expect(panel.get_by_role("button", name="Win")).to_be_disabled()
+    panel.get_by_role("button", name="Dispute", exact=True).click()
+    panel.get_by_role("button", name="Win").click()
+    expect(panel.get_by_text("The dispute is now won.")).to_be_visible()
+    expect(panel.get_by_role("button", name="Win")).to_be_disabled()
+
+
+def test_refund_above_the_payment_is_refused_in_money(visitor: Visitor, panel: Page) -> None:
+    visitor.watch.allow_status(400)
+    panel.get_by_label("Refund").select_option(label="$5.00: 50 credits")
+    panel.get_by_label("Amount, or empty for all of it").fill("50")
+    panel.get_by_role("button", name="Refund", exact=True).click()
+    expect(panel.get_by_role("alert")).to_have_text(
+        "Refund amount ($50.00) is greater than unrefunded amount on charge ($5.00)"
+    )
+
+
+def test_refund_and_dispute_of_one_payment_take_it_once(
+    visitor: Visitor, town: Town, panel: Page
+) -> None:
+    tab = visitor.open()
+    panel.bring_to_front()
+    panel.get_by_label("Refund").select_option(label="$5.00: 50 credits")
+    panel.get_by_label("Amount, or empty for all of it").fill("2.50")
+    panel.get_by_role("button", name="Refund", exact=True).click()
+    expect(panel.get_by_text("$2.50 refunded.")).to_be_visible()
+    panel.get_by_label("Refund").select_option(label="$2.50: 50 credits")
+    panel.get_by_role("button", name="Dispute", exact=True).click()
+    expect(panel.get_by_text("$2.50 disputed.")).to_be_visible()
+    tab.look()
+    expect(tab.rows).to_have_count(3)
+    amounts = [row.locator("td.amount").inner_text() for row in tab.rows.all()]
+    assert amounts == ["-$2.50", "-$2.50", "$5.00"]
+
+
+def test_panel_leads_back_and_shows_the_balance(town: Town, panel: Page) -> None:
+    expect(panel.get_by_text("Balance: 50 credits")).to_be_visible()
+    town.buy()
+    expect(panel.get_by_text("Balance: 100 credits")).to_be_visible()
+    panel.get_by_role("link", name="Checkout page").click()
+    panel.wait_for_url(f"{town.url}{town.settings.checkout_path}")
+
+
 def test_months_pass_and_a_renewal_fails(visitor: Visitor, town: Town, panel: Page) -> None:
     tab = visitor.open()
     renews = tab.plan.get_by_text("Renews on")

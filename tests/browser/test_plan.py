@@ -23,12 +23,18 @@ def test_cancel_and_resume(visitor: Visitor, town: Town) -> None:
 
     cancel.click()
     dialog.get_by_role("button", name="Yes, cancel it").click()
-    expect(tab.plan).to_contain_text("Ends on")
+    expect(tab.plan).to_contain_text("It does not renew.")
+    [end] = re.findall(r"until (\d+ \w+ \d{4})\.", tab.plan.inner_text())
+    expect(tab.plan.locator(".badge")).to_have_text("Ending")
+    expect(tab.page.locator("#plan-summary")).to_have_text(
+        re.compile(rf"^Monthly plan, active until {end}$")
+    )
     expect(tab.buy_button(50)).to_be_enabled()
     assert town.stripe("GET", f"/v1/subscriptions/{subscription}")["cancel_at_period_end"]
 
     tab.plan.get_by_role("button", name="Resume subscription").click()
     expect(tab.plan).to_contain_text("Renews on")
+    expect(tab.plan.locator(".badge")).to_have_text("Active")
     expect(cancel).to_be_visible()
     assert not town.stripe("GET", f"/v1/subscriptions/{subscription}")["cancel_at_period_end"]
 
@@ -42,7 +48,7 @@ def test_the_portal_and_back(visitor: Visitor, town: Town) -> None:
     expect(tab.page.get_by_role("button", name="Don't cancel")).to_be_visible()
     tab.page.get_by_role("link", name=re.compile("^Return")).click()
     tab.page.wait_for_url(visitor.checkout_url)
-    expect(tab.plan).to_contain_text("Ends on")
+    expect(tab.plan).to_contain_text("It does not renew.")
 
 
 def test_a_renewal_that_fails_is_said(visitor: Visitor, town: Town) -> None:
@@ -95,10 +101,10 @@ def test_a_trial_s_form_stays_until_its_card_is_saved(
     path = f"/v1/subscriptions/{subscription['id']}"
     town.stripe("POST", path, cancel_at_period_end=True)
     town.settle()
-    expect(tab.plan).to_contain_text("Ends on")
+    expect(tab.plan).to_contain_text("It does not renew.")
     town.stripe("POST", path, cancel_at_period_end=False)
     town.settle()
-    expect(tab.plan).not_to_contain_text("Ends on")
+    expect(tab.plan).not_to_contain_text("It does not renew.")
     tab.expect_state("form")
     expect(tab.card_form.get_by_label("Card number")).to_have_value("4242")
 

@@ -85,6 +85,52 @@ def test_no_secret_is_left_behind(visitor: Visitor, town: Town) -> None:
     assert not visitor.watch.shows_secret(tab.page.evaluate("JSON.stringify(history.state)") or "")
 
 
+def test_receipt_goes_when_it_is_no_longer_true(visitor: Visitor, town: Town) -> None:
+    subscription = town.subscribe()
+    tab = visitor.open()
+    tab.buy(50)
+    expect(tab.receipt).to_contain_text("50 credits added. Balance: 0 → 50.")
+    [charge] = town.charges(500)
+    town.call(town.sandbox.refund, charge["payment_intent"])
+    tab.expect_balance(0)
+    expect(tab.receipt).to_be_hidden()
+
+    town.call(town.sandbox.cancel_subscription, subscription)
+    tab.subscribe()
+    expect(tab.receipt).to_contain_text("Your plan is active.")
+    [running] = town.listed("/v1/subscriptions")
+    town.call(town.sandbox.cancel_subscription, running["id"])
+    expect(tab.receipt).to_be_hidden()
+
+
+def test_best_price_per_credit_is_marked(visitor: Visitor, town: Town) -> None:
+    town.subscribe()
+    tab = visitor.open()
+    cards = tab.packages.get_by_role("listitem")
+    marked = cards.filter(has_text="Best price per credit")
+    expect(marked).to_have_count(1)
+    expect(marked).to_contain_text("600")
+    expect(tab.packages).not_to_contain_text("Suggested")
+
+
+@pytest.mark.parametrize(("amount", "credits", "currency"), [(2500, 300, "usd"), (100, 600, "eur")])
+def test_no_package_is_marked_where_none_is_the_best(
+    visitor: Visitor, town: Town, amount: int, credits: int, currency: str
+) -> None:
+    """Two have the same price per credit, or prices in two currencies cannot be compared."""
+    town.call(
+        town.sandbox.create_price,
+        product=town.settings.stripe_topup_product_id,
+        unit_amount=amount,
+        currency=currency,
+        credits=credits,
+    )
+    town.subscribe()
+    tab = visitor.open()
+    expect(tab.packages.get_by_role("listitem")).to_have_count(4)
+    expect(tab.packages).not_to_contain_text("Best price per credit")
+
+
 @pytest.mark.parametrize(
     ("currency", "amount", "written"),
     [("ugx", 500000, "UGX 5,000"), ("isk", 50000, "ISK 500"), ("kwd", 5120, "KWD 5.120")],

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from typing import Any
 
@@ -9,7 +10,7 @@ import aiohttp
 import pytest
 import stripe
 
-from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.sandbox import Sandbox, Shopfront
 from datalayer_stripe.sandbox.control import controls, reports
 from tests.sandbox.conftest import SECRET, Http, Receiver, Shop
 
@@ -186,7 +187,7 @@ async def test_every_control_of_webhooks_and_api_is_there(sandbox: Sandbox, http
 @pytest.mark.gen_test
 async def test_controls_refuse_what_they_must(sandbox: Sandbox, http: Http) -> None:
     for name, body, content_type, status in (
-        ("renew", '{"subscription_id": "sub_none"}', "application/json", 400),
+        ("renew", '{"subscription_id": "sub_none"}', "application/json", 404),
         ("renew", '{"subscription": "x"}', "application/json", 400),
         ("renew", "[1]", "application/json", 400),
         ("renew", "{", "application/json", 400),
@@ -233,6 +234,39 @@ async def test_an_object_is_reported(sandbox: Sandbox, http: Http) -> None:
     product = sandbox.create_product(name="Credits")
     assert await get(http, f"object?object_id={product['id']}") == product
     assert (await http("GET", "/sandbox/object?object_id=prod_none", key=None)).code == 404
+
+
+@pytest.mark.gen_test
+async def test_control_of_an_unknown_object_says_that_there_is_none(http: Http) -> None:
+    for name, arguments in {
+        "close_dispute": {"dispute_id": "", "won": True},
+        "renew": {"subscription_id": "sub_none"},
+        "refund": {"payment_intent_id": "pi_none"},
+    }.items():
+        body = json.dumps(arguments)
+        refused = await http(
+            "POST", f"/sandbox/{name}", body, key=None, Content_Type="application/json"
+        )
+        message = json.loads(refused.body)["error"]["message"]
+        assert refused.code in (400, 404)
+        assert "Error" not in message
+        assert re.match(r"(There is no|No such) ", message), message
+
+
+@pytest.mark.gen_test
+async def test_overview_says_what_the_shop_tells_of_itself(sandbox: Sandbox, http: Http) -> None:
+    assert json.loads((await http("GET", "/sandbox/overview", key=None)).body)["shop"] is None
+
+    async def facts() -> dict[str, str]:
+        return {"Balance": "50 credits"}
+
+    sandbox.shop = Shopfront(name="Checkout page", url="http://127.0.0.1:9700/", facts=facts)
+    shown = json.loads((await http("GET", "/sandbox/overview", key=None)).body)
+    assert shown["shop"] == {
+        "name": "Checkout page",
+        "url": "http://127.0.0.1:9700/",
+        "facts": {"Balance": "50 credits"},
+    }
 
 
 @pytest.mark.gen_test

@@ -7,10 +7,11 @@ const RENEWABLE = ["active", "trialing", "past_due"];
 const DECIDED = ["won", "lost", "warning_closed"];
 
 export function showOverview(overview) {
-  const { offset, webhooks, customers, subscriptions, payments, disputes } = overview;
+  const { offset, shop, webhooks, customers, subscriptions, payments, disputes } = overview;
   const now = Date.now() / 1000 + offset;
   byId("now").textContent = moment(now);
   byId("now").dateTime = new Date(now * 1000).toISOString();
+  showShop(shop);
   const lines = (id, objects, line) => list(byId(id), objects.map(line));
   lines("subscription-list", subscriptions, subscriptionLine);
   lines("payment-list", payments, paymentLine);
@@ -31,6 +32,16 @@ export function showOverview(overview) {
   byId("hold").checked = webhooks.holding;
   byId("held").textContent = webhooks.held;
   byId("drops").textContent = webhooks.drops ? "The next one will be lost." : "";
+}
+
+/** The way back to the shop, and what it says of itself, such as the balance. */
+function showShop(shop) {
+  byId("shop").hidden = shop === null;
+  if (shop === null) return;
+  byId("shop-link").href = shop.url;
+  byId("shop-link").textContent = shop.name;
+  const facts = Object.entries(shop.facts).map(([name, fact]) => `${name}: ${fact}`);
+  byId("shop-facts").textContent = facts.join(", ");
 }
 
 const renews = ({ status }) => RENEWABLE.includes(status);
@@ -79,6 +90,7 @@ function receiptLink(url) {
   return link;
 }
 
+/** Offer the objects, and disable the form's buttons where there is none to do something with. */
 function options(select, objects, entry) {
   const chosen = select.value;
   const found = objects.map((object) => {
@@ -87,6 +99,7 @@ function options(select, objects, entry) {
   });
   replace(select, found);
   select.disabled = found.length === 0;
+  for (const button of select.form.querySelectorAll("button")) button.disabled = select.disabled;
 }
 
 /** Leave alone what stays the same: a link or a list in use keeps its focus. */

@@ -2,13 +2,13 @@ import { ORIGIN } from "./origin.js";
 import { make, styled } from "./styled.js";
 
 const BADGE_STYLE = `
+  /* Below the page: over it, it would hide what is to be read or pressed. */
   :host {
-    bottom: 16px; display: block; font: 14px/1.4 system-ui, sans-serif; position: fixed;
-    right: 16px; z-index: 2147483000;
+    display: block; font: 14px/1.4 system-ui, sans-serif; margin: 16px;
   }
   div {
-    align-items: center; background: #312e81; border-radius: 8px; box-shadow: 0 4px 16px #0004;
-    color: #fff; display: flex; flex-wrap: wrap; gap: 4px 12px; padding: 8px 8px 8px 14px;
+    align-items: center; background: #312e81; border-radius: 8px; color: #fff; display: flex;
+    flex-wrap: wrap; gap: 4px 12px; justify-content: space-between; padding: 8px 8px 8px 14px;
   }
   a { color: inherit; font-weight: 600; }
   button {
@@ -16,10 +16,13 @@ const BADGE_STYLE = `
     height: 28px; width: 28px;
   }
   a:focus-visible, button:focus-visible { outline: 2px solid #fff; outline-offset: 2px; }
-  @media (max-width: 720px) {
-    /* Below the page: over it, it would hide what is to be paid. */
-    :host { margin: 16px; position: static; }
-    div { justify-content: space-between; }
+  @media (min-width: 1280px) {
+    /* Where pages usually have a margin, in a corner of that: so narrow that it fits in. */
+    :host {
+      bottom: 16px; margin: 0; position: fixed; right: 16px; width: 168px; z-index: 2147483000;
+    }
+    div { box-shadow: 0 4px 16px #0004; }
+    span { flex: 1 0 100%; }
   }
 `;
 
