@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -90,8 +90,17 @@ async def slow_reads(service: Service, plugin_name: str, number: int) -> AsyncIt
 async def test_slow_reads_of_a_plugin_do_not_delay_credits_or_readiness(
     api: Api, service: Service, unhurried: None
 ) -> None:
-    # More than there are threads for the service's own calls.
-    async with slow_reads(service, "slow", motor_asyncio.max_workers + 4) as reads:
+    # More reads than there are threads for the service's own calls, if there are not very many.
+    most = plugin_client.MAX_PLUGIN_READS
+    plugins = min(motor_asyncio.max_workers // most + 1, plugin_client.PLUGIN_THREADS // most)
+    async with AsyncExitStack() as hanging:
+        reads = [
+            read
+            for number in range(plugins)
+            for read in await hanging.enter_async_context(
+                slow_reads(service, f"slow-{number}", most)
+            )
+        ]
         assert json_of(await api.deliver(PAID))["outcome"] == "processed"
         assert await api.credits() == 50
         assert (await api.get("/readyz", account=None)).code == 200
