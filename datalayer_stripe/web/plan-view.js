@@ -12,18 +12,18 @@ export const hasPlan = (subscription) => !WITHOUT_PLAN.has(subscription.status);
 /** One line: "Monthly plan, active", or "Monthly plan, active until 25 December 2026". */
 export function planSummary(subscription) {
   if (!hasPlan(subscription)) return texts.noPlan;
-  const { plan_name, status } = subscription;
-  const text = isEnding(subscription) ? statusUntil(subscription) : texts.planStatus(status);
-  return texts.planSummary(plan_name, text);
+  const { plan_name, status, current_period_end } = subscription;
+  const text = texts.planStatus(status);
+  return texts.planSummary(
+    plan_name,
+    isEnding(subscription) ? texts.until(text, longDate(current_period_end)) : text,
+  );
 }
 
 const isRunning = ({ status, current_period_end }) =>
   current_period_end && ["active", "trialing"].includes(status);
 
 const isEnding = (subscription) => isRunning(subscription) && subscription.cancel_at_period_end;
-
-const statusUntil = ({ status, current_period_end }) =>
-  texts.until(texts.planStatus(status), longDate(current_period_end));
 
 /** `plans` is null until they have come; `actions` are what the buttons do. */
 export function renderPlan(body, { subscription, plans, plansError }, actions) {
@@ -71,9 +71,8 @@ function currentPlan(subscription, actions) {
 
 function periodLine(subscription) {
   if (!isRunning(subscription)) return null;
-  const text = isEnding(subscription)
-    ? texts.doesNotRenew(statusUntil(subscription))
-    : texts.renewsOn(longDate(subscription.current_period_end));
+  const date = longDate(subscription.current_period_end);
+  const text = isEnding(subscription) ? texts.endsOn(date) : texts.renewsOn(date);
   return element("p", { className: "muted" }, text);
 }
 

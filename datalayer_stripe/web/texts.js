@@ -24,7 +24,7 @@ export const finishSubscribing = "Finish subscribing";
 export const renewsOn = (date) => `Renews on ${date}`;
 export const planEnding = "Ending";
 export const until = (status, date) => `${status} until ${date}`;
-export const doesNotRenew = (statusUntil) => `${statusUntil}. It does not renew.`;
+export const endsOn = (date) => `Ends on ${date}`;
 export const manageBilling = "Manage billing";
 export const cancel = "Cancel subscription";
 export const resume = "Resume subscription";

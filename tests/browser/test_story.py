@@ -110,6 +110,10 @@ def test_best_price_per_credit_is_marked(visitor: Visitor, town: Town) -> None:
     marked = cards.filter(has_text="Best price per credit")
     expect(marked).to_have_count(1)
     expect(marked).to_contain_text("600")
+    mark = marked.get_by_text("Best price per credit").bounding_box()
+    number = marked.get_by_text("600 credits", exact=True).bounding_box()
+    assert mark and number
+    assert mark["y"] + mark["height"] <= number["y"], "the mark covers no text"
     expect(tab.packages).not_to_contain_text("Suggested")
 
 

@@ -8,7 +8,7 @@ const BADGE_STYLE = `
   }
   div {
     align-items: center; background: #312e81; border-radius: 8px; color: #fff; display: flex;
-    flex-wrap: wrap; gap: 4px 12px; justify-content: space-between; padding: 8px 8px 8px 14px;
+    flex-wrap: wrap; gap: 4px 8px; justify-content: space-between; padding: 8px 8px 8px 14px;
   }
   a { color: inherit; font-weight: 600; }
   button {
@@ -19,7 +19,7 @@ const BADGE_STYLE = `
   @media (min-width: 1280px) {
     /* Where pages usually have a margin, in a corner of that: so narrow that it fits in. */
     :host {
-      bottom: 16px; margin: 0; position: fixed; right: 16px; width: 168px; z-index: 2147483000;
+      bottom: 16px; margin: 0; position: fixed; right: 16px; width: 192px; z-index: 2147483000;
     }
     div { box-shadow: 0 4px 16px #0004; }
     span { flex: 1 0 100%; }
