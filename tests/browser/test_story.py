@@ -112,7 +112,8 @@ def test_best_price_per_credit_is_marked(visitor: Visitor, town: Town) -> None:
     expect(marked).to_contain_text("600")
     mark = marked.get_by_text("Best price per credit").bounding_box()
     number = marked.get_by_text("600 credits", exact=True).bounding_box()
-    assert mark and number
+    assert mark
+    assert number
     assert mark["y"] + mark["height"] <= number["y"], "the mark covers no text"
     expect(tab.packages).not_to_contain_text("Suggested")
 
