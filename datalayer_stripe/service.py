@@ -9,6 +9,7 @@ from typing import Any
 from .allowance import Allowance
 from .audit import Audit
 from .billing.catalog import Catalog
+from .billing.configuration_faults import ConfigurationFaults
 from .billing.customers import Customers
 from .billing.history import History
 from .billing.idempotency import IdempotentRequests
@@ -62,6 +63,7 @@ class Service:
     bearer_tokens: BearerTokens
     allowance: Allowance
     catalog: Catalog
+    configuration_faults: ConfigurationFaults
     customers: Customers
     subscriptions: Subscriptions
     plans: Plans
@@ -157,10 +159,12 @@ async def open_service(
         api_base=settings.stripe_api_base,
     )
     product_ids = settings.stripe_subscription_product_ids
+    configuration_faults = ConfigurationFaults()
     catalog = Catalog(
         stripe,
         topup_product_id=settings.stripe_topup_product_id,
         subscription_product_ids=product_ids,
+        faults=configuration_faults,
     )
     requests = IdempotentRequests(store, clock)
     customers = Customers(store, stripe, clock, requests)
@@ -214,6 +218,7 @@ async def open_service(
         ),
         allowance=allowance,
         catalog=catalog,
+        configuration_faults=configuration_faults,
         customers=customers,
         subscriptions=subscriptions,
         plans=plans,
@@ -223,6 +228,7 @@ async def open_service(
             customers,
             configuration_id=settings.stripe_cust_portal_id,
             url=settings.stripe_cust_portal_url,
+            faults=configuration_faults,
         ),
         history=History(store, stripe, allowance),
         deliveries=deliveries,

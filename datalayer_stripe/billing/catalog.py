@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
-from ..errors import PriceNotFound, StripeObjectMissing
+from ..errors import NotConfigured, PriceNotFound, StripeObjectMissing
 from ..models import Package, Plan
 from ..shapes import (
     StripeData,
@@ -24,8 +24,17 @@ from ..shapes import (
 )
 from ..stripe_client import StripeClient
 from .cached import Cached
+from .configuration_faults import ConfigurationFaults
 
 logger = logging.getLogger(__name__)
+
+_TOPUP_VARIABLE = "DATALAYER_STRIPE_TOPUP_PRODUCT_ID"
+_PLAN_VARIABLE = "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID"
+
+_NOTHING_FOR_SALE = (
+    "Nothing can be bought at the moment: the shop is not set up correctly. "
+    "Its operator has to fix that."
+)
 
 _PRICE_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
 
@@ -39,11 +48,13 @@ class Catalog:
         *,
         topup_product_id: str,
         subscription_product_ids: Sequence[str],
+        faults: ConfigurationFaults,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._stripe = stripe
         self._topup_product_id = topup_product_id
         self._subscription_product_ids = tuple(subscription_product_ids)
+        self._faults = faults
         self._packages = Cached(self._fetch_packages, monotonic)
         self._plans = Cached(self._fetch_plans, monotonic)
 
@@ -98,13 +109,21 @@ class Catalog:
         return price
 
     async def _fetch_packages(self) -> tuple[Package, ...]:
-        prices = await self._stripe.list_prices(self._topup_product_id, recurring=False)
+        try:
+            prices = await self._stripe.list_prices(self._topup_product_id, recurring=False)
+        except StripeObjectMissing:
+            self._report_unknown(_TOPUP_VARIABLE, [self._topup_product_id])
+            raise NotConfigured(_NOTHING_FOR_SALE) from None
         for_sale = [price for price in prices if _is_for_sale(price)]
         packages = [package for price in for_sale if (package := _package(price))]
         packages.sort(key=lambda package: (package.unit_amount, package.id))
         if not packages:
-            logger.warning("No package is for sale: DATALAYER_STRIPE_TOPUP_PRODUCT_ID has no price")
+            self._faults.report(
+                _TOPUP_VARIABLE,
+                f"{self._topup_product_id} has no price that can be bought: no package is for sale",
+            )
             return ()
+        self._faults.clear(_TOPUP_VARIABLE)
         default = _default_of(packages, for_sale)
         return tuple(
             package.model_copy(update={"default": package.id == default}) for package in packages
@@ -112,18 +131,39 @@ class Catalog:
 
     async def _fetch_plans(self) -> tuple[Plan, ...]:
         listed = await asyncio.gather(
-            *(
-                self._stripe.list_prices(product_id, recurring=True)
-                for product_id in self._subscription_product_ids
-            )
+            *(self._plan_prices(product_id) for product_id in self._subscription_product_ids)
         )
+        unknown = [
+            product_id
+            for product_id, prices in zip(self._subscription_product_ids, listed, strict=True)
+            if prices is None
+        ]
+        if unknown:
+            self._report_unknown(_PLAN_VARIABLE, unknown)
+        else:
+            self._faults.clear(_PLAN_VARIABLE)
+        if len(unknown) == len(listed):
+            raise NotConfigured(_NOTHING_FOR_SALE)
         plans = [
             plan
             for prices in listed
+            if prices is not None
             for price in prices
             if _is_for_sale(price) and (plan := _plan(price))
         ]
         return tuple(sorted(plans, key=lambda plan: (plan.amount, plan.id)))
+
+    async def _plan_prices(self, product_id: str) -> Sequence[StripeData] | None:
+        """Return the monthly prices of a product; None if Stripe does not know the product."""
+        try:
+            return await self._stripe.list_prices(product_id, recurring=True)
+        except StripeObjectMissing:
+            return None
+
+    def _report_unknown(self, variable: str, product_ids: Sequence[str]) -> None:
+        self._faults.report(
+            variable, f"Stripe does not know {', '.join(product_ids)} in the mode of the secret key"
+        )
 
 
 def _is_for_sale(price: StripeData) -> bool:

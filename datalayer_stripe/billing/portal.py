@@ -1,26 +1,33 @@
 """Stripe's billing portal, where people change cards and see invoices."""
 
-import logging
 import uuid
 
 from ..errors import InvalidRequest
 from ..shapes import StripeData
 from ..stripe_client import StripeClient
+from .configuration_faults import ConfigurationFaults
 from .customers import Customers
 
-logger = logging.getLogger(__name__)
+_VARIABLE = "DATALAYER_STRIPE_CUST_PORTAL_ID"
 
 
 class Portal:
     """`url` is the portal's public sign-in page."""
 
     def __init__(
-        self, stripe: StripeClient, customers: Customers, *, configuration_id: str, url: str
+        self,
+        stripe: StripeClient,
+        customers: Customers,
+        *,
+        configuration_id: str,
+        url: str,
+        faults: ConfigurationFaults,
     ) -> None:
         self._stripe = stripe
         self._customers = customers
         self._configuration_id = configuration_id
         self.url = url
+        self._faults = faults
 
     async def open(self, account_uid: str, return_url: str) -> str:
         """The address of a portal session for the account, else of the sign-in page."""
@@ -36,7 +43,14 @@ class Portal:
 
         try:
             portal_session = await self._customers.using_known(account_uid, open_for)
-        except InvalidRequest as error:
-            logger.warning("No portal session: check DATALAYER_STRIPE_CUST_PORTAL_ID (%s)", error)
+        except InvalidRequest:
+            self._faults.report(
+                _VARIABLE,
+                f"Stripe refuses to open the portal with {self._configuration_id}: "
+                "people are led to the portal's sign-in page instead",
+            )
             return self.url
-        return self.url if portal_session is None else str(portal_session["url"])
+        if portal_session is None:
+            return self.url
+        self._faults.clear(_VARIABLE)
+        return str(portal_session["url"])

@@ -40,7 +40,7 @@ class ReadyHandler(BaseHandler):
             self.answer(status="ready", warnings=warnings)
 
     def _warnings(self) -> dict[str, str]:
-        warnings = {}
+        warnings = dict(self.service.configuration_faults.found)
         if trouble := self.service.stripe.trouble:
             warnings["stripe"] = f"the last call ended with {trouble}"
         if names := self.service.registry.money_at_rest:

@@ -16,7 +16,7 @@ from ..billing.views import (
     plan_view,
     subscription_view,
 )
-from ..errors import InvalidRequest, RateLimited, StripeUnavailable
+from ..errors import InvalidRequest, NotConfigured, RateLimited, StripeUnavailable
 from ..models import Account, AccountUid, Plan, SubscriptionSnapshot
 from .base import AuthenticatedHandler
 from .topup import PriceRequest
@@ -78,10 +78,10 @@ class SubscriptionHandler(SubscriberHandler):
         )
 
     async def _plans(self) -> tuple[Plan, ...]:
-        """The plans for sale; none while Stripe does not answer: the rest is ours to show."""
+        """Return the plans for sale; none while Stripe cannot list them."""
         try:
             return await self.service.catalog.plans()
-        except (StripeUnavailable, RateLimited):
+        except (StripeUnavailable, RateLimited, NotConfigured):
             return ()
 
 

@@ -14,6 +14,7 @@ from datalayer_stripe.service import Service
 from tests.support.app import (
     ACCOUNT,
     PUBLISHABLE_KEY,
+    RECORDED_PLAN_PRODUCT,
     STRIPE_KEY,
     WEBHOOK_SECRET,
     Api,
@@ -50,6 +51,9 @@ class Shop:
         self.topup_product: str = sandbox.create_product(name="Credits")["id"]
         self.plan_product: str = sandbox.create_product(name="Datalayer Monthly")["id"]
         self.other_product: str = sandbox.create_product(name="Somebody else's")["id"]
+        # Products that tests name in the settings beside these, and that have no prices here.
+        for product_id in (RECORDED_PLAN_PRODUCT, "prod_other"):
+            sandbox.create_product(name="Recorded", id=product_id)
         self.packages: list[str] = [
             sandbox.create_price(
                 product=self.topup_product, unit_amount=amount, currency="usd", credits=credits
