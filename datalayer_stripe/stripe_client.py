@@ -1,7 +1,8 @@
 """The only caller of Stripe.
 
 One shared async client. Answers leave here as plain data, errors as ours. Every write carries an
-idempotency key that the caller derives from our own ids: docs.stripe.com/api/idempotent_requests.
+idempotency key of the caller's: https://docs.stripe.com/api/idempotent_requests. One that must
+have its effect once is sent by :class:`.billing.idempotency.IdempotentRequests`.
 """
 
 import asyncio

@@ -59,7 +59,6 @@ async def test_the_intent_says_what_stripes_price_says(
         "currency": "jpy",
         "credits": 1_000_000,
         "customer": "cus_of_another",
-        "account_uid": OTHER_ACCOUNT,
         "metadata": {"account_uid": OTHER_ACCOUNT, "credits": "1000000"},
     }
     started = json_of(await buyer.api.post(f"{STRIPE_ROUTES}/topup/payment-intent", wish))

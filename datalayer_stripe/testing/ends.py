@@ -18,6 +18,7 @@ _BY_NATURE = {
     "accounts": {"updated_at"},
     "subscriptions": {"ticket", "written_ticket"},
     "customers": set[str](),
+    "former_customers": {"released_at"},
 }
 _EVENTS = "events"
 _REJECTED = f"{REJECTED}: "
