@@ -6,7 +6,7 @@ error, log line or ``repr`` shows a secret.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -27,7 +27,15 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from .settings_checks import check_url, is_live, is_origin, kind_problem, revealed, unquoted
+from .settings_checks import (
+    check_url,
+    is_live,
+    is_origin,
+    is_placeholder,
+    kind_problem,
+    revealed,
+    unquoted,
+)
 
 DEFAULT_JWT_ISSUER = "https://id.datalayer.run"
 
@@ -42,6 +50,7 @@ _PREFIXES = {
     "stripe_webhook_secrets": ("whsec_",),
     "stripe_cust_portal_id": ("bpc_",),
 }
+_NO_PLACEHOLDERS = (*_PREFIXES, "stripe_cust_portal_url", "stripe_mongodb_url", "jwt_secret")
 _LISTS = (
     "stripe_subscription_product_ids",
     "stripe_webhook_secrets",
@@ -229,10 +238,23 @@ class Settings(BaseSettings):
     def from_environment(cls, **overrides: Any) -> Self:
         """Read the variables of the process; keywords win over them.
 
+        What an operator sets must not be a placeholder of the documents. Settings that are made
+        from keywords alone, as by the demo, may hold one: nobody else reaches such a service.
+
         Raises:
             SettingsError: with every fault found, not only the first.
         """
-        return cls(**{**EnvSettingsSource(cls, case_sensitive=True)(), **overrides})
+        values = _cleaned({**EnvSettingsSource(cls, case_sensitive=True)(), **overrides})
+        faults: list[Fault] = []
+        try:
+            settings = cls(**values)
+        except SettingsError as error:
+            faults = error.faults
+        known = {fault.variable for fault in faults}
+        faults += [one for one in _placeholder_faults(values) if one.variable not in known]
+        if faults:
+            raise SettingsError(faults)
+        return settings
 
     @classmethod
     def settings_customise_sources(
@@ -268,17 +290,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _clean(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Drop what pasting leaves around a value; split lists; a blank value is a missing one."""
-        names = {field.validation_alias: name for name, field in cls.model_fields.items()}
-        cleaned: dict[str, Any] = {}
-        for key, raw in values.items():
-            name = names.get(key, key)
-            value = unquoted(raw)
-            if name in _LISTS and isinstance(value, str):
-                value = tuple(filter(None, map(unquoted, value.split(","))))
-            if value not in (None, "", ()):
-                cleaned[name] = value
-        return cleaned
+        return _cleaned(values)
 
     @field_validator(*_PREFIXES)
     @classmethod
@@ -387,8 +399,38 @@ class Settings(BaseSettings):
         return tuple(value.lower() for value in values)
 
 
+def _cleaned(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what pasting leaves around a value; split lists; a blank value is a missing one."""
+    names = {field.validation_alias: name for name, field in Settings.model_fields.items()}
+    cleaned: dict[str, Any] = {}
+    for key, raw in values.items():
+        name = names.get(key, key)
+        value = unquoted(raw)
+        if name in _LISTS and isinstance(value, str):
+            value = tuple(filter(None, map(unquoted, value.split(","))))
+        if value not in (None, "", ()):
+            cleaned[name] = value
+    return cleaned
+
+
 def _has_live_key(info: ValidationInfo) -> bool:
     return is_live(revealed(info.data.get("stripe_api_key", "")))
+
+
+def _placeholder_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault for each field of these that holds a placeholder."""
+    for name in _NO_PLACEHOLDERS:
+        value = values.get(name, ())
+        texts = map(revealed, value if isinstance(value, tuple | list) else (value,))
+        if any(isinstance(text, str) and is_placeholder(text) for text in texts):
+            yield _named_fault(name, "is a placeholder of the documents")
+
+
+def _named_fault(name: str, problem: str) -> Fault:
+    field = Settings.model_fields[name]
+    extra = field.json_schema_extra
+    remedy = str(extra["remedy"]) if isinstance(extra, dict) else ""
+    return Fault(str(field.validation_alias), problem, remedy)
 
 
 def _fault(detail: ErrorDetails) -> Fault:
@@ -411,6 +453,4 @@ def _fault(detail: ErrorDetails) -> Fault:
             raise TypeError(f"Settings has no field {name}")
         case _:
             problem = f"is of the wrong type: {detail['msg']}"
-    extra = fields[name].json_schema_extra
-    remedy = str(extra["remedy"]) if isinstance(extra, dict) else ""
-    return Fault(str(fields[name].validation_alias), problem, remedy)
+    return _named_fault(name, problem)

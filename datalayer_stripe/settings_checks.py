@@ -19,6 +19,11 @@ _KINDS = {
     "bpc_": "the id of a billing portal configuration",
 }
 _ORIGIN = re.compile(r"https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
+# What conf/datalayer-stripe.env.example and the documents show in place of an operator's own value.
+# Everybody knows them: with such a webhook secret, anybody could sign events.
+_PLACEHOLDER = re.compile(
+    r"(?:^|[_-])example(?:[_-]|$)|^whsec_(?:old|new)$|://user:password@|…", re.IGNORECASE
+)
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -56,6 +61,11 @@ def kind_problem(text: str, prefixes: tuple[str, ...]) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9_+/=-]+", rest):
         return "is cut off, or holds a blank, a quote or another stray character"
     return None
+
+
+def is_placeholder(text: str) -> bool:
+    """Return whether `text` is what the example file or the documents show in its place."""
+    return _PLACEHOLDER.search(text) is not None
 
 
 def is_origin(text: str) -> bool:

@@ -44,7 +44,7 @@ async def test_it_is_told_what_it_needs_and_no_more(api: Api) -> None:
     assert answer.code == 200
     assert answer.headers["Content-Type"] == "text/html; charset=UTF-8"
     text = answer.body.decode()
-    assert 'data-publishable-key="pk_test_example"' in text
+    assert 'data-publishable-key="pk_test_tests"' in text
     assert f'data-stripe-js="{STRIPE_JS_URL}"' in text
     assert 'data-api="/api/iam"' in text
     assert "sk_test" not in text

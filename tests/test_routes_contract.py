@@ -140,7 +140,7 @@ ROUTES = [
             "amount": 500,
             "currency": "usd",
             "credits": 50,
-            "publishable_key": "pk_test_example",
+            "publishable_key": "pk_test_tests",
         },
         201,
         {"price_id": "PACKAGE"},
@@ -197,7 +197,7 @@ ROUTES = [
                 "url": str,
                 "route": "checkout",
                 "is_modal": False,
-                "metadata": {"stripe_key": "pk_test_example"},
+                "metadata": {"stripe_key": "pk_test_tests"},
             }
         },
         body={"return_url": "https://app.example.com/settings"},

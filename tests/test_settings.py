@@ -13,12 +13,12 @@ from datalayer_stripe.settings import Settings, SettingsError
 EXAMPLE = Path(__file__).parents[1] / "conf" / "datalayer-stripe.env.example"
 VARIABLES = {name: str(field.validation_alias) for name, field in Settings.model_fields.items()}
 REQUIRED = {
-    "DATALAYER_STRIPE_API_KEY": "sk_test_example",
-    "DATALAYER_STRIPE_JS_API_KEY": "pk_test_example",
+    "DATALAYER_STRIPE_API_KEY": "sk_test_tests",
+    "DATALAYER_STRIPE_JS_API_KEY": "pk_test_tests",
     "DATALAYER_STRIPE_TOPUP_PRODUCT_ID": "prod_topup",
     "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID": "prod_plan",
-    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_example",
-    "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_example",
+    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_tests",
+    "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_tests",
     "DATALAYER_STRIPE_CUST_PORTAL_URL": "https://billing.example.com/p/login/test",
     "DATALAYER_JWT_SECRET": "0123456789abcdef0123456789abcdef",
 }
@@ -43,13 +43,13 @@ def faults_of(**values: Any) -> dict[str, str]:
 
 
 def test_reads_the_environment_and_its_defaults(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("DATALAYER_STRIPE_WEBHOOK_SECRET", "whsec_old, whsec_new")
+    environment.setenv("DATALAYER_STRIPE_WEBHOOK_SECRET", "whsec_one, whsec_two")
     environment.setenv("DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID", "prod_a,prod_b,")
     settings = Settings.from_environment()
-    assert settings.stripe_api_key.get_secret_value() == "sk_test_example"
+    assert settings.stripe_api_key.get_secret_value() == "sk_test_tests"
     assert [one.get_secret_value() for one in settings.stripe_webhook_secrets] == [
-        "whsec_old",
-        "whsec_new",
+        "whsec_one",
+        "whsec_two",
     ]
     assert settings.stripe_subscription_product_ids == ("prod_a", "prod_b")
     assert settings.stripe_checkout_route == "checkout"

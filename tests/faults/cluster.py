@@ -40,7 +40,7 @@ def environment(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str
         "DATALAYER_STRIPE_TOPUP_PRODUCT_ID": shop.topup_product,
         "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID": shop.plan_product,
         "DATALAYER_STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_example",
+        "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_tests",
         "DATALAYER_STRIPE_CUST_PORTAL_URL": "https://billing.example.com/p/login/test",
         "DATALAYER_STRIPE_MONGODB_URL": mongodb_url,
         "DATALAYER_STRIPE_RECONCILE_INTERVAL": _NO_RECONCILIATION,

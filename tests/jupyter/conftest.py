@@ -32,7 +32,7 @@ class Doorkeeper(Authorizer):
 c.ServerApp.identity_provider_class = People
 c.ServerApp.authorizer_class = Doorkeeper
 c.ServerApp.allow_unauthenticated_access = False
-c.DatalayerStripe.stripe_webhook_secret = ["whsec_rolled", "whsec_example"]
+c.DatalayerStripe.stripe_webhook_secret = ["whsec_rolled", "whsec_tests"]
 """
 
 

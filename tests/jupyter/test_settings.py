@@ -18,12 +18,12 @@ from datalayer_stripe.settings import Settings, SettingsError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "jupyter.md"
 REQUIRED = {
-    "stripe_api_key": "sk_test_example",
-    "stripe_js_api_key": "pk_test_example",
+    "stripe_api_key": "sk_test_tests",
+    "stripe_js_api_key": "pk_test_tests",
     "stripe_topup_product_id": "prod_topup",
     "stripe_subscription_product_id": "prod_plan",
-    "stripe_webhook_secret": "whsec_example",
-    "stripe_cust_portal_id": "bpc_example",
+    "stripe_webhook_secret": "whsec_tests",
+    "stripe_cust_portal_id": "bpc_tests",
     "stripe_cust_portal_url": "https://billing.example.com/p/login/test",
 }
 
@@ -56,7 +56,7 @@ def test_every_setting_has_a_trait() -> None:
 
 def test_traits_alone_are_enough() -> None:
     settings = settings_of(**REQUIRED, stripe_reconcile_interval="0", cors_origin=["https://a.com"])
-    assert settings.stripe_api_key.get_secret_value() == "sk_test_example"
+    assert settings.stripe_api_key.get_secret_value() == "sk_test_tests"
     assert settings.stripe_reconcile_interval == 0
     assert settings.cors_origins == ("https://a.com",)
     assert settings.jwt_secret is None
@@ -165,9 +165,13 @@ def shown(word: str) -> str:
 def test_the_traits_that_the_document_shows_are_enough() -> None:
     config = Config()
     exec(shown("DatalayerStripe"), {"c": config})
-    configuration = DatalayerStripe(config=config).configuration
+    traits = dict(config.DatalayerStripe)
+    assert set(traits) >= set(REQUIRED)
+    refused = extension(**traits).configuration
+    assert isinstance(refused, SettingsError)
+    assert {fault.problem for fault in refused.faults} == {"is a placeholder of the documents"}
+    configuration = extension(**{**traits, **REQUIRED}).configuration
     assert isinstance(configuration, Configuration), configuration
-    assert set(config.DatalayerStripe) >= set(REQUIRED)
 
 
 def test_the_document_is_where_the_log_says() -> None:

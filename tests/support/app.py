@@ -28,9 +28,9 @@ from datalayer_stripe.testing.recordings import EVENTS
 from datalayer_stripe.testing.stage import RECORDED_PLAN_PRODUCT
 
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # whose story the recorded events tell
-STRIPE_KEY = "sk_test_example"
-PUBLISHABLE_KEY = "pk_test_example"
-WEBHOOK_SECRET = "whsec_example"
+STRIPE_KEY = "sk_test_tests"
+PUBLISHABLE_KEY = "pk_test_tests"
+WEBHOOK_SECRET = "whsec_tests"
 
 JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
 
