@@ -13,10 +13,10 @@ from datalayer_stripe.events import Event
 from datalayer_stripe.service import Service
 from datalayer_stripe.store import UnitOfWork, commit, plugin_client
 from datalayer_stripe.store import store as store_module
-from datalayer_stripe.store.events import Mark
-from datalayer_stripe.store.unit import UpdateOne
+from datalayer_stripe.store.events import AlreadyDone, Mark
+from datalayer_stripe.store.unit import InsertOne, UpdateOne
 from tests.support.app import Api, json_of, recorded
-from tests.test_store import EVENT, NOW
+from tests.test_store import EVENT, NOW, credit
 
 pytestmark = pytest.mark.mongod
 
@@ -157,25 +157,37 @@ async def test_a_slow_write_is_ended_by_the_server_and_nothing_is_kept(
     assert await service.store.events.get("evt_slow") is None
 
 
+@pytest.mark.parametrize("event_id", ["evt_slow", "evt_quick"])
 @pytest.mark.gen_test(timeout=60)
-async def test_slow_writes_of_one_plugin_do_not_delay_those_of_another(
-    service: Service, unhurried: None
+async def test_slow_writes_of_one_plugin_do_not_delay_others(
+    service: Service, unhurried: None, event_id: str
 ) -> None:
+    """Neither those of another event nor those of the same event, nor the account's credits."""
     store, operations = service.store, Operations(service)
     await store._database.plugin_slow.insert_one({"_id": 1})
     slow = UpdateOne("plugin_slow", FOREVER, {"$set": {"seen": True}})
     quick = UpdateOne("plugin_quick", {"_id": 1}, {"$set": {"seen": True}}, upsert=True)
-    writing = asyncio.create_task(
-        store.commit(UnitOfWork([slow]), mark("slow", "evt_slow")),
-    )
+    both = UnitOfWork([*credit("a", "pi_slow").operations, slow])
+    writing = asyncio.create_task(store.commit(both, mark("slow", "evt_slow")))
     try:
         await operations.wait_for("slow", 1)
         before = await operations.running("slow")
-        await store.commit(UnitOfWork([quick]), mark("quick", "evt_quick"))
+        await store.commit(UnitOfWork([quick]), mark("quick", event_id))
         assert await store.find_one("plugin_quick", {"_id": 1}) == {"_id": 1, "seen": True}
+        await store.commit(credit("a", "pi_1"), mark("money", event_id))
+        assert (await store.accounts.get("a")).credits == 50
         assert await operations.running("slow") == before, "it was waited for, or started again"
     finally:
         while not writing.done():
             await operations.kill("slow")
             await asyncio.wait({writing}, timeout=0.1)
         writing.exception()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_a_unit_that_is_done_already_is_not_applied_again(service: Service) -> None:
+    unit = UnitOfWork([InsertOne("plugin_one", {"_id": "once"})])
+    await service.store.commit(unit, mark("one", "evt_1"))
+    # And not ExpectationFailed, for which the plugin would be run again.
+    with pytest.raises(AlreadyDone):
+        await service.store.commit(unit, mark("one", "evt_1"))

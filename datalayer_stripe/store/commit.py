@@ -10,7 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any, NamedTuple, Protocol
 
 import pymongo
@@ -61,7 +61,7 @@ class Committer(Protocol):
 
 
 class Transactions:
-    """Commits in transactions. The mark comes first: a duplicate then costs one write.
+    """Commits in transactions. Of what is ours the mark comes first: a duplicate is one write.
 
     `monotonic` returns seconds; `sleep` waits for as many.
     """
@@ -114,15 +114,31 @@ class Transactions:
                 read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
             )
             try:
-                with _limit(works):
-                    for work, receipt in zip(works, receipts, strict=True):
-                        await work.mark.apply(self._database, mongo_session)
-                        await work.unit.apply(self._database, mongo_session, receipt)
+                await self._apply(works, receipts, mongo_session)
             except BaseException:
                 await mongo_session.abort_transaction()
                 raise
             await _finish(mongo_session)
         return receipts
+
+    async def _apply(
+        self, works: Sequence[Work], receipts: Sequence[CommitReceipt], mongo_session: Any
+    ) -> None:
+        """Apply the writes to plugins' own collections, and then the marks with what is ours.
+
+        A transaction holds what it has written until its end, and the former may be slow. So the
+        events and accounts are written last: others write to them, too.
+        """
+        foreign = [
+            pair for pair in zip(works, receipts, strict=True) if pair[0].unit.has_foreign_writes
+        ]
+        with pymongo.timeout(PLUGIN_WRITE_SECONDS) if foreign else nullcontext():
+            for work, receipt in foreign:
+                await work.mark.check(self._database, session=mongo_session)
+                await work.unit.apply_foreign(self._database, mongo_session, receipt)
+        for work, receipt in zip(works, receipts, strict=True):
+            await work.mark.apply(self._database, mongo_session)
+            await work.unit.apply_own(self._database, mongo_session, receipt)
 
     @translated
     async def _check_durable(self, mark: Mark) -> None:
@@ -166,13 +182,6 @@ async def _finish(mongo_session: Any) -> None:
         if not error.has_error_label(_UNKNOWN):
             raise
         await mongo_session.commit_transaction()
-
-
-def _limit(works: Sequence[Work]) -> AbstractContextManager[None]:
-    """Limit the time of the writes within, where plugins write to their own collections."""
-    if any(work.unit.has_foreign_writes for work in works):
-        return pymongo.timeout(PLUGIN_WRITE_SECONDS)
-    return nullcontext()
 
 
 def _as_ours(error: PyMongoError) -> CommitRefused | StoreUnavailable:

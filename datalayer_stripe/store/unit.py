@@ -5,6 +5,7 @@ Recording is not writing. A unit can be thrown away, or made again by running th
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import filterfalse
 from typing import Any, Protocol
 
 from ..errors import ExpectationFailed
@@ -29,7 +30,7 @@ class Operation(Protocol):
 
 @dataclass
 class UnitOfWork:
-    """Recorded writes, in order."""
+    """Recorded writes, in order; those to plugins' own collections before the others."""
 
     operations: list[Operation] = field(default_factory=list)
 
@@ -38,11 +39,24 @@ class UnitOfWork:
 
     @property
     def has_foreign_writes(self) -> bool:
-        """Whether a plugin has written the filter of any, which no index may serve."""
-        return any(isinstance(one, InsertOne | UpdateOne | DeleteOne) for one in self.operations)
+        """Whether any writes to a plugin's own collection, by a filter that no index may serve."""
+        return any(map(_is_foreign, self.operations))
 
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
-        for operation in self.operations:
+        """Apply all writes."""
+        await self.apply_foreign(database, mongo_session, receipt)
+        await self.apply_own(database, mongo_session, receipt)
+
+    async def apply_foreign(
+        self, database: Any, mongo_session: Any, receipt: CommitReceipt
+    ) -> None:
+        """Apply the writes to plugins' own collections."""
+        for operation in filter(_is_foreign, self.operations):
+            await operation.apply(database, mongo_session, receipt)
+
+    async def apply_own(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
+        """Apply the other writes, to what the service itself keeps."""
+        for operation in filterfalse(_is_foreign, self.operations):
             await operation.apply(database, mongo_session, receipt)
 
 
@@ -87,3 +101,7 @@ class DeleteOne:
 
     async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
         await database[self.collection].delete_one(dict(self.filter), session=mongo_session)
+
+
+def _is_foreign(operation: Operation) -> bool:
+    return isinstance(operation, InsertOne | UpdateOne | DeleteOne)

@@ -84,6 +84,18 @@ def _mark_outside(patch: Patch, *, first: bool) -> None:
 
     patch.setattr(Mark, "apply", nothing)
     patch.setattr(Transactions, "attempt", attempt_and_mark)
+    _no_check_in_the_transaction(patch)
+
+
+def _no_check_in_the_transaction(patch: Patch) -> None:
+    """A unit with writes to a plugin's collection looks for the mark before it makes them."""
+    check = Mark.check
+
+    async def check_outside(self: Mark, database: Any, **options: Any) -> None:
+        if options.get("session") is None:
+            await check(self, database, **options)
+
+    patch.setattr(Mark, "check", check_outside)
 
 
 def no_transaction(patch: Patch) -> None:
@@ -99,6 +111,7 @@ def no_transaction(patch: Patch) -> None:
 
 def mark_without_the_done_check(patch: Patch) -> None:
     patch.setattr(events, "_not_done", lambda event, _: {"_id": event.id})
+    _no_check_in_the_transaction(patch)
 
 
 def expectation_ignored(patch: Patch) -> None:
