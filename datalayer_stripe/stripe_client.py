@@ -33,6 +33,8 @@ _MOST_TYPES = 20
 OPERATIONS = (
     "billing_portal.sessions.create",
     "customers.create",
+    "customers.list",
+    "customers.retrieve",
     "disputes.list",
     "events.list",
     "events.retrieve",
