@@ -55,6 +55,9 @@ class RequestError(DatalayerStripeError):
     code: ClassVar[str] = "internal_error"
     default_message: ClassVar[str] = "Something went wrong on our side."
 
+    is_replayed: bool = False
+    """Whether Stripe has repeated an answer that it has saved for an idempotency key."""
+
     def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
         self.message = message or self.default_message
         self.retry_after = retry_after

@@ -17,7 +17,7 @@ import stripe
 
 from .errors import RateLimited, StripeUnavailable
 from .metrics import Metrics
-from .stripe_errors import as_ours
+from .stripe_errors import as_ours, is_replayed
 
 STRIPE_VERSION = "2026-08-26.dahlia"
 """The API version of our own calls: what the code was tested with, whatever the SDK's default."""
@@ -400,6 +400,7 @@ class StripeClient:
         except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
             outcome = type(error).__name__
             ours = as_ours(operation, error)
+            ours.is_replayed = is_replayed(error)
             self.trouble = outcome if isinstance(ours, StripeUnavailable | RateLimited) else None
             raise ours from error
         else:

@@ -8,9 +8,9 @@ import stripe
 from .errors import (
     CardRefused,
     Conflict,
-    DatalayerStripeError,
     InvalidRequest,
     RateLimited,
+    RequestError,
     StripeCustomerMissing,
     StripeKeyReused,
     StripeObjectMissing,
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 def as_ours(  # noqa: PLR0911 (one for each kind)
     operation: str, error: Exception
-) -> DatalayerStripeError:
+) -> RequestError:
     """The error of a call to Stripe, as one of ours.
 
     Refusals keep Stripe's own message, which is written for people. What only the operator can
@@ -88,6 +88,16 @@ def summary_of(error: Exception) -> str | None:
 def is_of_the_sdk(filename: str) -> bool:
     """Whether a source file belongs to Stripe's SDK."""
     return Path(filename).is_relative_to(_SDK)
+
+
+def is_replayed(error: Exception) -> bool:
+    """Return whether Stripe has repeated an answer that it has saved for an idempotency key.
+
+    https://docs.stripe.com/api/idempotent_requests
+    """
+    headers = (error.headers if isinstance(error, stripe.StripeError) else None) or {}
+    names = {name.lower(): value for name, value in headers.items()}
+    return names.get("idempotent-replayed") == "true"
 
 
 def _retry_after(error: stripe.StripeError) -> int:

@@ -152,6 +152,19 @@ async def test_clients_own_key_is_not_blocked_by_a_saved_500(
 
 
 @pytest.mark.gen_test(timeout=30)
+async def test_clients_own_key_stays_with_its_package_however_often_it_is_reused(
+    buyer: Buyer, shop: Shop, clock: Clock
+) -> None:
+    await buyer.subscribe()
+    key = {"Idempotency_Key": "order-1"}
+    first = json_of(await buyer.ask_to_buy(shop.packages[0], **key))
+    for _ in range(3):
+        assert (await buyer.ask_to_buy(shop.packages[1], **key)).code == 409
+        clock.advance(seconds=STUCK_AFTER.total_seconds() + 1)
+    assert json_of(await buyer.ask_to_buy(shop.packages[0], **key)) == first
+
+
+@pytest.mark.gen_test(timeout=30)
 async def test_package_is_not_blocked_by_a_saved_500(buyer: Buyer, sandbox: Sandbox) -> None:
     await buyer.subscribe()
     sandbox.api.refuse(status=500, path_prefix=INTENTS, saved=True)
@@ -198,28 +211,44 @@ async def test_saved_500_on_setting_a_card_does_not_block_the_card(
 
 
 @pytest.mark.gen_test(timeout=30)
-async def test_subscription_whose_key_was_replaced_meanwhile_is_not_given_out(
-    buyer: Buyer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+async def test_error_that_was_not_saved_leaves_a_clients_own_key_with_its_payment(
+    buyer: Buyer, sandbox: Sandbox
 ) -> None:
-    await buyer.ask_to_buy()
-    service = buyer.api.service
-    create = service.stripe.create_subscription
+    await buyer.subscribe()
+    key = {"Idempotency_Key": "order-1"}
+    first = json_of(await buyer.ask_to_buy(**key))
+    sandbox.api.refuse(status=503, times=100, path_prefix=INTENTS)
+    assert (await buyer.ask_to_buy(**key)).code == 503
+    sandbox.api.normal()
+    assert json_of(await buyer.ask_to_buy(**key)) == first
 
-    async def created_late(**order: str) -> object:
+
+@pytest.mark.mongod
+@pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
+@pytest.mark.gen_test(timeout=30)
+async def test_error_that_was_not_saved_leaves_the_key_as_it_is(
+    buyer: Buyer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    stripe = buyer.api.service.stripe
+    name = "create_customer" if path == CUSTOMERS else "create_subscription"
+    create = getattr(stripe, name)
+
+    async def another_request_meets_an_outage(**order: str) -> object:
         with monkeypatch.context() as patched:
-            patched.setattr(service.stripe, "create_subscription", refused_by_a_proxy)
+            patched.setattr(stripe, name, outage)
             assert (await buyer.ask_to_subscribe()).code == 503
+            patched.setattr(stripe, name, create)
+            assert (await buyer.ask_to_subscribe()).code == 201
         return await create(**order)
 
-    async def refused_by_a_proxy(**_: str) -> object:
+    async def outage(**_: str) -> object:
         raise StripeUnavailable
 
     with monkeypatch.context() as patched:
-        patched.setattr(service.stripe, "create_subscription", created_late)
-        assert (await buyer.ask_to_subscribe()).code == 409
-    answer = json_of(await buyer.ask_to_subscribe())
-    [made] = objects(sandbox, SUBSCRIPTIONS, status="all")
-    assert answer["subscription_id"] == made["id"]
+        patched.setattr(stripe, name, another_request_meets_an_outage)
+        assert (await buyer.ask_to_subscribe()).code == 201
+    assert len(objects(sandbox, CUSTOMERS)) == 1
+    assert len(objects(sandbox, SUBSCRIPTIONS, status="all")) == 1
 
 
 @pytest.mark.mongod

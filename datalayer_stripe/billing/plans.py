@@ -85,7 +85,9 @@ class Plans:
                 idempotency_key=idempotency_key,
             )
 
-        subscription = await self._requests.send(_subscribe_key(customer_id, ids), create)
+        subscription = await self._requests.send(
+            _subscribe_key(customer_id, ids), create, nothing_exists=True
+        )
         await self._subscriptions.keep(subscription, ticket=0)
         return _started(subscription)
 
