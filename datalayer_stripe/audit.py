@@ -1,6 +1,7 @@
 """Prove that the books balance: with themselves, and with Stripe.
 
 - Each account's balance is the sum of its ledger, and its debt the sum of its debts' rows.
+- Each ledger row is of a kind that is known.
 - Each ledger row of a top-up has its succeeded PaymentIntent, of the same account and credits.
 - Each succeeded PaymentIntent with our metadata has its ledger row.
 - What refunds and disputes took back is what they hold back at Stripe: see `audit_reversals`.
@@ -12,50 +13,59 @@ memory here.
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
 
+from .audit_payments import mismatch
 from .audit_reversals import ReversalAudit
 from .billing.topups import is_ours
 from .clock import Clock
+from .differences import RECONCILE, REPAIR, Difference, RepairTarget, of_account, of_payment
 from .errors import StripeObjectMissing
+from .events import PAYMENT_SUCCEEDED
 from .models import LedgerEntry
-from .reconcile import IN_FLIGHT
-from .shapes import StripeData, metadata_of, whole_number
+from .reconcile import EVENTS_KEPT, IN_FLIGHT
+from .registry import Registry
+from .shapes import StripeData, mapping_in, metadata_of, paid_at
 from .store import Store
-from .store.audits import Balance
+from .store.audits import Balance, Seen
+from .store.events import DONE
 from .stripe_client import StripeClient
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One thing that does not fit, in words for the operator."""
-
-    kind: str
-    id: str
-    explanation: str
 
 
 @dataclass
 class AuditReport:
+    """How much was checked, how many differences there are, and by kind what was too young."""
+
     checked: Counter[str] = field(default_factory=Counter)
+    young: Counter[str] = field(default_factory=Counter)
     differences: int = 0
 
 
 class Audit:
-    """One run. `on_difference` sees each difference at once."""
+    """One run. `on_difference` sees each difference at once.
+
+    With `account_uid` only that account is looked at; with `since` only what Stripe has created
+    since then is compared with Stripe.
+    """
 
     def __init__(
         self,
         store: Store,
         stripe: StripeClient,
+        registry: Registry,
         clock: Clock,
         *,
+        account_uid: str | None = None,
+        since: datetime | None = None,
         on_difference: Callable[[Difference], None] = lambda _: None,
         on_progress: Callable[[str, int, int | None], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._stripe = stripe
+        self._registry = registry
         self._clock = clock
+        self._account_uid = account_uid
+        self._since = since
         self._on_difference = on_difference
         self._on_progress = on_progress
         self._report = AuditReport()
@@ -63,97 +73,144 @@ class Audit:
     async def run(self) -> AuditReport:
         """Compare everything. Raises StripeUnavailable or StoreUnavailable."""
         await self._check_balances()
+        await self._check_kinds()
         async with self._store.audits.scratch() as seen:
-            async for page in self._stripe.payment_intent_pages():
+            pages = self._stripe.payment_intent_pages(created_since=self._since)
+            async for page in pages:
                 paid = [one for one in page if one["status"] == "succeeded" and is_ours(one)]
                 await self._check_payments(paid)
                 await seen.add([intent["id"] for intent in paid])
                 self._count("payment", len(page))
-            async for rows in seen.ledger_without():
-                for row in rows:
-                    await self._check_row(row)
+            await self._check_rows(seen)
             reversals = ReversalAudit(
-                self._store, self._stripe, self._clock, differ=self._differ, count=self._count
+                self._store,
+                self._stripe,
+                self._registry,
+                self._clock,
+                differ=self._differ,
+                count=self._count,
+                young=self._count_young,
+                account_uid=self._account_uid,
+                since=self._since,
             )
             await reversals.run(seen)
         return self._report
 
     async def _check_balances(self) -> None:
         """Merge accounts and ledger sums, both in the order of the account's id."""
-        async for account_uid, listed, summed in _merged(
+        if self._account_uid is not None:
+            await self._check_account(self._account_uid)
+            return
+        async for account_uid, balance, total in _merged(
             self._store.audits.balances(), self._store.audits.ledger_sums()
         ):
-            self._count("account", 1)
-            balance, total = listed, summed
-            if balance != total:  # or a payment came in between the two streams: look again
-                balance, total = await self._store.audits.balance_and_sum(account_uid)
-            for name, word in (("credits", "balance"), ("debt", "debt")):
-                held, due = getattr(balance, name), getattr(total, name)
-                if held != due:
-                    self._differ(
-                        word, account_uid, f"the {word} is {held}, its ledger sums to {due}"
-                    )
+            if balance == total:
+                self._count("account", 1)
+            else:  # or a payment came in between the two streams: look again
+                await self._check_account(account_uid)
+
+    async def _check_account(self, account_uid: str) -> None:
+        self._count("account", 1)
+        balance, total = await self._store.audits.balance_and_sum(account_uid)
+        for name, word in (("credits", "balance"), ("debt", "debt")):
+            held, due = getattr(balance, name), getattr(total, name)
+            if held != due:
+                text = f"the {word} is {held}, its ledger sums to {due}"
+                self._differ(of_account(word, account_uid, text))
+
+    async def _check_kinds(self) -> None:
+        async for row in self._store.audits.unknown_rows():
+            if self._account_uid not in (None, row.get("account_uid")):
+                continue
+            row_id = str(row["_id"])
+            payment_id = row.get("reverses") or (row_id if _is_payment_id(row_id) else None)
+            text = f"{row.get('credits')} credits, of the unknown kind {row.get('kind')!r}"
+            target = RepairTarget("row", row_id, payment_id)
+            self._differ(Difference("ledger", row_id, text, REPAIR, target))
 
     async def _check_payments(self, paid: Sequence[StripeData]) -> None:
-        rows = await self._store.ledger.by_ids([intent["id"] for intent in paid])
+        found = await self._store.audits.payment_rows([intent["id"] for intent in paid])
         for intent in paid:
-            row = rows.get(intent["id"])
-            if row is None:
-                if intent["created"] < (self._clock() - IN_FLIGHT).timestamp():
-                    self._differ("payment", intent["id"], await self._why_missing(intent))
-            elif problem := _mismatch(intent, row):
-                self._differ("payment", intent["id"], problem)
+            rows = found.get(intent["id"], [])
+            if not self._in_scope(metadata_of(intent).get("account_uid"), rows):
+                continue
+            if any(row.id == intent["id"] for row in rows):
+                if problem := mismatch(intent["id"], intent, rows):
+                    self._differ(of_payment("payment", intent["id"], problem, intent["id"]))
+            elif paid_at(intent) >= (self._clock() - IN_FLIGHT).timestamp():
+                self._count_young("payment", 1)
+            elif difference := await self._missing_row(intent):
+                self._differ(difference)
 
-    async def _why_missing(self, intent: StripeData) -> str:
-        kept = await self._store.events.of_object(intent["id"], "payment_intent.succeeded")
+    def _in_scope(self, account_uid: str | None, rows: Sequence[LedgerEntry]) -> bool:
+        named = {account_uid, *(row.account_uid for row in rows)}
+        return self._account_uid is None or self._account_uid in named
+
+    async def _missing_row(self, intent: StripeData) -> Difference | None:
+        """Return what to say of a payment without its ledger row, and the command that heals it.
+
+        None for one that was rejected and has been refunded in full: nothing is owed.
+        """
+        intent_id = intent["id"]
+        kept = await self._store.events.of_object(intent_id, PAYMENT_SUCCEEDED)
         if kept is None:
-            return "paid, and never delivered: `datalayer-stripe reconcile` adds its credits"
-        if kept.rejected:
-            return f"paid, and rejected: `datalayer-stripe events show {kept.id}` says why"
-        return f"paid, and not credited: try `datalayer-stripe events replay {kept.id}`"
+            text = "paid, and never delivered"
+            since = ""
+            if intent["created"] <= (self._clock() - EVENTS_KEPT).timestamp():
+                since = f" --since {datetime.fromtimestamp(intent['created'], UTC):%Y-%m-%d}"
+            return of_payment("payment", intent_id, text, intent_id, command=RECONCILE + since)
+        crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
+        if kept.is_given_up(crediting):
+            if mapping_in(intent, "latest_charge").get("refunded"):
+                return None
+            text = f"paid, and rejected: `datalayer-stripe events show {kept.id}` says why"
+            command = f'datalayer-stripe events accept {kept.id} --reason "…"'
+            return Difference("payment", intent_id, text, command)
+        statuses = {name: run.status for name, run in kept.handlers.items()}
+        if all(statuses.get(name) == DONE for name in crediting):
+            text = f"paid, and without its ledger row, although {kept.id} is done"
+            return of_payment("payment", intent_id, text, intent_id)
+        command = f"datalayer-stripe events replay {kept.id}"
+        return of_payment(
+            "payment", intent_id, "paid, and not credited", intent_id, command=command
+        )
 
-    async def _check_row(self, row: LedgerEntry) -> None:
-        """A ledger row whose payment was not in Stripe's list: ask for it by its id."""
+    async def _check_rows(self, seen: Seen) -> None:
+        """Check the ledger's top-ups whose payment was not in Stripe's list, by their ids."""
+        async for page in seen.ledger_without():
+            found = await self._store.audits.payment_rows([row.id for row in page])
+            for row in page:
+                rows = found.get(row.id, [row])
+                if self._in_scope(None, rows) and self._is_recent(row):
+                    await self._check_row(row, rows)
+
+    def _is_recent(self, row: LedgerEntry) -> bool:
+        return self._since is None or row.created_at >= self._since
+
+    async def _check_row(self, row: LedgerEntry, rows: Sequence[LedgerEntry]) -> None:
         self._count("ledger row", 1)
         try:
             intent = await self._stripe.retrieve_payment_intent(row.id)
         except StripeObjectMissing:
-            self._differ("ledger", row.id, f"{row.credits} credits, and Stripe has no such payment")
-            return
-        if problem := _mismatch(intent, row):
-            self._differ("ledger", row.id, problem)
+            intent = None
+        if problem := mismatch(row.id, intent, rows):
+            self._differ(of_payment("ledger", row.id, problem, row.id))
 
-    def _differ(self, kind: str, object_id: str, explanation: str) -> None:
+    def _differ(self, difference: Difference) -> None:
         self._report.differences += 1
-        self._on_difference(Difference(kind, object_id, explanation))
+        self._on_difference(difference)
 
     def _count(self, kind: str, number: int) -> None:
         self._report.checked[kind] += number
         self._on_progress(kind, self._report.checked[kind], None)
 
+    def _count_young(self, kind: str, number: int) -> None:
+        self._report.young[kind] += number
 
-def _mismatch(intent: StripeData, row: LedgerEntry) -> str | None:
-    """What a payment and its ledger row disagree on, in words, or None."""
-    metadata = metadata_of(intent)
-    theirs: dict[str, Any] = {
-        "status": intent["status"],
-        "account": metadata.get("account_uid"),
-        "credits": whole_number(metadata.get("credits")),
-        "amount": intent["amount_received"],
-        "currency": intent["currency"],
-    }
-    ours = {
-        "status": "succeeded",
-        "account": row.account_uid,
-        "credits": row.credits,
-        "amount": row.amount,
-        "currency": row.currency,
-    }
-    different = [name for name in ours if ours[name] != theirs[name]]
-    if not different:
-        return None
-    said = (f"{name}: ledger {ours[name]}, Stripe {theirs[name]}" for name in different)
-    return "; ".join(said)
+
+def _is_payment_id(row_id: str) -> bool:
+    """Return whether a row's id is a PaymentIntent's, and not that of a debt's row after one."""
+    return row_id.startswith("pi_") and "-" not in row_id
 
 
 async def _merged(

@@ -1,9 +1,11 @@
 """What the commands share: settings, a service for one command, times, tables, and ends."""
 
 import asyncio
+import json
 import re
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+import textwrap
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
@@ -21,6 +23,10 @@ T = TypeVar("T")
 
 DIFFERENCES = 3
 """The exit code of a command that looked, changed nothing, and found differences."""
+
+TABLE_WIDTH = 100
+"""Characters in a line of a table."""
+_MIN_WRAPPED = 20  # characters left for the last column, however wide the others are
 
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
 _BAR = 30  # characters
@@ -96,13 +102,50 @@ async def command_service(*, running_plugins: bool = False) -> AsyncIterator[Ser
         await service.close()
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print aligned columns."""
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    after_row: Callable[[], None] = lambda: None,
+) -> None:
+    """Print aligned columns within TABLE_WIDTH; what is too long in the last one is wrapped.
+
+    `after_row` is called below each row that is printed, and not below the heads.
+    """
     lines = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+    indent = sum(widths[:-1]) + 2 * len(widths[:-1])
+    room = max(TABLE_WIDTH - indent, _MIN_WRAPPED)
+    for number, line in enumerate(lines):
+        cells = (cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False))
+        first, *more = textwrap.wrap(
+            line[-1], room, break_long_words=False, break_on_hyphens=False
+        ) or [""]
+        click.echo("  ".join([*cells, first]).rstrip())
+        for text in more:
+            click.echo(" " * indent + text)
+        if number:
+            after_row()
+
+
+def detail(text: str) -> None:
+    """Print what belongs to the table's row above, indented and wrapped."""
+    indent = "    "
+    click.echo(
+        textwrap.fill(
+            text,
+            TABLE_WIDTH,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
+
+
+def print_json(shown: Any) -> None:
+    """Print what a command has found for another program to read."""
+    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
 
 
 def counted(number: int, kind: str) -> str:

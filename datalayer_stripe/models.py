@@ -4,7 +4,7 @@ Amounts are integers in the currency's minor unit, as Stripe gives them. Times a
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -104,9 +104,27 @@ class Reversal(Model):
 
 
 EntryKind = Literal[
-    "top-up", "refund", "refund-failed", "dispute", "dispute-won", "debt", "debt-paid"
+    "top-up",
+    "refund",
+    "refund-failed",
+    "dispute",
+    "dispute-won",
+    "debt",
+    "debt-paid",
+    "correction",
+    "spent",
 ]
-"""What a ledger row is. A debt's rows lift a balance to zero, and take that back again."""
+"""What a ledger row is. A debt's rows lift a balance to zero, and take that back again. A `spent`
+row is written by the part of Datalayer that sells something for credits, never here."""
+
+ENTRY_KINDS: frozenset[str] = frozenset(get_args(EntryKind))
+
+
+class Accepted(Model):
+    """What an operator has decided that a rejected payment is worth, and for whom."""
+
+    account_uid: AccountUid
+    credits: Credits
 
 
 class LedgerEntry(Model):
@@ -117,7 +135,8 @@ class LedgerEntry(Model):
 
     id: str
     account_uid: AccountUid
-    kind: EntryKind
+    kind: str
+    """An EntryKind. A row of another kind is readable, and a difference of the audit."""
     credits: int
     amount: int
     currency: str
@@ -126,6 +145,12 @@ class LedgerEntry(Model):
     created_at: datetime
     reverses: str | None = None
     """The top-up whose credits a refund or a dispute takes back, or gives again."""
+    corrects: str | None = None
+    """What a correction is about: a payment, a row, or the account whose balance was set."""
+    reason: str | None = None
+    """Why an operator or a repair has added this row."""
+    accepted: Accepted | None = None
+    """On a top-up that an operator has accepted by hand."""
     receipt_url: str | None = None
     """Where Stripe shows the receipt; unset until somebody has asked for it."""
 

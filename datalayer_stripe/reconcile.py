@@ -30,17 +30,23 @@ from .reconcile_customers import CUSTOMER_DELETED, CustomerFinding, CustomerSwee
 from .reconcile_reversals import overlooked, rejected_too_soon
 from .registry import Registry
 from .running import Outcome
-from .shapes import StripeData, metadata_of
+from .shapes import StripeData, metadata_of, paid_at, without_charge
 from .store import Store
 from .store.events import DEFERRED, IN_HAND, REJECTED
 from .stripe_client import STRIPE_VERSION, StripeClient
 
 logger = logging.getLogger(__name__)
 
-# What is younger may be on its way: no finding of a dry run.
+# What is younger may be on its way: no finding of a dry run, which counts it instead.
 IN_FLIGHT = timedelta(minutes=5)
 # How long Stripe keeps events: docs.stripe.com/api/events.
 EVENTS_KEPT = timedelta(days=30)
+
+
+REPAIR_COMMAND = "datalayer-stripe audit --repair --yes"
+
+NEEDS_REPAIR = "needs repair"
+"""The outcome of a finding that no event can heal, and `audit --repair` does."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +61,13 @@ class Finding:
 
 @dataclass
 class Report:
-    """How much was looked at, and what was found. Rejected ones wait for the operator."""
+    """How much was looked at, and what was found.
+
+    `rejected` ones wait for the operator; `young` ones, by kind, were not judged.
+    """
 
     checked: Counter[str] = field(default_factory=Counter)
+    young: Counter[str] = field(default_factory=Counter)
     rejected: int = 0
     found: Counter[tuple[str, str | None]] = field(default_factory=Counter)
 
@@ -67,7 +77,7 @@ class Reconciliation:
 
     `on_finding` sees each finding at once; `on_progress` how many of a kind were checked, and
     when the last of them was created, 0 at the end of a sweep; `on_step` is awaited after each
-    page and each healing.
+    page and each healing. `report` is filled as the run goes on, and is returned.
     """
 
     def __init__(  # noqa: PLR0913 (its parts, and who watches it)
@@ -83,6 +93,7 @@ class Reconciliation:
         on_finding: Callable[[Finding], None] = lambda _: None,
         on_progress: Callable[[str, int, int], None] = lambda *_: None,
         on_step: Callable[[], Awaitable[None]] | None = None,
+        report: Report | None = None,
     ) -> None:
         self._store = store
         self._stripe = stripe
@@ -94,7 +105,7 @@ class Reconciliation:
         self._on_finding = on_finding
         self._on_progress = on_progress
         self._on_step = on_step
-        self._report = Report()
+        self._report = report or Report()
         self._types = frozenset(registry.types)
         self._put_off: list[tuple[Finding, frozenset[str]]] = []
         self._first_seen: Mapping[str, datetime] = {}
@@ -151,7 +162,7 @@ class Reconciliation:
     async def _heal_event(self, event: Event, runs: Mapping[str, str]) -> None:
         too_new = self._too_new(event, runs)
         undone = self._undone(event.type, runs) - too_new
-        if not undone or event.account or self._may_be_on_its_way(event.created):
+        if not undone or event.account or self._may_be_on_its_way("event", event.created):
             return
         rejected = self._is_rejected(event.type, undone, runs)
         if rejected and not await rejected_too_soon(self._store, event, undone):
@@ -205,8 +216,11 @@ class Reconciliation:
             await self._store.first_seen.note(names, self._clock())
         self._first_seen = await self._store.first_seen.read()
 
-    def _may_be_on_its_way(self, created: int) -> bool:
-        return self._dry_run and created > (self._clock() - IN_FLIGHT).timestamp()
+    def _may_be_on_its_way(self, kind: str, since: int) -> bool:
+        """Return whether it is too young for a dry run to judge, and count it if so."""
+        young = self._dry_run and since > (self._clock() - IN_FLIGHT).timestamp()
+        self._report.young[kind] += young
+        return young
 
     # Payments
 
@@ -228,17 +242,29 @@ class Reconciliation:
         undone = self._undone(PAYMENT_SUCCEEDED, runs)
         if DEFERRED in runs.values() and not undone:
             return  # somebody has it in hand
+        detail = f"{metadata_of(intent).get('credits')} credits"
+        if kept and not undone:
+            await self._tell_of_lost_row(intent_id, detail)
+            return
         if kept and self._is_rejected(PAYMENT_SUCCEEDED, undone, runs):
             self._report.rejected += 1
             return
         if self._event_is_still_listed(intent) and not (kept or self._dry_run):
             return  # the next run finds it: an event of our own making would run plugins twice
-        if self._may_be_on_its_way(intent["created"]):
+        if self._may_be_on_its_way("payment", paid_at(intent)):
             return
         event_id = kept.id if kept else f"reconciled-{intent_id}"
-        detail = f"{metadata_of(intent).get('credits')} credits"
-        event = _event(event_id, PAYMENT_SUCCEEDED, intent)
+        event = _event(event_id, PAYMENT_SUCCEEDED, without_charge(intent))
         await self._heal("payment", intent_id, detail, event, runs)
+
+    async def _tell_of_lost_row(self, intent_id: str, detail: str) -> None:
+        """Tell of a payment whose event is done and whose ledger row is missing.
+
+        Plugins do not run again on an event that they have finished, so no event heals it.
+        """
+        outcome = None if self._dry_run else NEEDS_REPAIR
+        detail = f"{detail}, done without a ledger row: run `{REPAIR_COMMAND}`"
+        await self._tell(Finding("payment", intent_id, detail, outcome))
 
     def _event_is_still_listed(self, intent: StripeData) -> bool:
         return bool(intent["created"] > (self._clock() - EVENTS_KEPT).timestamp())

@@ -8,6 +8,7 @@ import inspect
 import logging
 import traceback
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,8 @@ class Runner:
             context = self._contexts.make(event, plugin, unit, now)
             await contained(handling.function(event.copied(), context), handling.seconds)
             try:
-                receipt = await self._store.commit(unit, mark(event, plugin.name, now))
+                done = replace(mark(event, plugin.name, now), writes=len(unit.operations))
+                receipt = await self._store.commit(unit, done)
             except AlreadyDone:
                 return Outcome.DUPLICATE
             except ExpectationFailed:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from .acceptance import Acceptance
 from .allowance import Allowance
 from .audit import Audit
 from .billing.catalog import Catalog
@@ -33,6 +34,7 @@ from .plugin_settings import read_plugin_settings
 from .readiness import DatabaseProbe
 from .reconcile import Reconciliation
 from .registry import Registry
+from .repair import Repairs
 from .running import Runner
 from .settings import Settings, SettingsError
 from .store import Store, connect
@@ -68,6 +70,7 @@ class Service:
     subscriptions: Subscriptions
     plans: Plans
     topups: TopUps
+    reversals: Reversals
     portal: Portal
     history: History
     deliveries: Deliveries
@@ -91,7 +94,22 @@ class Service:
 
     def audit(self, **options: Any) -> Audit:
         """A run that compares our books with themselves and with Stripe."""
-        return Audit(self.store, self.stripe, self.clock, **options)
+        return Audit(self.store, self.stripe, self.registry, self.clock, **options)
+
+    def repairs(self) -> Repairs:
+        """A run that puts right what an audit has found."""
+        return Repairs(
+            self.store,
+            self.stripe,
+            self.topups,
+            self.reversals,
+            self.clock,
+            floor_balances=self.settings.stripe_negative_balance == "debt",
+        )
+
+    def acceptance(self) -> Acceptance:
+        """What credits one rejected payment by an operator's decision."""
+        return Acceptance(self.store, self.stripe, self.registry, self.repairs(), self.clock)
 
     async def start(self) -> None:
         """Start the plugins, and run deferred work from now on.
@@ -181,6 +199,7 @@ async def open_service(
         Wishes(store, stripe, clock, crediting, requests),
         refuse_disputed=settings.stripe_topup_during_dispute == "refuse",
     )
+    reversals = Reversals(store, stripe, crediting)
     contexts = ContextFactory(
         store=store,
         stripe=stripe,
@@ -188,7 +207,7 @@ async def open_service(
         topups=topups,
         plans=plans,
         subscriptions=subscriptions,
-        reversals=Reversals(store, stripe, crediting),
+        reversals=reversals,
         metrics=metrics,
         plugin_settings=plugin_settings,
         floor_balances=settings.stripe_negative_balance == "debt",
@@ -223,6 +242,7 @@ async def open_service(
         subscriptions=subscriptions,
         plans=plans,
         topups=topups,
+        reversals=reversals,
         portal=Portal(
             stripe,
             customers,

@@ -80,6 +80,21 @@ def metadata_of(data: StripeData) -> Mapping[str, str]:
     return {key: value for key, value in metadata.items() if isinstance(value, str)}
 
 
+def paid_at(intent: StripeData) -> int:
+    """Return when a PaymentIntent was paid, in epoch seconds.
+
+    The time of its latest charge, where that is expanded. A PaymentIntent itself is created when
+    the form is shown, which may be long before.
+    """
+    charge = mapping_in(intent, "latest_charge")
+    return int(charge.get("created", intent["created"]))
+
+
+def without_charge(intent: StripeData) -> StripeData:
+    """Return a PaymentIntent as an event holds it: with the id of its charge."""
+    return {**intent, "latest_charge": id_of(intent.get("latest_charge"))}
+
+
 def account_uid_of(data: StripeData) -> str | None:
     """The account that an object of ours names, in its own metadata or its subscription's."""
     parent = mapping_in(data, "parent") or data  # an invoice before 2025-03-31 has no parent

@@ -339,8 +339,9 @@ class StripeClient:
     def payment_intent_pages(
         self, *, created_since: datetime | None = None
     ) -> AsyncIterator[list[StripeDict]]:
-        """The PaymentIntents of everybody on this Stripe account."""
+        """The PaymentIntents of everybody on this Stripe account, with their latest charges."""
         params: Any = _created_between(created_since, None)
+        params["expand"] = ["data.latest_charge"]
         return self._pages(
             "payment_intents.list", lambda: self._v1.payment_intents.list_async(params)
         )
@@ -359,10 +360,16 @@ class StripeClient:
         """An event of the last 30 days. Raises StripeObjectMissing."""
         return await self._call("events.retrieve", self._v1.events.retrieve_async(event_id))
 
-    async def retrieve_payment_intent(self, intent_id: str) -> StripeDict:
-        """Raises StripeObjectMissing."""
+    async def retrieve_payment_intent(
+        self, intent_id: str, *, with_charge: bool = False
+    ) -> StripeDict:
+        """A PaymentIntent, with its latest charge if that is asked for.
+
+        Raises StripeObjectMissing.
+        """
+        expand: Any = {"expand": ["latest_charge"]} if with_charge else {}
         return await self._call(
-            "payment_intents.retrieve", self._v1.payment_intents.retrieve_async(intent_id)
+            "payment_intents.retrieve", self._v1.payment_intents.retrieve_async(intent_id, expand)
         )
 
     async def retrieve_receipt_url(self, intent_id: str) -> str | None:

@@ -64,14 +64,10 @@ async def test_an_operator_looks_at_a_rejected_event_and_replays_it(
 
     code, out, _ = await run_command("events", "list", "--rejected", variables=variables)
     assert code == 0
-    assert out.splitlines()[1].split()[2:] == [
-        "evt_bad",
-        "payment_intent.succeeded",
-        json.loads(bad)["data"]["object"]["id"],
-        ACCOUNT,
-        "top-up-credits:",
-        "rejected",
-    ]
+    _, row, below = out.splitlines()
+    assert row.split()[2:] == ["evt_bad", "payment_intent.succeeded"]
+    payment_id = json.loads(bad)["data"]["object"]["id"]
+    assert below == f"    {payment_id} of account {ACCOUNT}: top-up-credits: rejected"
     code, out, _ = await run_command("events", "show", "evt_bad", variables=variables)
     record = json.loads(out)
     assert "amount_received" in record["handlers"]["top-up-credits"]["error"]
@@ -169,3 +165,42 @@ def test_since_takes_what_people_write() -> None:
     assert 0 < (since.convert("6d", None, None) - week).total_seconds() - 86400 < 5
     with pytest.raises(BadParameter, match="30d"):
         since.convert("yesterday", None, None)
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_events_of_an_account_are_listed_with_its_refunds_and_disputes(
+    buyer: Buyer, stranger: Buyer, webhooks: Webhooks, variables: dict[str, str]
+) -> None:
+    for one in (buyer, stranger):
+        await one.subscribe()
+        refunded = await one.buy()
+        one.sandbox.refund(refunded["id"])
+        one.sandbox.dispute((await one.buy())["id"])
+        await webhooks.settle()
+    own = {one["id"] for one in buyer.sandbox.objects if one["object"] in ("refund", "dispute")}
+
+    arguments = ("events", "list", "--account", ACCOUNT)
+    code, out, _ = await run_command(*arguments, "--json", variables=variables)
+    assert code == 0
+    listed = json.loads(out)
+    types = {one["type"].rpartition(".")[0] for one in listed}
+    assert {"charge.dispute", "refund", "payment_intent"} <= types
+    reversals = [one for one in listed if one["object_id"] in own]
+    assert len({one["object_id"] for one in reversals}) == 2, "one refund, one dispute: its own"
+    assert "payload" not in listed[0]
+
+    code, out, _ = await run_command(*arguments, variables=variables)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_plugin_that_had_nothing_to_write_is_not_called_done_alone(
+    buyer: Buyer, variables: dict[str, str]
+) -> None:
+    foreign = changed(recorded("payment_intent.succeeded"), id="evt_foreign", metadata={})
+    await buyer.api.deliver(foreign)
+    await buyer.api.deliver(recorded("payment_intent.succeeded"))
+    _, out, _ = await run_command("events", "list", variables=variables)
+    assert "top-up-credits: done, nothing to write\n" in out
+    assert "top-up-credits: done\n" in out

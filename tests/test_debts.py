@@ -183,5 +183,6 @@ async def test_the_audit_proves_a_debt(service: Service, sandbox: Sandbox) -> No
     await service.store._database.ledger.insert_one({"_id": "re_1-debt", **row})
     held = {"_id": ACCOUNT, "credits": 5, "debt": 4}
     await service.store._database.accounts.insert_one(held)
-    said = ("debt", ACCOUNT, "the debt is 4, its ledger sums to 5")
-    assert await differences(service) == [said]
+    [found] = await differences(service)
+    assert (found.kind, found.id) == ("debt", ACCOUNT)
+    assert found.explanation == "the debt is 4, its ledger sums to 5"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -101,7 +101,8 @@ async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
     clock.advance(days=31)
     [difference] = await audit(service)
     assert (difference.kind, difference.id) == ("payment", paid["id"])
-    assert "datalayer-stripe reconcile" in difference.explanation
+    day = f"{datetime.fromtimestamp(paid['created'], UTC):%Y-%m-%d}"
+    assert difference.command == f"datalayer-stripe reconcile --since {day}"
 
     _, healed = await reconcile(service, clock, since=timedelta(days=60))
     assert [(one.kind, one.id, one.outcome) for one in healed] == [

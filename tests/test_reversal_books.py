@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from datalayer_stripe.differences import RECONCILE, REPAIR
 from datalayer_stripe.reconcile import Finding, Report
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
@@ -34,11 +35,12 @@ async def test_what_was_never_delivered_is_healed_by_the_sweep_of_events(
     dispute = sandbox.dispute(bought[1])
     clock.advance(minutes=6)
     said = await differences(service)
-    assert [(kind, object_id) for kind, object_id, _ in said] == [
+    assert [(one.kind, one.id) for one in said] == [
         ("refund", refund["id"]),
         ("dispute", dispute["id"]),
     ]
-    assert "amount: ledger 0, Stripe 100: try `datalayer-stripe reconcile`" in said[0][2]
+    assert said[0].explanation == "amount: ledger 0, Stripe 100"
+    assert said[0].command == RECONCILE
     _, missing = await reconcile(service, clock, dry_run=True)
     assert {one.kind for one in missing} == {"event"}
     assert await buyer.credits() == 100
@@ -146,8 +148,9 @@ async def test_what_was_rejected_with_its_top_up_is_healed_once_that_is_credited
     ]
     assert await service.deliveries.replay(top_up.id) == "processed"
     assert await buyer.credits() == 50
-    [(_, _, advice)] = await differences(service)
-    assert advice == "amount: ledger 0, Stripe 100: try `datalayer-stripe reconcile`"
+    [difference] = await differences(service)
+    assert difference.explanation == "amount: ledger 0, Stripe 100"
+    assert difference.command == RECONCILE
     report, _ = await reconcile(service, clock)
     assert await buyer.credits() == 40
     assert report.rejected == 0
@@ -183,8 +186,10 @@ async def test_a_dispute_that_is_open_here_alone_is_told_of_and_healed(
     sandbox.close_dispute(dispute["id"], won=False)
     sandbox.forget_events()
     clock.advance(days=31)
-    advice = "open here, and not at Stripe: try `datalayer-stripe reconcile`"
-    assert await differences(service) == [("dispute", dispute["id"], advice)]
+    [difference] = await differences(service)
+    assert (difference.kind, difference.id) == ("dispute", dispute["id"])
+    assert difference.explanation == "open here, and not at Stripe"
+    assert difference.command == REPAIR, "Stripe has no event of it any more"
     assert await service.store.reversals.has_open_dispute(ACCOUNT)
     await reconcile(service, clock, days=60)
     assert not await service.store.reversals.has_open_dispute(ACCOUNT)
@@ -203,7 +208,7 @@ async def test_what_has_changed_just_now_is_no_difference_however_old_it_is(
     sandbox.close_dispute(dispute["id"], won=True)
     assert await differences(service) == []
     clock.advance(minutes=6)
-    assert [object_id for _, object_id, _ in await differences(service)] == [dispute["id"]]
+    assert [one.id for one in await differences(service)] == [dispute["id"]]
 
 
 @pytest.mark.gen_test(timeout=60)
@@ -223,14 +228,14 @@ async def test_the_audit_explains_what_differs_in_a_reversal(
     await ledger.update_one({"_id": refunds[2]}, {"$set": {"account_uid": "another"}})
     row = await ledger.find_one({"_id": refunds[3]})
     await ledger.insert_one({**row, "_id": "re_made_up"})
-    said = {(kind, object_id): text for kind, object_id, text in await differences(service)}
+    said = {(one.kind, one.id): one.explanation for one in await differences(service)}
     assert said.pop(("balance", ACCOUNT))
     assert said.pop(("balance", "another"))
     assert said.pop(("reversal", bought[1])).startswith("its rows hold back")
     assert said.pop(("reversal", bought[3])).startswith("its rows hold back")
     assert said == {
         ("reversal", bought[0]): "7 credits are taken back, 10 are due",
-        ("refund", refunds[1]): "amount: ledger 99, Stripe 100: try `datalayer-stripe reconcile`",
+        ("refund", refunds[1]): "amount: ledger 99, Stripe 100",
         ("reversal", bought[2]): "a reversal is on another account",
         ("ledger", "re_made_up"): "-10 credits, and Stripe has no re_made_up",
     }
@@ -250,12 +255,10 @@ async def test_rows_that_were_taken_away_are_missed(
     database = service.store._database
     await database.ledger.delete_one({"_id": gone})
     await database.accounts.update_one({"_id": ACCOUNT}, {"$inc": {"credits": 50}})
-    assert [(kind, object_id) for kind, object_id, _ in await differences(service)] == [
-        ("refund", gone)
-    ]
+    assert [(one.kind, one.id) for one in await differences(service)] == [("refund", gone)]
     [reverses] = {first, second} - {
         row["reverses"] for row in await rows(service, "ledger") if row.get("reverses")
     }
     await database.ledger.delete_many({"_id": {"$in": [first, second], "$ne": reverses}})
-    kinds = {kind for kind, _, _ in await differences(service)}
+    kinds = {one.kind for one in await differences(service)}
     assert kinds == {"balance", "payment", "refund", "reversal"}

@@ -55,19 +55,23 @@ class Reversals:
             await self._check_uncredited(payment_intent_id)
             return None
         entry, ticket = taken
-        refunds, disputes = await asyncio.gather(
-            self._stripe.list_refunds(payment_intent_id),
-            self._stripe.list_disputes(payment_intent_id),
-        )
-        reversals = (
-            *map(refund_reversal, reversed(refunds)),
-            *map(dispute_reversal, reversed(disputes)),
-        )
+        reversals = await self.listed(payment_intent_id)
         check_listed(data, reversals)
         return Look(
             payment_intent_id=payment_intent_id,
             ticket=ticket,
             reversals=comparable(data, reversals, entry),
+        )
+
+    async def listed(self, payment_intent_id: str) -> tuple[Reversal, ...]:
+        """Return all refunds and disputes of a payment as Stripe lists them, oldest first."""
+        refunds, disputes = await asyncio.gather(
+            self._stripe.list_refunds(payment_intent_id),
+            self._stripe.list_disputes(payment_intent_id),
+        )
+        return (
+            *map(refund_reversal, reversed(refunds)),
+            *map(dispute_reversal, reversed(disputes)),
         )
 
     async def _check_uncredited(self, payment_intent_id: str) -> None:

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 
-from ..models import LedgerEntry
+from ..models import ENTRY_KINDS, LedgerEntry
 from .balances import DEBT_KINDS
 from .errors import translated, translated_stream
 from .ledger import entry_of
+from .reversals import is_top_up
 
 _PAGE = 500
 # How often an account that is being credited is looked at again.
@@ -48,13 +49,14 @@ class Audits:
         a call may.
         """
         account_uid, total = None, Balance()
-        rows = self._database.ledger.find({}, {"account_uid": 1, "credits": 1, "kind": 1})
+        fields = {"account_uid": 1, "credits": 1, "kind": 1, "corrected.kind": 1}
+        rows = self._database.ledger.find({}, fields)
         async for row in rows.sort("account_uid", 1):
             if account_uid is not None and row["account_uid"] != account_uid:
                 yield account_uid, total
                 total = Balance()
             account_uid = row["account_uid"]
-            debt = row["credits"] if row["kind"] in DEBT_KINDS else 0
+            debt = row["credits"] if _kind_of(row) in DEBT_KINDS else 0
             total = Balance(total.credits + row["credits"], total.debt + debt)
         if account_uid is not None:
             yield account_uid, total
@@ -77,12 +79,34 @@ class Audits:
     async def _ledger_sum(self, account_uid: str) -> Balance:
         stages = [
             {"$match": {"account_uid": account_uid}},
-            {"$group": {"_id": "$kind", "credits": {"$sum": "$credits"}}},
+            {
+                "$group": {
+                    "_id": {"$ifNull": ["$corrected.kind", "$kind"]},
+                    "credits": {"$sum": "$credits"},
+                }
+            },
         ]
         sums = await self._database.ledger.aggregate(stages).to_list(None)
         by_kind = {row["_id"]: row["credits"] for row in sums}
         debt = sum(by_kind.get(kind, 0) for kind in DEBT_KINDS)
         return Balance(sum(by_kind.values()), debt)
+
+    @translated
+    async def payment_rows(self, ids: Sequence[str]) -> dict[str, list[LedgerEntry]]:
+        """The rows of these payments' top-ups and their corrections, by payment."""
+        wanted = {"$or": [{"_id": {"$in": list(ids)}}, {"corrects": {"$in": list(ids)}}]}
+        found: dict[str, list[LedgerEntry]] = {}
+        async for row in self._database.ledger.find(wanted):
+            if row.get("reverses") is None:
+                found.setdefault(row.get("corrects") or row["_id"], []).append(entry_of(row))
+        return found
+
+    @translated_stream
+    async def unknown_rows(self) -> AsyncIterator[dict[str, Any]]:
+        """The rows of a kind that nothing here writes, and that no repair has seen."""
+        unknown = {"kind": {"$nin": sorted(ENTRY_KINDS)}, "corrected": {"$exists": False}}
+        async for row in self._database.ledger.find(unknown).sort("_id", 1):
+            yield row
 
     @asynccontextmanager
     async def scratch(self) -> AsyncIterator["Seen"]:
@@ -131,7 +155,7 @@ class Seen:
     async def ledger_without(self) -> AsyncIterator[list[LedgerEntry]]:
         """The ledger's top-ups that were not seen, in pages."""
         page: list[dict[str, Any]] = []
-        async for row in self._database.ledger.find({"kind": "top-up"}).sort("_id", 1):
+        async for row in self._database.ledger.find(is_top_up()).sort("_id", 1):
             page.append(row)
             if len(page) == _PAGE:
                 yield await self._unseen(page)
@@ -146,6 +170,11 @@ class Seen:
     @translated
     async def drop(self) -> None:
         await self._database.drop_collection(self._name)
+
+
+def _kind_of(row: dict[str, Any]) -> str:
+    """Return what a row counts as: a repair may have noted that it is of another kind."""
+    return str(row.get("corrected", {}).get("kind", row["kind"]))
 
 
 def _balance_of(row: dict[str, Any]) -> Balance:

@@ -15,9 +15,16 @@ from .unit import CommitReceipt
 DEBT_KINDS: tuple[EntryKind, EntryKind] = ("debt", "debt-paid")
 
 
+_RARE = frozenset({"corrects", "reason", "accepted"})
+
+
 def row_of(entry: LedgerEntry) -> dict[str, Any]:
-    """What is kept of an entry under its id; the receipt is kept once somebody has looked."""
-    return entry.model_dump(exclude={"id", "receipt_url"})
+    """Return what is stored of an entry under its id.
+
+    The receipt is stored once somebody has looked; what only repairs write, where it is set.
+    """
+    row = entry.model_dump(exclude={"id", "receipt_url"})
+    return {name: value for name, value in row.items() if name not in _RARE or value is not None}
 
 
 async def insert_row(database: Any, mongo_session: Any, entry: LedgerEntry) -> None:
@@ -79,5 +86,8 @@ def _settlement(entry: LedgerEntry, account: dict[str, Any], *, floor: bool) -> 
         "amount": 0,
         "price_id": None,
         "reverses": None,
+        "corrects": None,
+        "reason": None,
+        "accepted": None,
     }
     return entry.model_copy(update=changes)

@@ -9,8 +9,10 @@ docs.mongodb.com/manual/core/transactions
 import asyncio
 import random
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import pymongo
@@ -42,11 +44,25 @@ _TRANSIENT = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
 
 
+@dataclass(frozen=True)
+class Unmarked:
+    """Takes the place of a mark for writes that find out themselves whether they were done."""
+
+    key: tuple[str, ...] = field(default_factory=lambda: (uuid.uuid4().hex,))
+    plugin_name = ""
+
+    async def apply(self, database: Any, mongo_session: Any) -> None:
+        """Write nothing."""
+
+    async def check(self, database: Any, **options: Any) -> None:
+        """Raise nothing."""
+
+
 class Work(NamedTuple):
     """A plugin's writes, and the mark that says that they are done."""
 
     unit: UnitOfWork
-    mark: Mark
+    mark: Mark | Unmarked
 
 
 class Committer(Protocol):
@@ -141,7 +157,7 @@ class Transactions:
             await work.unit.apply_own(self._database, mongo_session, receipt)
 
     @translated
-    async def _check_durable(self, mark: Mark) -> None:
+    async def _check_durable(self, mark: Mark | Unmarked) -> None:
         """Raise AlreadyDone once the mark that was met is durable; return if it is gone.
 
         Met on the primary alone, it may be lost with it, and "done" would be a lie to Stripe:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from pymongo.errors import DuplicateKeyError
 from ..errors import DatalayerStripeError
 from ..events import Event
 from ..models import Model
-from ..shapes import account_uid_of
+from ..shapes import account_uid_of, payment_intent_id_of
 from .errors import translated, translated_stream
 from .unit import Document
 
@@ -36,6 +36,13 @@ class HandlerRun(Model):
     at: datetime
     attempts: int = 0
     error: str | None = None
+    writes: int | None = None
+    """How many writes the run has recorded that finished it; None where it has not."""
+
+    @property
+    def summary(self) -> str:
+        """The status in words: also whether the plugin found nothing to write."""
+        return "done, nothing to write" if (self.status, self.writes) == (DONE, 0) else self.status
 
 
 class EventRecord(Model):
@@ -82,6 +89,8 @@ class Mark:
     event: Event
     plugin_name: str
     at: datetime
+    writes: int | None = field(default=None, kw_only=True)
+    """How many writes are committed with it."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -92,6 +101,8 @@ class Mark:
         """Raises AlreadyDone when the mark is there."""
         update = updated(self.event, self.plugin_name, DONE, self.at)
         update["$pull"] = {FAILED: self.plugin_name, REJECTED: self.plugin_name}
+        if self.writes is not None:
+            update["$set"][f"handlers.{self.plugin_name}.writes"] = self.writes
         await settle(
             database, mongo_session, self.event, _not_done(self.event, self.plugin_name), update
         )
@@ -145,7 +156,12 @@ class Events:
         if event_type is not None:
             query["type"] = event_type
         if account_uid is not None:
-            query["account_uid"] = account_uid
+            # A refund or a dispute names no account, and its payment does.
+            owned = await self._events.distinct("object_id", {"account_uid": account_uid})
+            query["$or"] = [
+                {"account_uid": account_uid},
+                {"payment_intent_id": {"$in": [one for one in owned if one]}},
+            ]
         if since is not None:
             query["received_at"] = {"$gte": since}
         async for row in self._events.find(query).sort("received_at", -1):
@@ -256,6 +272,8 @@ def updated(event: Event, plugin_name: str, status: str, at: datetime) -> dict[s
         "account_uid": account_uid_of(event.object),
         "received_at": at,
     }
+    if payment_intent_id := payment_intent_id_of(event.object):
+        inserted = {**inserted, "payment_intent_id": payment_intent_id}
     return {
         "$setOnInsert": inserted,
         "$set": {f"{handler}.status": status, f"{handler}.at": at},

@@ -22,6 +22,7 @@ INDEXES: dict[str, list[IndexModel]] = {
     "events": [
         IndexModel([("object_id", ASCENDING)]),
         IndexModel([("account_uid", ASCENDING), ("received_at", DESCENDING)]),
+        IndexModel([("payment_intent_id", ASCENDING)], sparse=True),
         IndexModel([("failed", ASCENDING)], sparse=True),
         IndexModel([("rejected", ASCENDING)], sparse=True),
         IndexModel([("received_at", ASCENDING)], expireAfterSeconds=EVENT_TTL_SECONDS),
@@ -32,6 +33,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)]),
         # Not sparse: a top-up's is null. Only of what points somewhere.
         IndexModel([("reverses", ASCENDING)], partialFilterExpression={"reverses": {"$gt": ""}}),
+        IndexModel([("corrects", ASCENDING)], partialFilterExpression={"corrects": {"$gt": ""}}),
         IndexModel([("open_disputes", ASCENDING)], sparse=True),
     ],
     "accounts": [],

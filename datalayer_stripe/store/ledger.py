@@ -71,4 +71,13 @@ class Ledger:
 
 
 def entry_of(row: dict[str, Any]) -> LedgerEntry:
+    """Return a row as it was written."""
     return LedgerEntry.model_validate({**row, "id": row["_id"]})
+
+
+def effective_entry(row: dict[str, Any]) -> LedgerEntry:
+    """Return a row as its corrections leave it: what later refunds and disputes are measured by.
+
+    A repair never changes what a row says. It notes in `corrected` what the row counts as.
+    """
+    return entry_of({**row, **row.get("corrected", {})})

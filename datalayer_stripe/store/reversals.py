@@ -16,7 +16,7 @@ from pymongo import ReturnDocument
 from ..models import EntryKind, LedgerEntry, Model, Reversal
 from .balances import insert_row, move_balance
 from .errors import translated, translated_stream
-from .ledger import entry_of
+from .ledger import effective_entry, entry_of
 from .unit import CommitReceipt
 
 _GIVEN_BACK: dict[str, EntryKind] = {"refund": "refund-failed", "dispute": "dispute-won"}
@@ -68,7 +68,7 @@ class WriteReversals:
         )
         if row is None:
             return
-        found = movements(_reversed_top_up(row), self.reversals)
+        found = movements(reversed_top_up(row), self.reversals)
         for change in found.entries:
             entry = change.model_copy(update={"event_id": self.event_id, "created_at": self.at})
             await insert_row(database, mongo_session, entry)
@@ -122,8 +122,13 @@ def movements(top_up: ReversedTopUp, reversals: Sequence[Reversal]) -> Movements
 
 
 def cause_of(entry: LedgerEntry) -> str:
-    """The refund or dispute behind a row of a reversal."""
-    return entry.id.partition("-")[0]
+    """Return the refund or dispute behind a row of a reversal, or behind a correction of it."""
+    return (entry.corrects or entry.id).partition("-")[0]
+
+
+def is_top_up() -> dict[str, Any]:
+    """Return a query for rows that are top-ups, or that a repair has found to be top-ups."""
+    return {"$or": [{"kind": "top-up"}, {"corrected.kind": "top-up"}]}
 
 
 class Reversals:
@@ -131,17 +136,20 @@ class Reversals:
         self._ledger = database.ledger
 
     @translated
-    async def take_ticket(self, payment_intent_id: str) -> tuple[LedgerEntry, int] | None:
+    async def take_ticket(
+        self, payment_intent_id: str, *, any_kind: bool = False
+    ) -> tuple[LedgerEntry, int] | None:
         """A top-up and a number above every ticket taken before, for who is about to look.
 
-        None where the top-up is not credited.
+        None where the top-up is not credited. With `any_kind` also of a payment's row that has
+        another kind than it should.
         """
         row = await self._ledger.find_one_and_update(
-            {"_id": payment_intent_id, "kind": "top-up"},
+            {"_id": payment_intent_id, **({} if any_kind else is_top_up())},
             {"$inc": {"ticket": 1}},
             return_document=ReturnDocument.AFTER,
         )
-        return (entry_of(row), int(row["ticket"])) if row else None
+        return (effective_entry(row), int(row["ticket"])) if row else None
 
     @translated
     async def has_open_dispute(self, account_uid: str) -> bool:
@@ -152,8 +160,8 @@ class Reversals:
     @translated
     async def by_payments(self, payment_intent_ids: Sequence[str]) -> dict[str, ReversedTopUp]:
         """Those of these payments that are credited, by id."""
-        wanted = {"_id": {"$in": list(payment_intent_ids)}, "kind": "top-up"}
-        return {row["_id"]: _reversed_top_up(row) async for row in self._ledger.find(wanted)}
+        wanted = {"_id": {"$in": list(payment_intent_ids)}, **is_top_up()}
+        return {row["_id"]: reversed_top_up(row) async for row in self._ledger.find(wanted)}
 
     @translated
     async def rows_of(self, payment_intent_ids: Sequence[str]) -> list[LedgerEntry]:
@@ -179,5 +187,5 @@ class Reversals:
             yield page
 
 
-def _reversed_top_up(row: dict[str, Any]) -> ReversedTopUp:
-    return ReversedTopUp.model_validate({**row, "entry": entry_of(row)})
+def reversed_top_up(row: dict[str, Any]) -> ReversedTopUp:
+    return ReversedTopUp.model_validate({**row, "entry": effective_entry(row)})

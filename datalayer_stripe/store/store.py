@@ -11,7 +11,7 @@ from ..errors import PluginFault
 from .accounts import Accounts
 from .audits import Audits
 from .changes import Changes
-from .commit import Committer, Work
+from .commit import Committer, Unmarked, Work
 from .customers import Customers
 from .errors import translated
 from .events import Events, Mark
@@ -24,7 +24,7 @@ from .open_top_ups import OpenTopUps
 from .plugin_client import PluginReads
 from .reversals import Reversals
 from .subscriptions import Subscriptions
-from .unit import CommitReceipt, Document, UnitOfWork
+from .unit import CommitReceipt, Document, Operation, UnitOfWork
 
 # A read of a plugin's own collection that takes longer is ended by the server.
 PLUGIN_READ_SECONDS = 5.0
@@ -75,6 +75,15 @@ class Store:
     async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
         """Commit a plugin's writes with its mark: see :class:`.commit.Committer`."""
         return await self._committer.commit(Work(unit, mark))
+
+    async def repair(self, operation: Operation) -> CommitReceipt:
+        """Commit one write of :mod:`.repairs`, which finds out itself what there is to do.
+
+        Raises:
+            ExpectationFailed: another repair has just added a row of the same id. Try again.
+            StoreUnavailable: the database does not answer.
+        """
+        return await self._committer.commit(Work(UnitOfWork([operation]), Unmarked()))
 
     @translated
     async def find_one(self, collection: str, query: Document) -> dict[str, Any] | None:

@@ -5,17 +5,23 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from datalayer_stripe.differences import Difference
+from datalayer_stripe.repair import repair_all
 from datalayer_stripe.service import Service
 from tests.support.shop import Buyer
 
 
-async def differences(service: Service) -> list[tuple[str, str, str]]:
-    found: list[tuple[str, str, str]] = []
-    audit = service.audit(
-        on_difference=lambda one: found.append((one.kind, one.id, one.explanation))
-    )
-    await audit.run()
+async def differences(service: Service) -> list[Difference]:
+    """Return what an audit finds."""
+    found: list[Difference] = []
+    await service.audit(on_difference=found.append).run()
     return found
+
+
+async def heal(service: Service, found: Sequence[Difference]) -> None:
+    """Do what `datalayer-stripe audit --repair --yes` does with these differences."""
+    reasons = await repair_all(service.repairs(), [one.target for one in found if one.target])
+    assert set(reasons.values()) <= {None}
 
 
 async def until_taken(buyer: Buyer, events: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,178 @@
+"""Repair the ledger by further rows, never by changing one, and balances by their ledger.
+
+Each repair finds out in its transaction what there is to do. So it does nothing the second time,
+and one that races with a delivery or another repair is run again on what that has written: both
+write the same account, the same top-up's row or a row of the same id.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ..models import LedgerEntry
+from .balances import DEBT_KINDS, insert_row, move_balance
+from .corrections import (
+    Due,
+    correction_id,
+    corrections,
+    effective_fields,
+    is_unknown,
+    kept_reversals,
+)
+from .ledger import Credit, entry_of
+from .reversals import reversed_top_up
+from .unit import CommitReceipt
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Why and when a repair is made; `floor` as for :func:`.balances.move_balance`."""
+
+    cause: str
+    reason: str
+    at: datetime
+    floor: bool
+
+    def template(self) -> LedgerEntry:
+        """Return a correction that names no account and moves nothing yet."""
+        return LedgerEntry(
+            id=self.cause,
+            account_uid="-",
+            kind="correction",
+            credits=0,
+            amount=0,
+            currency="usd",
+            price_id=None,
+            event_id=self.cause,
+            created_at=self.at,
+            reason=self.reason,
+        )
+
+
+@dataclass(frozen=True)
+class RepairBalance:
+    """Set an account's balance and debt to what its ledger sums to, and add a row that says so."""
+
+    account_uid: str
+    repair: Repair
+
+    async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
+        credits, debt, currency, corrected = 0, 0, "usd", 0
+        found = database.ledger.find({"account_uid": self.account_uid}, session=mongo_session)
+        async for row in found:
+            kind = row.get("corrected", {}).get("kind", row["kind"])
+            credits += row["credits"]
+            debt += row["credits"] if kind in DEBT_KINDS else 0
+            corrected += row.get("corrects") == self.account_uid
+            currency = row.get("currency", currency)
+        key = {"_id": self.account_uid}
+        account = await database.accounts.find_one(key, session=mongo_session) or {}
+        held = (account.get("credits", 0), account.get("debt", 0))
+        if held == (credits, debt):
+            return
+        text = f"{self.repair.reason}: balance {held[0]} to {credits}, debt {held[1]} to {debt}"
+        changes = {
+            "id": correction_id(self.account_uid, corrected + 1),
+            "account_uid": self.account_uid,
+            "currency": currency,
+            "corrects": self.account_uid,
+            "reason": text,
+        }
+        row = self.repair.template().model_copy(update=changes)
+        await insert_row(database, mongo_session, row)
+        await database.accounts.update_one(
+            key,
+            {"$set": {"credits": credits, "debt": debt, "updated_at": self.repair.at}},
+            upsert=True,
+            session=mongo_session,
+        )
+
+
+@dataclass(frozen=True)
+class RepairPayment:
+    """Let the rows of a payment sum to what Stripe says.
+
+    `entry` is the top-up's row, where it is to be there: inserted if it is missing. `ticket` is
+    that of the look at Stripe, as for :class:`.reversals.WriteReversals`; None where there was no
+    row to take one of.
+    """
+
+    due: Due
+    entry: LedgerEntry | None
+    ticket: int | None
+    repair: Repair
+
+    async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
+        payment_id = self.due.payment_intent_id
+        row = await self._top_up_row(database, mongo_session, receipt)
+        if row is not None and row.get("written_ticket", 0) > (self.ticket or 0):
+            return  # a later look has written
+        either = [{"_id": payment_id}, {"corrects": payment_id}, {"reverses": payment_id}]
+        found = database.ledger.find({"$or": either}, session=mongo_session)
+        rows = [entry_of(one) async for one in found]
+        for correction in corrections(self.due, rows, self.repair.template()):
+            await insert_row(database, mongo_session, correction)
+            await move_balance(
+                database, mongo_session, correction, receipt, floor=self.repair.floor
+            )
+        if row is not None:
+            await database.ledger.update_one(
+                {"_id": payment_id}, self._state(row, rows), session=mongo_session
+            )
+
+    async def _top_up_row(
+        self, database: Any, mongo_session: Any, receipt: CommitReceipt
+    ) -> dict[str, Any] | None:
+        key = {"_id": self.due.payment_intent_id}
+        if self.entry is not None:
+            await Credit(self.entry).apply(database, mongo_session, receipt)
+        found: dict[str, Any] | None = await database.ledger.find_one(key, session=mongo_session)
+        return found
+
+    def _state(self, row: dict[str, Any], rows: list[LedgerEntry]) -> dict[str, Any]:
+        """What is noted on the top-up's row, beside what it says: no credit movement."""
+        kept = kept_reversals(self.due, rows, reversed_top_up(row).reversals)
+        noted: dict[str, Any] = {
+            "reversals": {cause: one.model_dump() for cause, one in kept.items()},
+            "open_disputes": [one.id for one in self.due.reversals if one.is_open],
+            "corrected": effective_fields(row, self.due),
+            "written_ticket": self.ticket,
+        }
+        unset = {name: "" for name, value in noted.items() if not value}
+        written = {name: value for name, value in noted.items() if value}
+        return {
+            **({"$set": written} if written else {}),
+            **({"$unset": unset} if unset else {}),
+        }
+
+
+@dataclass(frozen=True)
+class RepairUnknownRow:
+    """Take back what a row of an unknown kind has moved, unless it belongs to a payment.
+
+    What belongs to a payment is put right by :class:`RepairPayment`.
+    """
+
+    row_id: str
+    repair: Repair
+    belongs_to_payment: bool
+
+    async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
+        row = await database.ledger.find_one({"_id": self.row_id}, session=mongo_session)
+        if row is None or not is_unknown(row):
+            return
+        noted = {"$set": {"corrected": {"kind": "unknown"}}}
+        await database.ledger.update_one({"_id": self.row_id}, noted, session=mongo_session)
+        if self.belongs_to_payment:
+            return
+        changes = {
+            "id": correction_id(self.row_id, 1),
+            "account_uid": row["account_uid"],
+            "credits": -row["credits"],
+            "amount": -row.get("amount", 0),
+            "currency": row.get("currency", "usd"),
+            "corrects": self.row_id,
+        }
+        entry = self.repair.template().model_copy(update=changes)
+        await insert_row(database, mongo_session, entry)
+        await move_balance(database, mongo_session, entry, receipt, floor=self.repair.floor)
