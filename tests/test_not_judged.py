@@ -38,7 +38,7 @@ async def test_payment_is_as_old_as_its_charge_and_not_as_its_form(
     assert difference.explanation == "paid, and never delivered"
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test(timeout=180)
 async def test_commands_say_what_they_have_not_judged(
     buyer: Buyer, webhooks: Webhooks, service: Service, mongodb_url: str
 ) -> None:
