@@ -23,7 +23,7 @@ from .billing.subscriptions import Subscriptions
 from .billing.topups import is_ours
 from .clock import Clock
 from .delivery import Deliveries
-from .errors import StoreUnavailable, StripeUnavailable
+from .errors import Reject, StoreUnavailable, StripeUnavailable
 from .events import PAYMENT_SUCCEEDED, Event
 from .models import SubscriptionSnapshot
 from .reconcile_customers import CUSTOMER_DELETED, CustomerFinding, CustomerSweep
@@ -299,12 +299,17 @@ class Reconciliation:
             kept = await self._store.subscriptions.by_ids([data["id"] for data in page])
             for data in page:
                 if self._subscriptions.is_ours(data) or data["id"] in kept:
-                    theirs = await self._subscriptions.snapshot(data)
-                    await self._compare_subscription(theirs, kept.get(data["id"]))
+                    await self._compare_subscription(data, kept.get(data["id"]))
 
     async def _compare_subscription(
-        self, theirs: SubscriptionSnapshot, ours: SubscriptionSnapshot | None
+        self, data: StripeData, ours: SubscriptionSnapshot | None
     ) -> None:
+        try:
+            theirs = await self._subscriptions.snapshot(data)
+        except Reject as signal:  # the others can be read all the same
+            logger.warning("reconcile: unreadable", extra={"id": data["id"], "why": signal.reason})
+            self._report.rejected += 1
+            return
         if theirs.account_uid is None:
             self._report.rejected += 1  # as its events are: nobody knows whose it is
         elif not _same(theirs, ours):
