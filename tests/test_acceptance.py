@@ -35,7 +35,7 @@ async def rejected_payment(
     return intent["id"], kept.id
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_accepted_payment_is_credited_once_with_its_reason(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -59,7 +59,7 @@ async def test_accepted_payment_is_credited_once_with_its_reason(
     assert await buyer.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_accepted_payment_that_was_refunded_in_part_gives_the_rest(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -74,7 +74,7 @@ async def test_accepted_payment_that_was_refunded_in_part_gives_the_rest(
     assert await differences(service) == []
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_another_systems_payment_needs_account_and_credits(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -90,7 +90,7 @@ async def test_another_systems_payment_needs_account_and_credits(
     assert await differences(service) == []
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_what_stripe_says_cannot_be_overruled(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -111,7 +111,7 @@ async def test_what_stripe_says_cannot_be_overruled(
     assert await rows(service, "ledger") == []
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_payment_that_waits_for_its_next_try_is_not_accepted(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -126,7 +126,7 @@ async def test_payment_that_waits_for_its_next_try_is_not_accepted(
     assert await rows(service, "ledger") == []
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_operator_accepts_a_payment(
     buyer: Buyer, webhooks: Webhooks, service: Service, mongodb_url: str
 ) -> None:

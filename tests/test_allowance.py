@@ -44,7 +44,7 @@ def test_so_many_at_once_and_then_no_more() -> None:
     allowed.take("b")
 
 
-@pytest.mark.gen_test(timeout=10)
+@pytest.mark.gen_test
 async def test_one_more_as_time_passes_and_no_two() -> None:
     allowed = Allowance(at_once=2, seconds_each=1)
     loop = asyncio.get_running_loop()
@@ -72,7 +72,7 @@ def test_it_remembers_no_more_accounts_than_so_many(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("path", ASK_STRIPE)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_asks_too_often_is_told_to_wait(
     buyer: Buyer, sandbox: Sandbox, service: Service, path: str
 ) -> None:
@@ -88,7 +88,7 @@ async def test_who_asks_too_often_is_told_to_wait(
     assert other.code != 429, "another account's is its own"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_script_that_asks_without_end_reaches_stripe_only_so_often(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -99,7 +99,7 @@ async def test_a_script_that_asks_without_end_reaches_stripe_only_so_often(
     assert len(sandbox.api.calls) - before <= AT_ONCE + 2
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_how_an_unpaid_top_up_stands_is_asked_of_stripe_only_so_often(
     buyer: Buyer, service: Service, webhooks: Webhooks
 ) -> None:
@@ -112,7 +112,7 @@ async def test_how_an_unpaid_top_up_stands_is_asked_of_stripe_only_so_often(
     assert (await buyer.api.get(f"{status}/{paid['id']}")).code == 200, "our books know it"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_our_books_say_is_shown_all_the_same(
     buyer: Buyer, sandbox: Sandbox, service: Service, webhooks: Webhooks
 ) -> None:
@@ -126,7 +126,7 @@ async def test_what_our_books_say_is_shown_all_the_same(
     assert len(sandbox.api.calls) == before
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_plan_that_is_being_paid_is_shown_without_a_look_at_stripe(
     buyer: Buyer, sandbox: Sandbox, service: Service, webhooks: Webhooks
 ) -> None:

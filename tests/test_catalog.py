@@ -19,7 +19,7 @@ async def plans(api: Api) -> list[dict[str, Any]]:
     return list(json_of(answer)["plans"])
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_packages_come_cheapest_first(api: Api, sandbox: Sandbox, shop: Shop) -> None:
     cheapest = package(sandbox, shop, 100, credits=9, nickname="Small")
     dearest = package(sandbox, shop, 90_000, credits=12_000)
@@ -33,7 +33,7 @@ async def test_packages_come_cheapest_first(api: Api, sandbox: Sandbox, shop: Sh
 
 
 @pytest.mark.parametrize(("default", "shown"), [(2, 2), ("inactive", 0), ("foreign", 0)])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_exactly_one_package_is_the_default(
     api: Api, sandbox: Sandbox, shop: Shop, default: int | str, shown: int
 ) -> None:
@@ -56,7 +56,7 @@ async def test_exactly_one_package_is_the_default(
         ({"credits": MAX_CREDITS}, MAX_CREDITS),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_price_says_its_credits(
     api: Api, sandbox: Sandbox, shop: Shop, says: dict[str, Any], credits: int
 ) -> None:
@@ -75,7 +75,7 @@ async def test_the_price_says_its_credits(
         {"credits": 5, "unit_amount": 0},
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_price_that_cannot_be_sold_is_left_out_and_logged(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -92,7 +92,7 @@ async def test_a_price_that_cannot_be_sold_is_left_out_and_logged(
     assert (answer.code, json_of(answer)["code"]) == (404, "price_not_found")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_no_price_at_all_is_an_empty_list(api: Api, sandbox: Sandbox, shop: Shop) -> None:
     for price_id in (*shop.packages, shop.plan):
         sandbox.update_price(price_id, active=False)
@@ -102,7 +102,7 @@ async def test_no_price_at_all_is_an_empty_list(api: Api, sandbox: Sandbox, shop
 
 @pytest.mark.parametrize("kind", ["inactive", "archived", "recurring", "foreign", "unknown"])
 @pytest.mark.parametrize("cached", [True, False])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_is_not_for_sale_cannot_be_bought(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks, kind: str, cached: bool
 ) -> None:
@@ -127,7 +127,7 @@ async def test_what_is_not_for_sale_cannot_be_bought(
 
 
 @pytest.mark.parametrize("kind", ["yearly", "quarterly", "one-time", "foreign", "inactive"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_only_a_monthly_price_of_ours_is_a_plan(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, kind: str
 ) -> None:
@@ -148,7 +148,7 @@ async def test_only_a_monthly_price_of_ours_is_a_plan(
     assert (answer.code, json_of(answer)["code"]) == (404, "price_not_found")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_plans_come_cheapest_first_with_what_their_prices_say(
     api: Api, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -178,7 +178,7 @@ async def test_plans_come_cheapest_first_with_what_their_prices_say(
 @pytest.mark.parametrize(
     ("currency", "price"), [("jpy", 1500.0), ("usd", 15.0), ("kwd", 1.5), ("ugx", 15.0)]
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_major_unit_is_the_currencys_own(
     api: Api, sandbox: Sandbox, shop: Shop, currency: str, price: float
 ) -> None:
@@ -188,7 +188,7 @@ async def test_the_major_unit_is_the_currencys_own(
     assert (await plans(api))[0]["price"] == price
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_currency_without_cents_is_never_rescaled(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:

@@ -63,7 +63,7 @@ async def seen_at(service: Service) -> dict[str, datetime]:
     return await service.store.first_seen.read()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_old_events_go_to_plugins_that_catch_up_only(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -96,7 +96,7 @@ async def test_old_events_go_to_plugins_that_catch_up_only(
     assert noting.seen == {"mail": [new], "report": [old, new]}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_event_that_a_plugin_has_begun_is_finished_however_old(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -125,7 +125,7 @@ async def test_event_that_a_plugin_has_begun_is_finished_however_old(
     assert noting.seen["mail"] == [event["id"]] * 2
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_failure_of_another_plugin_gives_a_new_one_no_old_event(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -147,7 +147,7 @@ async def test_failure_of_another_plugin_gives_a_new_one_no_old_event(
     assert noting.seen["mail"] == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_first_sight_of_a_plugin_is_kept_for_good(service: Service, clock: Clock) -> None:
     first_seen = service.store.first_seen
     await first_seen.note(["mail", "a-b"], clock())
@@ -159,7 +159,7 @@ async def test_first_sight_of_a_plugin_is_kept_for_good(service: Service, clock:
     assert after["report"] - after["mail"] >= timedelta(days=2)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_start_of_the_service_notes_its_plugins(service: Service) -> None:
     await service.start()
     assert set(await seen_at(service)) == {plugin.name for plugin in service.registry.plugins}

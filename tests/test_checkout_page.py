@@ -38,7 +38,7 @@ def policy(answer: HTTPResponse) -> dict[str, list[str]]:
     return {words[0]: words[1:] for words in (one.split(" ") for one in directives)}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_is_told_what_it_needs_and_no_more(api: Api) -> None:
     answer = await page(api)
     assert answer.code == 200
@@ -51,7 +51,7 @@ async def test_it_is_told_what_it_needs_and_no_more(api: Api) -> None:
     assert "whsec" not in text
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_nothing_but_it_and_stripe_runs_in_it(api: Api) -> None:
     answer = await page(api)
     assert policy(answer) == {
@@ -87,7 +87,7 @@ def test_its_files_hold_nothing_inline() -> None:
 
 
 @pytest.mark.parametrize("changes", [{"stripe_js_url": "http://127.0.0.1:12111/sandbox/stripe.js"}])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_stripe_js_takes_stripe_s_place(api: Api) -> None:
     answer = await page(api)
     directives = policy(answer)
@@ -96,7 +96,7 @@ async def test_another_stripe_js_takes_stripe_s_place(api: Api) -> None:
     assert "stripe.com" not in answer.headers["Content-Security-Policy"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_every_file_that_it_names_is_served(api: Api) -> None:
     text = (await page(api)).body.decode()
     queue = re.findall(r'(?:href|src)="(/checkout/[^"]+)"', text)
@@ -133,13 +133,13 @@ async def test_every_file_that_it_names_is_served(api: Api) -> None:
         "/web/app.js",
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_nothing_else_is_served(api: Api, path: str) -> None:
     assert (await page(api, path)).code == 404
 
 
 @pytest.mark.parametrize("changes", [{"stripe_checkout_route": "/billing/check-out.now/"}])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_is_where_the_settings_say(api: Api) -> None:
     text = (await page(api, "/billing/check-out.now")).body.decode()
     assert 'src="/billing/check-out.now/app.js"' in text
@@ -151,7 +151,7 @@ async def test_it_is_where_the_settings_say(api: Api) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"stripe_checkout_route": "https://app.example.com/checkout"}])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_is_not_here_where_another_site_sells(api: Api) -> None:
     assert (await page(api)).code == 404
 
@@ -164,7 +164,7 @@ async def test_it_is_not_here_where_another_site_sells(api: Api) -> None:
         }
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_it_is_told_is_escaped(api: Api) -> None:
     text = (await page(api)).body.decode()
     assert "<script>" not in text

@@ -21,7 +21,7 @@ def variables(mongodb_url: str, buyer: Buyer) -> dict[str, str]:
     return complete(mongodb_url, buyer.sandbox, buyer.shop)
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_an_operator_finds_and_heals_a_lost_payment(
     buyer: Buyer, webhooks: Webhooks, variables: dict[str, str], clock: Clock
 ) -> None:
@@ -54,7 +54,7 @@ async def test_an_operator_finds_and_heals_a_lost_payment(
     assert "The books balance." in out
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_an_operator_looks_at_a_rejected_event_and_replays_it(
     buyer: Buyer, service: Service, variables: dict[str, str]
 ) -> None:
@@ -87,7 +87,7 @@ async def test_an_operator_looks_at_a_rejected_event_and_replays_it(
     assert kept.payload is None, "kept no longer than it is needed"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_events_are_found_by_what_they_are(
     buyer: Buyer, service: Service, clock: Clock
 ) -> None:
@@ -109,7 +109,7 @@ async def test_events_are_found_by_what_they_are(
         assert [record.id async for record in service.store.events.find(**wanted)] == found, wanted
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_an_event_that_we_never_had_is_fetched_from_stripe(
     buyer: Buyer, webhooks: Webhooks, variables: dict[str, str]
 ) -> None:
@@ -135,7 +135,7 @@ async def test_an_event_that_we_never_had_is_fetched_from_stripe(
     assert await buyer.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_a_store_that_no_other_process_can_see_is_refused(variables: dict[str, str]) -> None:
     variables = {**variables, "DATALAYER_STRIPE_MONGODB_URL": "memory://"}
     code, _, err = await run_command("events", "list", variables=variables)
@@ -167,7 +167,7 @@ def test_since_takes_what_people_write() -> None:
         since.convert("yesterday", None, None)
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_events_of_an_account_are_listed_with_its_refunds_and_disputes(
     buyer: Buyer, stranger: Buyer, webhooks: Webhooks, variables: dict[str, str]
 ) -> None:
@@ -194,7 +194,7 @@ async def test_events_of_an_account_are_listed_with_its_refunds_and_disputes(
     assert max(map(len, out.splitlines())) <= 100
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_plugin_that_had_nothing_to_write_is_not_called_done_alone(
     buyer: Buyer, variables: dict[str, str]
 ) -> None:

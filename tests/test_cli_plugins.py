@@ -39,7 +39,7 @@ def row(out: str, name: str) -> list[str]:
     return re.split(r"  +", line)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_without_any_environment_it_lists_all_there_is() -> None:
     code, out, err = await run_command("plugins", "list")
     assert (code, err) == (0, "")
@@ -51,7 +51,7 @@ async def test_without_any_environment_it_lists_all_there_is() -> None:
     assert re.findall(r"^  (\S+)$", out, re.MULTILINE) == list(Registry.load().types)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_files_and_what_is_switched_off_are_listed(folder: Path) -> None:
     variables = environment(
         DATALAYER_STRIPE_PLUGINS_DIR=str(folder),
@@ -71,7 +71,7 @@ async def test_files_and_what_is_switched_off_are_listed(folder: Path) -> None:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_with_a_database_failures_of_the_last_day_are_counted(
     api: Api, buyer: Buyer, mongodb_url: str
 ) -> None:
@@ -87,7 +87,7 @@ async def test_with_a_database_failures_of_the_last_day_are_counted(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_replay_hastens_what_is_deferred_and_leaves_it_to_serve(
     service: Service, buyer: Buyer, mongodb_url: str, folder: Path
 ) -> None:
@@ -113,7 +113,7 @@ async def test_a_replay_hastens_what_is_deferred_and_leaves_it_to_serve(
     assert row(out, "mailer")[4] == "1"
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_database_that_is_away_is_a_dash_and_a_hint(buyer: Buyer) -> None:
     url = "mongodb://u:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100"
     variables = complete(url, buyer.sandbox, buyer.shop)
@@ -125,7 +125,7 @@ async def test_a_database_that_is_away_is_a_dash_and_a_hint(buyer: Buyer) -> Non
 
 
 @pytest.mark.parametrize("command", [["plugins", "list"], ["serve", "--port", "0"], ["demo"]])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_plugin_that_is_wrong_is_a_line_and_exit_code_2(
     folder: Path, command: list[str], buyer: Buyer
 ) -> None:
@@ -141,7 +141,7 @@ async def test_a_plugin_that_is_wrong_is_a_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("command", [["plugins", "list"], ["serve", "--port", "0"], ["demo"]])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_an_unknown_name_is_a_line_and_exit_code_2(command: list[str], buyer: Buyer) -> None:
     variables = {
         **complete("memory://", buyer.sandbox, buyer.shop),

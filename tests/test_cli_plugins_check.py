@@ -117,7 +117,7 @@ def test_the_built_in_plugins_are_right() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_package_need_not_be_installed(tmp_path: Path) -> None:
     folder = new(tmp_path, "my-plugin")
     code, out, err = await run_command(

@@ -25,7 +25,7 @@ ADA = {"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace"}
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("users", [[{}], [ADA, {"email": "ada@work.example.com"}]])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_sixteen_requests_race_for_one_customer(
     buyer: Buyer,
     service: Service,
@@ -48,7 +48,7 @@ async def test_sixteen_requests_race_for_one_customer(
     assert keys.pop().startswith(f"customer-{ACCOUNT}-")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_customer_is_made_once_and_says_whose_it_is(
     buyer: Buyer, service: Service, sandbox: Sandbox
 ) -> None:
@@ -62,7 +62,7 @@ async def test_a_customer_is_made_once_and_says_whose_it_is(
     assert "email" not in row, "Stripe holds it now"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_two_accounts_are_two_customers_even_of_one_address(
     buyer: Buyer, stranger: Buyer, service: Service, sandbox: Sandbox
 ) -> None:
@@ -75,7 +75,7 @@ async def test_two_accounts_are_two_customers_even_of_one_address(
 
 
 @pytest.mark.parametrize("user", [{}, {"email": "no address"}, {"firstName": 7}])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_account_of_which_little_is_known_gets_a_customer_too(
     buyer: Buyer, sandbox: Sandbox, user: dict[str, Any]
 ) -> None:
@@ -84,7 +84,7 @@ async def test_an_account_of_which_little_is_known_gets_a_customer_too(
     assert (customer["email"], customer["name"]) == (None, None)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_answer_is_lost_so_the_next_request_gets_the_same_customer(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
@@ -94,7 +94,7 @@ async def test_the_answer_is_lost_so_the_next_request_gets_the_same_customer(
     assert len(objects(sandbox, "/v1/customers")) == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_subscribed_elsewhere_stays_the_customer_that_pays(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
@@ -106,7 +106,7 @@ async def test_who_subscribed_elsewhere_stays_the_customer_that_pays(
     assert calls(sandbox, *CREATE) == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_address_that_stripe_refuses_is_no_reason_to_sell_nothing(
     buyer: Buyer, sandbox: Sandbox
 ) -> None:
@@ -118,7 +118,7 @@ async def test_an_address_that_stripe_refuses_is_no_reason_to_sell_nothing(
     assert customer["metadata"] == {"account_uid": ACCOUNT}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_customer_that_was_deleted_at_stripe_is_replaced(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:

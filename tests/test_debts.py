@@ -33,7 +33,7 @@ async def debt(service: Service) -> int:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_by_default_a_balance_goes_below_zero(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -56,14 +56,14 @@ class TestDebts:
     def settings(self, settings: Settings) -> Settings:
         return settings.model_copy(update={"stripe_negative_balance": "debt"})
 
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_what_is_missing_is_owed_and_paid_by_the_next_credits_in_memory(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
     ) -> None:
         await self._owe_and_pay(buyer, sandbox, webhooks, service)
 
     @pytest.mark.mongod
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_what_is_missing_is_owed_and_paid_by_the_next_credits(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
     ) -> None:
@@ -97,7 +97,7 @@ class TestDebts:
         ]
 
     @pytest.mark.mongod
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_a_dispute_that_is_won_pays_the_debt_that_it_made(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
     ) -> None:
@@ -115,7 +115,7 @@ class TestDebts:
 
     @pytest.mark.mongod
     @pytest.mark.parametrize("seed", range(4))
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_whatever_comes_at_once_nothing_is_owed_twice(
         self,
         buyer: Buyer,
@@ -149,7 +149,7 @@ class TestDebts:
         clock.advance(minutes=6)
         assert await differences(service) == []
 
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_the_history_shows_what_is_owed(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
     ) -> None:
@@ -164,7 +164,7 @@ class TestDebts:
         assert (owed["kind"], owed["credits"], owed["amount"]) == ("debt", 40, 0)
         assert (owed["price_id"], owed["reverses"], owed["receipt_url"]) == (None, None, None)
 
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_a_refund_that_the_balance_covers_leaves_no_debt(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
     ) -> None:
@@ -177,7 +177,7 @@ class TestDebts:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_audit_proves_a_debt(service: Service, sandbox: Sandbox) -> None:
     row = {"account_uid": ACCOUNT, "kind": "debt", "credits": 5}
     await service.store._database.ledger.insert_one({"_id": "re_1-debt", **row})

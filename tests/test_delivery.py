@@ -51,7 +51,7 @@ async def effects(service: Service, collection: str) -> list[dict]:
     return await database[collection].find().sort("_id").to_list(None)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_fifty_simultaneous_deliveries_of_one_event_have_one_effect(
     api: Api, service: Service
 ) -> None:
@@ -65,7 +65,7 @@ async def test_fifty_simultaneous_deliveries_of_one_event_have_one_effect(
     assert [row["n"] for row in await effects(service, "plugin_steady")] == [1]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_two_events_for_one_payment_have_one_effect(api: Api, service: Service) -> None:
     events = [changed(PAID) for _ in range(20)]
     answers = await asyncio.gather(*(api.deliver(event) for event in events))
@@ -75,7 +75,7 @@ async def test_two_events_for_one_payment_have_one_effect(api: Api, service: Ser
     assert len(await effects(service, "events")) == 20
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_many_payments_of_one_account_at_once_all_count(api: Api) -> None:
     events = [changed(PAID, **{"id": f"evt_{n}"}) for n in range(20)]
     bodies = []
@@ -89,7 +89,7 @@ async def test_many_payments_of_one_account_at_once_all_count(api: Api) -> None:
 
 
 @pytest.mark.parametrize("failure", [Retry("not now"), RuntimeError("a bug"), KeyError("x")])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_plugin_that_fails_once_is_tried_again_and_no_other(
     api: Api, service: Service, recorder: Recorder, failure: Exception
 ) -> None:
@@ -115,7 +115,7 @@ async def test_a_plugin_that_fails_once_is_tried_again_and_no_other(
     assert await api.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_rejection_is_kept_answered_200_and_can_be_repaired(
     api: Api, service: Service, recorder: Recorder
 ) -> None:
@@ -133,7 +133,7 @@ async def test_a_rejection_is_kept_answered_200_and_can_be_repaired(
     assert stored["handlers"]["top-up-credits"]["attempts"] == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_type_without_a_plugin_is_ignored_and_not_stored(
     api: Api, service: Service
 ) -> None:
@@ -146,7 +146,7 @@ async def test_a_type_without_a_plugin_is_ignored_and_not_stored(
     assert await effects(service, "events") == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_event_of_a_connected_account_is_ignored(api: Api) -> None:
     event = json.loads(PAID)
     event["account"] = "acct_1"
@@ -155,7 +155,7 @@ async def test_an_event_of_a_connected_account_is_ignored(api: Api) -> None:
     assert await api.credits() == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_a_plugin_had_read_has_changed_so_it_runs_again(service: Service) -> None:
     plugin = Plugin("counter")
     seen: list[int] = []
@@ -180,7 +180,7 @@ async def test_what_a_plugin_had_read_has_changed_so_it_runs_again(service: Serv
     assert (await effects(service, "plugin_counter"))[0]["value"] == 8
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_write_that_the_database_refuses_leaves_nothing(service: Service) -> None:
     plugin = Plugin("wrong")
 
@@ -199,7 +199,7 @@ async def test_a_write_that_the_database_refuses_leaves_nothing(service: Service
     assert (await service.store.accounts.get(ACCOUNT)).credits == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_transaction_left_open_by_a_killed_process_costs_a_503_and_no_credits(
     api: Api, service: Service
 ) -> None:

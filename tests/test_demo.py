@@ -258,7 +258,7 @@ SABOTAGES = {
 
 
 @pytest.mark.parametrize("name", SABOTAGES)
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_story_ends_where_a_promise_is_broken(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,7 +317,7 @@ def test_a_port_that_is_taken_is_one_line_that_says_what_to_do(option: str) -> N
 # Tornado's `bind_sockets` leaves the socket that it could not bind to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("same_port", [False, True])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_local_stripe_takes_a_free_port_beside_another_demo(same_port: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         wanted = taken.getsockname()[1]

@@ -27,7 +27,7 @@ async def get(stage: Stage, path: str, **headers: str) -> HTTPResponse:
         http.close()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_signs_in_and_leads_to_the_page(stage: Stage) -> None:
     page = await get(stage, "/")
     assert '<script type="module" src="/demo/sign-in.js">' in page.body.decode()
@@ -40,7 +40,7 @@ async def test_it_signs_in_and_leads_to_the_page(stage: Stage) -> None:
     assert (await get(stage, signed_in["checkout"])).code == 200
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_token_is_for_no_other_page(stage: Stage) -> None:
     answer = await get(stage, "/demo/sign-in", Origin="https://evil.example.com")
     assert "Access-Control-Allow-Origin" not in answer.headers

@@ -23,7 +23,7 @@ async def moves(service: Service) -> list[tuple[str, str, int]]:
     return [(row["_id"].partition("-")[2], row["kind"], row["credits"]) for row in found]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_dispute_takes_the_credits_and_winning_it_gives_them_again(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -58,7 +58,7 @@ async def test_a_dispute_takes_the_credits_and_winning_it_gives_them_again(
     assert [one["amount"] for one in reversed(shown)] == [500, -500, 500, -500, 500]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_lost_dispute_keeps_what_it_took(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -70,7 +70,7 @@ async def test_a_lost_dispute_keeps_what_it_took(
     assert await moves(service) == [("", "dispute", -25)]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_an_inquiry_takes_nothing_until_it_becomes_a_dispute(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -83,7 +83,7 @@ async def test_an_inquiry_takes_nothing_until_it_becomes_a_dispute(
     assert await buyer.credits() == 0
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_card_that_disputes_by_itself_ends_with_nothing(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -97,7 +97,7 @@ async def test_a_card_that_disputes_by_itself_ends_with_nothing(
 
 
 @pytest.mark.parametrize("refunded_first", [True, False])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_refund_and_dispute_together_take_no_more_than_the_whole(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, refunded_first: bool
 ) -> None:
@@ -118,7 +118,7 @@ async def test_refund_and_dispute_together_take_no_more_than_the_whole(
     assert await buyer.credits() == 20, "the refund is still one"
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_by_default_a_dispute_keeps_nobody_from_buying(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -136,7 +136,7 @@ class TestRefusing:
         return settings.model_copy(update={"stripe_topup_during_dispute": "refuse"})
 
     @pytest.mark.parametrize("won", [True, False])
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_while_a_dispute_is_open_its_account_buys_nothing(
         self, buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks, won: bool
     ) -> None:
@@ -157,7 +157,7 @@ class TestRefusing:
             await webhooks.settle()
         assert (await buyer.ask_to_buy()).code == 201
 
-    @pytest.mark.gen_test(timeout=60)
+    @pytest.mark.gen_test
     async def test_an_inquiry_and_a_refund_are_no_dispute(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
     ) -> None:
@@ -169,7 +169,7 @@ class TestRefusing:
         assert (await buyer.ask_to_buy()).code == 201
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_an_old_endpoint_s_shape_is_read_as_well(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:

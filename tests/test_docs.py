@@ -582,14 +582,14 @@ async def run_example(
         await service.close()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_example_that_defers_writes_once(settings: Settings) -> None:
     found, _ = await run_example(settings, example("monthly-report"), recorded("invoice.paid"))
     assert found is not None
     assert found["reports"] == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_example_with_settings_is_given_them(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -601,7 +601,7 @@ async def test_the_example_with_settings_is_given_them(
     assert line.host == "mail.example.com"  # type: ignore[attr-defined]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_example_with_hooks_calls_and_closes(settings: Settings) -> None:
     told: list[str] = []
 
@@ -619,7 +619,7 @@ async def test_the_example_with_hooks_calls_and_closes(settings: Settings) -> No
     assert told == [json.loads(paid)["id"]]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_example_with_a_metric_counts(settings: Settings) -> None:
     paid = recorded("payment_intent.succeeded")
     _, shown = await run_example(settings, example("payment-size"), paid)
@@ -628,7 +628,7 @@ async def test_the_example_with_a_metric_counts(settings: Settings) -> None:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_example_that_expects_keeps_the_largest(settings: Settings) -> None:
     plugin = example("largest-top-up")
     service = await open_service(settings, registry=Registry([plugin]))
@@ -660,7 +660,7 @@ def test_the_signals_of_a_plugin_are_documented() -> None:
 # The shell lines that make something to sell, run against the local Stripe
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_lines_that_make_something_to_sell_do_so(io_loop: IOLoop) -> None:
     lines = next(one for one in blocks(README, "sh") if one.startswith("STRIPE="))
     sandbox = Sandbox()

@@ -60,7 +60,7 @@ def extra_plugins(switch: Switch) -> list[Plugin]:
 
 @both_stores
 @pytest.mark.parametrize("content", UNUSUAL.values(), ids=UNUSUAL)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_unusual_content_is_kept_with_the_attempt_and_replayed(
     api: Api, service: Service, switch: Switch, content: Any, store: str
 ) -> None:
@@ -103,7 +103,7 @@ def changed_object(name: str, field: str, value: Any) -> bytes:
         "setup_intent.succeeded",
     ],
 )
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_field_of_a_wrong_type_is_never_answered_500(
     api: Api, service: Service, quick_retries: None, name: str
 ) -> None:
@@ -121,7 +121,7 @@ async def test_field_of_a_wrong_type_is_never_answered_500(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_id_that_is_a_query_releases_no_customer(
     buyer: Buyer, webhooks: Webhooks, service: Service
 ) -> None:
@@ -134,7 +134,7 @@ async def test_id_that_is_a_query_releases_no_customer(
 
 
 @pytest.mark.parametrize("created", [2**63, -1, 10**12, 2**200])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_event_whose_time_is_out_of_range_is_refused(
     api: Api, service: Service, created: int
 ) -> None:
@@ -151,7 +151,7 @@ async def test_event_whose_time_is_out_of_range_is_refused(
     [{"_id": 1, "n": 2**64}, {"_id": 1, "a\0b": 1}, {"_id": 1, "value": object()}],
     ids=["integer above 64 bits", "key with NUL", "no value of MongoDB's"],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_document_that_cannot_be_encoded_is_a_refused_commit(
     service: Service, document: dict[str, Any], store: str
 ) -> None:

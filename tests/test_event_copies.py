@@ -56,7 +56,7 @@ def extra_plugins(vandal: Vandal) -> list[Plugin]:
     return vandal.plugins
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_plugin_that_changes_its_event_changes_no_other_plugins_event(
     api: Api, service: Service, vandal: Vandal
 ) -> None:
@@ -70,7 +70,7 @@ async def test_plugin_that_changes_its_event_changes_no_other_plugins_event(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a bug"), Reject("never")])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_replay_after_a_changed_event_still_adds_the_credits(
     api: Api, service: Service, vandal: Vandal, error: Exception
 ) -> None:
@@ -91,7 +91,7 @@ async def test_replay_after_a_changed_event_still_adds_the_credits(
     assert (await service.store.accounts.get(ACCOUNT)).credits == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_deferred_run_that_is_tried_again_sees_the_verified_event(
     api: Api, service: Service, vandal: Vandal, clock: Any
 ) -> None:
@@ -105,7 +105,7 @@ async def test_deferred_run_that_is_tried_again_sees_the_verified_event(
     assert clock.ahead == timedelta(minutes=1)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_plugin_that_runs_again_after_a_conflict_sees_the_verified_event(
     service: Service,
 ) -> None:
@@ -124,7 +124,7 @@ async def test_plugin_that_runs_again_after_a_conflict_sees_the_verified_event(
     assert seen == [OBJECT, OBJECT]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_plugin_cannot_change_the_cached_catalog(buyer: Buyer, service: Service) -> None:
     for cached in (await service.catalog.packages(), await service.catalog.plans()):
         assert isinstance(cached, tuple), "a list is shared by all who ask within a minute"

@@ -74,7 +74,7 @@ def test_a_service_with_a_misspelt_one_warns_and_starts(
     )
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_list_of_plugins_warns_of_a_misspelt_one(tmp_path: Path) -> None:
     text = (
         "from datalayer_stripe import Context, Event, Plugin\n"

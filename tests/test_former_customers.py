@@ -41,7 +41,7 @@ def event_of(sandbox: Sandbox, event_type: str) -> dict[str, Any]:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_deleted_customer_is_never_adopted_again(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -59,7 +59,7 @@ async def test_deleted_customer_is_never_adopted_again(
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("made_by", ["us", "the dashboard", "another system"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_subscription_ends_when_its_customer_was_deleted_first(
     buyer: Buyer,
     service: Service,
@@ -101,7 +101,7 @@ async def test_subscription_ends_when_its_customer_was_deleted_first(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_snapshot_keeps_the_account_that_is_known_for_its_subscription(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -115,7 +115,7 @@ async def test_snapshot_keeps_the_account_that_is_known_for_its_subscription(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_systems_deleted_customer_is_not_kept(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -136,7 +136,7 @@ async def delete_unnoticed(
     return deleted
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_subscribe_replaces_a_customer_that_stripe_does_not_know(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -149,7 +149,7 @@ async def test_subscribe_replaces_a_customer_that_stripe_does_not_know(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency_Key": "order-1"}])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_top_up_replaces_a_customer_that_stripe_does_not_know(
     buyer: Buyer,
     service: Service,
@@ -167,7 +167,7 @@ async def test_top_up_replaces_a_customer_that_stripe_does_not_know(
     assert json_of(again)["payment_intent_id"] == intent["id"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_portal_of_a_customer_that_stripe_does_not_know_is_the_sign_in_page(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -179,7 +179,7 @@ async def test_portal_of_a_customer_that_stripe_does_not_know_is_the_sign_in_pag
     assert await customer_id_of(service) is None
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_card_of_a_customer_that_stripe_does_not_know_is_a_conflict(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -191,7 +191,7 @@ async def test_card_of_a_customer_that_stripe_does_not_know_is_a_conflict(
     assert (await buyer.plan())["status"] == "canceled", "it was looked at"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_missing_object_releases_no_customer(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -204,7 +204,7 @@ async def test_another_missing_object_releases_no_customer(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_payment_by_a_former_customer_is_credited(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
@@ -221,7 +221,7 @@ async def test_payment_by_a_former_customer_is_credited(
     assert await buyer.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_payment_by_a_former_customer_of_another_account_is_rejected(
     api: Api, service: Service
 ) -> None:

@@ -42,12 +42,12 @@ async def put_rows(service: Service, clock: Clock, number: int, account: str = A
     )
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_nothing_has_moved(api: Api) -> None:
     assert await page(api) == {"success": True, "history": [], "next_cursor": None}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_purchase_with_its_receipt(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -74,7 +74,7 @@ async def test_a_purchase_with_its_receipt(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_receipt_moves_no_credits(
     buyer: Buyer, webhooks: Webhooks, service: Service
 ) -> None:
@@ -89,7 +89,7 @@ async def test_the_receipt_moves_no_credits(
     assert await buyer.credits() == 50, bought
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_without_stripe_the_history_is_shown_all_the_same(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
@@ -103,7 +103,7 @@ async def test_without_stripe_the_history_is_shown_all_the_same(
     assert movement["receipt_url"], "it comes with the next look"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_while_stripe_hangs_nobody_waits_for_receipts(
     api: Api,
     sandbox: Sandbox,
@@ -121,7 +121,7 @@ async def test_while_stripe_hangs_nobody_waits_for_receipts(
     sandbox.api.normal()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_payment_that_stripe_no_longer_has_is_asked_for_once(
     buyer: Buyer, sandbox: Sandbox, service: Service, clock: Clock
 ) -> None:
@@ -135,7 +135,7 @@ async def test_a_payment_that_stripe_no_longer_has_is_asked_for_once(
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 20, 100])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_pages_are_the_whole_newest_first(
     api: Api, service: Service, clock: Clock, limit: int
 ) -> None:
@@ -153,7 +153,7 @@ async def test_the_pages_are_the_whole_newest_first(
     assert [one["credits"] for one in shown] == list(range(20, 0, -1))
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_comes_meanwhile_moves_no_page(api: Api, service: Service, clock: Clock) -> None:
     await put_rows(service, clock, 6)
     first = await page(api, "?limit=3")
@@ -164,7 +164,7 @@ async def test_what_comes_meanwhile_moves_no_page(api: Api, service: Service, cl
     assert [one["credits"] for one in first["history"] + second["history"]] == [6, 5, 4, 3, 2, 1]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_account_s_is_not_shown(api: Api, service: Service, clock: Clock) -> None:
     await put_rows(service, clock, 6, OTHER_ACCOUNT)
     theirs = await page(api, "?limit=3", OTHER_ACCOUNT)
@@ -192,7 +192,7 @@ def encoded(text: str) -> str:
         ("?cursor=" + encoded("0001-01-01T00:00:00+23:59 pi_1"), "cursor"),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_wrong_query_is_named(api: Api, query: str, field: str) -> None:
     answer = await api.get(f"{HISTORY}{query}")
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")

@@ -145,7 +145,7 @@ def test_a_bad_token_is_refused(tokens: BearerTokens, name: str) -> None:
     assert refusal.value.message == Unauthorized.default_message
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_each_bad_token_is_answered_with_the_very_same_401(
     api: Api, service: Service
 ) -> None:
@@ -162,7 +162,7 @@ async def test_each_bad_token_is_answered_with_the_very_same_401(
     assert await kept(service) == {}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_each_route_that_is_somebodys_wants_a_token(api: Api, service: Service) -> None:
     for method, path in PRIVATE:
         body = b"{}" if method == "POST" else None
@@ -182,7 +182,7 @@ def wants_a_token(handler: type) -> bool:
 
 
 @pytest.mark.parametrize("subject", [ACCOUNT, {"uid": ACCOUNT}, {"uid": ACCOUNT, "handle": "x"}])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_older_tokens_name_the_account_in_an_object(api: Api, subject: Any) -> None:
     headers = {"Authorization": f"Bearer {token(sub=subject)}"}
     answer = await api.request("GET", f"{IAM_ROUTES}/plans/eligible-accounts", headers=headers)

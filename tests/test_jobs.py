@@ -143,7 +143,7 @@ def worker_of(service: Service) -> Worker:
 
 
 @both_stores
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_is_recorded_with_its_event_and_run_once(
     api: Api, service: Service, mailer: Mailer, store: str
 ) -> None:
@@ -172,7 +172,7 @@ async def test_it_is_recorded_with_its_event_and_run_once(
 
 
 @both_stores
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_delivery_wakes_the_worker(
     api: Api, service: Service, mailer: Mailer, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
@@ -193,7 +193,7 @@ async def test_a_delivery_wakes_the_worker(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_many_deliveries_at_once_make_one_job(
     api: Api, service: Service, mailer: Mailer
 ) -> None:
@@ -206,7 +206,7 @@ async def test_many_deliveries_at_once_make_one_job(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_ten_workers_of_two_processes_run_each_job_once(
     api: Api, service: Service, second: Service, mailer: Mailer
 ) -> None:
@@ -221,7 +221,7 @@ async def test_ten_workers_of_two_processes_run_each_job_once(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_when_a_lease_was_too_short_two_run_it_and_one_commits(
     api: Api, service: Service, second: Service, mailer: Mailer, clock: Clock
 ) -> None:
@@ -242,7 +242,7 @@ async def test_when_a_lease_was_too_short_two_run_it_and_one_commits(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_whose_lease_has_ended_does_not_speak_for_the_job(
     api: Api, service: Service, second: Service, mailer: Mailer, clock: Clock
 ) -> None:
@@ -265,7 +265,7 @@ async def test_whose_lease_has_ended_does_not_speak_for_the_job(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_is_faster_than_the_answer_to_the_deferral_has_done_the_job(
     api: Api, service: Service, caller: Plugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,7 +296,7 @@ async def test_who_is_faster_than_the_answer_to_the_deferral_has_done_the_job(
 
 
 @both_stores
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_fails_is_tried_again_later_and_later(
     api: Api, service: Service, mailer: Mailer, clock: Clock, store: str
 ) -> None:
@@ -341,7 +341,7 @@ def test_pauses_double_up_to_an_hour_and_last_about_three_days_in_all() -> None:
 
 
 @both_stores
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_in_the_end_it_is_rejected_and_can_be_replayed(
     api: Api,
     service: Service,
@@ -376,7 +376,7 @@ async def test_in_the_end_it_is_rejected_and_can_be_replayed(
 
 
 @both_stores
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_its_processes_die_of_is_rejected_in_the_end(
     api: Api,
     service: Service,
@@ -399,7 +399,7 @@ async def test_one_that_its_processes_die_of_is_rejected_in_the_end(
 
 
 @both_stores
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_can_never_succeed_is_rejected_at_once(
     api: Api, service: Service, mailer: Mailer, store: str
 ) -> None:
@@ -413,7 +413,7 @@ async def test_what_can_never_succeed_is_rejected_at_once(
 
 
 @both_stores
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_replay_does_not_wait_for_the_pause(
     api: Api, service: Service, mailer: Mailer, clock: Clock, store: str
 ) -> None:
@@ -432,7 +432,7 @@ async def test_a_replay_does_not_wait_for_the_pause(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_database_that_is_away_costs_a_lease_and_no_job(
     api: Api, service: Service, mailer: Mailer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -452,7 +452,7 @@ async def test_a_database_that_is_away_costs_a_lease_and_no_job(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_plugin_that_hangs_leaves_room_for_another(
     settings: Settings, mailer: Mailer, clock: Clock, bearer: Callable[..., str]
 ) -> None:
@@ -480,7 +480,7 @@ async def test_a_plugin_that_hangs_leaves_room_for_another(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_several_plugins_that_hang_leave_slots_for_money_and_for_others(
     settings: Settings, clock: Clock, bearer: Callable[..., str]
 ) -> None:
@@ -509,7 +509,7 @@ async def test_several_plugins_that_hang_leave_slots_for_money_and_for_others(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_slots_are_kept_free_for_money_however_many_plugins_hang(
     settings: Settings, clock: Clock, bearer: Callable[..., str]
 ) -> None:
@@ -540,7 +540,7 @@ async def test_slots_are_kept_free_for_money_however_many_plugins_hang(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_shutdown_lets_a_job_finish_and_takes_no_other(
     api: Api, service: Service, mailer: Mailer
 ) -> None:
@@ -559,7 +559,7 @@ async def test_a_shutdown_lets_a_job_finish_and_takes_no_other(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_a_shutdown_has_cut_is_taken_up_by_another(
     api: Api, service: Service, second: Service, mailer: Mailer, clock: Clock
 ) -> None:
@@ -580,7 +580,7 @@ async def test_what_a_shutdown_has_cut_is_taken_up_by_another(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_process_without_the_plugin_leaves_its_work_to_another(
     api: Api, service: Service, settings: Settings, mailer: Mailer, clock: Clock
 ) -> None:
@@ -594,7 +594,7 @@ async def test_a_process_without_the_plugin_leaves_its_work_to_another(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_plugin_that_no_longer_knows_the_type_rejects_it(
     api: Api, service: Service, settings: Settings, clock: Clock
 ) -> None:
@@ -610,7 +610,7 @@ async def test_a_plugin_that_no_longer_knows_the_type_rejects_it(
 
 @pytest.mark.parametrize("fails", [None, Retry("not now"), Reject("never")])
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_job_whose_work_a_delivery_has_done_is_dropped(
     api: Api, service: Service, mailer: Mailer, clock: Clock, fails: Exception | None
 ) -> None:
@@ -626,7 +626,7 @@ async def test_a_job_whose_work_a_delivery_has_done_is_dropped(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_failure_of_another_is_no_second_job(
     api: Api, settings: Settings, mailer: Mailer, clock: Clock
 ) -> None:
@@ -659,7 +659,7 @@ async def test_the_failure_of_another_is_no_second_job(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_delivery_that_fails_to_defer_does_not_undo_one_that_has(
     api: Api, service: Service, clock: Clock
 ) -> None:

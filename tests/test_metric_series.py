@@ -65,7 +65,7 @@ def labels(**values: str) -> frozenset[tuple[str, str]]:
     return frozenset(values.items())
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_every_series_that_an_alert_reads_exists_at_zero(api: Api, service: Service) -> None:
     await service.plugins.start()
     found = await series(api)
@@ -87,7 +87,7 @@ async def test_every_series_that_an_alert_reads_exists_at_zero(api: Api, service
         assert found["events_open"][labels(status=status, plugin=name)] == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_no_series_is_born_later_than_the_start(
     api: Api, service: Service, deferring: Deferring, quick_retries: None
 ) -> None:
@@ -120,7 +120,7 @@ def test_every_operation_at_stripe_is_listed() -> None:
 
 
 @both_stores
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_gauge_of_open_events_rises_and_falls(
     api: Api, service: Service, deferring: Deferring, store: str
 ) -> None:
@@ -151,7 +151,7 @@ async def test_gauge_of_open_events_rises_and_falls(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_counting_open_events_reads_indexes_only(api: Api, service: Service) -> None:
     for number in range(5):
         await api.deliver(changed(PAID, id=f"evt_{number}", amount_received=1))
@@ -164,7 +164,7 @@ async def test_counting_open_events_reads_indexes_only(api: Api, service: Servic
     assert {one.get("docsExamined", 0) for one in profiled} == {0}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_gauge_of_open_events_is_refreshed_while_the_service_runs(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -75,7 +75,7 @@ async def reconcile(service: Service, clock: Clock) -> tuple[Report, list[Findin
 @pytest.mark.parametrize(
     ("error", "code"), [(RuntimeError("a bug"), 503), (Retry("not now"), 503), (Reject("no"), 200)]
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_later_stages_wait_while_the_money_stage_has_not_succeeded(
     api: Api, service: Service, mailer: Mailer, error: Exception, code: int
 ) -> None:
@@ -96,7 +96,7 @@ async def test_later_stages_wait_while_the_money_stage_has_not_succeeded(
     assert set((await statuses(service)).values()) == {"done"}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_replay_of_a_rejected_top_up_runs_the_later_stages_too(
     api: Api, service: Service, mailer: Mailer
 ) -> None:
@@ -115,7 +115,7 @@ async def test_replay_of_a_rejected_top_up_runs_the_later_stages_too(
     assert (await service.store.accounts.get(ACCOUNT)).credits == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_reconcile_leaves_a_rejected_event_and_its_waiting_plugins_to_the_operator(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, mailer: Mailer
 ) -> None:
@@ -138,7 +138,7 @@ async def test_reconcile_leaves_a_rejected_event_and_its_waiting_plugins_to_the_
     assert mailer.runs["mail"] == before["mail"] + 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_reconcile_runs_the_later_stages_of_a_failed_money_stage(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, mailer: Mailer
 ) -> None:

@@ -38,14 +38,14 @@ def silent_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_server_that_is_down(mongodb_url: str) -> None:
     port = free_port()
     message = await refusal(f"mongodb://user:hunter2@127.0.0.1:{port}/?replicaSet=rs0&{QUICK}")
     assert f"127.0.0.1:{port}: nothing listens there" in message
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_each_host_is_named_with_its_own_cause(mongodb_url: str) -> None:
     up, down = urlsplit(mongodb_url).netloc, f"127.0.0.1:{free_port()}"
     message = await refusal(f"mongodb://{up},{down}/?replicaSet=rs1&{QUICK}")
@@ -53,33 +53,33 @@ async def test_each_host_is_named_with_its_own_cause(mongodb_url: str) -> None:
     assert f"{down}: nothing listens there" in message
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_host_that_no_name_server_knows() -> None:
     message = await refusal(f"mongodb://user:hunter2@no-such-host.invalid/?{QUICK}")
     assert "no-such-host.invalid:27017: the host's name cannot be resolved" in message
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_cluster_that_no_name_server_knows() -> None:
     message = await refusal("mongodb+srv://user:hunter2@cluster.no-such-host.invalid/")
     assert "does not know the cluster cluster.no-such-host.invalid" in message
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_standalone_that_is_asked_for_a_replica_set(new_mongod: NewMongod) -> None:
     mongod = new_mongod(None)
     message = await refusal(f"mongodb://{mongod.address}/?replicaSet=rs0&{QUICK}")
     assert f"{mongod.address}: this mongod stands alone" in message
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_replica_set_that_was_never_initiated(new_mongod: NewMongod) -> None:
     mongod = new_mongod("rs0")
     message = await refusal(f"mongodb://{mongod.address}/?replicaSet=rs0&{QUICK}")
     assert f"{mongod.address}: its replica set has not been initiated" in message
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_login_that_is_refused(mongodb_url: str) -> None:
     address = urlsplit(mongodb_url).netloc
     message = await refusal(mongodb_url.replace("mongodb://", "mongodb://user:hunter2@"))
@@ -87,7 +87,7 @@ async def test_a_login_that_is_refused(mongodb_url: str) -> None:
     assert "authSource" in message
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_listens_there_is_no_mongodb(silent_port: int) -> None:
     message = await refusal(f"mongodb://127.0.0.1:{silent_port}/?{QUICK}")
     assert f"127.0.0.1:{silent_port}: it takes connections, and does not answer" in message
@@ -96,12 +96,12 @@ async def test_what_listens_there_is_no_mongodb(silent_port: int) -> None:
 @pytest.mark.parametrize(
     "url", ["mongodb://user:hunter2/@h", "mongodb://user:hunter2@h:port/", "mongodb://u:%zz@h/"]
 )
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_url_that_cannot_be_read(url: str) -> None:
     assert "not a MongoDB URL that can be read" in await refusal(url)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_an_index_that_is_there_with_other_options(mongodb_url: str) -> None:
     client = AsyncIOMotorClient(mongodb_url)
     try:
@@ -113,7 +113,7 @@ async def test_an_index_that_is_there_with_other_options(mongodb_url: str) -> No
         client.close()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_an_index_may_be_built_for_longer_than_the_socket_timeout(
     mongodb_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -16,7 +16,7 @@ from tests.support.shop import Buyer
 pytestmark = pytest.mark.mongod
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_payment_is_as_old_as_its_charge_and_not_as_its_form(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -38,7 +38,7 @@ async def test_payment_is_as_old_as_its_charge_and_not_as_its_form(
     assert difference.explanation == "paid, and never delivered"
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_commands_say_what_they_have_not_judged(
     buyer: Buyer, webhooks: Webhooks, service: Service, mongodb_url: str
 ) -> None:

@@ -24,7 +24,7 @@ def intent_id(answer: HTTPResponse) -> str:
     return str(json_of(answer)["payment_intent_id"])
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_asking_again_gives_the_open_one(buyer: Buyer, sandbox: Sandbox) -> None:
     await buyer.subscribe()
     first = json_of(await buyer.ask_to_buy())
@@ -35,7 +35,7 @@ async def test_asking_again_gives_the_open_one(buyer: Buyer, sandbox: Sandbox) -
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_twenty_who_ask_at_once_get_one(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, quick_retries: None
 ) -> None:
@@ -47,7 +47,7 @@ async def test_twenty_who_ask_at_once_get_one(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_those_who_ask_at_once_for_a_spent_one_get_one(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
@@ -58,7 +58,7 @@ async def test_those_who_ask_at_once_for_a_spent_one_get_one(
     assert again != bought["id"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_paid_one_is_not_given_again(buyer: Buyer) -> None:
     await buyer.subscribe()
     first = await buyer.buy()
@@ -67,7 +67,7 @@ async def test_a_paid_one_is_not_given_again(buyer: Buyer) -> None:
     assert await buyer.credits() == 100
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_declined_one_is_given_again(buyer: Buyer, sandbox: Sandbox) -> None:
     await buyer.subscribe()
     first = json_of(await buyer.ask_to_buy())
@@ -78,7 +78,7 @@ async def test_a_declined_one_is_given_again(buyer: Buyer, sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize("status", ["processing", "requires_action", "requires_confirmation"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_is_being_paid_is_given_again(
     buyer: Buyer, sandbox: Sandbox, status: str
 ) -> None:
@@ -88,7 +88,7 @@ async def test_one_that_is_being_paid_is_given_again(
     assert intent_id(await buyer.ask_to_buy()) == first
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_package_is_another_one(buyer: Buyer, shop: Shop) -> None:
     await buyer.subscribe()
     small = intent_id(await buyer.ask_to_buy(shop.packages[0]))
@@ -96,14 +96,14 @@ async def test_another_package_is_another_one(buyer: Buyer, shop: Shop) -> None:
     assert intent_id(await buyer.ask_to_buy(shop.packages[0])) == small
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_account_gets_its_own(buyer: Buyer, stranger: Buyer) -> None:
     await buyer.subscribe()
     await stranger.subscribe()
     assert intent_id(await buyer.ask_to_buy()) != intent_id(await stranger.ask_to_buy())
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_new_key_of_the_client_s_own_gives_a_new_one(buyer: Buyer) -> None:
     await buyer.subscribe()
     first = intent_id(await buyer.ask_to_buy())
@@ -111,7 +111,7 @@ async def test_a_new_key_of_the_client_s_own_gives_a_new_one(buyer: Buyer) -> No
     assert intent_id(await buyer.ask_to_buy()) == first
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_after_the_last_minutes_it_is_a_new_one(buyer: Buyer, clock: Clock) -> None:
     await buyer.subscribe()
     first = intent_id(await buyer.ask_to_buy())
@@ -134,7 +134,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_is_not_of_this_order_is_not_given(
     buyer: Buyer, sandbox: Sandbox, change: str
 ) -> None:
@@ -147,7 +147,7 @@ async def test_one_that_is_not_of_this_order_is_not_given(
     assert intent_id(await buyer.ask_to_buy()) != first["id"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_stripe_has_lost_is_replaced(
     buyer: Buyer, service: Service, sandbox: Sandbox
 ) -> None:
@@ -161,7 +161,7 @@ async def test_one_that_stripe_has_lost_is_replaced(
     assert intent_id(await buyer.ask_to_buy()) == second
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_stripe_refused_is_asked_under_another_key(
     buyer: Buyer, service: Service, sandbox: Sandbox, quick_retries: None
 ) -> None:
@@ -177,7 +177,7 @@ async def test_what_stripe_refused_is_asked_under_another_key(
     assert keys[-1] not in refused
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_other_terms_after_a_crash_are_asked_under_another_key(
     buyer: Buyer, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,7 +200,7 @@ async def test_other_terms_after_a_crash_are_asked_under_another_key(
     assert intent_id(await buyer.ask_to_buy()) != first
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_may_not_buy_is_refused_before(
     buyer: Buyer, service: Service, webhooks: Webhooks
 ) -> None:

@@ -38,7 +38,7 @@ def value(found: Samples, name: str, *labels: str) -> float:
     return found.get((name, frozenset(labels)), 0.0)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_deliveries_and_credits_are_counted(api: Api) -> None:
     await api.deliver(PAID)
     await api.deliver(PAID)
@@ -58,14 +58,14 @@ async def test_deliveries_and_credits_are_counted(api: Api) -> None:
     assert value(found, "request_seconds_count", "POST", path) == 5
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_delivery_that_fails_is_counted(api: Api, quick_retries: None) -> None:
     await api.deliver(recorded("invoice.paid"))  # Stripe cannot be reached
     found = await samples(api)
     assert value(found, "deliveries_total", "invoice.paid", "failed") == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_calls_to_stripe_are_counted_and_timed(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
@@ -92,14 +92,14 @@ async def test_calls_to_stripe_are_counted_and_timed(
         ("GET", "/made/up", "unmatched"),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_requests_are_counted_by_route(api: Api, method: str, path: str, route: str) -> None:
     answer = await api.request(method, path, body=b"" if method == "POST" else None)
     found = await samples(api)
     assert value(found, "requests_total", method, route, str(answer.code)) == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_stranger_makes_no_time_series(api: Api) -> None:
     for n in range(3):
         await api.request("BREW", f"/pot/{n}")
@@ -111,7 +111,7 @@ async def test_a_stranger_makes_no_time_series(api: Api) -> None:
     assert not any("made" in label or "/pot" in label for _, labels in found for label in labels)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_readiness_says_what_is_in_the_way(
     api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +135,7 @@ async def test_readiness_says_what_is_in_the_way(
     assert (await api.get("/healthz", account=None)).code == 200, "the process lives all the same"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stripe_in_trouble_is_a_warning_until_it_answers(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
@@ -148,7 +148,7 @@ async def test_stripe_in_trouble_is_a_warning_until_it_answers(
     assert json_of(answer)["warnings"] == {}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stripe_in_trouble_is_a_warning(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:

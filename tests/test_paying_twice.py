@@ -57,7 +57,7 @@ def a_while(clock: Clock, longer: timedelta = OPEN_FOR) -> None:
 
 
 @pytest.mark.parametrize("longer", [OPEN_FOR, timedelta(days=2)], ids=["minutes", "days"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_old_one_is_cancelled_before_another_is_made(
     buyer: Buyer, sandbox: Sandbox, clock: Clock, longer: timedelta
 ) -> None:
@@ -73,7 +73,7 @@ async def test_an_old_one_is_cancelled_before_another_is_made(
         sandbox.confirm_payment(first)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_usual_cases_cost_one_call_each(
     buyer: Buyer, sandbox: Sandbox, clock: Clock
 ) -> None:
@@ -90,7 +90,7 @@ async def test_the_usual_cases_cost_one_call_each(
 
 
 @pytest.mark.parametrize("change", ["amount", "customer", "credits"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_of_other_terms_is_cancelled_too(
     buyer: Buyer, sandbox: Sandbox, change: str
 ) -> None:
@@ -107,7 +107,7 @@ async def test_one_of_other_terms_is_cancelled_too(
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["young", "old"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_is_paid_is_told_until_its_credits_are_there(
     buyer: Buyer, sandbox: Sandbox, clock: Clock, webhooks: Webhooks, is_old: bool
 ) -> None:
@@ -125,7 +125,7 @@ async def test_one_that_is_paid_is_told_until_its_credits_are_there(
     assert await asked(buyer) != first
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_is_processed_is_told_however_old(
     buyer: Buyer, sandbox: Sandbox, clock: Clock
 ) -> None:
@@ -138,7 +138,7 @@ async def test_one_that_is_processed_is_told_however_old(
     assert stripe_calls(sandbox, before) == [f"GET {first}"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_is_paid_while_it_is_being_cancelled_is_told(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -162,7 +162,7 @@ async def test_one_that_is_paid_while_it_is_being_cancelled_is_told(
     assert [one["status"] for one in intents(sandbox)] == ["succeeded"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_whose_payment_fails_while_it_is_being_cancelled_is_asked_for_again(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -191,7 +191,7 @@ async def test_one_whose_payment_fails_while_it_is_being_cancelled_is_asked_for_
     assert payable(sandbox) == [second] != [first["id"]]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_whose_event_was_rejected_keeps_nobody_from_buying(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -206,7 +206,7 @@ async def test_one_whose_event_was_rejected_keeps_nobody_from_buying(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_crash_at_any_step_leaves_one(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -262,7 +262,7 @@ def cut_at(step: int, when: str, service: Service, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("trouble", ["refuse", "cut"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_while_stripe_cannot_cancel_no_other_is_made(
     buyer: Buyer, sandbox: Sandbox, clock: Clock, quick_retries: None, trouble: str
 ) -> None:
@@ -281,7 +281,7 @@ async def test_while_stripe_cannot_cancel_no_other_is_made(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_two_processes_that_renew_at_once_make_one(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -312,7 +312,7 @@ async def test_two_processes_that_renew_at_once_make_one(
 
 
 @pytest.mark.parametrize("database", ["memory", pytest.param("mongod", marks=pytest.mark.mongod)])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_who_comes_too_late_with_a_new_one_gives_the_other_s(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -343,7 +343,7 @@ async def test_who_comes_too_late_with_a_new_one_gives_the_other_s(
 
 
 @pytest.mark.parametrize("cut_after", [False, True], ids=["before it was made", "after"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_tries_again_after_a_lost_answer_gets_the_very_same(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None, cut_after: bool
 ) -> None:
@@ -358,7 +358,7 @@ async def test_who_tries_again_after_a_lost_answer_gets_the_very_same(
     assert made in ([], [again])
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_tries_again_after_a_time_out_gets_the_very_same(
     buyer: Buyer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,7 +374,7 @@ async def test_who_tries_again_after_a_time_out_gets_the_very_same(
     assert [one["id"] for one in intents(sandbox)] == [again]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_long_after_a_lost_answer_another_key_is_used(
     buyer: Buyer, sandbox: Sandbox, clock: Clock, quick_retries: None
 ) -> None:

@@ -27,7 +27,7 @@ def last_success(service: Service) -> float | None:
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("ahead", [timedelta(days=400), timedelta(days=-400)])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_process_with_a_wrong_clock_does_not_stop_the_others(
     service: Service, sandbox: Sandbox, clock: Clock, ahead: timedelta
 ) -> None:
@@ -42,7 +42,7 @@ async def test_a_process_with_a_wrong_clock_does_not_stop_the_others(
 
 @both_stores
 @pytest.mark.parametrize("field", ["due_at", "until"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_date_that_no_right_clock_has_written_is_ignored(
     service: Service, clock: Clock, sandbox: Sandbox, field: str, store: str
 ) -> None:
@@ -55,7 +55,7 @@ async def test_a_date_that_no_right_clock_has_written_is_ignored(
     assert await right.run_if_due()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_every_process_tells_when_it_was_last_done(
     service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
@@ -72,7 +72,7 @@ async def test_every_process_tells_when_it_was_last_done(
         assert (last_success(service) or 0) >= begun, "it is known from the start"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_failed_run_is_no_success(
     service: Service, clock: Clock, sandbox: Sandbox, quick_retries: None
 ) -> None:

@@ -123,7 +123,7 @@ def test_similar_values_are_taken(none_set: pytest.MonkeyPatch, variable: str, v
     Settings.from_environment()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_service_does_not_start_with_the_example_file() -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     example = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

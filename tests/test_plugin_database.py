@@ -86,7 +86,7 @@ async def slow_reads(service: Service, plugin_name: str, number: int) -> AsyncIt
         await operations.kill(plugin_name)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_slow_reads_of_a_plugin_do_not_delay_credits_or_readiness(
     api: Api, service: Service, unhurried: None
 ) -> None:
@@ -107,7 +107,7 @@ async def test_slow_reads_of_a_plugin_do_not_delay_credits_or_readiness(
         assert not any(read.done() for read in reads)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_slow_reads_of_one_plugin_leave_room_for_another(
     service: Service, unhurried: None
 ) -> None:
@@ -117,7 +117,7 @@ async def test_slow_reads_of_one_plugin_leave_room_for_another(
         assert not any(read.done() for read in reads)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_read_that_nobody_waits_for_takes_room_until_it_ends(
     service: Service, unhurried: None
 ) -> None:
@@ -133,7 +133,7 @@ async def test_a_read_that_nobody_waits_for_takes_room_until_it_ends(
         assert await another == {"_id": 1}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_slow_read_is_ended_by_the_server(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +144,7 @@ async def test_a_slow_read_is_ended_by_the_server(
     await Operations(service).wait_until_none("slow")
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_slow_write_is_ended_by_the_server_and_nothing_is_kept(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -158,7 +158,7 @@ async def test_a_slow_write_is_ended_by_the_server_and_nothing_is_kept(
 
 
 @pytest.mark.parametrize("event_id", ["evt_slow", "evt_quick"])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_slow_writes_of_one_plugin_do_not_delay_others(
     service: Service, unhurried: None, event_id: str
 ) -> None:
@@ -184,7 +184,7 @@ async def test_slow_writes_of_one_plugin_do_not_delay_others(
         writing.exception()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_unit_that_is_done_already_is_not_applied_again(service: Service) -> None:
     unit = UnitOfWork([InsertOne("plugin_one", {"_id": "once"})])
     await service.store.commit(unit, mark("one", "evt_1"))

@@ -43,7 +43,7 @@ class Diary:
         return await open_service(settings, registry=registry)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_they_start_in_order_and_stop_the_other_way_round(settings: Settings) -> None:
     diary = Diary("b", "a", "c")
     service = await diary.service(settings)
@@ -54,7 +54,7 @@ async def test_they_start_in_order_and_stop_the_other_way_round(settings: Settin
     assert diary.lines[3:] == ["stop c", "stop b", "stop a"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_was_not_started_is_not_stopped(settings: Settings) -> None:
     diary = Diary("a")
     await (await diary.service(settings)).close()
@@ -62,7 +62,7 @@ async def test_what_was_not_started_is_not_stopped(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("how", ["raises", "hangs", "exits", "returns"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_cannot_start_ends_the_start_and_is_named(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -90,7 +90,7 @@ async def test_one_that_cannot_start_ends_the_start_and_is_named(
     assert diary.lines == ["start a", "stop a"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_cannot_stop_is_logged_and_keeps_no_other_from_it(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -137,7 +137,7 @@ def test_a_plugin_has_each_hook_once_async_and_in_time() -> None:
 # Switched off, and it moves money
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_money_that_is_not_moved_is_said_loudly(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,7 +151,7 @@ async def test_money_that_is_not_moved_is_said_loudly(
     assert "NOT DONE" in line.message
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_readiness_warns_of_money_that_is_not_moved(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +179,7 @@ async def count(event: Event, ctx: Context) -> None:
     raise RuntimeError  # so that it runs again
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_plugin_s_figures_are_counted_at_each_run(settings: Settings) -> None:
     service = await open_service(settings, registry=Registry([COUNTER]))
     for _ in range(2):

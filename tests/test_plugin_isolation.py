@@ -124,7 +124,7 @@ def extra_plugins(bad: Bad, good: Good) -> list[Plugin]:
 
 
 @pytest.mark.parametrize("misdeed", MISDEEDS, ids=lambda misdeed: misdeed.__name__)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_whatever_one_does_the_others_are_done_once(
     api: Api, service: Service, bad: Bad, misdeed: Misdeed
 ) -> None:
@@ -153,7 +153,7 @@ async def test_whatever_one_does_the_others_are_done_once(
 @pytest.mark.parametrize(
     "reason", ["\ud800", {"not": "a text"}, "x" * 20_000_000], ids=["half", "object", "long"]
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_whatever_the_reason_it_can_be_kept(
     api: Api, service: Service, bad: Bad, signal: type[PluginSignal], reason: Any
 ) -> None:
@@ -169,7 +169,7 @@ async def test_whatever_the_reason_it_can_be_kept(
     assert len(kept) <= 1000
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_credits_are_there_before_the_others_begin_whatever_their_order(
     api: Api, service: Service, bad: Bad
 ) -> None:
@@ -188,7 +188,7 @@ async def test_credits_are_there_before_the_others_begin_whatever_their_order(
     await answer
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_sleeps_does_not_keep_its_equals_back(
     api: Api, bad: Bad, good: Good
 ) -> None:
@@ -198,7 +198,7 @@ async def test_one_that_sleeps_does_not_keep_its_equals_back(
     assert time.monotonic() - good.ran_at[0] > LIMIT * 0.9, "it ran while the other slept"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_answer_comes_by_its_deadline_though_cancellation_is_swallowed(
     api: Api, service: Service, bad: Bad, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +212,7 @@ async def test_the_answer_comes_by_its_deadline_though_cancellation_is_swallowed
     assert service.metrics.registry.get_sample_value("datalayer_stripe_deliveries_in_flight") == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_delivery_that_is_cancelled_cancels_its_plugin(service: Service, bad: Bad) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 

@@ -170,7 +170,7 @@ def test_a_folder_that_is_not_there_is_one_fault(shell: pytest.MonkeyPatch, tmp_
     assert "nowhere" not in str(fault)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_functions_and_hooks_are_given_them(
     settings: Settings, shell: pytest.MonkeyPatch
 ) -> None:

@@ -44,7 +44,7 @@ def extra_plugins(asking: Asking) -> Sequence[Plugin]:
     return [asking.plugin]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_charge_refund_dispute_and_payment_lead_to_their_top_up(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, asking: Asking
 ) -> None:
@@ -64,7 +64,7 @@ async def test_charge_refund_dispute_and_payment_lead_to_their_top_up(
     assert asking.found == dict.fromkeys(asking.plugin.types, top_up)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_top_up_that_is_not_credited_yet_is_found_at_stripe(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, shop: Any
 ) -> None:
@@ -78,7 +78,7 @@ async def test_top_up_that_is_not_credited_yet_is_found_at_stripe(
     assert (found.payment_intent_id, found.account_uid) == (bought["id"], ACCOUNT)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_object_that_is_about_no_top_up_leads_to_none(
     buyer: Buyer, sandbox: Sandbox, service: Service
 ) -> None:
@@ -104,7 +104,7 @@ async def test_object_that_is_about_no_top_up_leads_to_none(
         assert await service.topups.of(data) is None
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_payment_that_is_ours_and_malformed_is_rejected(
     sandbox: Sandbox, service: Service
 ) -> None:
@@ -122,7 +122,7 @@ async def test_payment_that_is_ours_and_malformed_is_rejected(
         await service.topups.of(made)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_sdk_client_calls_stripe_with_the_services_key_and_address(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, asking: Asking
 ) -> None:
@@ -144,7 +144,7 @@ async def test_sdk_client_calls_stripe_with_the_services_key_and_address(
     assert ("POST", "/v1/customers") in {(one.method, one.path) for one in sandbox.api.calls}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_sdk_errors_are_reported_by_kind_and_place_without_their_text(
     api: Api, service: Service, asking: Asking, quick_retries: None, caplog: Any
 ) -> None:
@@ -178,7 +178,7 @@ async def test_sdk_errors_are_reported_by_kind_and_place_without_their_text(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_sdk_calls_are_cut_by_the_test_kit(
     service: Service, sandbox: Sandbox, when: Literal["before", "after"]
 ) -> None:

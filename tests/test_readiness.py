@@ -39,7 +39,7 @@ def hold_on_to(primary: Mongod) -> None:
         client.admin.command("replSetReconfig", config)
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 async def test_a_primary_without_a_majority_is_not_ready(
     new_mongod: NewMongod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +65,7 @@ async def test_a_primary_without_a_majority_is_not_ready(
         await store.close()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_all_who_ask_at_once_share_one_probe(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +91,7 @@ async def test_all_who_ask_at_once_share_one_probe(
 # The webhook's secret
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_wrong_webhook_secret_is_a_warning(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -112,7 +112,7 @@ async def test_a_wrong_webhook_secret_is_a_warning(
     assert await warnings(api) == {}, "the secret is right: it was a stranger"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_has_no_signature_is_a_stranger_and_no_warning(api: Api) -> None:
     assert (await api.deliver(PAID, "")).code == 400
     assert await warnings(api) == {}

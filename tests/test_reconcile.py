@@ -39,7 +39,7 @@ async def audit(service: Service) -> list[Difference]:
     return found
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_was_dropped_is_healed_once(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -73,7 +73,7 @@ async def test_what_was_dropped_is_healed_once(
     assert await audit(service) == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_two_reconciliations_and_the_webhooks_at_once_have_one_effect(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -90,7 +90,7 @@ async def test_two_reconciliations_and_the_webhooks_at_once_have_one_effect(
     assert await audit(service) == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
@@ -112,7 +112,7 @@ async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
     assert await audit(service) == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_plugin_s_deferred_work_keeps_no_payment_from_being_credited(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
@@ -137,7 +137,7 @@ async def test_another_plugin_s_deferred_work_keeps_no_payment_from_being_credit
     assert await buyer.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_rejected_event_waits_for_the_operator(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
@@ -163,7 +163,7 @@ async def test_a_rejected_event_waits_for_the_operator(
     assert await audit(service) == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_somebody_elses_objects_are_left_alone(
     sandbox: Sandbox, shop: Shop, api: object, service: Service, clock: Clock
 ) -> None:
@@ -190,7 +190,7 @@ async def test_somebody_elses_objects_are_left_alone(
     assert await audit(service) == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_more_than_a_page_is_swept(
     buyer: Buyer,
     webhooks: Webhooks,
@@ -214,7 +214,7 @@ async def test_more_than_a_page_is_swept(
     assert await audit(service) == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_audit_explains_each_difference(
     buyer: Buyer, webhooks: Webhooks, service: Service
 ) -> None:
@@ -239,7 +239,7 @@ async def test_the_audit_explains_each_difference(
     assert not [name for name in await database.list_collection_names() if "audit" in name]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_cannot_be_healed_keeps_nothing_else_from_it_and_is_not_made_anew(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
@@ -258,7 +258,7 @@ async def test_what_cannot_be_healed_keeps_nothing_else_from_it_and_is_not_made_
     assert await service.deliveries.replay(record.id) == "rejected"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_no_event_is_made_up_of_a_payment_whose_own_event_is_still_to_come(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
@@ -274,7 +274,7 @@ async def test_no_event_is_made_up_of_a_payment_whose_own_event_is_still_to_come
     assert await buyer.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_lost_change_to_another_product_is_healed(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
@@ -307,7 +307,7 @@ def telling(clock: Clock) -> Callable[[], Awaitable[datetime]]:
     return now
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_process_at_a_time_reconciles_when_it_is_due(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -326,7 +326,7 @@ async def test_one_process_at_a_time_reconciles_when_it_is_due(
     assert await second.run_if_due()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_after_a_long_outage_it_looks_back_to_where_it_was(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -340,7 +340,7 @@ async def test_after_a_long_outage_it_looks_back_to_where_it_was(
     assert await buyer.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock: Clock) -> None:
     leases, length = service.store.leases, timedelta(minutes=10)
     assert await leases.take(LEASE, "dead", clock(), length)
@@ -351,7 +351,7 @@ async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock
     assert not await leases.renew(LEASE, "dead", clock(), length)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stripe_is_down_so_it_is_put_off(
     service: Service, clock: Clock, sandbox: Sandbox, quick_retries: None
 ) -> None:

@@ -51,7 +51,7 @@ def subscribe(sandbox: Sandbox, shop: Shop, customer_id: str) -> None:
     )
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_customer_is_rebuilt_after_a_restore_and_nobody_subscribes_twice(
     buyer: Buyer, service: Service, sandbox: Sandbox, clock: Clock
 ) -> None:
@@ -73,7 +73,7 @@ async def test_customer_is_rebuilt_after_a_restore_and_nobody_subscribes_twice(
     assert await buyer.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_payment_of_the_other_customer_is_credited_though_it_was_rejected(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
@@ -103,7 +103,7 @@ async def test_payment_of_the_other_customer_is_credited_though_it_was_rejected(
 
 
 @pytest.mark.parametrize("subscribed", [None, 0, 1])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_of_several_customers_the_subscribed_one_is_chosen_else_the_oldest(
     buyer: Buyer,
     service: Service,
@@ -128,7 +128,7 @@ async def test_of_several_customers_the_subscribed_one_is_chosen_else_the_oldest
     assert await reconcile(service, clock) == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_customers_of_other_systems_are_left_alone(
     buyer: Buyer, service: Service, sandbox: Sandbox, clock: Clock
 ) -> None:
@@ -142,7 +142,7 @@ async def test_customers_of_other_systems_are_left_alone(
     assert {call.method for call in sandbox.api.calls[before:]} == {"GET"}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_deleted_customer_that_is_in_use_is_released(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
@@ -165,7 +165,7 @@ async def test_deleted_customer_that_is_in_use_is_released(
     ].status == "canceled"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_customer_that_stripe_has_no_more_gives_way_to_one_that_it_has(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
@@ -178,7 +178,7 @@ async def test_customer_that_stripe_has_no_more_gives_way_to_one_that_it_has(
     assert await service.store.customers.get(ACCOUNT) == found
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_customer_of_a_claim_is_assigned_and_one_of_another_account_is_not_taken(
     buyer: Buyer, service: Service, sandbox: Sandbox, clock: Clock
 ) -> None:
@@ -192,7 +192,7 @@ async def test_customer_of_a_claim_is_assigned_and_one_of_another_account_is_not
 
 
 @pytest.mark.parametrize("assigned", ["before", "during"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_customer_that_is_recorded_during_the_sweep_is_not_kept_as_a_former_one(
     service: Service,
     sandbox: Sandbox,

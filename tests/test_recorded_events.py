@@ -110,7 +110,7 @@ def test_each_recording_has_its_effect() -> None:
 
 
 @pytest.mark.parametrize("name", EFFECTS)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_recorded_event_has_its_effect_once(
     api: Api, service: Service, sandbox: Sandbox, name: str
 ) -> None:
@@ -138,7 +138,7 @@ async def test_a_recorded_event_has_its_effect_once(
     assert {run["status"] for run in stored["handlers"].values()} == {"done"}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_recorded_story_ends_as_it_was_told(
     api: Api, service: Service, sandbox: Sandbox
 ) -> None:

@@ -29,7 +29,7 @@ def events_of(sandbox: Sandbox, *prefixes: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_partial_refunds_take_back_in_proportion(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -57,7 +57,7 @@ async def test_partial_refunds_take_back_in_proportion(
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_ten_deliveries_of_three_refunds_in_any_order_with_the_top_up_s_own_among_them(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock, seed: int
 ) -> None:
@@ -84,7 +84,7 @@ async def test_ten_deliveries_of_three_refunds_in_any_order_with_the_top_up_s_ow
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_two_accounts_refunds_at_once_are_each_their_own(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -98,7 +98,7 @@ async def test_two_accounts_refunds_at_once_are_each_their_own(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_refund_that_fails_gives_the_credits_again_once(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -121,7 +121,7 @@ async def test_a_refund_that_fails_gives_the_credits_again_once(
     assert await buyer.credits() == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_pending_refund_counts_from_the_beginning(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -138,7 +138,7 @@ async def test_a_pending_refund_counts_from_the_beginning(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_who_looked_before_a_change_does_not_undo_what_came_after(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -175,7 +175,7 @@ async def test_who_looked_before_a_change_does_not_undo_what_came_after(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_refund_waits_for_the_credits_that_it_takes(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -195,7 +195,7 @@ async def test_a_refund_waits_for_the_credits_that_it_takes(
     assert await reversal_rows(service) == [("refund", -50, -500)]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_refund_waits_for_a_top_up_that_only_another_plugin_has_rejected(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -219,7 +219,7 @@ async def test_a_refund_waits_for_a_top_up_that_only_another_plugin_has_rejected
     assert await reversal_rows(service) == [("refund", -50, -500)]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_refund_of_a_rejected_top_up_is_rejected_with_it_and_both_are_replayed(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -246,7 +246,7 @@ async def test_the_refund_of_a_rejected_top_up_is_rejected_with_it_and_both_are_
     assert await reversal_rows(service) == [("refund", -50, -500)]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_system_s_refunds_and_disputes_change_nothing(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, shop: Shop
 ) -> None:
@@ -273,7 +273,7 @@ async def test_another_system_s_refunds_and_disputes_change_nothing(
     assert await rows(service, "ledger") == before
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_payment_that_stripe_does_not_know_or_that_has_no_intent_is_nothing_to_us(
     buyer: Buyer, sandbox: Sandbox, service: Service
 ) -> None:
@@ -291,7 +291,7 @@ async def test_a_payment_that_stripe_does_not_know_or_that_has_no_intent_is_noth
     assert (await kept(service)).keys() <= {"events"}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_while_stripe_does_not_answer_the_event_is_tried_again(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -314,7 +314,7 @@ async def test_while_stripe_does_not_answer_the_event_is_tried_again(
     assert await buyer.credits() == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_stripe_tells_of_and_does_not_list_yet_is_waited_for(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -341,7 +341,7 @@ async def test_what_stripe_tells_of_and_does_not_list_yet_is_waited_for(
     assert await buyer.credits() == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_money_of_another_currency_is_for_the_operator(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -357,7 +357,7 @@ async def test_money_of_another_currency_is_for_the_operator(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_history_and_the_status_of_a_refunded_top_up(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -392,7 +392,7 @@ async def test_the_history_and_the_status_of_a_refunded_top_up(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_reversal_looks_at_stripe_twice_and_a_duplicate_not_at_all(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:

@@ -107,7 +107,7 @@ async def trade(buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks) -> dict[str,
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_audit_names_the_command_that_repairs_each_corruption(
     name: str, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -144,7 +144,7 @@ async def movements(service: Service) -> dict[str, tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("name", ["top_up_row_with_other_credits", "refund_row_deleted"])
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_later_refunds_of_a_repaired_payment_take_what_is_due(
     name: str, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -161,7 +161,7 @@ async def test_later_refunds_of_a_repaired_payment_take_what_is_due(
     assert await differences(service) == []
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_repairs_that_race_with_each_other_and_with_deliveries_repair_once(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -188,7 +188,7 @@ async def test_repairs_that_race_with_each_other_and_with_deliveries_repair_once
     assert await buyer.credits() == 130
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_operator_follows_the_printed_command_after_a_deleted_row(
     buyer: Buyer,
     sandbox: Sandbox,

@@ -23,7 +23,7 @@ def extra_plugins() -> list[Plugin]:
     return [plugin]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_dispute_that_waits_for_its_top_up_is_no_error(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -41,7 +41,7 @@ async def test_dispute_that_waits_for_its_top_up_is_no_error(
     assert line.__dict__["error"].startswith("not credited yet: pi_")
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_deferred_work_that_waits_is_no_error(
     api: Api, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:

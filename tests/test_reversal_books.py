@@ -24,7 +24,7 @@ async def reconcile(
     return await reconciliation.run(clock() - timedelta(days=days)), found
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_was_never_delivered_is_healed_by_the_sweep_of_events(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -52,7 +52,7 @@ async def test_what_was_never_delivered_is_healed_by_the_sweep_of_events(
     assert await differences(service) == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_refund_whose_top_up_was_lost_too_is_healed_in_one_run(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -68,7 +68,7 @@ async def test_a_refund_whose_top_up_was_lost_too_is_healed_in_one_run(
     assert await differences(service) == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_cannot_be_healed_is_said_to_have_failed(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -94,7 +94,7 @@ async def test_what_cannot_be_healed_is_said_to_have_failed(
     assert await buyer.credits() == 0
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_is_older_than_stripe_s_events_is_found_by_itself(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -122,7 +122,7 @@ async def test_what_is_older_than_stripe_s_events_is_found_by_itself(
     assert [one.kind for one in again] == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_was_rejected_with_its_top_up_is_healed_once_that_is_credited(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -158,7 +158,7 @@ async def test_what_was_rejected_with_its_top_up_is_healed_once_that_is_credited
     assert await differences(service) == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_a_plugin_has_rejected_after_the_credits_waits_for_the_operator(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -175,7 +175,7 @@ async def test_what_a_plugin_has_rejected_after_the_credits_waits_for_the_operat
     assert report.rejected == 2
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_dispute_that_is_open_here_alone_is_told_of_and_healed(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -196,7 +196,7 @@ async def test_a_dispute_that_is_open_here_alone_is_told_of_and_healed(
     assert await differences(service) == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_has_changed_just_now_is_no_difference_however_old_it_is(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -211,7 +211,7 @@ async def test_what_has_changed_just_now_is_no_difference_however_old_it_is(
     assert [one.id for one in await differences(service)] == [dispute["id"]]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_the_audit_explains_what_differs_in_a_reversal(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
@@ -241,7 +241,7 @@ async def test_the_audit_explains_what_differs_in_a_reversal(
     }
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_rows_that_were_taken_away_are_missed(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:

@@ -19,7 +19,7 @@ async def rejected_objects(service: Service) -> set[str | None]:
     return {one.object_id async for one in service.store.events.find(status="rejected")}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_dispute_in_another_currency_does_not_block_the_refunds(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -52,7 +52,7 @@ async def test_dispute_in_another_currency_does_not_block_the_refunds(
     )
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_reconcile_makes_no_event_of_an_old_dispute_in_another_currency(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:

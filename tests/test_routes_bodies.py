@@ -72,7 +72,7 @@ def declared(size: int) -> str:
 # Memory
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_buffer_of_an_aborted_upload_is_freed(api: Api, site: Site) -> None:
     async with connected(api) as one, connected(api) as other:
         await one.send("POST", WEBHOOK, declared(900 * KB), b"x" * 600 * KB)
@@ -85,7 +85,7 @@ async def test_the_buffer_of_an_aborted_upload_is_freed(api: Api, site: Site) ->
     assert site.metrics.body_bytes._value.get() == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_answered_request_holds_no_body(api: Api, site: Site) -> None:
     for size in (10, 1000 * KB):
         async with connected(api) as connection:
@@ -94,7 +94,7 @@ async def test_an_answered_request_holds_no_body(api: Api, site: Site) -> None:
             await until(lambda: site.bodies.held == 0)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_bodies_beyond_the_bound_of_all_are_answered_503(
     api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,7 +114,7 @@ async def test_bodies_beyond_the_bound_of_all_are_answered_503(
         assert (await second.answer())[0] == 400
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_over_its_own_limit_is_not_kept(api: Api, site: Site) -> None:
     async with connected(api) as connection:
         headers = f"{FAKE_SIGNATURE}Transfer-Encoding: chunked\r\n"
@@ -133,7 +133,7 @@ async def test_a_body_over_its_own_limit_is_not_kept(api: Api, site: Site) -> No
 # Time
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_that_drips_is_ended(
     api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,7 +164,7 @@ def test_a_body_has_thirty_seconds() -> None:
         ("OPTIONS", f"{IAM_ROUTES}/ping"),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_is_refused_where_none_is_taken(
     api: Api, site: Site, method: str, path: str, headers: str
 ) -> None:
@@ -177,7 +177,7 @@ async def test_a_body_is_refused_where_none_is_taken(
         assert site.bodies.held == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_empty_body_is_no_body(api: Api) -> None:
     async with connected(api) as connection:
         for path in ("/checkout/app.js", f"{IAM_ROUTES}/ping"):
@@ -203,7 +203,7 @@ async def test_an_empty_body_is_no_body(api: Api) -> None:
         ("POST", TOPUP, True, 415),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_answer_says_whether_its_connection_goes_on(
     api: Api, method: str, path: str, authorized: bool, status: int, body: bytes
 ) -> None:
@@ -226,7 +226,7 @@ async def test_an_answer_says_whether_its_connection_goes_on(
             assert (await connection.answer())[0] == 200
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_connection_goes_on_after_503(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,7 +249,7 @@ async def test_a_connection_goes_on_after_503(
     "length", ["²", "9" * 5000, "1" + "0" * 4999, "-1", "+1", "1_0", "0x10", "1,2", "1 2", "one"]
 )
 @pytest.mark.parametrize("path", [WEBHOOK, TOPUP, "/checkout/app.js", "/healthz"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_content_length_that_is_no_number_is_a_bad_request(
     api: Api, path: str, length: str, caplog: pytest.LogCaptureFixture
 ) -> None:

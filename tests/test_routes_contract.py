@@ -238,7 +238,7 @@ def assert_shape(value: Any, shape: Any, at: str = "body") -> None:
 @pytest.mark.parametrize(
     ("route", "path"), CASES, ids=[f"{r.method} {p} {r.subscribed}" for r, p in CASES]
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_route_answers_to_the_letter(
     buyer: Buyer, webhooks: Webhooks, shop: Shop, route: Route, path: str
 ) -> None:
@@ -260,7 +260,7 @@ async def test_a_route_answers_to_the_letter(
     assert_shape(json_of(answer), {"success": True, **route.answer})
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_ping_and_health_need_nobody(api: Api) -> None:
     answer = await api.get(f"{IAM_ROUTES}/ping", account=None)
     assert json_of(answer) == {"success": True, "message": "pong"}
@@ -272,7 +272,7 @@ async def test_ping_and_health_need_nobody(api: Api) -> None:
     }
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_subscription_shown_is_stripes(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -307,7 +307,7 @@ async def test_the_subscription_shown_is_stripes(
     }
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_credits_say_when_they_last_changed(buyer: Buyer, webhooks: Webhooks) -> None:
     await buyer.subscribe()
     await buyer.buy()
@@ -316,7 +316,7 @@ async def test_credits_say_when_they_last_changed(buyer: Buyer, webhooks: Webhoo
     assert_shape(credits["last_update"], Iso)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_nobody_sees_another_accounts_data(
     buyer: Buyer, stranger: Buyer, webhooks: Webhooks
 ) -> None:

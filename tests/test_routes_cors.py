@@ -29,14 +29,14 @@ async def allowed(api: Api, origin: str | None, path: str = f"{IAM_ROUTES}/ping"
 
 
 @pytest.mark.parametrize("cors_origins", [ANY])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_any_origin_may_call_where_none_is_named(api: Api) -> None:
     assert await allowed(api, OTHER) == "*"
     assert await allowed(api, None) == "*"
 
 
 @pytest.mark.parametrize("cors_origins", [LISTED])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_listed_origins_may_call_and_others_may_not(api: Api) -> None:
     for origin in LISTED:
         assert await allowed(api, origin) == origin
@@ -47,7 +47,7 @@ async def test_listed_origins_may_call_and_others_may_not(api: Api) -> None:
 
 
 @pytest.mark.parametrize("cors_origins", [LISTED])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_errors_can_be_read_from_another_origin(api: Api) -> None:
     for path in (f"{IAM_ROUTES}/subscription", "/nothing"):
         assert await allowed(api, APP, path) == APP
@@ -55,7 +55,7 @@ async def test_errors_can_be_read_from_another_origin(api: Api) -> None:
 
 
 @pytest.mark.parametrize("cors_origins", [ANY, LISTED])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_preflight_needs_no_token_and_names_our_headers(
     api: Api, cors_origins: tuple[str, ...]
 ) -> None:
@@ -85,7 +85,7 @@ async def test_a_preflight_needs_no_token_and_names_our_headers(
 
 
 @pytest.mark.parametrize("cors_origins", [LISTED])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_preflight_of_another_origin_is_not_allowed(api: Api) -> None:
     answer = await api.request("OPTIONS", f"{IAM_ROUTES}/plans", headers={"Origin": OTHER})
     assert "Access-Control-Allow-Origin" not in answer.headers

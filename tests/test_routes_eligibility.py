@@ -29,7 +29,7 @@ def assert_refused(answer: HTTPResponse) -> None:
     assert (answer.code, json_of(answer)["code"]) == (403, "subscription_required")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_never_subscribed_is_refused_without_a_trace(
     buyer: Buyer, service: Service, sandbox: Sandbox
 ) -> None:
@@ -48,7 +48,7 @@ OTHER_PRICES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", OTHER_PRICES)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_subscription_is_not_enough(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks, name: str
 ) -> None:
@@ -73,7 +73,7 @@ ENDS: dict[str, Callable[[Sandbox, str], Any]] = {
 
 @pytest.mark.parametrize("status", ENDS)
 @pytest.mark.parametrize("held", [False, True])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_subscription_that_is_not_active_is_not_enough(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, status: str, held: bool
 ) -> None:
@@ -87,14 +87,14 @@ async def test_a_subscription_that_is_not_active_is_not_enough(
     assert (await buyer.plan())["status"] == status
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_unpaid_subscription_is_not_enough(buyer: Buyer, webhooks: Webhooks) -> None:
     await buyer.ask_to_subscribe()
     await webhooks.settle()
     assert_refused(await buyer.ask_to_buy())
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_trial_is_enough(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
@@ -104,7 +104,7 @@ async def test_a_trial_is_enough(
     assert (await buyer.ask_to_buy()).code == 201
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_scheduled_end_is_not_yet_the_end(buyer: Buyer, webhooks: Webhooks) -> None:
     await buyer.subscribe()
     await buyer.api.post(f"{IAM_ROUTES}/subscription/cancel")
@@ -118,7 +118,7 @@ def pass_the_end(clock: Clock, shown: dict[str, Any], **more: float) -> None:
     clock.advance(seconds=left.total_seconds())
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_period_that_is_over_counts_for_one_more_day(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
@@ -134,7 +134,7 @@ async def test_a_period_that_is_over_counts_for_one_more_day(
     assert (await buyer.plan())["is_eligible"] is False
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_renewal_whose_events_are_lost_counts(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
@@ -147,7 +147,7 @@ async def test_a_renewal_whose_events_are_lost_counts(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_has_just_subscribed_is_not_refused_and_stripe_is_asked_once(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -163,7 +163,7 @@ async def test_who_has_just_subscribed_is_not_refused_and_stripe_is_asked_once(
     assert await rows(service, "events") == []
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stripe_is_asked_once_to_refuse_somebody(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -174,7 +174,7 @@ async def test_stripe_is_asked_once_to_refuse_somebody(
     assert [(call.method, call.path) for call in sandbox.api.calls] == [LIST]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stripe_is_down_so_nobody_is_refused_for_good(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
@@ -185,7 +185,7 @@ async def test_stripe_is_down_so_nobody_is_refused_for_good(
     assert (answer.code, json_of(answer)["code"]) == (503, "stripe_unavailable")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_subscription_of_another_account_is_not_enough(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:

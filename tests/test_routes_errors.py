@@ -37,7 +37,7 @@ def assert_refused(answer: Any, status: int, code: str) -> str:
 
 
 @pytest.mark.parametrize(("path", "name", "value"), BAD_FIELDS)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_field_of_the_wrong_type_is_named(
     api: Api, service: Service, path: str, name: str, value: Any
 ) -> None:
@@ -47,14 +47,14 @@ async def test_a_field_of_the_wrong_type_is_named(
 
 
 @pytest.mark.parametrize("path", WITH_BODY)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_missing_field_is_named(api: Api, path: str) -> None:
     message = assert_refused(await api.post(path, {}), 400, "invalid_request")
     assert f"`{WITH_BODY[path][0]}`" in message
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"text"', b"\xff", b"price_id=1"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_that_is_no_json_object_is_refused(api: Api, body: bytes) -> None:
     headers = {
         "Authorization": f"Bearer {api.bearer(ACCOUNT)}",
@@ -68,7 +68,7 @@ async def test_a_body_that_is_no_json_object_is_refused(api: Api, body: bytes) -
 @pytest.mark.parametrize(
     "media_type", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_that_is_not_declared_as_json_is_refused(
     api: Api, media_type: str | None
 ) -> None:
@@ -81,7 +81,7 @@ async def test_a_body_that_is_not_declared_as_json_is_refused(
 
 
 @pytest.mark.parametrize("media_type", ["Application/JSON", "application/json; charset=utf-8"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_json_may_be_declared_with_parameters_and_in_any_case(
     api: Api, media_type: str
 ) -> None:
@@ -94,7 +94,7 @@ def padded(size: int) -> dict[str, str]:
     return {"price_id": "price_1", "x": "x" * (size - len('{"price_id": "price_1", "x": ""}'))}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_may_have_64_kilobytes_and_no_more(buyer: Buyer, service: Service) -> None:
     api = buyer.api
     answer = await api.post(TOPUP, padded(64 * 1024))
@@ -106,7 +106,7 @@ async def test_a_body_may_have_64_kilobytes_and_no_more(buyer: Buyer, service: S
 
 
 @pytest.mark.parametrize("path", WITH_BODY)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_that_does_not_declare_its_size_is_bounded_too(api: Api, path: str) -> None:
     async def produce(write: Any) -> None:
         for _ in range(5):
@@ -121,7 +121,7 @@ async def test_a_body_that_does_not_declare_its_size_is_bounded_too(api: Api, pa
 
 
 @pytest.mark.parametrize("account", [ACCOUNT, None])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_unknown_address_is_404_in_json(api: Api, account: str | None) -> None:
     for path in ("/", "/api/iam/v1/nothing", f"{TOPUP}/", "/api/iam/v1/subscription/x/cancel"):
         assert_refused(await api.get(path, account), 404, "not_found")
@@ -141,7 +141,7 @@ async def test_an_unknown_address_is_404_in_json(api: Api, account: str | None) 
         ("BREW", f"{IAM_ROUTES}/ping"),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_method_is_405_in_json(api: Api, method: str, path: str) -> None:
     headers = {"Authorization": f"Bearer {api.bearer(ACCOUNT)}"}
     answer = await api.request(method, path, headers=headers)
@@ -149,7 +149,7 @@ async def test_another_method_is_405_in_json(api: Api, method: str, path: str) -
 
 
 @pytest.mark.parametrize("offered", ["req-1", "a", "A.b:c_d-9", "x" * 128])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_sane_request_id_is_kept(api: Api, offered: str) -> None:
     for path in (f"{IAM_ROUTES}/ping", f"{IAM_ROUTES}/subscription", "/nothing"):
         answer = await api.request("GET", path, headers={"X-Request-Id": offered})
@@ -158,7 +158,7 @@ async def test_a_sane_request_id_is_kept(api: Api, offered: str) -> None:
 
 
 @pytest.mark.parametrize("offered", ["", "a b", "x" * 129, "<script>", "a\u00e9", "a/b", '"a"'])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_request_id_is_replaced(api: Api, offered: str) -> None:
     path = f"{IAM_ROUTES}/subscription"
     answers = [await api.request("GET", path, headers={"X-Request-Id": offered}) for _ in range(2)]
@@ -168,7 +168,7 @@ async def test_another_request_id_is_replaced(api: Api, offered: str) -> None:
     assert {json_of(answer)["request_id"] for answer in answers} == given
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_error_that_nobody_expected_says_nothing_of_itself(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +181,7 @@ async def test_an_error_that_nobody_expected_says_nothing_of_itself(
     assert b"secret detail" not in answer.body
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_database_is_down_so_clients_are_told_when_to_come_back(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,7 +208,7 @@ async def test_the_database_is_down_so_clients_are_told_when_to_come_back(
         "price_1\n",
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_price_that_is_none_is_not_found(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, price_id: str
 ) -> None:

@@ -47,7 +47,7 @@ def ours(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in lines if line["logger"].startswith("datalayer_stripe")]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_delivery_is_logged_with_its_event_and_account(
     api: Api, lines: list[dict[str, Any]]
 ) -> None:
@@ -62,7 +62,7 @@ async def test_a_delivery_is_logged_with_its_event_and_account(
     assert line["request_id"] == request["request_id"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_rejection_is_logged_with_its_reason(api: Api, lines: list[dict[str, Any]]) -> None:
     body = changed(PAID, metadata={"account_uid": ACCOUNT, "credits": "5"})
     await api.deliver(body)
@@ -72,7 +72,7 @@ async def test_a_rejection_is_logged_with_its_reason(api: Api, lines: list[dict[
     assert (line["event_id"], line["account_uid"]) == (json.loads(body)["id"], ACCOUNT)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_every_line_of_a_request_has_its_id_and_account(
     api: Api, lines: list[dict[str, Any]], quick_retries: None
 ) -> None:
@@ -84,7 +84,7 @@ async def test_every_line_of_a_request_has_its_id_and_account(
     assert "secret=1" not in json.dumps(lines)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_requests_at_once_do_not_mix_their_lines(
     api: Api, lines: list[dict[str, Any]]
 ) -> None:
@@ -98,7 +98,7 @@ async def test_requests_at_once_do_not_mix_their_lines(
     assert pairs == {(f"req-{n}", f"account-{n}") for n in range(20)}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_whole_story_leaves_no_secret_in_the_log(
     buyer: Buyer,
     service: Service,
@@ -135,7 +135,7 @@ async def test_the_whole_story_leaves_no_secret_in_the_log(
         assert secret not in text
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_error_that_tells_a_secret_is_logged_without_it(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]]
 ) -> None:
@@ -151,7 +151,7 @@ async def test_an_error_that_tells_a_secret_is_logged_without_it(
     assert not [secret for secret in secrets if secret in json.dumps(lines)]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_path_and_the_method_of_a_request_are_logged_cut(
     api: Api, lines: list[dict[str, Any]]
 ) -> None:

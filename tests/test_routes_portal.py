@@ -43,7 +43,7 @@ async def url(api: Api) -> str:
     return str(json_of(answer)["portal"]["url"])
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_customer_gets_a_session_of_its_own(
     buyer: Buyer, sandbox: Sandbox, configuration: str
 ) -> None:
@@ -57,7 +57,7 @@ async def test_a_customer_gets_a_session_of_its_own(
     assert portal_session["return_url"] == BACK
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_is_no_customer_gets_the_sign_in_page(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, configuration: str
 ) -> None:
@@ -66,7 +66,7 @@ async def test_who_is_no_customer_gets_the_sign_in_page(
     assert calls(sandbox, "POST", "/v1/billing_portal/sessions") == 0
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_subscribed_through_another_system_gets_a_session(
     buyer: Buyer, webhooks: Webhooks, configuration: str
 ) -> None:
@@ -75,7 +75,7 @@ async def test_who_subscribed_through_another_system_gets_a_session(
     assert (await url(buyer.api)).startswith(buyer.sandbox.url)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_configuration_that_stripe_does_not_know_costs_no_error(
     buyer: Buyer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,7 +111,7 @@ async def test_a_configuration_that_stripe_does_not_know_costs_no_error(
         ["https://app.example.com/"],
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_bad_way_back_is_refused(
     buyer: Buyer, sandbox: Sandbox, configuration: str, return_url: Any
 ) -> None:
@@ -136,7 +136,7 @@ async def test_a_bad_way_back_is_refused(
         ("http://localhost:3001/", 400),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_way_back_leads_to_an_origin_of_ours_where_some_are_named(
     api: Api, return_url: str, status: int
 ) -> None:
@@ -144,7 +144,7 @@ async def test_the_way_back_leads_to_an_origin_of_ours_where_some_are_named(
 
 
 @pytest.mark.parametrize("cors_origins", [("https://app.example.com",)])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_way_back_may_lead_to_the_checkout_page_here(api: Api) -> None:
     assert (await open_portal(api, f"{api.url}/checkout")).code == 200
     assert (await open_portal(api, f"{api.url.replace('http', 'https')}/checkout")).code == 200

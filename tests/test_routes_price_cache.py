@@ -24,14 +24,14 @@ from tests.support.shop import (
 LIST = ("GET", "/v1/prices")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_prices_are_cached(api: Api, sandbox: Sandbox, shop: Shop) -> None:
     await asyncio.gather(*(prices(api) for _ in range(10)))
     await prices(api)
     assert calls(sandbox, *LIST) == 1, "one request asks for all who wait"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_price_newer_than_the_cache_can_be_bought(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
@@ -45,7 +45,7 @@ async def test_a_price_newer_than_the_cache_can_be_bought(
 
 
 @pytest.mark.parametrize("change", ["price.created", "price.updated", "product.updated"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_cache_is_dropped_when_stripe_tells_of_a_change(
     api: Api, sandbox: Sandbox, shop: Shop, webhooks: Webhooks, change: str
 ) -> None:
@@ -61,7 +61,7 @@ async def test_the_cache_is_dropped_when_stripe_tells_of_a_change(
     assert await prices(api) != before
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_was_asked_before_a_change_does_not_outlive_it(
     api: Api, service: Service, sandbox: Sandbox, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +100,7 @@ def stopwatch(service: Service, monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
     return stopwatch
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_cache_lasts_a_minute(
     api: Api, sandbox: Sandbox, shop: Shop, stopwatch: Stopwatch
 ) -> None:
@@ -113,7 +113,7 @@ async def test_the_cache_lasts_a_minute(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stripe_is_down_and_prices_are_still_listed(
     api: Api,
     sandbox: Sandbox,
@@ -135,7 +135,7 @@ async def test_stripe_is_down_and_prices_are_still_listed(
     assert len(await prices(api)) == 2
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_prices_of_long_ago_are_not_shown(
     api: Api, sandbox: Sandbox, shop: Shop, stopwatch: Stopwatch, quick_retries: None
 ) -> None:
@@ -146,7 +146,7 @@ async def test_prices_of_long_ago_are_not_shown(
 
 
 @pytest.mark.parametrize("path", [f"{STRIPE_ROUTES}/topup/prices", f"{IAM_ROUTES}/plans/catalog"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stripe_is_down_before_anything_is_known(
     api: Api, sandbox: Sandbox, shop: Shop, quick_retries: None, path: str
 ) -> None:

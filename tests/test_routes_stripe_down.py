@@ -27,7 +27,7 @@ async def each_route(buyer: Buyer) -> AsyncIterator[HTTPResponse]:
     ("status", "answered", "code"),
     [(429, 429, "rate_limited"), (500, 503, "stripe_unavailable")],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_routes_say_that_stripe_is_busy_or_down(
     buyer: Buyer,
     service: Service,
@@ -49,7 +49,7 @@ async def test_routes_say_that_stripe_is_busy_or_down(
 
 
 @pytest.mark.parametrize("status", [429, 500])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_webhook_asks_for_another_delivery_while_stripe_is_busy_or_down(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None, status: int
 ) -> None:
@@ -64,7 +64,7 @@ async def test_the_webhook_asks_for_another_delivery_while_stripe_is_busy_or_dow
     assert (await buyer.plan())["status"] == "canceled"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_request_that_stripe_refuses_is_400_in_its_words(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
@@ -75,7 +75,7 @@ async def test_a_request_that_stripe_refuses_is_400_in_its_words(
     assert "at least" in json_of(answer)["message"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_card_that_stripe_refuses_is_402_in_its_words(
     buyer: Buyer, service: Service, webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +90,7 @@ async def test_a_card_that_stripe_refuses_is_402_in_its_words(
     assert json_of(answer)["message"] == "Your card was declined."
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_wrong_key_is_503_to_clients(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -106,7 +106,7 @@ async def test_a_wrong_key_is_503_to_clients(
     assert "sk_test" not in caplog.text + str(answer.body)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_every_write_carries_an_idempotency_key(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:

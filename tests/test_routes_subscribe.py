@@ -42,7 +42,7 @@ def subscriptions(sandbox: Sandbox) -> list[str]:
     return [found["id"] for found in objects(sandbox, "/v1/subscriptions", status="all")]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_browser_pays_the_first_invoice(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
@@ -59,7 +59,7 @@ async def test_the_browser_pays_the_first_invoice(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_to_subscribe_twice_at_once_is_to_subscribe_once(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
@@ -71,7 +71,7 @@ async def test_to_subscribe_twice_at_once_is_to_subscribe_once(
     assert len(subscriptions(sandbox)) == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_pending_subscription_is_used_again(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -85,7 +85,7 @@ async def test_a_pending_subscription_is_used_again(
     assert subscriptions(sandbox) == [first["subscription_id"]]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_pending_subscription_of_another_price_is_not_the_one_wanted(
     buyer: Buyer, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -101,7 +101,7 @@ async def test_a_pending_subscription_of_another_price_is_not_the_one_wanted(
 
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("state", ["active", "past_due", "ends with its period"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_nobody_subscribes_twice(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, state: str, held: bool
 ) -> None:
@@ -117,7 +117,7 @@ async def test_nobody_subscribes_twice(
     assert subscriptions(sandbox) == [subscription_id]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_has_ended_may_subscribe_anew(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -130,7 +130,7 @@ async def test_who_has_ended_may_subscribe_anew(
 
 
 @pytest.mark.parametrize("base", ["subscription", "plans"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_cancel_resume_and_cancel_are_three_requests(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, base: str
 ) -> None:
@@ -150,7 +150,7 @@ def update(subscription_id: str) -> tuple[str, str]:
     return "POST", f"/v1/subscriptions/{subscription_id}"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_to_cancel_twice_is_to_cancel(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -159,7 +159,7 @@ async def test_to_cancel_twice_is_to_cancel(
     assert (await buyer.plan())["cancel_at_period_end"] is True
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_end_that_was_set_by_date_can_be_taken_back(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -194,7 +194,7 @@ async def renew_card(api: Api) -> HTTPResponse:
         *((change, "canceled") for change in (resume, renew_card)),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_without_a_running_subscription_there_is_nothing_to_change(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, state: str, change
 ) -> None:
@@ -208,7 +208,7 @@ async def test_without_a_running_subscription_there_is_nothing_to_change(
 
 @pytest.mark.parametrize("gone", [False, True])
 @pytest.mark.parametrize("change", [cancel, resume])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_has_ended_at_stripe_and_we_are_not_told_yet(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, change, gone: bool
 ) -> None:
@@ -222,7 +222,7 @@ async def test_it_has_ended_at_stripe_and_we_are_not_told_yet(
         assert (await buyer.plan())["status"] == "canceled"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_has_just_subscribed_may_cancel(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -232,7 +232,7 @@ async def test_who_has_just_subscribed_may_cancel(
     assert sandbox.get(subscription_id)["cancel_at_period_end"] is True
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_renewed_card_pays_from_now_on(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -251,7 +251,7 @@ async def test_a_renewed_card_pays_from_now_on(
     assert {attempt.status for attempt in webhooks.attempts} == {200}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_renewed_card_of_an_ended_subscription_is_rejected_for_good(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -266,7 +266,7 @@ async def test_a_renewed_card_of_an_ended_subscription_is_rejected_for_good(
 
 
 @pytest.mark.parametrize("named", ["account_uid", "subscription_id"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_systems_card_changes_no_subscription(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks, named: str
 ) -> None:
@@ -289,7 +289,7 @@ async def test_another_systems_card_changes_no_subscription(
     assert {attempt.status for attempt in webhooks.attempts} == {200}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_who_changes_plans_before_paying_can_pay_for_one_only(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -307,7 +307,7 @@ async def test_who_changes_plans_before_paying_can_pay_for_one_only(
     assert (await buyer.plan())["plan_id"] == other
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_two_plans_asked_for_at_once_end_in_one(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, quick_retries: None
 ) -> None:
@@ -320,7 +320,7 @@ async def test_two_plans_asked_for_at_once_end_in_one(
     assert len(pending) == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_refusal_of_a_change_is_stripes_own_and_no_end(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
@@ -332,7 +332,7 @@ async def test_a_refusal_of_a_change_is_stripes_own_and_no_end(
     assert (answer.code, json_of(answer)["code"]) == (409, "conflict"), "nothing is scheduled"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_late_event_brings_no_old_card_back(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, clock: Clock
 ) -> None:
@@ -348,7 +348,7 @@ async def test_a_late_event_brings_no_old_card_back(
     assert kept == saved["payment_method"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_only_a_card_can_be_saved_for_a_subscription(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
@@ -359,7 +359,7 @@ async def test_only_a_card_can_be_saved_for_a_subscription(
 
 
 @pytest.mark.parametrize("order", ["sent", "reversed"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_card_that_was_confirmed_last_is_used_whichever_form_was_opened_first(
     buyer: Buyer,
     webhooks: Webhooks,
@@ -382,7 +382,7 @@ async def test_card_that_was_confirmed_last_is_used_whichever_form_was_opened_fi
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_two_cards_that_are_set_at_once_end_with_the_one_confirmed_last(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, clock: Clock, service: Service, monkeypatch
 ) -> None:
@@ -414,7 +414,7 @@ async def test_two_cards_that_are_set_at_once_end_with_the_one_confirmed_last(
 
 
 @pytest.mark.parametrize("base", ["subscription", "plans"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_cancel_of_a_pending_subscription_voids_it_at_once(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, base: str
 ) -> None:
@@ -430,7 +430,7 @@ async def test_cancel_of_a_pending_subscription_voids_it_at_once(
     assert (await buyer.plan())["status"] == "active"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_cancel_of_a_pending_subscription_that_was_paid_meanwhile_ends_it_with_its_period(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
@@ -441,7 +441,7 @@ async def test_cancel_of_a_pending_subscription_that_was_paid_meanwhile_ends_it_
     assert sandbox.get(subscription_id)["cancel_at_period_end"] is True
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_nobody_subscribes_beside_a_subscription_of_another_customer(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -452,7 +452,7 @@ async def test_nobody_subscribes_beside_a_subscription_of_another_customer(
     assert_conflict(await buyer.ask_to_subscribe())
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_subscription_of_another_customer_that_has_ended_is_in_nobodys_way(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -464,7 +464,7 @@ async def test_subscription_of_another_customer_that_has_ended_is_in_nobodys_way
     assert (await buyer.ask_to_subscribe()).code == 201
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_pending_subscription_of_another_customer_cannot_be_paid_any_more(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -483,7 +483,7 @@ async def test_pending_subscription_of_another_customer_cannot_be_paid_any_more(
     assert pending["id"] == started["subscription_id"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_cancel_ends_the_subscriptions_of_all_customers(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -493,7 +493,7 @@ async def test_cancel_ends_the_subscriptions_of_all_customers(
     assert all(sandbox.get(one)["cancel_at_period_end"] for one in running)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_list_does_not_forget_the_plans_name(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
@@ -504,7 +504,7 @@ async def test_a_list_does_not_forget_the_plans_name(
 
 
 @pytest.mark.parametrize("asked_first", [True, False])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_of_several_pending_subscriptions_one_can_be_paid(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, asked_first: bool
 ) -> None:

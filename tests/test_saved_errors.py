@@ -36,7 +36,7 @@ def keys_of(sandbox: Sandbox, path: str) -> list[str | None]:
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_saved_500_on_subscribing_does_not_block_the_next_request(
     buyer: Buyer, sandbox: Sandbox, path: str
 ) -> None:
@@ -52,7 +52,7 @@ async def test_saved_500_on_subscribing_does_not_block_the_next_request(
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_requests_that_race_after_a_saved_500_create_one(
     buyer: Buyer, sandbox: Sandbox, path: str
 ) -> None:
@@ -68,7 +68,7 @@ async def test_requests_that_race_after_a_saved_500_create_one(
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_lost_answer_after_a_saved_500_creates_no_second_one(
     buyer: Buyer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
@@ -90,7 +90,7 @@ async def test_lost_answer_after_a_saved_500_creates_no_second_one(
     assert len(objects(sandbox, SUBSCRIPTIONS, status="all")) == 1
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_plan_that_was_archived_meanwhile_does_not_block_the_next_plan(
     buyer: Buyer, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -105,7 +105,7 @@ async def test_plan_that_was_archived_meanwhile_does_not_block_the_next_plan(
     assert (await buyer.ask_to_subscribe(other)).code == 201
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_error_whose_answer_was_lost_blocks_the_next_plan_for_a_minute_at_most(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -138,7 +138,7 @@ async def test_error_whose_answer_was_lost_blocks_the_next_plan_for_a_minute_at_
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_clients_own_key_is_not_blocked_by_a_saved_500(
     buyer: Buyer, sandbox: Sandbox
 ) -> None:
@@ -151,7 +151,7 @@ async def test_clients_own_key_is_not_blocked_by_a_saved_500(
     assert len(set(keys_of(sandbox, INTENTS))) == 2
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_clients_own_key_stays_with_its_package_however_often_it_is_reused(
     buyer: Buyer, shop: Shop, clock: Clock
 ) -> None:
@@ -164,7 +164,7 @@ async def test_clients_own_key_stays_with_its_package_however_often_it_is_reused
     assert json_of(await buyer.ask_to_buy(shop.packages[0], **key)) == first
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_package_is_not_blocked_by_a_saved_500(buyer: Buyer, sandbox: Sandbox) -> None:
     await buyer.subscribe()
     sandbox.api.refuse(status=500, path_prefix=INTENTS, saved=True)
@@ -172,7 +172,7 @@ async def test_package_is_not_blocked_by_a_saved_500(buyer: Buyer, sandbox: Sand
     assert (await buyer.ask_to_buy()).code == 201
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_address_that_stripe_refuses_and_a_saved_500_block_no_customer(
     buyer: Buyer, sandbox: Sandbox
 ) -> None:
@@ -184,7 +184,7 @@ async def test_address_that_stripe_refuses_and_a_saved_500_block_no_customer(
     assert (await buyer.ask_to_subscribe(user=address)).code == 201
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_saved_500_on_voiding_does_not_block_another_plan(
     buyer: Buyer, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -197,7 +197,7 @@ async def test_saved_500_on_voiding_does_not_block_another_plan(
     assert (await buyer.ask_to_subscribe(other)).code == 201
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_saved_500_on_setting_a_card_does_not_block_the_card(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -210,7 +210,7 @@ async def test_saved_500_on_setting_a_card_does_not_block_the_card(
     assert kept == saved["payment_method"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_error_that_was_not_saved_leaves_a_clients_own_key_with_its_payment(
     buyer: Buyer, sandbox: Sandbox
 ) -> None:
@@ -225,7 +225,7 @@ async def test_error_that_was_not_saved_leaves_a_clients_own_key_with_its_paymen
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_error_that_was_not_saved_leaves_the_key_as_it_is(
     buyer: Buyer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
@@ -252,7 +252,7 @@ async def test_error_that_was_not_saved_leaves_the_key_as_it_is(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_key_is_replaced_once_by_all_who_were_refused_under_it(service: Service) -> None:
     keys = service.store.idempotency_keys
     now = service.clock()
@@ -268,7 +268,7 @@ async def test_key_is_replaced_once_by_all_who_were_refused_under_it(service: Se
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stuck_key_is_replaced_after_its_time(service: Service, clock: Clock) -> None:
     keys = service.store.idempotency_keys
     for base in ("never replaced", "replaced"):

@@ -60,7 +60,7 @@ async def serve(variables: dict[str, str], bearer: Callable[..., str]) -> AsyncI
             await process.wait()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_serve_works_on_a_real_mongod_and_ends_cleanly(
     mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str]
 ) -> None:
@@ -93,7 +93,7 @@ async def in_flight(api: Api, requests: int) -> None:
         pass
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_missing_setting_is_one_line_each_and_exit_code_2() -> None:
     code, _, err = await run_command("serve")
     lines = err.splitlines()
@@ -112,7 +112,7 @@ async def test_a_missing_setting_is_one_line_each_and_exit_code_2() -> None:
     assert all("https://dashboard.stripe.com/" in line for line in lines[:-1])
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_port_that_is_taken_is_one_line(
     sandbox: Sandbox, shop: Shop, mongodb_url: str
 ) -> None:
@@ -125,7 +125,7 @@ async def test_a_port_that_is_taken_is_one_line(
     assert not any("Traceback" in line for line in lines)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_database_that_cannot_be_reached_is_one_line(sandbox: Sandbox, shop: Shop) -> None:
     url = "mongodb://u:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100"
     code, _, err = await run_command("serve", variables=complete(url, sandbox, shop))

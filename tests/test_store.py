@@ -77,7 +77,7 @@ def mark(event_id: str) -> Mark:
 # Start
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_several_processes_may_start_at_once(mongodb_url: str) -> None:
     stores = await asyncio.gather(*(connect(mongodb_url, livemode=False) for _ in range(8)))
     indexes = {
@@ -94,14 +94,14 @@ async def test_several_processes_may_start_at_once(mongodb_url: str) -> None:
     assert "account_uid_1" in indexes["subscriptions"]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_standalone_mongod_is_refused_with_instructions(new_mongod: NewMongod) -> None:
     mongod = new_mongod(None)
     with pytest.raises(StoreError, match=r"DATALAYER_STRIPE_MONGODB_URL.*--replSet.*rs\.initiate"):
         await connect(f"mongodb://{mongod.address}/", livemode=False)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_database_that_cannot_be_reached_is_named_without_its_password() -> None:
     url = "mongodb://user:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100"
     with pytest.raises(StoreError) as refused:
@@ -111,7 +111,7 @@ async def test_a_database_that_cannot_be_reached_is_named_without_its_password()
     assert refused.value.__suppress_context__
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_slow_name_server_keeps_nobody_else_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -133,7 +133,7 @@ async def test_a_slow_name_server_keeps_nobody_else_waiting(
     assert all(in_time)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_database_is_of_one_mode_for_life(mongodb_url: str) -> None:
     await (await connect(mongodb_url, livemode=False)).close()
     with pytest.raises(StoreError, match=r"test data.*live key"):
@@ -142,7 +142,7 @@ async def test_a_database_is_of_one_mode_for_life(mongodb_url: str) -> None:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_writes_are_majority_writes(service: Service) -> None:
     assert service.store._client.write_concern.document["w"] == "majority"
 
@@ -151,7 +151,7 @@ async def test_writes_are_majority_writes(service: Service) -> None:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_bad_unit_in_a_group_is_nobody_elses_trouble(service: Service) -> None:
     store = service.store
     units = {f"evt_{n}": credit(f"account_{n % 3}", f"pi_{n}") for n in range(12)}
@@ -170,7 +170,7 @@ async def test_one_bad_unit_in_a_group_is_nobody_elses_trouble(service: Service)
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_account_that_is_stuck_holds_no_other_account_up(
     api: Api, service: Service
 ) -> None:
@@ -197,7 +197,7 @@ async def test_an_account_that_is_stuck_holds_no_other_account_up(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_credits_do_not_wait_for_what_a_plugin_writes(service: Service) -> None:
     store = service.store
     await store._database.plugin_x.insert_one({"_id": 1})
@@ -216,7 +216,7 @@ async def test_credits_do_not_wait_for_what_a_plugin_writes(service: Service) ->
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_ticket_is_given_once(service: Service) -> None:
     take = service.store.subscriptions.take_ticket
     tickets = await asyncio.gather(*(take("sub_1") for _ in range(50)))
@@ -225,7 +225,7 @@ async def test_a_ticket_is_given_once(service: Service) -> None:
 
 @pytest.mark.parametrize("order", [["early", "late"], ["late", "early"]])
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_later_ticket_wins_whoever_writes_first(
     service: Service, order: list[str]
 ) -> None:
@@ -238,7 +238,7 @@ async def test_the_later_ticket_wins_whoever_writes_first(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_snapshot_without_a_ticket_never_replaces_one(service: Service) -> None:
     subscriptions = service.store.subscriptions
     await subscriptions.write(snapshot("first"), 0)
@@ -249,7 +249,7 @@ async def test_a_snapshot_without_a_ticket_never_replaces_one(service: Service) 
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_ticket_alone_is_no_snapshot(service: Service) -> None:
     await service.store.subscriptions.take_ticket("sub_1")
     assert not await service.store.subscriptions.is_known("sub_1")
@@ -261,7 +261,7 @@ async def test_a_ticket_alone_is_no_snapshot(service: Service) -> None:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_first_claim_and_the_first_customer_are_for_all(service: Service) -> None:
     customers = service.store.customers
     callers = [Identity(account_uid="a", email=f"{n}@example.com") for n in range(16)]
@@ -278,7 +278,7 @@ async def test_the_first_claim_and_the_first_customer_are_for_all(service: Servi
 # memory://
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_memory_says_loudly_that_it_forgets(
     caplog: pytest.LogCaptureFixture, api: Api
 ) -> None:

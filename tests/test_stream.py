@@ -88,7 +88,7 @@ def short_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.1)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_begins_with_how_things_stand(buyer: Buyer, webhooks: Webhooks) -> None:
     await buyer.subscribe()
     async with opened(buyer.api) as reader:
@@ -101,7 +101,7 @@ async def test_it_begins_with_how_things_stand(buyer: Buyer, webhooks: Webhooks)
 
 
 @pytest.mark.parametrize("database", ["memory", pytest.param("mongod", marks=pytest.mark.mongod)])
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_purchase_is_seen_at_once_and_alone(
     buyer: Buyer, webhooks: Webhooks, database: str
 ) -> None:
@@ -119,7 +119,7 @@ async def test_a_purchase_is_seen_at_once_and_alone(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_plan_s_changes_are_seen(buyer: Buyer, webhooks: Webhooks) -> None:
     async with opened(buyer.api) as reader:
         await reader.next()
@@ -136,7 +136,7 @@ async def test_a_plan_s_changes_are_seen(buyer: Buyer, webhooks: Webhooks) -> No
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_another_process_commits_is_seen(
     buyer: Buyer, webhooks: Webhooks, settings: Settings, clock: Clock
 ) -> None:
@@ -161,7 +161,7 @@ async def _paid_event(buyer: Buyer) -> str:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_nobody_sees_another_account_s(api: Api) -> None:
     async with opened(api, OTHER_ACCOUNT) as theirs, opened(api) as mine:
         for reader in (theirs, mine):
@@ -178,7 +178,7 @@ async def test_nobody_sees_another_account_s(api: Api) -> None:
     assert (await api.get(STREAM, None)).code == 401
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_who_comes_back_gets_what_is_new(buyer: Buyer, webhooks: Webhooks) -> None:
     await buyer.subscribe()
     async with opened(buyer.api) as reader:
@@ -197,13 +197,13 @@ async def test_who_comes_back_gets_what_is_new(buyer: Buyer, webhooks: Webhooks)
 
 
 @pytest.mark.parametrize("last_event_id", ["", ".", "x", "x.y.z", "\u00e9" * 300])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_id_of_nobody_s_begins_anew(api: Api, last_event_id: str) -> None:
     async with opened(api, last_event_id=last_event_id) as reader:
         assert [(await reader.next()).name for _ in range(2)] == ["balance", "plan"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_beats_while_nothing_happens(api: Api, short_heartbeat: None) -> None:
     async with opened(api) as reader:
         await reader.next()
@@ -212,7 +212,7 @@ async def test_it_beats_while_nothing_happens(api: Api, short_heartbeat: None) -
             assert (await reader.next()).data == "still here"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_ends_with_its_token(api: Api, clock: Clock) -> None:
     async with opened(api, exp=int(clock().timestamp()) + 2) as reader:
         await reader.next()
@@ -221,7 +221,7 @@ async def test_it_ends_with_its_token(api: Api, clock: Clock) -> None:
     assert (await api.get(STREAM, exp=int(clock().timestamp()) - 1)).code == 401
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_ends_when_the_service_shuts_down(api: Api, app: Application) -> None:
     async with opened(api) as reader:
         await reader.next()
@@ -232,7 +232,7 @@ async def test_it_ends_when_the_service_shuts_down(api: Api, app: Application) -
             await app.settings["datalayer_stripe"].traffic.idle()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_client_that_is_gone_leaves_nothing(
     api: Api, service: Service, app: Application, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -246,7 +246,7 @@ async def test_a_client_that_is_gone_leaves_nothing(
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
     api: Api, app: Application
 ) -> None:
@@ -263,7 +263,7 @@ async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
         await traffic.idle()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_client_that_is_gone_while_its_first_news_are_read_leaves_nothing(
     api: Api,
     service: Service,
@@ -287,7 +287,7 @@ async def test_a_client_that_is_gone_while_its_first_news_are_read_leaves_nothin
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
     api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,7 +321,7 @@ async def _until_closed(client: socket.socket) -> bytes:
     return received
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_one_account_s_streams_are_bounded(api: Api, service: Service) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(MOST_OF_ACCOUNT):
@@ -341,7 +341,7 @@ def _open(service: Service) -> float:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_change_stream_that_breaks_is_followed_anew(
     buyer: Buyer,
     webhooks: Webhooks,
@@ -373,7 +373,7 @@ async def kill_change_streams(service: Service) -> None:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_whatever_breaks_the_change_stream_it_goes_on(
     buyer: Buyer, webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -388,7 +388,7 @@ async def test_whatever_breaks_the_change_stream_it_goes_on(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_without_change_streams_it_looks_every_so_often(
     buyer: Buyer, webhooks: Webhooks, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,7 @@ async def pay(client: StripeClient, **params: Any) -> dict[str, Any]:
         ({"customer": "cus_unknown"}, StripeObjectMissing, "No such customer"),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_refusal_keeps_stripes_own_words(
     client: StripeClient, params: dict[str, Any], refusal: type[RequestError], message: str
 ) -> None:
@@ -95,7 +95,7 @@ ADA: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_short_trouble_is_gone_at_the_next_try_and_nothing_is_doubled(
     client: StripeClient, sandbox: Sandbox, name: str
 ) -> None:
@@ -108,7 +108,7 @@ async def test_a_short_trouble_is_gone_at_the_next_try_and_nothing_is_doubled(
 
 
 @pytest.mark.parametrize("name", TROUBLES)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_longer_trouble_is_unavailability(
     client: StripeClient, sandbox: Sandbox, name: str
 ) -> None:
@@ -118,7 +118,7 @@ async def test_a_longer_trouble_is_unavailability(
     assert len(sandbox.api.calls) >= 3, "the first try and two more"
 
 
-@pytest.mark.gen_test(timeout=4)  # below the bound of a single try
+@pytest.mark.gen_test  # below the bound of a single try
 async def test_a_call_is_bounded_in_time(
     client: StripeClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +128,7 @@ async def test_a_call_is_bounded_in_time(
         await client.retrieve_price("price_1")
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_too_many_requests_are_told_as_such(client: StripeClient, sandbox: Sandbox) -> None:
     sandbox.api.refuse(429, times=1)
     with pytest.raises(RateLimited) as refusal:
@@ -140,7 +140,7 @@ def is_error(result: object) -> bool:
     return isinstance(result, Exception)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_key_that_is_in_use_is_not_a_key_of_another_request(
     client: StripeClient, sandbox: Sandbox
 ) -> None:
@@ -154,7 +154,7 @@ async def test_a_key_that_is_in_use_is_not_a_key_of_another_request(
         await client.create_customer(**{**ADA, "name": "Another"})
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_nobody_listens(io_loop: IOLoop, quick_retries: None) -> None:
     client = StripeClient("sk_test_example", metrics=Metrics(), api_base="http://127.0.0.1:9")
     with pytest.raises(StripeUnavailable):
@@ -162,7 +162,7 @@ async def test_nobody_listens(io_loop: IOLoop, quick_retries: None) -> None:
     await client.close()
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_wrong_key_is_the_operators_business(
     io_loop: IOLoop, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -188,7 +188,7 @@ async def test_a_wrong_key_is_the_operators_business(
         (stripe.RateLimitError("slow", headers={"retry-after": "soon"}), RateLimited),
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_each_error_has_its_counterpart(
     client: StripeClient, error: Exception, ours: type[RequestError]
 ) -> None:
@@ -203,7 +203,7 @@ async def test_each_error_has_its_counterpart(
         assert refusal.value.retry_after == (7 if "7" in str(error.headers) else 2)  # type: ignore[attr-defined]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_lists_are_read_to_their_end(
     client: StripeClient, sandbox: Sandbox, shop: Shop
 ) -> None:
@@ -215,7 +215,7 @@ async def test_lists_are_read_to_their_end(
     assert calls(sandbox, "GET", "/v1/prices") == 2
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_answers_are_plain_data(client: StripeClient, sandbox: Sandbox, shop: Shop) -> None:
     price = await client.retrieve_price(shop.plan)
     assert type(price) is dict

@@ -98,7 +98,7 @@ LIFE: list[tuple[Callable[[Sandbox, str], Any], str, bool]] = [
 ]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_route_follows_a_subscriptions_life(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -138,7 +138,7 @@ async def test_the_route_follows_a_subscriptions_life(
     ],
 )
 @pytest.mark.parametrize("api_version", [OLD_SHAPE, NEW_SHAPE])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_each_event_is_enough_in_each_shape(
     buyer: Buyer, service: Service, sandbox: Sandbox, type: str, api_version: str
 ) -> None:
@@ -173,7 +173,7 @@ def test_the_sandbox_speaks_both_shapes(sandbox: Sandbox, shop: Shop) -> None:
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_shuffled_doubled_and_late_events_end_in_stripes_own_object(
     buyer: Buyer,
     service: Service,
@@ -219,7 +219,7 @@ async def test_shuffled_doubled_and_late_events_end_in_stripes_own_object(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_look_that_is_overtaken_writes_nothing(
     buyer: Buyer,
     service: Service,
@@ -251,7 +251,7 @@ async def test_a_look_that_is_overtaken_writes_nothing(
     assert {attempt.status for attempt in webhooks.attempts} == {200}, "dropping it is no failure"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_stripe_is_down_so_the_event_comes_again(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
@@ -264,7 +264,7 @@ async def test_stripe_is_down_so_the_event_comes_again(
 
 
 @pytest.mark.parametrize("api_version", [OLD_SHAPE, NEW_SHAPE])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_systems_subscription_is_none_of_our_business(
     api: Api, service: Service, sandbox: Sandbox, shop: Shop, api_version: str
 ) -> None:
@@ -283,7 +283,7 @@ async def test_another_systems_subscription_is_none_of_our_business(
     assert shown["status"] == "none"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_subscription_of_nobody_is_rejected_and_shown_to_none(
     api: Api, service: Service, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:

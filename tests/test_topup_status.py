@@ -76,7 +76,7 @@ async def paid_unheard_of(buyer: Buyer, sandbox: Sandbox) -> str:
     return str(sandbox.confirm_payment(started["client_secret"])["id"])
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_from_asked_for_to_credited(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -94,7 +94,7 @@ async def test_from_asked_for_to_credited(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_asking_finishes_what_no_webhook_has_said(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, counted: Counted
 ) -> None:
@@ -116,7 +116,7 @@ async def test_asking_finishes_what_no_webhook_has_said(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_ten_who_ask_while_the_webhook_comes_add_it_once(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -132,7 +132,7 @@ async def test_ten_who_ask_while_the_webhook_comes_add_it_once(
     assert runs["number"] == 2, "the subscription's payment, and this one"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_plugin_s_failure_keeps_no_credits_back(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, counted: Counted
 ) -> None:
@@ -141,7 +141,7 @@ async def test_another_plugin_s_failure_keeps_no_credits_back(
     assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_event_that_failed_is_tried_from_what_is_kept(
     buyer: Buyer,
     sandbox: Sandbox,
@@ -158,7 +158,7 @@ async def test_an_event_that_failed_is_tried_from_what_is_kept(
     assert calls(sandbox, "GET", "/v1/events") == asked
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_rejected_one_waits_for_the_operator(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
@@ -177,7 +177,7 @@ async def test_a_rejected_one_waits_for_the_operator(
     assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_one_that_its_webhook_had_rejected_is_told_at_once(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -192,7 +192,7 @@ async def test_one_that_its_webhook_had_rejected_is_told_at_once(
     assert answer["credits"] is None
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_before_stripe_has_made_the_event_it_is_not_credited(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -201,7 +201,7 @@ async def test_before_stripe_has_made_the_event_it_is_not_credited(
     assert await seen(buyer, intent_id) == ("succeeded", False, 50, 0)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_that_it_is_paid_is_told_though_its_event_cannot_be_had(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
@@ -212,7 +212,7 @@ async def test_that_it_is_paid_is_told_though_its_event_cannot_be_had(
     assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_it_is_only_for_its_owner(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -227,7 +227,7 @@ async def test_it_is_only_for_its_owner(
     assert (await buyer.api.get(f"{STATUS}/{intent_id}", None)).code == 401
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_is_no_top_up_of_ours_is_not_found(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -238,7 +238,7 @@ async def test_what_is_no_top_up_of_ours_is_not_found(
 
 
 @pytest.mark.parametrize("intent_id", ["ch_1", "pi_", "pi_1/../x", "pi_1%00", "pi_%22", "pi_1?x"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_what_is_no_id_reaches_neither_stripe_nor_the_database(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, intent_id: str
 ) -> None:
@@ -248,7 +248,7 @@ async def test_what_is_no_id_reaches_neither_stripe_nor_the_database(
         assert not sandbox.api.calls
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_with_stripe_down_what_is_credited_is_told_all_the_same(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
@@ -262,7 +262,7 @@ async def test_with_stripe_down_what_is_credited_is_told_all_the_same(
     assert answer.headers["Retry-After"]
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_subscription_that_is_being_paid_is_looked_at(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, api: Api
 ) -> None:
@@ -277,7 +277,7 @@ async def test_a_subscription_that_is_being_paid_is_looked_at(
     assert len(sandbox.api.calls) == asked, "one that is active is not looked at"
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_subscription_that_is_being_paid_is_shown_while_stripe_is_down(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:

@@ -26,7 +26,7 @@ PAYER = "cus_auG5oDCwpKHLK4"  # of the recorded payment
 
 
 @pytest.mark.parametrize(("package", "credits"), [(0, 50), (1, 220), (2, 600)])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_paid_package_brings_its_credits(
     buyer: Buyer, service: Service, webhooks: Webhooks, shop: Shop, package: int, credits: int
 ) -> None:
@@ -47,7 +47,7 @@ async def test_a_paid_package_brings_its_credits(
     }
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_intent_says_what_stripes_price_says(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
@@ -79,7 +79,7 @@ async def test_the_intent_says_what_stripes_price_says(
 
 
 @pytest.mark.parametrize("card", [DECLINED_CARD, "4000000000009995", "4000000000000069"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_declined_card_adds_nothing_and_another_one_pays(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, card: str
 ) -> None:
@@ -96,7 +96,7 @@ async def test_a_declined_card_adds_nothing_and_another_one_pays(
 
 
 @pytest.mark.parametrize(("accept", "credits"), [(True, 50), (False, 0)])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_credits_wait_for_the_cardholders_consent(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, accept: bool, credits: int
 ) -> None:
@@ -111,7 +111,7 @@ async def test_credits_wait_for_the_cardholders_consent(
     assert await buyer.credits() == credits
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_payments_of_invoices_add_nothing(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -126,7 +126,7 @@ async def test_the_payments_of_invoices_add_nothing(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_every_event_twice_still_credits_once(
     buyer: Buyer, service: Service, webhooks: Webhooks
 ) -> None:
@@ -173,7 +173,7 @@ async def assert_rejected(api: Api, service: Service, answer: HTTPResponse, reas
 
 
 @pytest.mark.parametrize("name", REJECTED)
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_payment_that_fails_a_check_is_rejected(
     api: Api, service: Service, name: str
 ) -> None:
@@ -182,7 +182,7 @@ async def test_a_payment_that_fails_a_check_is_rejected(
 
 
 @pytest.mark.parametrize("payer", ["cus_other", None])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_payment_by_another_customer_than_the_accounts_is_rejected(
     api: Api, service: Service, payer: str | None
 ) -> None:
@@ -195,7 +195,7 @@ async def test_a_payment_by_another_customer_than_the_accounts_is_rejected(
     assert await api.credits() == 50
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_payment_by_somebody_elses_customer_is_rejected(api: Api, service: Service) -> None:
     customers = service.store._database.customers
     await customers.insert_one({"_id": OTHER_ACCOUNT, "customer_id": PAYER})
@@ -203,7 +203,7 @@ async def test_a_payment_by_somebody_elses_customer_is_rejected(api: Api, servic
 
 
 @pytest.mark.parametrize("metadata", [{}, None, {"order": "7"}])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_another_systems_payment_is_none_of_our_business(
     api: Api, service: Service, metadata: dict[str, str] | None
 ) -> None:
@@ -214,7 +214,7 @@ async def test_another_systems_payment_is_none_of_our_business(
 
 
 @pytest.mark.parametrize("credits", [1, MAX_CREDITS])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_credits_within_the_bounds_are_added(api: Api, credits: int) -> None:
     metadata = {**OURS, "credits": str(credits)}
     assert json_of(await api.deliver(changed(PAID, metadata=metadata)))["outcome"] == "processed"
@@ -226,7 +226,7 @@ def intent_id(answer: HTTPResponse) -> str:
     return str(json_of(answer)["payment_intent_id"])
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_same_key_of_the_same_account_is_the_same_payment(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
@@ -242,7 +242,7 @@ async def test_the_same_key_of_the_same_account_is_the_same_payment(
 
 
 @pytest.mark.parametrize("key", ["x" * 1000, "a b/c?d=e&f", "\u00e9"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_key_may_be_of_any_words_and_length(
     buyer: Buyer, webhooks: Webhooks, key: str
 ) -> None:
@@ -252,7 +252,7 @@ async def test_a_key_may_be_of_any_words_and_length(
     assert intent_id(await buyer.ask_to_buy(Idempotency_Key=key + "x")) != first
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_same_key_for_another_package_is_a_conflict(
     buyer: Buyer, shop: Shop, webhooks: Webhooks
 ) -> None:
@@ -264,7 +264,7 @@ async def test_the_same_key_for_another_package_is_a_conflict(
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency_Key": "order-1"}])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_payment_can_be_made_by_card_alone_which_settles_at_once(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, headers: dict[str, str]
 ) -> None:

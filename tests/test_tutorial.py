@@ -205,7 +205,7 @@ async def serving(
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 async def test_the_built_package_serves_and_counts_once(
     typed: Typed, mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str]
 ) -> None:

@@ -13,7 +13,7 @@ from tests.support.shop import Buyer
 pytestmark = pytest.mark.mongod
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_subscription_without_items_does_not_stop_the_reconciliation(
     buyer: Buyer,
     stranger: Buyer,

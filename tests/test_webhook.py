@@ -49,7 +49,7 @@ def forged(now: float) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", forged(0))
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_forged_or_old_delivery_is_refused_untouched(
     api: Api, service: Service, name: str
 ) -> None:
@@ -60,20 +60,20 @@ async def test_a_forged_or_old_delivery_is_refused_untouched(
     assert await kept(service) == {}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_signature_just_inside_the_tolerance_is_taken(api: Api) -> None:
     answer = await api.deliver(PAID, sign(PAID, at=time.time() - 295))
     assert answer.code == 200
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_tolerance_follows_the_services_clock(api: Api, clock: Clock) -> None:
     clock.advance(seconds=400)
     assert (await api.deliver(PAID)).code == 400
     assert (await api.deliver(PAID, sign(PAID, at=time.time() + 400))).code == 200
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_each_secret_is_taken_while_one_is_being_rolled(api: Api) -> None:
     assert (await api.deliver(PAID, sign(PAID, secret="whsec_rolled"))).code == 200
     now = time.time()
@@ -82,7 +82,7 @@ async def test_each_secret_is_taken_while_one_is_being_rolled(api: Api) -> None:
 
 
 @pytest.mark.parametrize("body", [PAID[:-20], b"", b"garbage", b"\xff\xfe\x00", b"[]", b"null"])
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_signed_body_that_is_no_event_is_refused(
     api: Api, service: Service, body: bytes
 ) -> None:
@@ -104,7 +104,7 @@ async def test_a_signed_body_that_is_no_event_is_refused(
         {"created": "yesterday"},
     ],
 )
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_malformed_event_is_refused(api: Api, service: Service, change: dict) -> None:
     answer = await api.deliver(json.dumps({**json.loads(PAID), **change}).encode())
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
@@ -112,14 +112,14 @@ async def test_a_malformed_event_is_refused(api: Api, service: Service, change: 
     assert await kept(service) == {}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_event_of_the_other_mode_is_refused(api: Api, service: Service) -> None:
     answer = await api.deliver(json.dumps({**json.loads(PAID), "livemode": True}).encode())
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
     assert await kept(service) == {}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_over_a_megabyte_is_refused(api: Api, service: Service) -> None:
     body = PAID + b" " * 1024 * 1024
     answer = await api.deliver(body)
@@ -127,13 +127,13 @@ async def test_a_body_over_a_megabyte_is_refused(api: Api, service: Service) -> 
     assert await kept(service) == {}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_body_of_just_a_megabyte_is_taken(api: Api) -> None:
     answer = await api.deliver(PAID + b" " * (1024 * 1024 - len(PAID)))
     assert answer.code == 200
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_an_oversized_body_in_chunks_is_refused_without_being_kept(
     api: Api, service: Service
 ) -> None:
@@ -153,7 +153,7 @@ async def test_an_oversized_body_in_chunks_is_refused_without_being_kept(
     assert await kept(service) == {}
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_a_truncated_delivery_leaves_nothing_and_the_service_goes_on(
     api: Api, service: Service
 ) -> None:
@@ -172,7 +172,7 @@ async def test_a_truncated_delivery_leaves_nothing_and_the_service_goes_on(
     assert (await api.deliver(PAID)).code == 200
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_webhook_needs_no_bearer_and_takes_no_other_method(api: Api) -> None:
     assert (await api.request("GET", WEBHOOK)).code == 405
     answer = await api.request("OPTIONS", WEBHOOK, headers={"Origin": "https://evil.example.com"})
@@ -180,7 +180,7 @@ async def test_the_webhook_needs_no_bearer_and_takes_no_other_method(api: Api) -
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
-@pytest.mark.gen_test(timeout=30)
+@pytest.mark.gen_test
 async def test_the_database_is_down_so_stripe_is_told_to_try_again(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

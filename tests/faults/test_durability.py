@@ -95,7 +95,7 @@ def members(new_mongod: Callable[[str | None], Mongod]) -> list[Mongod]:
     return sorted(members, key=lambda member: member is not primary)
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 async def test_a_mark_that_only_the_primary_has_is_not_done(members: Sequence[Mongod]) -> None:
     url = replica_set_url(members)
     await (await connect(url, livemode=False)).close()  # makes the collections, at leisure
@@ -112,7 +112,7 @@ async def test_a_mark_that_only_the_primary_has_is_not_done(members: Sequence[Mo
     await store.close()
 
 
-@pytest.mark.gen_test(timeout=240)
+@pytest.mark.gen_test
 async def test_no_delivery_is_taken_while_its_effects_could_still_be_lost(
     members: Sequence[Mongod], sandbox: Sandbox, shop: Shop, tmp_path: Path
 ) -> None:

@@ -43,7 +43,7 @@ def _pids(folder: Path) -> set[int]:
     return {int(text) for text in texts if text}
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_work_of_a_killed_process_is_finished_by_another(
     mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str], tmp_path: Path
 ) -> None:

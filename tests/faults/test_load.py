@@ -145,7 +145,7 @@ async def applied(service: Service) -> list[int]:
     return [row["n"] for row in await rows(service, "plugin_gate")]
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_is_too_much_is_refused_before_any_work(
     api: Api, small: Service, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +178,7 @@ async def test_what_is_too_much_is_refused_before_any_work(
     report.count("load", deliveries=2 * len(bodies) - MOST_OF_TYPE, refused=len(refused))
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_slow_account_leaves_room_for_the_others(
     api: Api, small: Service, gate: Gate
 ) -> None:
@@ -198,7 +198,7 @@ async def test_a_slow_account_leaves_room_for_the_others(
     report.count("load", deliveries=MOST_OF_TYPE + 1, refused=1)
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_plugins_that_hang_leave_room_for_the_credits(
     api: Api, small: Service, gate: Gate
 ) -> None:
@@ -242,7 +242,7 @@ def test_hogs_leave_room_for_a_newcomer_and_for_other_types() -> None:
         assert admitted("newcomer", "other.type")
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_plugin_that_hangs_is_cut_and_its_event_comes_again(
     api: Api, service: Service, gate: Gate
 ) -> None:
@@ -264,7 +264,7 @@ async def test_a_plugin_that_hangs_is_cut_and_its_event_comes_again(
     assert await api.credits("slow") == 50
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_every_delivery_is_answered_in_time_and_what_is_late_still_ends_once(
     api: Api, service: Service, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -291,7 +291,7 @@ async def unavailable(*_: object) -> None:
     raise StoreUnavailable
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_what_is_late_and_fails_is_logged_and_comes_again(
     api: Api,
     service: Service,
@@ -314,7 +314,7 @@ async def test_what_is_late_and_fails_is_logged_and_comes_again(
     assert json_of(await api.deliver(body))["outcome"] == "processed"
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_a_shutdown_waits_for_what_is_late(
     settings: Settings, clock: Clock, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,7 +351,7 @@ def resident_bytes(pid: int) -> int:
 
 @pytest.mark.faults
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 async def test_memory_stays_flat_under_more_than_can_be_taken(
     mongodb_url: str, sandbox: Sandbox, shop: Shop, api: Api, tmp_path: Path
 ) -> None:

@@ -160,7 +160,7 @@ def wait_for_members(members: Sequence[Mongod]) -> Mongod:
     return wait_for_primary(members)
 
 
-@pytest.mark.gen_test(timeout=240)
+@pytest.mark.gen_test
 async def test_a_service_is_killed_again_and_again(
     new_mongod: NewMongod,
     sandbox: Sandbox,
@@ -184,7 +184,7 @@ async def test_a_service_is_killed_again_and_again(
             report.count("processes", kills_of_serve=1)
 
 
-@pytest.mark.gen_test(timeout=240)
+@pytest.mark.gen_test
 async def test_mongod_is_killed_and_comes_back(
     new_mongod: NewMongod,
     sandbox: Sandbox,
@@ -213,7 +213,7 @@ async def test_mongod_is_killed_and_comes_back(
         assert await under.cluster.metric("datalayer_stripe_deliveries_total", outcome="failed")
 
 
-@pytest.mark.gen_test(timeout=240)
+@pytest.mark.gen_test
 async def test_the_primary_of_three_is_killed(
     new_mongod: NewMongod,
     sandbox: Sandbox,
@@ -262,7 +262,7 @@ class Trouble:
                 self.slow += times
 
 
-@pytest.mark.gen_test(timeout=240)
+@pytest.mark.gen_test
 async def test_stripe_is_in_trouble(
     new_mongod: NewMongod,
     sandbox: Sandbox,
