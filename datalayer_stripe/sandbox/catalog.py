@@ -171,7 +171,7 @@ class Prices:
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of prices."""
         values = p.read(raw, _PRICE_LIST)
-        if "product" in values:
+        if values.get("product"):
             self._backend.store.get("product", values["product"], "product")
         interval = (values.get("recurring") or {}).get("interval")
         rows = (
