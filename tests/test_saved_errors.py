@@ -13,7 +13,8 @@ from datalayer_stripe.errors import StripeSilent, StripeUnavailable
 from datalayer_stripe.models import Identity
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
-from datalayer_stripe.service import Service
+from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.idempotency_keys import STUCK_AFTER
 from tests.support.app import ACCOUNT, Clock, json_of
 from tests.support.shop import STRIPE_ROUTES, Buyer, Shop, objects, rows
@@ -249,6 +250,33 @@ async def test_error_that_was_not_saved_leaves_the_key_as_it_is(
         assert (await buyer.ask_to_subscribe()).code == 201
     assert len(objects(sandbox, CUSTOMERS)) == 1
     assert len(objects(sandbox, SUBSCRIPTIONS, status="all")) == 1
+
+
+@pytest.mark.mongod
+@pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
+@pytest.mark.gen_test
+async def test_two_processes_create_one_customer_and_one_subscription_after_a_saved_500(
+    service: Service,
+    sandbox: Sandbox,
+    shop: Shop,
+    settings: Settings,
+    clock: Clock,
+    path: str,
+) -> None:
+    other = await open_service(settings, clock=clock)
+    ada = Identity(account_uid=ACCOUNT)
+    try:
+        sandbox.api.refuse(status=500, path_prefix=path, saved=True)
+        with pytest.raises(StripeUnavailable):
+            await other.plans.subscribe(ada, shop.plan)
+        started = await asyncio.gather(
+            *(one.plans.subscribe(ada, shop.plan) for one in (service, other) * 4)
+        )
+    finally:
+        await other.close()
+    [subscription] = objects(sandbox, SUBSCRIPTIONS, status="all")
+    assert {one.subscription_id for one in started} == {subscription["id"]}
+    assert len(objects(sandbox, CUSTOMERS)) == 1
 
 
 @pytest.mark.mongod
