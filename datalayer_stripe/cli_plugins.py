@@ -1,13 +1,13 @@
 """The commands about plugins."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from .cli_support import fail, table
+from .cli_support import detail, fail, print_json, table
 from .configuration import PluginSources
 from .errors import StartError, StoreUnavailable
 from .plugin import Plugin
@@ -18,7 +18,7 @@ from .store import connect
 from .store.connect import MEMORY_URL
 
 _DAY = timedelta(days=1)
-_HEADS = ("PLUGIN", "ORIGIN", "ORDER", "STATE", "FAILED", "EVENT", "DEFERRED")
+_HEADS = ("PLUGIN", "ORDER", "STATE", "FAILED", "ORIGIN")
 
 
 @click.group()
@@ -27,8 +27,9 @@ def plugins() -> None:
 
 
 @plugins.command("list")
-def list_plugins() -> None:
-    """List the plugins, in their order, and the event types that they run on.
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_plugins(as_json: bool) -> None:
+    """List the plugins, in their order, and below each the event types that it runs on.
 
     FAILED counts the events of the last day that a plugin has failed or rejected, and not finished
     since. It needs the environment of `serve`; the rest needs none.
@@ -38,7 +39,20 @@ def list_plugins() -> None:
     except (StartError, SettingsError) as error:
         fail(str(error))
     failed, hint = _failed_of_day(registry)
-    table(_HEADS, [row for plugin in _all(registry) for row in _rows(plugin, registry, failed)])
+    if as_json:
+        print_json(
+            {
+                "plugins": [_described(one, registry, failed) for one in _all(registry)],
+                "event_types": list(registry.types),
+            }
+        )
+        return
+    details = iter(map(_events, _all(registry)))
+    table(
+        _HEADS,
+        [_row(plugin, registry, failed) for plugin in _all(registry)],
+        after_row=lambda: detail(next(details)),
+    )
     if hint:
         click.echo(f"\n{hint}")
     for name in registry.money_at_rest:
@@ -53,22 +67,42 @@ def _all(registry: Registry) -> tuple[Plugin[Any], ...]:
     return (*registry.plugins, *registry.switched_off)
 
 
-def _rows(
-    plugin: Plugin[Any], registry: Registry, failed: Mapping[str, int]
-) -> Iterator[tuple[str, ...]]:
+def _row(plugin: Plugin[Any], registry: Registry, failed: Mapping[str, int]) -> tuple[str, ...]:
     state = "off" if plugin in registry.switched_off else "on"
-    head: tuple[str, ...] = (
+    return (
         plugin.name,
-        str(plugin.origin),
         str(plugin.order),
         f"{state}, moves money" if plugin.moves_money else state,
         str(failed.get(plugin.name, "-")),
+        str(plugin.origin),
     )
-    for event_type in plugin.types or ("-",):
-        handling = plugin.handling(event_type)
-        deferred = "yes" if handling is not None and handling.deferred else "no"
-        yield (*head, event_type, deferred)
-        head = ("",) * len(head)  # once for all its events
+
+
+def _events(plugin: Plugin[Any]) -> str:
+    """Return the event types of a plugin, and which of them are deferred."""
+    deferred = _deferred(plugin)
+    types = (f"{one} (deferred)" if one in deferred else one for one in plugin.types)
+    return ", ".join(types) or "no event types"
+
+
+def _deferred(plugin: Plugin[Any]) -> set[str]:
+    handlings = {one: plugin.handling(one) for one in plugin.types}
+    return {one for one, handling in handlings.items() if handling and handling.deferred}
+
+
+def _described(
+    plugin: Plugin[Any], registry: Registry, failed: Mapping[str, int]
+) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "origin": str(plugin.origin),
+        "order": plugin.order,
+        "on": plugin not in registry.switched_off,
+        "moves_money": plugin.moves_money,
+        "failed": failed.get(plugin.name),
+        "event_types": list(plugin.types),
+        "deferred": sorted(_deferred(plugin)),
+    }
 
 
 def _failed_of_day(registry: Registry) -> tuple[dict[str, int], str | None]:

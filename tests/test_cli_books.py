@@ -7,11 +7,12 @@ import pytest
 from click import BadParameter
 
 from datalayer_stripe.cli_support import Progress, Since
+from datalayer_stripe.differences import REPAIR
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, changed, json_of, recorded
 from tests.support.command import complete, run_command
-from tests.support.shop import Buyer
+from tests.support.shop import Buyer, rows
 
 pytestmark = pytest.mark.mongod
 
@@ -204,3 +205,34 @@ async def test_plugin_that_had_nothing_to_write_is_not_called_done_alone(
     _, out, _ = await run_command("events", "list", variables=variables)
     assert "top-up-credits: done, nothing to write\n" in out
     assert "top-up-credits: done\n" in out
+
+
+@pytest.mark.gen_test(timeout=180)
+async def test_audit_of_one_account_and_of_the_last_days(
+    buyer: Buyer,
+    stranger: Buyer,
+    webhooks: Webhooks,
+    service: Service,
+    clock: Clock,
+    variables: dict[str, str],
+) -> None:
+    clock.advance(days=-3)
+    for one in (buyer, stranger):
+        await one.subscribe()
+    paid = await buyer.buy()
+    await stranger.buy()
+    await service.store._database.ledger.delete_many({})
+    await service.store._database.accounts.update_one({"_id": ACCOUNT}, {"$set": {"credits": 0}})
+
+    arguments = ("audit", "--account", ACCOUNT, "--json")
+    code, out, _ = await run_command(*arguments, variables=variables)
+    assert code == 3
+    [difference] = json.loads(out)["differences"]
+    assert (difference["id"], difference["command"]) == (paid["id"], REPAIR)
+
+    code, out, _ = await run_command(*arguments, "--since", "1d", variables=variables)
+    assert (code, json.loads(out)["differences"]) == (0, [])
+
+    await run_command("audit", "--account", ACCOUNT, "--repair", "--yes", variables=variables)
+    assert await buyer.credits() == 50
+    assert len(await rows(service, "ledger")) == 1, "the other account is left as it is"

@@ -213,7 +213,7 @@ async def test_the_built_package_serves_and_counts_once(
     code, printed = typed.run(f"pip uninstall --yes top-up-count; pip install --no-deps {wheel}")
     assert code == 0, printed
     _, listed = typed.run("datalayer-stripe plugins list")
-    assert says(listed, "top-up-count top-up-count 0.1.0 100 on - payment_intent.succeeded no")
+    assert says(listed, "top-up-count 100 on - top-up-count 0.1.0")
     code, printed = typed.run("datalayer-stripe plugins check .")  # gives way to what is there
     assert code == 0, printed
     variables = complete(mongodb_url, sandbox, shop)

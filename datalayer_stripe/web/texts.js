@@ -144,6 +144,7 @@ const KINDS = {
   "dispute-won": "Dispute won",
   debt: "Owed, to be paid by the next credits",
   "debt-paid": "Owed credits paid",
+  correction: "Correction",
 };
 export const historyKind = (kind) => KINDS[kind] ?? capitalized(kind.replaceAll(/[-_]/g, " "));
 
