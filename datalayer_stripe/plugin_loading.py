@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from typing import Any
 
 from .errors import PluginError
 from .plugin import Origin, Plugin
+from .plugin_permissions import writable_by_everybody
 
 ENTRY_POINT_GROUP = "datalayer_stripe.plugins"
 FOLDER_VARIABLE = "DATALAYER_STRIPE_PLUGINS_DIR"
@@ -32,7 +34,20 @@ def load_plugins(folder: Path | None = None) -> list[Plugin[Any]]:
             "No plugin is installed, not even the built-in ones. "
             'Install the package itself: pip install -e . or pip install "datalayer-stripe".'
         )
-    return [*installed, *(load_folder(folder) if folder else ())]
+    if folder is None:
+        return installed
+    _refuse_exposed(folder)
+    return [*installed, *load_folder(folder)]
+
+
+def _refuse_exposed(folder: Path) -> None:
+    """Raise PluginError if every user of this machine can change what is loaded from `folder`."""
+    with suppress(OSError):  # which load_folder() reports
+        if exposed := writable_by_everybody(folder):
+            raise PluginError(
+                f"{FOLDER_VARIABLE}: everybody on this machine can write {exposed}, and so run "
+                f"code in the service. Take that away: chmod o-w {exposed}"
+            )
 
 
 def _installed(entry_point: EntryPoint) -> Plugin[Any]:

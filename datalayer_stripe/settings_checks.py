@@ -24,7 +24,7 @@ _ORIGIN = re.compile(r"https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
 _PLACEHOLDER = re.compile(
     r"(?:^|[_-])example(?:[_-]|$)|^whsec_(?:old|new)$|://user:password@|…", re.IGNORECASE
 )
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def revealed(value: Any) -> Any:
@@ -83,7 +83,7 @@ def check_url(text: str, schemes: tuple[str, ...], *, local_http: bool = False) 
         raise ValueError("is not a URL")
     if parts.username is not None or parts.password is not None:
         raise ValueError("holds a user name or a password, and this value is no secret")
-    if local_http and host in _LOCAL_HOSTS:
+    if local_http and host in LOCAL_HOSTS:
         schemes = (*schemes, "http")
     if parts.scheme not in schemes:
         raise ValueError(f"is not an {schemes[0]} URL")

@@ -1,10 +1,11 @@
 """Where plugins come from: distributions and a folder's files, and which are switched off."""
 
+import stat
 from pathlib import Path
 
 import pytest
 
-from datalayer_stripe import Plugin
+from datalayer_stripe import Plugin, plugin_permissions
 from datalayer_stripe.errors import PluginError
 from datalayer_stripe.registry import Registry
 from datalayer_stripe.settings import SettingsError
@@ -125,6 +126,75 @@ def test_the_built_in_ones_know_where_they_come_from() -> None:
     for plugin in Registry.load().plugins:
         assert plugin.origin.kind == "built-in"
         assert str(plugin.origin).startswith("built-in 0.")
+
+
+# Files that others can write
+
+
+@pytest.mark.parametrize(
+    "writable", ["plugins", "plugins/counter.py", "plugins/_shared.py", "plugins/__pycache__", "."]
+)
+def test_plugins_that_everybody_can_write_stop_the_start(tmp_path: Path, writable: str) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    write(folder, "counter.py")
+    write(folder, "_shared.py", "NAME = 'shared'\n")
+    (folder / "__pycache__").mkdir()
+    path = (tmp_path / writable).resolve()
+    path.chmod(path.stat().st_mode | stat.S_IWOTH)
+    with pytest.raises(PluginError) as error:
+        Registry.load(folder)
+    assert str(error.value) == (
+        f"DATALAYER_STRIPE_PLUGINS_DIR: everybody on this machine can write {path}, and so run "
+        f"code in the service. Take that away: chmod o-w {path}"
+    )
+    path.chmod(path.stat().st_mode & ~stat.S_IWOTH)
+    assert "counter" in loaded(folder)
+
+
+def test_link_is_followed_to_the_folder_that_everybody_can_write(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    write(target, "counter.py")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    target.chmod(0o777)
+    with pytest.raises(PluginError, match="everybody on this machine can write"):
+        Registry.load(link)
+    target.chmod(0o755)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "link").symlink_to(target)
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(PluginError, match=r"can write .*open, and"):
+        Registry.load(tmp_path / "open" / "link")
+    (tmp_path / "folder").mkdir()
+    outside = write(tmp_path, "outside.py", name="outside")
+    (tmp_path / "folder" / "inside.py").symlink_to(outside)
+    outside.chmod(0o666)
+    with pytest.raises(PluginError, match=r"can write .*outside\.py"):
+        Registry.load(tmp_path / "folder")
+
+
+def test_parent_with_the_sticky_bit_is_no_danger(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    folder = shared / "plugins"
+    folder.mkdir(parents=True)
+    write(folder, "counter.py")
+    shared.chmod(0o1777)
+    assert "counter" in loaded(folder)
+    # Everybody may add a file to the folder itself, sticky or not.
+    folder.chmod(0o1777)
+    with pytest.raises(PluginError, match="can write"):
+        Registry.load(folder)
+
+
+def test_read_only_file_system_is_no_danger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "counter.py")
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(plugin_permissions, "is_read_only", lambda _: True)
+    assert "counter" in loaded(tmp_path)
 
 
 # Switched off

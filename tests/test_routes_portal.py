@@ -149,3 +149,15 @@ async def test_the_way_back_may_lead_to_the_checkout_page_here(api: Api) -> None
     assert (await open_portal(api, f"{api.url}/checkout")).code == 200
     assert (await open_portal(api, f"{api.url.replace('http', 'https')}/checkout")).code == 200
     assert (await open_portal(api, f"{api.url}0/checkout")).code == 400
+
+
+@pytest.mark.parametrize("cors_origins", [("https://app.example.com",)])
+@pytest.mark.parametrize("host", ["evil.example.com", "EVIL.example.com:443", "127.0.0.1.evil.com"])
+@pytest.mark.gen_test(timeout=30)
+async def test_host_header_does_not_allow_a_return_url(api: Api, host: str) -> None:
+    for scheme in ("http", "https"):
+        fields = {"return_url": f"{scheme}://{host}/back"}
+        path = f"{IAM_ROUTES}/checkout/portal"
+        answer = await api.post(path, fields, headers={"Host": host})
+        assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
+        assert "DATALAYER_CORS_ORIGIN" in json_of(answer)["message"]

@@ -20,7 +20,7 @@ from ..errors import InvalidRequest, NotConfigured, RateLimited, StripeUnavailab
 from ..models import Account, AccountUid, Plan, SubscriptionSnapshot
 from .base import AuthenticatedHandler
 from .topup import PriceRequest
-from .urls import absolute_url, origin_of
+from .urls import absolute_url, is_loopback, origin_of
 
 _ENDS_WITH_PERIOD = "Your subscription ends with its period."
 _PENDING_CANCELED = "The subscription was canceled before its first payment."
@@ -164,9 +164,16 @@ class PortalHandler(AuthenticatedHandler):
             }
         )
 
-    def _own_origins(self) -> tuple[str, str]:
-        """Those of the checkout page here. What is before us may have taken TLS off."""
-        return f"https://{self.request.host}".lower(), f"http://{self.request.host}".lower()
+    def _own_origins(self) -> tuple[str, ...]:
+        """Return the origins of the checkout page here, on a loopback address only.
+
+        A client chooses its Host header, so that any other host has to be in the settings. A
+        proxy on this machine may have taken TLS off.
+        """
+        host = self.request.host.lower()
+        if not is_loopback(host):
+            return ()
+        return f"https://{host}", f"http://{host}"
 
 
 class EligibleAccountsHandler(SubscriberHandler):

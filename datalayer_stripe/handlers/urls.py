@@ -2,6 +2,8 @@
 
 from urllib.parse import urlsplit
 
+from ..settings_checks import LOCAL_HOSTS
+
 
 def absolute_url(text: str) -> str:
     """`text`, if it is an absolute http(s) URL without a user name. Raises ValueError."""
@@ -18,3 +20,11 @@ def origin_of(url: str) -> str:
     """The origin of an absolute URL, as browsers write it: scheme://host[:port], lower case."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a Host header names this machine by a loopback address."""
+    try:
+        return urlsplit(f"//{host}").hostname in LOCAL_HOSTS
+    except ValueError:  # an IPv6 address that is none
+        return False
