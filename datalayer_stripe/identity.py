@@ -161,12 +161,12 @@ def _numeric_date(value: Any) -> float:
 def _identity(claims: Mapping[str, Any]) -> Identity:
     subject, user = claims["sub"], claims.get("user")
     user = user if isinstance(user, Mapping) else {}
-    first_name, last_name = _text(user.get("firstName")), _text(user.get("lastName"))
-    email = _text(user.get("email"))
+    first_name, last_name = display_text(user.get("firstName")), display_text(user.get("lastName"))
+    email = display_text(user.get("email"))
     return Identity.model_validate(
         {
             "account_uid": subject.get("uid") if isinstance(subject, Mapping) else subject,
-            "handle": _text(user.get("handle")),
+            "handle": display_text(user.get("handle")),
             "email": email if email and _EMAIL.fullmatch(email) else None,
             "name": " ".join(name for name in (first_name, last_name) if name) or None,
             "first_name": first_name,
@@ -176,6 +176,11 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     )
 
 
-def _text(value: Any) -> str | None:
-    """What is for people to read: never a reason to refuse them."""
-    return value[:_LONGEST_TEXT] if isinstance(value, str) and value else None
+def display_text(value: Any) -> str | None:
+    """Return a text for people to read, which is never a reason to refuse them.
+
+    It is cut, and half of a character, which JSON can hold and a database cannot, becomes `?`.
+    """
+    if not isinstance(value, str) or not value:
+        return None
+    return value[:_LONGEST_TEXT].encode(errors="replace").decode()

@@ -297,3 +297,10 @@ def test_whose_a_token_is_does_not_depend_on_whether_it_is_true() -> None:
     assert tokens.are_addressed(f"Bearer {forged}")
     for other in (f"Bearer {foreign}", f"token {forged}", "Bearer opaque", "Bearer ", "", None):
         assert not tokens.are_addressed(other)
+
+
+def test_half_a_character_in_a_name_is_replaced(tokens: BearerTokens) -> None:
+    user = {"handle": "ada\ud83d", "firstName": "Ada\ud83d", "email": "ada\ud83d@example.com"}
+    identity = tokens.identity(f"Bearer {token(user=user)}")
+    assert (identity.handle, identity.name) == ("ada?", "Ada?")
+    identity.model_dump_json()

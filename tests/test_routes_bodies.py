@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import pytest
 from tornado.web import Application
@@ -12,7 +13,7 @@ from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.handlers import bodies
 from datalayer_stripe.handlers.site import Site
 from datalayer_stripe.service import Service
-from tests.support.app import ACCOUNT, Api
+from tests.support.app import ACCOUNT, Api, json_of, recorded
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES
 
 WEBHOOK = f"{STRIPE_ROUTES}/webhook"
@@ -95,23 +96,46 @@ async def test_an_answered_request_holds_no_body(api: Api, site: Site) -> None:
 
 
 @pytest.mark.gen_test
-async def test_bodies_beyond_the_bound_of_all_are_answered_503(
+async def test_half_sent_bodies_make_room_for_a_webhook(
     api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(site.bodies, "limit", 1000 * KB)
     async with connected(api) as first, connected(api) as second:
-        await first.send("POST", WEBHOOK, declared(900 * KB), b"x" * 800 * KB)
-        await until(lambda: site.bodies.held == 800 * KB)
-        await second.send("POST", WEBHOOK, declared(500 * KB), b"x" * 500 * KB)
-        status, headers, body = await second.answer()
+        for connection in (first, second):
+            await connection.send("POST", WEBHOOK, declared(600 * KB), b"x" * 499 * KB)
+        await until(lambda: site.bodies.held == 998 * KB)
+        delivered = await api.deliver(recorded("payment_intent.succeeded"))
+        assert json_of(delivered)["outcome"] == "processed"
+        assert site.bodies.held == 499 * KB, "the oldest body is dropped"
+        first.writer.write(b"x" * 101 * KB)
+        status, headers, body = await first.answer()
         assert (status, b'"code":"overloaded"' in body) == (503, True)
         assert int(headers["retry-after"]) > 0
-        assert site.bodies.held == 800 * KB
-        first.writer.write(b"x" * 100 * KB)
-        assert (await first.answer())[0] == 400
-        # What the first one held is free again.
-        await second.send("POST", WEBHOOK, declared(500 * KB), b"x" * 500 * KB)
+        second.writer.write(b"x" * 101 * KB)
         assert (await second.answer())[0] == 400
+        await until(lambda: site.bodies.held == 0)
+
+
+@pytest.mark.gen_test
+async def test_body_is_not_dropped_once_it_has_arrived(
+    api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive, may_go_on = api.service.deliveries.receive, asyncio.Event()
+
+    async def wait_first(body: bytes, signature: str | None) -> Any:
+        await may_go_on.wait()
+        return await receive(body, signature)
+
+    monkeypatch.setattr(api.service.deliveries, "receive", wait_first)
+    body = recorded("payment_intent.succeeded")
+    monkeypatch.setattr(site.bodies, "limit", len(body) + 100)
+    delivering = asyncio.create_task(api.deliver(body))
+    await until(lambda: site.bodies.held == len(body))
+    async with connected(api) as second:
+        await second.send("POST", WEBHOOK, declared(5 * KB), b"x" * 5 * KB)
+        assert (await second.answer())[0] == 503
+    may_go_on.set()
+    assert json_of(await delivering)["outcome"] == "processed"
 
 
 @pytest.mark.gen_test

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast
 
 from prometheus_client import Gauge
 from tornado.concurrent import Future
@@ -21,24 +21,50 @@ BODY_SECONDS = 30
 _CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
 
 
+class BodyHolder(Protocol):
+    """Whose body is in memory."""
+
+    def drop_body(self) -> None:
+        """Give the body's bytes back, and answer that there was no room for it."""
+
+
 class BodyBudget:
-    """Count the bytes of the request bodies that all connections hold, and bound them."""
+    """Count the bytes of the request bodies that all connections hold, and bound them.
+
+    A body that arrives when there is no room takes the room of the body that has been arriving
+    for longest. So half-sent bodies cannot shut out a webhook of Stripe's, which arrives at once.
+    """
 
     def __init__(self, gauge: Gauge, *, limit: int = MAX_HELD_BYTES) -> None:
         self.limit = limit
         self.held = 0
         """Bytes that are in memory now."""
         self._gauge = gauge
+        self._arriving: dict[BodyHolder, None] = {}  # the oldest first
 
-    def take(self, size: int) -> bool:
-        """Count `size` more bytes. Return False, and count nothing, if that is over the limit."""
-        if self.held + size > self.limit:
-            return False
+    def take(self, holder: BodyHolder, size: int) -> bool:
+        """Count `size` more bytes of a body that is arriving.
+
+        Returns:
+            Whether there is room. If not, nothing is counted: all that is held are bodies that
+            have arrived, and are being worked on.
+        """
+        while self.held + size > self.limit:
+            oldest = next((one for one in self._arriving if one is not holder), None)
+            if oldest is None:
+                return False
+            oldest.drop_body()
+        self._arriving.setdefault(holder)
         self._count(size)
         return True
 
-    def give_back(self, size: int) -> None:
-        """Count `size` bytes less."""
+    def keep(self, holder: BodyHolder) -> None:
+        """Note that a body has arrived: it is not dropped for another one any more."""
+        self._arriving.pop(holder, None)
+
+    def give_back(self, holder: BodyHolder, size: int) -> None:
+        """Count `size` bytes less, which were all of a body."""
+        self._arriving.pop(holder, None)
         self._count(-size)
 
     def _count(self, size: int) -> None:
@@ -106,15 +132,19 @@ class BodyHandler(RequestHandler):
             return
         if len(self._held) + len(chunk) > self._body_limit:
             self._body_fault = self._too_large()
-        elif not self.bodies.take(len(chunk)):
-            self._body_fault = Overloaded("Too many request bodies are being received.")
+            self._free_body()
+        elif not self.bodies.take(self, len(chunk)):
+            self.drop_body()
         else:
             self._held += chunk
-            return
+
+    def drop_body(self) -> None:
+        """Free what has arrived of the body: there is no room for it."""
+        self._body_fault = Overloaded("Too many request bodies are being received.")
         self._free_body()
 
     def _free_body(self) -> None:
-        self.bodies.give_back(len(self._held))
+        self.bodies.give_back(self, len(self._held))
         self._held = bytearray()
 
     @property
@@ -127,6 +157,7 @@ class BodyHandler(RequestHandler):
         """
         if self._body_fault is not None:
             raise self._body_fault
+        self.bodies.keep(self)
         return bytes(self._held)
 
     def finish(self, chunk: Any = None) -> "Future[None]":

@@ -4,10 +4,9 @@ from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvi
 from pydantic import ValidationError
 
 from ..errors import Forbidden
+from ..identity import display_text
 from ..models import Identity
 from ..settings import Settings
-
-_LONGEST_TEXT = 120
 
 
 def names_people(provider: IdentityProvider) -> bool:
@@ -41,9 +40,9 @@ def identity_of(
     try:
         return Identity(
             account_uid=prefix + user.username,
-            handle=user.username[:_LONGEST_TEXT],
-            name=user.display_name[:_LONGEST_TEXT],
-            first_name=user.display_name[:_LONGEST_TEXT],
+            handle=display_text(user.username),
+            name=display_text(user.display_name),
+            first_name=display_text(user.display_name),
         )
     except ValidationError:
         raise Forbidden(
