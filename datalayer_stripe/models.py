@@ -195,6 +195,10 @@ class InvoiceSummary(Model):
     attempt_count: int | None = None
 
 
+RUNNING_STATUSES = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
+"""The statuses of a subscription that has begun and not ended, paid for or not."""
+
+
 class SubscriptionSnapshot(Model):
     """Our copy of a Stripe subscription: docs.stripe.com/api/subscriptions/object."""
 
@@ -228,7 +232,7 @@ class SubscriptionSnapshot(Model):
     @property
     def is_running(self) -> bool:
         """Whether it has begun and not ended, paid for or not."""
-        return self.status in {"active", "trialing", "past_due", "unpaid", "paused"}
+        return self.status in RUNNING_STATUSES
 
     @property
     def ends_with_period(self) -> bool:

@@ -21,7 +21,7 @@ from .billing.topups import PAID_BY
 from .clock import Clock
 from .errors import StripeCustomerMissing, StripeObjectMissing
 from .events import Event
-from .models import AccountUid
+from .models import RUNNING_STATUSES, AccountUid
 from .shapes import StripeData, id_of, metadata_of
 from .store import Store
 from .stripe_client import StripeClient
@@ -144,9 +144,8 @@ class CustomerSweep:
             listed = await self._stripe.list_subscriptions(customer_id)
         except StripeCustomerMissing:
             return False
-        ours = [one for one in listed if self._subscriptions.is_ours(one)]
-        snapshots = [await self._subscriptions.snapshot(one) for one in ours]
-        return any(snapshot.is_running for snapshot in snapshots)
+        running = [one for one in listed if one["status"] in RUNNING_STATUSES]
+        return any(self._subscriptions.is_ours(one) for one in running)
 
 
 async def rejected_for_its_customer(

@@ -129,6 +129,31 @@ async def test_of_several_customers_the_subscribed_one_is_chosen_else_the_oldest
 
 
 @pytest.mark.gen_test
+async def test_subscription_that_cannot_be_read_stops_no_customer_from_being_rebuilt(
+    service: Service,
+    sandbox: Sandbox,
+    shop: Shop,
+    webhooks: Webhooks,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    webhooks.drop(1000)
+    customer(sandbox)
+    clock.advance(seconds=1)
+    subscribed = customer(sandbox, payment_method="pm_card_visa")
+    subscribe(sandbox, shop, subscribed)
+    list_subscriptions = service.stripe.list_subscriptions
+
+    async def unreadable(customer_id: str) -> list[dict[str, Any]]:
+        listed = await list_subscriptions(customer_id)
+        return [{**one, "created": "yesterday"} for one in listed]
+
+    monkeypatch.setattr(service.stripe, "list_subscriptions", unreadable)
+    await reconcile(service, clock)
+    assert await service.store.customers.get(ACCOUNT) == subscribed
+
+
+@pytest.mark.gen_test
 async def test_customers_of_other_systems_are_left_alone(
     buyer: Buyer, service: Service, sandbox: Sandbox, clock: Clock
 ) -> None:
