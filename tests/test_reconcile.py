@@ -341,6 +341,19 @@ async def test_after_a_long_outage_it_looks_back_to_where_it_was(
 
 
 @pytest.mark.gen_test
+async def test_lease_is_not_taken_by_who_has_read_the_time_a_moment_earlier(
+    service: Service, clock: Clock
+) -> None:
+    leases, length, interval = service.store.leases, timedelta(minutes=10), timedelta(hours=1)
+    earlier, later = clock(), clock() + timedelta(seconds=5)
+    long_ago = earlier - interval
+    assert await leases.take(LEASE, "before", long_ago, length, interval=interval)
+    await leases.give_back(LEASE, "before", long_ago, due_at=earlier, done_until=long_ago)
+    assert await leases.take(LEASE, "first", later, length, interval=interval)
+    assert not await leases.take(LEASE, "second", earlier, length, interval=interval)
+
+
+@pytest.mark.gen_test
 async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock: Clock) -> None:
     leases, length = service.store.leases, timedelta(minutes=10)
     assert await leases.take(LEASE, "dead", clock(), length)

@@ -94,9 +94,14 @@ class Leases:
         )
 
 
+# A process reads the time before it asks for the lease. Another one may have read a later time, and
+# have written its dates meanwhile.
+_READ_TOLERANCE = timedelta(minutes=1)
+
+
 def _past(field: str, now: datetime, furthest: timedelta | None) -> dict[str, Any]:
     """Match a date that is past, or further ahead than anybody would have set it."""
     past = {field: {"$lte": now}}
     if furthest is None:
         return past
-    return {"$or": [past, {field: {"$gt": now + furthest}}]}
+    return {"$or": [past, {field: {"$gt": now + furthest + _READ_TOLERANCE}}]}
