@@ -102,4 +102,4 @@ def is_replayed(error: Exception) -> bool:
 
 def _retry_after(error: stripe.StripeError) -> int:
     text = (error.headers or {}).get("retry-after", "")
-    return int(text) if text.isdigit() else 2
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 2

@@ -266,23 +266,52 @@ async def test_a_connection_goes_on_after_503(
             assert (status, "connection" in said) == (503, False)
 
 
+@pytest.mark.parametrize("body", [b"", b"{}"])
+@pytest.mark.gen_test
+async def test_http_1_0_client_is_not_told_to_keep_a_connection_that_closes(
+    api: Api, body: bytes
+) -> None:
+    async with connected(api) as connection:
+        head = f"POST {TOPUP} HTTP/1.0\r\nConnection: keep-alive\r\nContent-Length: {len(body)}"
+        connection.writer.write(f"{head}\r\n\r\n".encode() + body)
+        answer = await connection.reader.read()
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"\r\nConnection: close\r\n" in answer
+    assert b"keep-alive" not in answer.lower()
+
+
+@pytest.mark.parametrize("path", [WEBHOOK, TOPUP, "/checkout/app.js", "/nothing"])
+@pytest.mark.gen_test
+async def test_declared_length_beyond_any_limit_is_answered_once(api: Api, path: str) -> None:
+    async with connected(api) as connection:
+        await connection.send("POST", path, f"Content-Length: {10**18}\r\n", b"x")
+        answers = await connection.reader.read()
+    assert answers.count(b"HTTP/1.1 ") == 1
+    assert b"\r\nConnection: close\r\n" in answers
+
+
 # A length that is none
 
 
 @pytest.mark.parametrize(
     "length", ["²", "9" * 5000, "1" + "0" * 4999, "-1", "+1", "1_0", "0x10", "1,2", "1 2", "one"]
 )
-@pytest.mark.parametrize("path", [WEBHOOK, TOPUP, "/checkout/app.js", "/healthz"])
+@pytest.mark.parametrize(
+    "path", [WEBHOOK, TOPUP, "/checkout/app.js", "/healthz", "/nothing", "OPTIONS /nothing"]
+)
 @pytest.mark.gen_test
 async def test_a_content_length_that_is_no_number_is_a_bad_request(
     api: Api, path: str, length: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     method = "POST" if path in {WEBHOOK, TOPUP} else "GET"
+    if path.startswith("OPTIONS"):
+        method, _, path = path.partition(" ")
     async with connected(api) as connection:
         head = f"{method} {path} HTTP/1.1\r\nHost: a\r\n{FAKE_SIGNATURE}Content-Length: {length}"
         connection.writer.write(f"{head}\r\n\r\n".encode("latin1"))
         answers = await connection.reader.read()
-    assert answers.startswith(b"HTTP/1.1 400 ")
+    status = 404 if (method, path) == ("GET", "/nothing") else 400
+    assert answers.startswith(f"HTTP/1.1 {status} ".encode())
     assert answers.count(b"HTTP/1.1 ") == 1
     assert b"\r\nConnection: close\r\n" in answers
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]

@@ -186,6 +186,7 @@ async def test_a_wrong_key_is_the_operators_business(
         (aiohttp.ClientPayloadError("half an answer"), StripeSilent),
         (stripe.RateLimitError("slow", headers={"retry-after": "7"}), RateLimited),
         (stripe.RateLimitError("slow", headers={"retry-after": "soon"}), RateLimited),
+        (stripe.RateLimitError("slow", headers={"retry-after": "²"}), RateLimited),
     ],
 )
 @pytest.mark.gen_test

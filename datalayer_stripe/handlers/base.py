@@ -256,6 +256,7 @@ class NotFoundHandler(ApiHandler):
     def prepare(self) -> None:
         if self.request.method != "OPTIONS":
             raise HTTPError(404)
+        super().prepare()
 
 
 def _invalid(error: ValidationError, otherwise: str) -> InvalidRequest:

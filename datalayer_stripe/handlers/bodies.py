@@ -1,6 +1,7 @@
 """Read request bodies within bounds: the size of each, of all together, and the time they take."""
 
 import re
+import sys
 from collections.abc import Awaitable
 from typing import Any, ClassVar, Protocol, cast
 
@@ -85,11 +86,27 @@ class BodyHandler(RequestHandler):
         # Around all that a request does, also where its client hangs up while it sends the body.
         self._held = bytearray()
         self._body_fault: RequestError | None = None
-        cast("HTTP1Connection", self.request.connection).set_body_timeout(BODY_SECONDS)
+        self._bound_connection()
         try:
             await super()._execute(transforms, *args, **kwargs)
         finally:
             self._free_body()
+
+    def _bound_connection(self) -> None:
+        """Let the limits of this handler count, and none of the server that it runs in.
+
+        Whatever Tornado finds wrong with a length, it finds after a refusal was sent, and would
+        send a second answer.
+        """
+        connection = cast("HTTP1Connection", self.request.connection)
+        connection.set_body_timeout(BODY_SECONDS)
+        declared = self.request.headers.get("Content-Length", "0")
+        self._length_is_valid = _CONTENT_LENGTH.fullmatch(declared) is not None
+        if not self._length_is_valid:
+            # Where this body ends is unknown: the answer is the connection's last.
+            self.request.headers["Content-Length"] = "0"
+        elif "Transfer-Encoding" not in self.request.headers:
+            connection.set_max_body_size(sys.maxsize)
 
     @property
     def bodies(self) -> BodyBudget:
@@ -107,13 +124,11 @@ class BodyHandler(RequestHandler):
         method = str(self.request.method).lower()
         if getattr(type(self), method) is RequestHandler._unimplemented_method:
             raise HTTPError(405)
-        declared = self.request.headers.get("Content-Length", "0")
-        if not _CONTENT_LENGTH.fullmatch(declared):
-            # Where this body ends is unknown, so nothing more is read from the connection.
-            self.request.headers["Content-Length"] = "0"
+        if not self._length_is_valid:
             raise InvalidRequest("The Content-Length is not a number.")
         is_chunked = "Transfer-Encoding" in self.request.headers
-        if int(declared) > self._body_limit or (is_chunked and not self._body_limit):
+        declared = int(self.request.headers.get("Content-Length", "0"))
+        if declared > self._body_limit or (is_chunked and not self._body_limit):
             raise self._too_large()
         return None
 
@@ -168,4 +183,6 @@ class BodyHandler(RequestHandler):
         """
         if not self._headers_written and not self.request._body_future.done():
             self.set_header("Connection", "close")
+            # Tornado would answer an HTTP/1.0 client's wish to keep the connection.
+            self.request.headers.pop("Connection", None)
         return super().finish(chunk)
