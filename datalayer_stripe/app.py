@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import unquote
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -18,7 +19,7 @@ from .handlers.bodies import BODY_SECONDS
 from .handlers.checkout import checkout_handlers
 from .handlers.site import Site
 from .handlers.traffic import Traffic
-from .logs import shortened
+from .logs import redact, shortened
 from .service import Service
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ access_logger = logging.getLogger("datalayer_stripe.access")
 # Above every handler's own limit, so that a body over that one is still answered with 413.
 _MAX_BODY_BYTES = 8 * 1024 * 1024
 _IDLE_SECONDS = 120
+
+# Tokens are some KB. What comes before the end of the headers counts in no other bound.
+_MAX_HEADER_BYTES = 32 * 1024
 
 # What probes ask every few seconds is no news.
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -63,6 +67,7 @@ class Server:
             max_body_size=_MAX_BODY_BYTES,
             body_timeout=BODY_SECONDS,
             idle_connection_timeout=_IDLE_SECONDS,
+            max_header_size=_MAX_HEADER_BYTES,
         )
         try:
             sockets = bind_sockets(port, address)
@@ -107,6 +112,14 @@ def first_signal() -> Iterator[asyncio.Event]:
         restore()
 
 
+def _logged_path(path: str) -> str:
+    """Return a path for the log. The query is left out: it may hold anything.
+
+    It is decoded, so that redaction sees `ada%40example.com` as an address, and cut after it.
+    """
+    return shortened(redact(unquote(path)), _MAX_LOGGED_PATH_CHARS)
+
+
 def _log_request(handler: RequestHandler) -> None:
     level = logging.DEBUG if handler.request.path in _QUIET else logging.INFO
     access_logger.log(
@@ -114,8 +127,7 @@ def _log_request(handler: RequestHandler) -> None:
         "request",
         extra={
             "method": shortened(str(handler.request.method), _MAX_LOGGED_METHOD_CHARS),
-            # Without the query, which may hold anything.
-            "path": shortened(handler.request.path, _MAX_LOGGED_PATH_CHARS),
+            "path": _logged_path(handler.request.path),
             "status": handler.get_status(),
             "milliseconds": round(handler.request.request_time() * 1000, 1),
             "request_id": handler.request_id if isinstance(handler, BaseHandler) else None,

@@ -58,7 +58,10 @@ _START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 # within a few characters or consumes all that it has read. Where more has to be known, a function
 # decides on the text that was matched.
 REDACTIONS: tuple[tuple[re.Pattern[str], Replacement], ...] = (
-    (re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<rest>[^\s\"'<>]*)"), _redact_mongodb_url),
+    (
+        re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<rest>[^\s\"<>]*)", re.IGNORECASE),
+        _redact_mongodb_url,
+    ),
     # https://docs.stripe.com/keys and https://docs.stripe.com/webhooks (signing secrets)
     (re.compile(_START + r"(?:sk|rk|whsec)_[A-Za-z0-9_+/=-]+"), REDACTED),
     # https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret
@@ -222,9 +225,10 @@ def default_config(*, level: str, json: bool) -> dict[str, Any]:
         },
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
-            # Below WARNING these write the bodies of requests and commands.
+            # Below WARNING these write the bodies of requests and commands, or header values.
             "stripe": {"level": "WARNING"},
             "pymongo": {"level": "WARNING"},
+            "tornado.general": {"level": "WARNING"},
         },
     }
 

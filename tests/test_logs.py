@@ -158,6 +158,7 @@ def test_secrets_are_redacted(secret: str, around: str) -> None:
             "mongodb://[redacted]@db.example.com:27017/datalayer",
         ),
         ("mongodb+srv://name:word@db.example.com", "mongodb+srv://[redacted]@db.example.com"),
+        ("MONGODB://name:wo'rd@db.example.com", "MONGODB://[redacted]@db.example.com"),
     ],
 )
 def test_credentials_are_redacted_and_the_rest_is_kept(text: str, redacted: str) -> None:

@@ -139,3 +139,10 @@ async def test_an_index_may_be_built_for_longer_than_the_socket_timeout(
         await store.close()
     finally:
         client.close()
+
+
+@pytest.mark.gen_test
+async def test_tls_file_that_cannot_be_read_is_named() -> None:
+    url = "mongodb://127.0.0.1:9/db?tls=true&tlsCertificateKeyFile=/no/such/file"
+    with pytest.raises(StoreError, match="a file that the URL names cannot be read"):
+        await connect(url, livemode=False)

@@ -166,3 +166,25 @@ async def test_the_path_and_the_method_of_a_request_are_logged_cut(
     assert len(json.dumps(by_path)) < 1000
     assert len(json.dumps(by_method)) < 1000
     assert by_method["method"].startswith("MMMM")
+
+
+@pytest.mark.parametrize(
+    ("path", "logged"),
+    [
+        (f"/{'a' * 240}/sk_live_{'Q' * 100}/{'b' * 240}", "sk_live_"),
+        (f"/{'a' * 240}/eyJ{'Q' * 600}", "eyJ"),
+        ("/ada%40example.com", "ada"),
+        ("/key%2Fsk_live_abcdef0123456789", "sk_live_"),
+        ("/whsec%5Fabcdef0123456789", "whsec"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_path_is_decoded_and_redacted_before_it_is_cut(
+    api: Api, lines: list[dict[str, Any]], path: str, logged: str
+) -> None:
+    await api.request("GET", path)
+    [line] = [line for line in lines if line["message"] == "request"]
+    assert logged not in line["path"]
+    assert "QQ" not in line["path"]
+    assert "0123456789" not in line["path"]
+    assert "[redacted]" in line["path"]

@@ -60,7 +60,7 @@ async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
         await _build_indexes(url, parsed, name, expiring=expiring)
         await _bind_to_mode(client[name], livemode=livemode)
         plugin_client = clients.open(PluginMotorClient, url, parsed)
-    except (PyMongoError, ValueError) as error:
+    except (PyMongoError, ValueError, OSError) as error:
         clients.close()
         raise StoreError(await explain(url, parsed, error)) from None
     except BaseException:

@@ -52,6 +52,8 @@ async def explain(url: str, parsed: Mapping[str, Any] | None, error: Exception) 
         parsed: what the driver has read from it, or None where it could not.
         error: what the driver raised.
     """
+    if isinstance(error, OSError):
+        return f"{VARIABLE}: a file that the URL names cannot be read. Check its tls… options."
     if parsed is None:
         return f"{VARIABLE}: {_unreadable(url, error)}"
     if isinstance(error, OperationFailure) and (refusal := _refusal(error, parsed)):
