@@ -26,9 +26,10 @@ run: $(VENV)/.installed-demo ## start the demo: the service and a local Stripe
 play: $(VENV)/.installed-demo ## play the demo's story and check each step of it
 	@$(BIN)/datalayer-stripe demo --play $(ARGS)
 
-# Each file's tests stay together: they share what is dear to start.
+# Each file's tests stay together, since they share what takes long to start. Files with slow tests
+# come first (tests/conftest.py), so that no worker is left with one at the end.
 test: $(VENV)/.installed-test ## run the tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-packages: $(VENV)/.installed-test ## build, install and use packages, the tutorial's too; needs PyPI
 	@$(BIN)/python -m pytest -m packages $(PYTEST_ARGS)

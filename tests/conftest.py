@@ -7,6 +7,7 @@ that has to await something takes `io_loop` and calls `io_loop.run_sync`.
 import asyncio
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,12 @@ pytest_plugins = ["tests.support.app", "tests.support.shop"]
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: a test waits half of its time, for a mongod or a browser."""
     return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files with slow tests first, so that they end beside the many quick ones."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from tests.support.books import differences, heal
 from tests.support.command import complete, run_command
 from tests.support.shop import OTHER_ACCOUNT, Buyer, rows
 
-pytestmark = pytest.mark.mongod
+pytestmark = [pytest.mark.mongod, pytest.mark.slow]
 
 Corrupt = Callable[[Any, dict[str, str]], Awaitable[object]]
 

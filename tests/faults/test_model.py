@@ -14,7 +14,7 @@ from tests.faults.model import Books
 from tests.faults.stage import Stage
 from tests.faults.world import World
 
-pytestmark = pytest.mark.mongod
+pytestmark = [pytest.mark.mongod, pytest.mark.slow]
 
 LONG_SECONDS = 45.0
 

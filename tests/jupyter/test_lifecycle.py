@@ -112,6 +112,8 @@ def test_without_its_database_all_else_is_well(tmp_path: Path, stripe: Stripe) -
 PLUGIN = """
 from datalayer_stripe import Context, Event, HookContext, Plugin
 
+pytestmark = pytest.mark.slow
+
 plugin = Plugin("mailer")
 
 

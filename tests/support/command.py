@@ -1,11 +1,14 @@
 """`datalayer-stripe` as an operator runs it: a process with an environment."""
 
 import asyncio
+import multiprocessing
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from datalayer_stripe.sandbox import Sandbox
+from tests.support import command_process
 from tests.support.app import JWT_SECRET, WEBHOOK_SECRET
 from tests.support.shop import Shop
 
@@ -39,16 +42,25 @@ def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
     )
 
 
+# Its processes are forks of one that has imported the command, which takes a second each time.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["datalayer_stripe.cli"])
+
+
 async def run_command(
     *arguments: str, variables: dict[str, str] | None = None
 ) -> tuple[int | None, str, str]:
-    """Run the command to its end: exit code, stdout, stderr."""
-    process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *arguments,
-        env=environment() if variables is None else variables,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    """Run the command in a process of its own to its end: exit code, stdout, stderr."""
+    env = environment() if variables is None else variables
+    with TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        process = _FORKS.Process(
+            target=command_process.run, args=(arguments, env, str(out), str(err))
+        )
+        process.start()
+        try:
+            await asyncio.to_thread(process.join)
+        finally:
+            process.kill()
+        said = await asyncio.to_thread(lambda: (out.read_text("utf-8"), err.read_text("utf-8")))
+    return process.exitcode, *said
