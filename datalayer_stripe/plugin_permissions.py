@@ -2,6 +2,8 @@
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 _CODE = frozenset({".py", ".pyc", ".so"})
@@ -19,8 +21,7 @@ def writable_by_everybody(folder: Path) -> Path | None:
         OSError: if the folder cannot be read.
     """
     named, folder = folder.absolute(), folder.resolve()
-    # Python runs a file of __pycache__ in place of its source.
-    files = {path.resolve() for path in folder.iterdir() if path.is_dir() or path.suffix in _CODE}
+    files = set(_code_in(folder))
     for path in sorted({folder, *files}):
         if _others_can_write(path):
             return path
@@ -29,6 +30,21 @@ def writable_by_everybody(folder: Path) -> Path | None:
         if _others_can_write(path) and not path.stat().st_mode & stat.S_ISVTX:
             return path
     return None
+
+
+def _code_in(folder: Path) -> Iterator[Path]:
+    """Yield the folders below a folder and the code in them, links followed one step.
+
+    Python runs a file of `__pycache__` in place of its source, and a plugin may import the files
+    of a folder beside it. A link that leads nowhere or to itself holds no code.
+    """
+    for path in (folder / name for name in os.listdir(folder)):
+        with suppress(OSError, RuntimeError):
+            if path.is_dir() and not path.is_symlink():
+                yield path
+                yield from _code_in(path)
+            elif path.is_dir() or path.suffix in _CODE:
+                yield path.resolve(strict=True)
 
 
 def is_read_only(path: Path) -> bool:

@@ -42,6 +42,9 @@ DEFAULT_JWT_ISSUER = "https://id.datalayer.run"
 # Of the API version that our own calls name: docs.stripe.com/sdks/stripejs-versioning.
 STRIPE_JS_URL = "https://js.stripe.com/dahlia/stripe.js"
 
+# Stripe's own are `whsec_` and 32 characters, those of its command line longer.
+_MIN_SECRET = len("whsec_") + 24
+
 _PREFIXES = {
     "stripe_api_key": ("sk_test_", "sk_live_", "rk_test_", "rk_live_"),
     "stripe_js_api_key": ("pk_test_", "pk_live_"),
@@ -251,7 +254,7 @@ class Settings(BaseSettings):
         except SettingsError as error:
             faults = error.faults
         known = {fault.variable for fault in faults}
-        faults += [one for one in _placeholder_faults(values) if one.variable not in known]
+        faults += [one for one in _guessable_faults(values) if one.variable not in known]
         if faults:
             raise SettingsError(faults)
         return settings
@@ -417,13 +420,16 @@ def _has_live_key(info: ValidationInfo) -> bool:
     return is_live(revealed(info.data.get("stripe_api_key", "")))
 
 
-def _placeholder_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
-    """Yield a fault for each field of these that holds a placeholder."""
+def _guessable_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield a fault for each field of these that holds a placeholder or too short a secret."""
     for name in _NO_PLACEHOLDERS:
         value = values.get(name, ())
         texts = map(revealed, value if isinstance(value, tuple | list) else (value,))
-        if any(isinstance(text, str) and is_placeholder(text) for text in texts):
+        known = [text for text in texts if isinstance(text, str)]
+        if any(map(is_placeholder, known)):
             yield _named_fault(name, "is a placeholder of the documents")
+        elif name == "stripe_webhook_secrets" and any(len(one) < _MIN_SECRET for one in known):
+            yield _named_fault(name, "is shorter than any that Stripe makes, and could be guessed")
 
 
 def _named_fault(name: str, problem: str) -> Fault:

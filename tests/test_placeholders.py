@@ -19,7 +19,7 @@ GOOD = {
     "DATALAYER_STRIPE_JS_API_KEY": "pk_test_51NotOfTheDocuments",
     "DATALAYER_STRIPE_TOPUP_PRODUCT_ID": "prod_topup",
     "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID": "prod_plan",
-    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_notofthedocuments",
+    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_notOfTheDocuments0123456789",
     "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_1NotOfTheDocuments",
     "DATALAYER_STRIPE_CUST_PORTAL_URL": "https://billing.example.com/p/login/test",
     "DATALAYER_JWT_SECRET": "0123456789abcdef0123456789abcdef",
@@ -110,7 +110,7 @@ def test_value_of_a_document_is_named_once_and_with_its_remedy(
 @pytest.mark.parametrize(
     ("variable", "value"),
     [
-        ("DATALAYER_STRIPE_WEBHOOK_SECRET", "whsec_oldExample"),
+        ("DATALAYER_STRIPE_WEBHOOK_SECRET", "whsec_oldExample0123456789ABCDEF"),
         ("DATALAYER_STRIPE_TOPUP_PRODUCT_ID", "prod_examples"),
         ("DATALAYER_STRIPE_CUST_PORTAL_URL", "https://example.com/login"),
         ("DATALAYER_JWT_SECRET", "an.example.of.a.secret.0123456789abcdef"),
@@ -134,3 +134,21 @@ async def test_service_does_not_start_with_the_example_file() -> None:
     secret = {**GOOD, "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_example"}
     code, _, err = await run_command("serve", "--port", "0", variables=environment(**secret))
     assert (code, err.partition(":")[0]) == (2, "DATALAYER_STRIPE_WEBHOOK_SECRET")
+
+
+@pytest.mark.parametrize("value", ["whsec_x", "whsec_test", "whsec_" + "a" * 23])
+def test_webhook_secret_that_could_be_guessed_is_refused(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    name = "DATALAYER_STRIPE_WEBHOOK_SECRET"
+    for variable, good in GOOD.items():
+        monkeypatch.setenv(variable, good)
+    for secrets in (value, f"{GOOD[name]},{value}"):
+        monkeypatch.setenv(name, secrets)
+        with pytest.raises(SettingsError) as error:
+            Settings.from_environment()
+        [fault] = error.value.faults
+        assert (fault.variable, value in str(fault)) == (name, False)
+        assert "could be guessed" in fault.problem
+    monkeypatch.setenv(name, "whsec_" + "a" * 24)
+    Settings.from_environment()

@@ -152,6 +152,29 @@ def test_plugins_that_everybody_can_write_stop_the_start(tmp_path: Path, writabl
     assert "counter" in loaded(folder)
 
 
+@pytest.mark.parametrize(
+    "writable", ["plugins/lib", "plugins/lib/names.py", "plugins/__pycache__/counter.pyc"]
+)
+def test_code_below_the_folder_that_everybody_can_write_stops_the_start(
+    tmp_path: Path, writable: str
+) -> None:
+    folder = tmp_path / "plugins"
+    for name in ("lib", "__pycache__"):
+        (folder / name).mkdir(parents=True)
+    write(folder, "counter.py")
+    # Links that lead nowhere, as editors make, or to themselves keep nothing from being checked.
+    (folder / ".#counter.py").symlink_to("ada@host.1")
+    (folder / "lib" / "loop.py").symlink_to("loop.py")
+    path = tmp_path / writable
+    if path.suffix:
+        path.touch()
+    path.chmod(0o777)
+    with pytest.raises(PluginError, match=f"can write {path}"):
+        Registry.load(folder)
+    path.chmod(0o755)
+    assert "counter" in loaded(folder)
+
+
 def test_link_is_followed_to_the_folder_that_everybody_can_write(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()

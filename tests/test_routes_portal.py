@@ -161,3 +161,15 @@ async def test_host_header_does_not_allow_a_return_url(api: Api, host: str) -> N
         answer = await api.post(path, fields, headers={"Host": host})
         assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
         assert "DATALAYER_CORS_ORIGIN" in json_of(answer)["message"]
+
+
+@pytest.mark.parametrize("url", ["https://user:S3cret\u2100@x/", "http://[::S3cret]/"])
+@pytest.mark.gen_test
+async def test_refused_return_url_is_not_repeated(
+    api: Api, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    answer = await open_portal(api, url)
+    assert answer.code == 400
+    assert b"S3cret" not in answer.body
+    assert "S3cret" not in caplog.text

@@ -17,7 +17,7 @@ REQUIRED = {
     "DATALAYER_STRIPE_JS_API_KEY": "pk_test_tests",
     "DATALAYER_STRIPE_TOPUP_PRODUCT_ID": "prod_topup",
     "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID": "prod_plan",
-    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_tests",
+    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_testsTestsTestsTestsTests",
     "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_tests",
     "DATALAYER_STRIPE_CUST_PORTAL_URL": "https://billing.example.com/p/login/test",
     "DATALAYER_JWT_SECRET": "0123456789abcdef0123456789abcdef",
@@ -43,13 +43,16 @@ def faults_of(**values: Any) -> dict[str, str]:
 
 
 def test_reads_the_environment_and_its_defaults(environment: pytest.MonkeyPatch) -> None:
-    environment.setenv("DATALAYER_STRIPE_WEBHOOK_SECRET", "whsec_one, whsec_two")
+    environment.setenv(
+        "DATALAYER_STRIPE_WEBHOOK_SECRET",
+        "whsec_oneOneOneOneOneOneOneOne, whsec_twoTwoTwoTwoTwoTwoTwoTwo",
+    )
     environment.setenv("DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID", "prod_a,prod_b,")
     settings = Settings.from_environment()
     assert settings.stripe_api_key.get_secret_value() == "sk_test_tests"
     assert [one.get_secret_value() for one in settings.stripe_webhook_secrets] == [
-        "whsec_one",
-        "whsec_two",
+        "whsec_oneOneOneOneOneOneOneOne",
+        "whsec_twoTwoTwoTwoTwoTwoTwoTwo",
     ]
     assert settings.stripe_subscription_product_ids == ("prod_a", "prod_b")
     assert settings.stripe_checkout_route == "checkout"

@@ -75,7 +75,9 @@ async def test_the_tolerance_follows_the_services_clock(api: Api, clock: Clock) 
 
 @pytest.mark.gen_test
 async def test_each_secret_is_taken_while_one_is_being_rolled(api: Api) -> None:
-    assert (await api.deliver(PAID, sign(PAID, secret="whsec_rolled"))).code == 200
+    assert (
+        await api.deliver(PAID, sign(PAID, secret="whsec_rolledRolledRolledRolled00"))
+    ).code == 200
     now = time.time()
     both = f"{sign(PAID, secret='whsec_old', at=now)},{sign(PAID, at=now).split(',')[1]},v0=00"
     assert (await api.deliver(PAID, both)).code == 200

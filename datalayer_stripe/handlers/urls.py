@@ -6,10 +6,17 @@ from ..settings_checks import LOCAL_HOSTS
 
 
 def absolute_url(text: str) -> str:
-    """`text`, if it is an absolute http(s) URL without a user name. Raises ValueError."""
-    parts = urlsplit(text)
+    """Return `text`, which has to be an absolute http(s) URL without a user name.
+
+    Raises:
+        ValueError: if it is not one. The message does not repeat it.
+    """
     printable = text.isascii() and text.isprintable() and " " not in text and "\\" not in text
-    if parts.scheme not in {"http", "https"} or not parts.hostname or not printable:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # its message holds the text
+        printable = False
+    if not printable or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("not an absolute http(s) URL")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a URL with a user name or password")

@@ -64,6 +64,9 @@ class Access(OpenAccess):
         authorization = self.request.headers.get("Authorization")
         if self.takes_datalayer_tokens and tokens.are_addressed(authorization):
             self._identity = tokens.identity(authorization)
+            prefix = self.service.settings.stripe_jupyter_username_prefix
+            if prefix and self._identity.account_uid.startswith(prefix):
+                raise Unauthorized  # these accounts are the server's users
             # A token in a header is sent on purpose: nothing that XSRF has to be feared for.
             self.current_user = self._jupyter_current_user = User(self._identity.account_uid)
             self.set_cors_headers()

@@ -32,7 +32,10 @@ class Doorkeeper(Authorizer):
 c.ServerApp.identity_provider_class = People
 c.ServerApp.authorizer_class = Doorkeeper
 c.ServerApp.allow_unauthenticated_access = False
-c.DatalayerStripe.stripe_webhook_secret = ["whsec_rolled", "whsec_tests"]
+c.DatalayerStripe.stripe_webhook_secret = [
+    "whsec_rolledRolledRolledRolled00",
+    "whsec_testsTestsTestsTestsTests",
+]
 """
 
 
@@ -73,7 +76,10 @@ def stripe() -> Iterator[Stripe]:
 @pytest.fixture(scope="module")
 def server(stripe: Stripe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
     """One that knows people by name, and is strict with who it does not know."""
-    variables = {**stripe.variables(), "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_of_nobody"}
+    variables = {
+        **stripe.variables(),
+        "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_ofNobodyOfNobodyOfNobody00",
+    }
     with JupyterServer(tmp_path_factory.mktemp("jupyter"), variables, _PEOPLE) as server:
         stripe.deliver_to(server)
         yield server.wait_until_open()

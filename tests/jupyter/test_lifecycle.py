@@ -23,6 +23,8 @@ from tests.jupyter.conftest import Stripe
 from tests.support.app import ACCOUNT, recorded, sign
 from tests.support.jupyter import TOKEN, WEBHOOK, JupyterServer
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Path(__file__).parents[2] / "docs" / "jupyter.md"
 CREDITS = "/api/iam/v1/usage/credits"
 STREAM = "/api/iam/stripe/v1/stream"
@@ -111,8 +113,6 @@ def test_without_its_database_all_else_is_well(tmp_path: Path, stripe: Stripe) -
 
 PLUGIN = """
 from datalayer_stripe import Context, Event, HookContext, Plugin
-
-pytestmark = pytest.mark.slow
 
 plugin = Plugin("mailer")
 

@@ -22,7 +22,7 @@ REQUIRED = {
     "stripe_js_api_key": "pk_test_tests",
     "stripe_topup_product_id": "prod_topup",
     "stripe_subscription_product_id": "prod_plan",
-    "stripe_webhook_secret": "whsec_tests",
+    "stripe_webhook_secret": "whsec_testsTestsTestsTestsTests",
     "stripe_cust_portal_id": "bpc_tests",
     "stripe_cust_portal_url": "https://billing.example.com/p/login/test",
 }
@@ -72,14 +72,33 @@ def test_the_environment_is_enough_and_traits_win(environment: pytest.MonkeyPatc
 
 
 def test_lists_may_be_lists_or_text() -> None:
-    listed = settings_of(**{**REQUIRED, "stripe_webhook_secret": ["whsec_a", "whsec_b"]})
-    joined = settings_of(**{**REQUIRED, "stripe_webhook_secret": "whsec_a, whsec_b"})
+    listed = settings_of(
+        **{
+            **REQUIRED,
+            "stripe_webhook_secret": [
+                "whsec_aaaaaaaaaaaaaaaaaaaaaaaa",
+                "whsec_bbbbbbbbbbbbbbbbbbbbbbbb",
+            ],
+        }
+    )
+    joined = settings_of(
+        **{
+            **REQUIRED,
+            "stripe_webhook_secret": f"whsec_{'a' * 24}, whsec_{'b' * 24}",
+        }
+    )
     assert listed == joined
 
 
 def test_values_may_be_what_they_are_in_python(tmp_path: Path) -> None:
     settings = settings_of(
-        **{**REQUIRED, "stripe_webhook_secret": ("whsec_a", "whsec_b")},
+        **{
+            **REQUIRED,
+            "stripe_webhook_secret": (
+                "whsec_aaaaaaaaaaaaaaaaaaaaaaaa",
+                "whsec_bbbbbbbbbbbbbbbbbbbbbbbb",
+            ),
+        },
         stripe_reconcile_interval=600,
         stripe_plugins_dir=tmp_path,
     )

@@ -10,6 +10,7 @@ from datalayer_stripe.jupyter.people import identity_of, shares_names
 from datalayer_stripe.models import Identity
 from datalayer_stripe.settings import Settings
 from tests.jupyter.conftest import Stripe
+from tests.jupyter.test_access import bearer
 from tests.support.jupyter import TOKEN, JupyterServer
 
 PREFIX = "DATALAYER_STRIPE_JUPYTER_USERNAME_PREFIX"
@@ -53,3 +54,11 @@ def test_server_warns_while_names_are_shared(stripe: Stripe, tmp_path: Path, pre
         answer = server.get("/api/iam/v1/subscription", token=TOKEN)
         assert answer.json["account_uid"].startswith(prefix)
         assert (PREFIX in server.log) == (not prefix)
+
+
+def test_datalayer_token_cannot_name_a_user_of_the_server(stripe: Stripe, tmp_path: Path) -> None:
+    with JupyterServer(tmp_path, {**stripe.variables(), PREFIX: "jupyter:"}, "") as server:
+        server.wait_until_open()
+        path = "/api/iam/v1/usage/credits"
+        assert server.get(path, headers=bearer("jupyter:ada")).status == 401
+        assert server.get(path, headers=bearer("ada")).status == 200

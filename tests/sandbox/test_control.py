@@ -71,19 +71,25 @@ async def test_the_sdk_retries_by_itself(sandbox: Sandbox) -> None:
 @pytest.mark.gen_test
 async def test_the_api_is_slow(sandbox: Sandbox) -> None:
     sandbox.api.delay(30, path_prefix="/v1/prices")
-    transport = stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=0.2))
-    impatient = stripe.StripeClient(
-        sandbox.secret_key,
-        base_addresses={"api": sandbox.url},
-        http_client=transport,
-        max_network_retries=0,
+    transports = [
+        stripe.AIOHTTPClient(timeout=aiohttp.ClientTimeout(total=seconds)) for seconds in (60, 0.5)
+    ]
+    patient, impatient = (
+        stripe.StripeClient(
+            sandbox.secret_key,
+            base_addresses={"api": sandbox.url},
+            http_client=transport,
+            max_network_retries=0,
+        )
+        for transport in transports
     )
-    await impatient.v1.customers.list_async()
+    await patient.v1.customers.list_async()
     with pytest.raises(stripe.APIConnectionError):
         await impatient.v1.prices.list_async()
     sandbox.api.normal()
-    await impatient.v1.prices.list_async()
-    await transport.close_async()
+    await patient.v1.prices.list_async()
+    for transport in transports:
+        await transport.close_async()
 
 
 async def post(http: Http, name: str, **arguments: Any) -> Any:

@@ -30,7 +30,7 @@ from datalayer_stripe.testing.stage import RECORDED_PLAN_PRODUCT
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # whose story the recorded events tell
 STRIPE_KEY = "sk_test_tests"
 PUBLISHABLE_KEY = "pk_test_tests"
-WEBHOOK_SECRET = "whsec_tests"
+WEBHOOK_SECRET = "whsec_testsTestsTestsTestsTests"
 
 JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
 
@@ -147,7 +147,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
         stripe_subscription_product_ids=",".join(
             [RECORDED_PLAN_PRODUCT, *([shop.plan_product] if shop else [])]
         ),
-        stripe_webhook_secrets=f"{WEBHOOK_SECRET},whsec_rolled",
+        stripe_webhook_secrets=f"{WEBHOOK_SECRET},whsec_rolledRolledRolledRolled00",
         stripe_cust_portal_id="bpc_example",
         stripe_cust_portal_url="https://billing.example.com/p/login/test",
         stripe_mongodb_url=url,

@@ -28,7 +28,7 @@ def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
         DATALAYER_STRIPE_JS_API_KEY=sandbox.publishable_key,
         DATALAYER_STRIPE_TOPUP_PRODUCT_ID=shop.topup_product,
         DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID=f"{shop.plan_product},prod_other",
-        DATALAYER_STRIPE_WEBHOOK_SECRET=f"whsec_rolled,{WEBHOOK_SECRET}",
+        DATALAYER_STRIPE_WEBHOOK_SECRET=f"whsec_rolledRolledRolledRolled00,{WEBHOOK_SECRET}",
         DATALAYER_STRIPE_CHECKOUT_ROUTE="checkout",
         DATALAYER_STRIPE_CUST_PORTAL_ID="bpc_tests",
         DATALAYER_STRIPE_CUST_PORTAL_URL="https://billing.example.com/p/login/test",
