@@ -9,7 +9,8 @@ import click
 from ._version import __version__
 from .app import Server, first_signal, make_app
 from .cli_authors import check, new
-from .cli_books import audit, events, reconcile
+from .cli_books import audit, reconcile
+from .cli_events import events
 from .cli_plugins import plugins
 from .cli_support import configuration, fail, run
 from .cli_token import token
