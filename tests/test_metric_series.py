@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import datalayer_stripe
-from datalayer_stripe import Context, Event, HookContext, Plugin, Reject
+from datalayer_stripe import Context, Event, HookContext, Plugin, Reject, metrics
 from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.open_events import OpenEvents
 from datalayer_stripe.running import Outcome
@@ -63,6 +63,12 @@ async def series(api: Api) -> dict[str, dict[frozenset[tuple[str, str]], float]]
 
 def labels(**values: str) -> frozenset[tuple[str, str]]:
     return frozenset(values.items())
+
+
+@pytest.fixture(autouse=True)
+def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request gets the metrics of its moment."""
+    monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
 
 
 @pytest.mark.gen_test

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.errors import AutoReconnect
 from tornado.web import Application
 
-from datalayer_stripe import readiness
+from datalayer_stripe import metrics, readiness
 from datalayer_stripe.logs import default_config
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
@@ -36,6 +36,12 @@ async def samples(api: Api) -> Samples:
 
 def value(found: Samples, name: str, *labels: str) -> float:
     return found.get((name, frozenset(labels)), 0.0)
+
+
+@pytest.fixture(autouse=True)
+def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request gets the metrics of its moment."""
+    monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
 
 
 @pytest.mark.gen_test
@@ -160,3 +166,16 @@ async def test_stripe_in_trouble_is_a_warning(
     sandbox.api.normal()
     await buyer.ask_to_subscribe()
     assert json_of(await buyer.api.get("/readyz", account=None))["warnings"] == {}
+
+
+def test_metrics_are_written_once_a_second_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    seconds = [0.0]
+    counted = metrics.Metrics(monotonic=lambda: seconds[0])
+    counted.credits_added.inc(50)
+    first = counted.exposition()
+    assert b"datalayer_stripe_credits_added_total 50.0" in first
+    counted.credits_added.inc(50)
+    assert counted.exposition() is first
+    seconds[0] = 1.0
+    assert b"datalayer_stripe_credits_added_total 100.0" in counted.exposition()
