@@ -71,6 +71,8 @@ class Acceptance:
         intent = await self._stripe.retrieve_payment_intent(payment_id, with_charge=True)
         row = (await self._store.ledger.by_ids([payment_id])).get(payment_id)
         if row is not None:
+            if row.accepted is not None:  # a process may have ended before it got as far as this
+                await self._finish(event)
             fields = row.model_dump() | {"payment_intent_id": payment_id}
             return Verdict(TopUp.model_validate(fields), is_new=False)
         self._check(kept, intent)
@@ -106,9 +108,13 @@ class Acceptance:
 
     async def _commit(self, operation: RepairPayment, event: Event) -> bool:
         """Commit the credits, and finish the event for the plugins that add credits."""
-        names = sorted(self._registry.money_on(PAYMENT_SUCCEEDED))
         receipt = await self._store.repair(operation)
-        for name in names:
+        await self._finish(event)
+        return not receipt.already_credited
+
+    async def _finish(self, event: Event) -> None:
+        """Mark the event as done for the plugins that add credits. Safe to repeat."""
+        for name in sorted(self._registry.money_on(PAYMENT_SUCCEEDED)):
             runs = (await self._store.events.runs([event.id])).get(event.id, {})
             if runs.get(name) in IN_HAND:
                 continue
@@ -116,7 +122,6 @@ class Acceptance:
                 await self._store.commit(UnitOfWork(), Mark(event, name, self._clock()))
             except AlreadyDone:
                 continue
-        return not receipt.already_credited
 
 
 def _decided(intent: StripeData, account_uid: str | None, credits: int | None) -> TopUp:

@@ -2,10 +2,12 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from datalayer_stripe.acceptance import NotAcceptable
+from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -143,4 +145,25 @@ async def test_operator_accepts_a_payment(
         0,
         f"{event_id} → credited before, nothing was changed: {worth}\n",
     )
+    assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_accepting_again_finishes_what_a_crash_has_cut(
+    buyer: Buyer, webhooks: Webhooks, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, event_id = await rejected_payment(buyer, webhooks, service)
+
+    async def end(*_: Any) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.store, "commit", end)
+        with pytest.raises(StoreUnavailable):
+            await service.acceptance().accept(event_id, "why", credits=50)
+    assert await buyer.credits() == 50
+    verdict = await service.acceptance().accept(event_id, "why", credits=50)
+    assert not verdict.is_new
+    await service.deliveries.replay(event_id)
+    assert [one.id async for one in service.store.events.find(status="rejected")] == []
     assert await buyer.credits() == 50

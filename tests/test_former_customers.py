@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from datalayer_stripe.errors import Conflict
+from datalayer_stripe.models import Identity
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -232,3 +234,29 @@ async def test_payment_by_a_former_customer_of_another_account_is_rejected(
     await former.update_one({"_id": PAYER}, {"$set": {"account_uid": ACCOUNT}})
     assert json_of(await api.deliver(changed(PAID)))["outcome"] == "processed"
     assert await api.credits() == 50
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_customer_that_is_released_during_another_request_is_a_conflict(
+    service: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customers, assign = service.store.customers, service.store.customers.assign
+
+    async def release_first(account_uid: str, customer_id: str) -> str | None:
+        await assign(account_uid, customer_id)
+        await customers.release(customer_id, clock())
+        return await assign(account_uid, customer_id)
+
+    async def created(_: Any) -> str:
+        return "cus_1"
+
+    async def work(customer_id: str) -> str:
+        return customer_id
+
+    monkeypatch.setattr(customers, "assign", release_first)
+    monkeypatch.setattr(service.customers, "_create", created)
+    with pytest.raises(Conflict):
+        await service.customers.using(Identity(account_uid="a"), work)
+    monkeypatch.setattr(customers, "assign", assign)
+    assert await service.customers.using(Identity(account_uid="a"), work) == "cus_1"

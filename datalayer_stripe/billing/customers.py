@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from ..clock import Clock
-from ..errors import InvalidRequest, StripeCustomerMissing
+from ..errors import Conflict, InvalidRequest, StripeCustomerMissing
 from ..models import Identity
 from ..shapes import StripeData
 from ..store import Store
@@ -67,6 +67,9 @@ class Customers:
 
         The claim comes first, so that requests that race send Stripe the same words under the
         same idempotency key, and get the same customer.
+
+        Raises:
+            Conflict: the customer was deleted at Stripe meanwhile.
         """
         account_uid = identity.account_uid
         claim = await self._store.customers.claim(identity, self._clock())
@@ -78,7 +81,10 @@ class Customers:
         customer_id = await self._subscriber(account_uid)
         if customer_id is None:
             customer_id = await self._create(claim)
-        return await self._store.customers.assign(account_uid, customer_id)
+        assigned = await self._store.customers.assign(account_uid, customer_id)
+        if assigned is None:
+            raise Conflict("Your customer record was deleted meanwhile. Please try again.")
+        return assigned
 
     async def _create(self, claim: Claim) -> str:
         # Of this claim: one that was made after a customer was released asks for another.

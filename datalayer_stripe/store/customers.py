@@ -129,13 +129,16 @@ class Customers:
         return Claim.model_validate({**found, "account_uid": identity.account_uid})
 
     @translated
-    async def assign(self, account_uid: str, customer_id: str) -> str:
-        """Give the account its customer, unless it has one; return the one that it has."""
+    async def assign(self, account_uid: str, customer_id: str) -> str | None:
+        """Give the account its customer, unless it has one; return the one that it has.
+
+        None if its customer was released since the claim.
+        """
         await self._customers.update_one(
             {"_id": account_uid, "customer_id": {"$exists": False}}, _assignment(customer_id)
         )
         found = await self._customers.find_one({"_id": account_uid}, {"customer_id": 1})
-        return str(found["customer_id"])
+        return (found or {}).get("customer_id")
 
     @translated
     async def adopt(self, account_uid: str, customer_id: str, at: datetime) -> None:
