@@ -103,7 +103,7 @@ async def _serve(configured: Configuration, host: str, port: int) -> None:
         await service.close()
 
 
-@main.command()
+@main.command(short_help="Try the service: no Stripe account, no database.")
 @click.option(
     "--port",
     type=_PORT,

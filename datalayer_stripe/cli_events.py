@@ -93,7 +93,7 @@ def _shown(record: EventRecord) -> dict[str, Any]:
     return record.model_dump(mode="json", exclude={"payload"})
 
 
-@events.command("show")
+@events.command("show", short_help="Show what is kept of one event, as JSON.")
 @click.argument("event_id", metavar="EVT")
 def show_event(event_id: str) -> None:
     """Show what we keep of one event: each plugin's status, attempts and last error."""

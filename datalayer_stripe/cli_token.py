@@ -27,7 +27,7 @@ tools (F12), and enter this in the console; then reload the page:
   localStorage.setItem({key}, "<the token>")"""
 
 
-@click.command()
+@click.command(short_help="Print a bearer token for Stripe's test mode.")
 @click.argument("account")
 @click.option(
     "--hours", type=click.IntRange(1, 720), default=12, help="How long the token is valid."
