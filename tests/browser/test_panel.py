@@ -73,7 +73,7 @@ def test_a_lost_webhook(visitor: Visitor, town: Town, panel: Page) -> None:
 
 
 def test_refund(town: Town, panel: Page) -> None:
-    panel.get_by_label("Refund").select_option(label="$5.00: 50 credits")
+    panel.get_by_label("Refund, or dispute").select_option(label="$5.00: 50 credits")
     panel.get_by_label("Amount, or empty for all of it").fill("2.00")
     panel.get_by_role("button", name="Refund", exact=True).click()
     payments = panel.get_by_role("region", name="Payments")
@@ -98,7 +98,7 @@ def test_what_cannot_be_done_is_not_offered(visitor: Visitor, town: Town) -> Non
 
 def test_refund_above_the_payment_is_refused_in_money(visitor: Visitor, panel: Page) -> None:
     visitor.watch.allow_status(400)
-    panel.get_by_label("Refund").select_option(label="$5.00: 50 credits")
+    panel.get_by_label("Refund, or dispute").select_option(label="$5.00: 50 credits")
     panel.get_by_label("Amount, or empty for all of it").fill("50")
     panel.get_by_role("button", name="Refund", exact=True).click()
     expect(panel.get_by_role("alert")).to_have_text(
@@ -111,11 +111,11 @@ def test_refund_and_dispute_of_one_payment_take_it_once(
 ) -> None:
     tab = visitor.open()
     panel.bring_to_front()
-    panel.get_by_label("Refund").select_option(label="$5.00: 50 credits")
+    panel.get_by_label("Refund, or dispute").select_option(label="$5.00: 50 credits")
     panel.get_by_label("Amount, or empty for all of it").fill("2.50")
     panel.get_by_role("button", name="Refund", exact=True).click()
     expect(panel.get_by_text("$2.50 refunded.")).to_be_visible()
-    panel.get_by_label("Refund").select_option(label="$2.50: 50 credits")
+    panel.get_by_label("Refund, or dispute").select_option(label="$2.50: 50 credits")
     panel.get_by_role("button", name="Dispute", exact=True).click()
     expect(panel.get_by_text("$2.50 disputed.")).to_be_visible()
     tab.look()
