@@ -12,7 +12,7 @@ from .registry import Registry
 from .repair import Repairs, entry_of_top_up
 from .shapes import StripeData, mapping_in, metadata_of, whole_number
 from .store import Store, UnitOfWork
-from .store.events import DONE, IN_HAND, AlreadyDone, EventRecord, Mark
+from .store.events import IN_HAND, AlreadyDone, EventRecord, Mark
 from .store.repairs import RepairPayment
 from .stripe_client import StripeClient
 
@@ -98,9 +98,7 @@ class Acceptance:
         if mapping_in(intent, "latest_charge").get("refunded"):
             raise NotAcceptable(f"{intent['id']} was refunded in full.")
         crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
-        statuses = {name: run.status for name, run in kept.handlers.items()} if kept else {}
-        is_done = all(statuses.get(name) == DONE for name in crediting)
-        if kept is None or not (is_done or kept.is_given_up(crediting)):
+        if kept is None or not (kept.is_done(crediting) or kept.is_given_up(crediting)):
             name = kept.id if kept else "EVENT_ID"
             raise NotAcceptable(
                 f"{intent['id']} was not rejected. Run `datalayer-stripe events replay {name}`."

@@ -28,7 +28,7 @@ from .registry import Registry
 from .shapes import StripeData, mapping_in, metadata_of, paid_at
 from .store import Store
 from .store.audits import Balance, Seen
-from .store.events import DONE
+from .store.events import EventRecord
 from .stripe_client import StripeClient
 
 
@@ -137,22 +137,36 @@ class Audit:
             if any(row.id == intent["id"] for row in rows):
                 if problem := mismatch(intent["id"], intent, rows):
                     self._differ(of_payment("payment", intent["id"], problem, intent["id"]))
-            elif paid_at(intent) >= (self._clock() - IN_FLIGHT).timestamp():
-                self._count_young("payment", 1)
-            elif difference := await self._missing_row(intent):
-                self._differ(difference)
+            else:
+                await self._check_missing(intent)
 
     def _in_scope(self, account_uid: str | None, rows: Sequence[LedgerEntry]) -> bool:
         named = {account_uid, *(row.account_uid for row in rows)}
         return self._account_uid is None or self._account_uid in named
 
-    async def _missing_row(self, intent: StripeData) -> Difference | None:
+    async def _check_missing(self, intent: StripeData) -> None:
+        """Judge a payment without its ledger row.
+
+        A young one is judged if its event was rejected or is done: nothing is under way then, and
+        a repair of the balance must not go by a ledger that lacks the row.
+        """
+        kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
+        is_young = paid_at(intent) >= (self._clock() - IN_FLIGHT).timestamp()
+        if is_young and not (kept and self._is_decided(kept)):
+            self._count_young("payment", 1)
+        elif difference := self._missing_row(intent, kept):
+            self._differ(difference)
+
+    def _is_decided(self, kept: EventRecord) -> bool:
+        crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
+        return kept.is_given_up(crediting) or kept.is_done(crediting)
+
+    def _missing_row(self, intent: StripeData, kept: EventRecord | None) -> Difference | None:
         """Return what to say of a payment without its ledger row, and the command that heals it.
 
         None for one that was rejected and has been refunded in full: nothing is owed.
         """
         intent_id = intent["id"]
-        kept = await self._store.events.of_object(intent_id, PAYMENT_SUCCEEDED)
         if kept is None:
             text = "paid, and never delivered"
             since = ""
@@ -166,8 +180,7 @@ class Audit:
             text = f"paid, and rejected: `datalayer-stripe events show {kept.id}` says why"
             command = f'datalayer-stripe events accept {kept.id} --reason "…"'
             return Difference("payment", intent_id, text, command)
-        statuses = {name: run.status for name, run in kept.handlers.items()}
-        if all(statuses.get(name) == DONE for name in crediting):
+        if kept.is_done(crediting):
             text = f"paid, and without its ledger row, although {kept.id} is done"
             return of_payment("payment", intent_id, text, intent_id)
         command = f"datalayer-stripe events replay {kept.id}"

@@ -225,3 +225,18 @@ async def test_operator_follows_the_printed_command_after_a_deleted_row(
     code, out, _ = await run_command("audit", variables=variables)
     assert (code, out.splitlines()[-1]) == (0, "The books balance.")
     assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_repair_of_a_young_payment_takes_no_credits_away(
+    buyer: Buyer, webhooks: Webhooks, service: Service
+) -> None:
+    await buyer.subscribe()
+    await buyer.buy()
+    paid = (await buyer.buy())["id"]
+    await service.store._database.ledger.delete_one({"_id": paid})
+    found = await differences(service)
+    assert {one.kind for one in found} == {"balance", "payment"}
+    await heal(service, found)
+    assert await buyer.credits() == 100
+    assert await differences(service) == []

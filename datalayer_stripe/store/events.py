@@ -77,6 +77,11 @@ class EventRecord(Model):
         }
         return REJECTED in statuses and statuses <= {DONE, REJECTED}
 
+    def is_done(self, plugin_names: Collection[str]) -> bool:
+        """Return whether all of these plugins have finished it."""
+        done = {name for name, run in self.handlers.items() if run.status == DONE}
+        return done.issuperset(plugin_names)
+
 
 @dataclass(frozen=True)
 class Mark:
