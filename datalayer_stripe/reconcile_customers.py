@@ -11,6 +11,7 @@ one. The others are kept as former customers: what they have paid is credited.
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
@@ -19,12 +20,12 @@ from pydantic import TypeAdapter, ValidationError
 from .billing.subscriptions import Subscriptions
 from .billing.topups import PAID_BY
 from .clock import Clock
-from .errors import StripeCustomerMissing, StripeObjectMissing
+from .errors import Reject, StripeCustomerMissing, StripeObjectMissing
 from .events import Event
 from .models import RUNNING_STATUSES, AccountUid
 from .shapes import StripeData, id_of, metadata_of
 from .store import Store
-from .stripe_client import StripeClient
+from .stripe_client import MADE_BY_US, StripeClient
 
 CUSTOMER_DELETED = "customer.deleted"
 
@@ -101,6 +102,7 @@ class CustomerSweep:
             if present is None:
                 chosen = await self._choose(candidates)
                 present = await self._adopt(account_uid, chosen)
+                await self._read_subscriptions(account_uid, chosen)
                 yield CustomerFinding(chosen, f"the customer of {account_uid}")
             for customer in candidates:
                 if present not in (None, customer["id"]):
@@ -109,6 +111,7 @@ class CustomerSweep:
                         await self._customers.keep_as_former(
                             account_uid, customer["id"], self._clock()
                         )
+                        await self._read_subscriptions(account_uid, customer["id"])
 
     async def _adopt(self, account_uid: str, customer_id: str) -> str | None:
         """Give the account the customer; return the one that it has then."""
@@ -117,6 +120,12 @@ class CustomerSweep:
         await self._customers.adopt(account_uid, customer_id, self._clock())
         # A purchase that was made meanwhile may have recorded another one.
         return await self._customers.get(account_uid)
+
+    async def _read_subscriptions(self, account_uid: str, customer_id: str) -> None:
+        """Keep what the customer is subscribed to, so that the account subscribes to no second."""
+        if not self._dry_run:
+            with suppress(Reject, StripeCustomerMissing):
+                await self._subscriptions.refresh_all(account_uid, customer_id)
 
     async def _release(self, customer_id: str, account_uid: str) -> CustomerFinding:
         self._released.add(customer_id)
@@ -168,8 +177,11 @@ async def rejected_for_its_customer(
 
 
 def _account_of(customer: StripeData) -> str:
-    """Return the account that a customer's metadata names, or an empty text."""
+    """Return the account that the metadata of a customer of ours names, or an empty text."""
+    metadata = metadata_of(customer)
+    if any(metadata.get(name) != value for name, value in MADE_BY_US.items()):
+        return ""
     try:
-        return _account_uids.validate_python(metadata_of(customer).get("account_uid"))
+        return _account_uids.validate_python(metadata.get("account_uid"))
     except ValidationError:
         return ""

@@ -54,6 +54,9 @@ OPERATIONS = (
 )
 """The calls that are made, as their metrics name them."""
 
+MADE_BY_US = {"made_by": "datalayer-stripe"}
+"""In the metadata of customers that we make: another system may use `account_uid`, too."""
+
 StripeDict = dict[str, Any]
 R = TypeVar("R")
 
@@ -113,7 +116,7 @@ class StripeClient:
     async def create_customer(
         self, *, account_uid: str, email: str | None, name: str | None, idempotency_key: str
     ) -> StripeDict:
-        params: Any = {"metadata": {"account_uid": account_uid}}
+        params: Any = {"metadata": {"account_uid": account_uid, **MADE_BY_US}}
         params |= {key: value for key, value in (("email", email), ("name", name)) if value}
         return await self._call(
             "customers.create",

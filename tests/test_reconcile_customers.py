@@ -11,6 +11,7 @@ from datalayer_stripe.reconcile_customers import CustomerSweep
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
+from datalayer_stripe.stripe_client import MADE_BY_US
 from tests.support.app import ACCOUNT, Clock, json_of
 from tests.support.shop import OTHER_ACCOUNT, Buyer, Shop, calls, objects, rows
 
@@ -33,9 +34,14 @@ async def lose(service: Service, *collections: str) -> None:
         await service.store._database[name].delete_many({})
 
 
+def named(account: str) -> dict[str, str]:
+    """Return the metadata of a customer that the service has made for an account."""
+    return {"account_uid": account, **MADE_BY_US}
+
+
 def customer(sandbox: Sandbox, account: str = ACCOUNT, **params: Any) -> str:
     """Make one more customer of an account at Stripe."""
-    made = sandbox.call("POST", "/v1/customers", metadata={"account_uid": account}, **params)
+    made = sandbox.call("POST", "/v1/customers", metadata=named(account), **params)
     return str(made["id"])
 
 
@@ -158,8 +164,10 @@ async def test_customers_of_other_systems_are_left_alone(
     buyer: Buyer, service: Service, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.create_customer(name="Ben")
-    sandbox.call("POST", "/v1/customers", metadata={"account_uid": "not an account"})
+    sandbox.call("POST", "/v1/customers", metadata=named("not an account"))
     sandbox.call("POST", "/v1/customers", metadata={"user": "7"})
+    sandbox.call("POST", "/v1/customers", metadata={"account_uid": ACCOUNT})
+    sandbox.call("POST", "/v1/customers", metadata={"account_uid": ACCOUNT, "made_by": "others"})
     before = len(sandbox.api.calls)
     assert await reconcile(service, clock) == []
     assert await rows(service, "customers") == []
@@ -247,3 +255,20 @@ async def test_customer_that_is_recorded_during_the_sweep_is_not_kept_as_a_forme
         pass
     assert await customers.get(ACCOUNT) == made
     assert [row["_id"] for row in await rows(service, "former_customers")] == [older]
+
+
+@pytest.mark.gen_test
+async def test_nobody_subscribes_beside_a_former_customer_that_was_just_found(
+    buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, shop: Shop, clock: Clock
+) -> None:
+    await buyer.ask_to_subscribe()  # the account has a customer here
+    webhooks.drop(1000)
+    other = customer(sandbox, payment_method="pm_card_visa")
+    subscribe(sandbox, shop, other)
+    sweep = CustomerSweep(
+        service.store, service.stripe, service.subscriptions, clock, dry_run=False
+    )
+    async for page in service.stripe.customer_pages(created_since=clock() - timedelta(days=1)):
+        await sweep.take(page, clock() + timedelta(seconds=5))
+    assert [found.customer_id async for found in sweep.rebuild()] == [other]
+    assert (await buyer.ask_to_subscribe()).code == 409

@@ -14,6 +14,7 @@ from tests.support.app import ACCOUNT, Api, Clock, json_of
 from tests.support.shop import (
     DECLINED_CARD,
     IAM_ROUTES,
+    OTHER_ACCOUNT,
     STRIPE_ROUTES,
     Buyer,
     Shop,
@@ -481,6 +482,58 @@ async def test_pending_subscription_of_another_customer_cannot_be_paid_any_more(
     started = json_of(await buyer.ask_to_subscribe())
     [pending] = objects(sandbox, "/v1/subscriptions", status="incomplete")
     assert pending["id"] == started["subscription_id"]
+
+
+@pytest.mark.parametrize("asked", ["subscribe", "cancel"])
+@pytest.mark.gen_test
+async def test_pending_subscription_beside_a_running_one_cannot_be_paid_any_more(
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, asked: str
+) -> None:
+    started = json_of(await buyer.ask_to_subscribe())
+    subscribe_elsewhere(sandbox, shop.plan)
+    await webhooks.settle()
+    if asked == "subscribe":
+        assert_conflict(await buyer.ask_to_subscribe())
+    else:
+        assert json_of(await cancel(buyer.api))["cancel_at_period_end"] is True
+    pending = sandbox.get(started["subscription_id"])
+    assert pending["status"] == "incomplete_expired"
+
+
+@pytest.mark.gen_test
+async def test_customer_that_pays_for_two_accounts_is_nobodys(
+    buyer: Buyer,
+    stranger: Buyer,
+    service: Service,
+    webhooks: Webhooks,
+    sandbox: Sandbox,
+    shop: Shop,
+) -> None:
+    mine = subscribe_elsewhere(sandbox, shop.plan, ACCOUNT)
+    shared = sandbox.get(mine)["customer"]
+    [method] = objects(sandbox, "/v1/payment_methods", customer=shared, type="card")
+    theirs = sandbox.call(
+        "POST",
+        "/v1/subscriptions",
+        customer=shared,
+        items=[{"price": shop.plan}],
+        default_payment_method=method["id"],
+        metadata={"account_uid": OTHER_ACCOUNT},
+    )["id"]
+    await webhooks.settle()
+    assert (await buyer.ask_to_buy()).code == 201
+    assert await service.store.customers.get(ACCOUNT) != shared
+    # Even where one of them has it from before, the metadata says whose a subscription is.
+    await service.store._database.customers.update_one(
+        {"_id": ACCOUNT}, {"$set": {"customer_id": shared}}
+    )
+    sandbox.call("POST", f"/v1/subscriptions/{theirs}", metadata={"note": "changed"})
+    await webhooks.settle()
+    assert await service.store.subscriptions.account_of(theirs) == OTHER_ACCOUNT
+    assert_conflict(await stranger.ask_to_subscribe())
+    assert (await cancel(buyer.api)).code == 200
+    assert sandbox.get(mine)["cancel_at_period_end"] is True
+    assert sandbox.get(theirs)["cancel_at_period_end"] is False
 
 
 @pytest.mark.gen_test

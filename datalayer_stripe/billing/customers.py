@@ -69,7 +69,7 @@ class Customers:
         same idempotency key, and get the same customer.
 
         Raises:
-            Conflict: the customer was deleted at Stripe meanwhile.
+            Conflict: the customer was released, or became another account's, meanwhile.
         """
         account_uid = identity.account_uid
         claim = await self._store.customers.claim(identity, self._clock())
@@ -83,7 +83,7 @@ class Customers:
             customer_id = await self._create(claim)
         assigned = await self._store.customers.assign(account_uid, customer_id)
         if assigned is None:
-            raise Conflict("Your customer record was deleted meanwhile. Please try again.")
+            raise Conflict("Your customer record has changed meanwhile. Please try again.")
         return assigned
 
     async def _create(self, claim: Claim) -> str:
@@ -114,10 +114,14 @@ class Customers:
         """Return the customer that pays for a subscription of the account, if it is not ours.
 
         Another system has made it. A customer that was released belongs to an account, too, and
-        is not returned.
+        is not returned; neither is one that pays for another account's subscription.
         """
         for snapshot in await self._store.subscriptions.of_account(account_uid):
-            owner = await self._store.customers.account_of(snapshot.customer_id)
-            if owner is None and snapshot.is_running:
-                return snapshot.customer_id
+            if not snapshot.is_running:
+                continue
+            customer_id = snapshot.customer_id
+            paid_for = await self._store.subscriptions.accounts_of_customer(customer_id)
+            owner = await self._store.customers.account_of(customer_id)
+            if owner is None and paid_for == {account_uid}:
+                return customer_id
         return None

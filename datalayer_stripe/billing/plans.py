@@ -67,13 +67,14 @@ class Plans:
         ids = {snapshot.id for _, snapshot in listed}
         others = await self._subscriptions.refresh_others(account_uid, ids)
         snapshots = [*(snapshot for _, snapshot in listed), *others]
-        for snapshot in snapshots:
-            if snapshot.is_running:
-                raise Conflict(f"There is a subscription already, and it is {snapshot.status}.")
+        running = next((snapshot for snapshot in snapshots if snapshot.is_running), None)
         same = next((one for one, snapshot in listed if _is_pending(snapshot, plan)), None)
         for snapshot in snapshots:
-            if snapshot.status == "incomplete" and snapshot.id != id_of(same):
+            is_wanted = running is None and snapshot.id == id_of(same)
+            if snapshot.status == "incomplete" and not is_wanted:
                 await self._withdraw(snapshot)
+        if running is not None:
+            raise Conflict(f"There is a subscription already, and it is {running.status}.")
         if same is not None:
             return _started(same)
 
@@ -112,7 +113,7 @@ class Plans:
     async def cancel(self, account_uid: str) -> SubscriptionSnapshot:
         """Let every running subscription of the account end with its period.
 
-        Where none is running, one that waits for its first payment is taken back at once.
+        Those that wait for their first payment are taken back at once.
 
         Returns:
             The subscription to tell of; one that was taken back is over.
@@ -122,8 +123,11 @@ class Plans:
         """
         snapshots = await self._refreshed(account_uid)
         running = [snapshot for snapshot in snapshots if snapshot.is_running]
+        taken_back = await self._withdraw_pending(snapshots)
         if not running:
-            return await self._cancel_pending(snapshots)
+            if taken_back is None:
+                raise Conflict(_NONE_IS_RUNNING)
+            return taken_back
         changes = {"cancel_at_period_end": True}
         changed = [await self._change(snapshot.id, changes) for snapshot in running]
         told = most_telling([snapshot for snapshot in changed if snapshot is not None])
@@ -131,16 +135,15 @@ class Plans:
             raise Conflict(_HAS_ENDED)
         return told
 
-    async def _cancel_pending(
+    async def _withdraw_pending(
         self, snapshots: Collection[SubscriptionSnapshot]
-    ) -> SubscriptionSnapshot:
+    ) -> SubscriptionSnapshot | None:
+        """Take back those that wait for their first payment; return one of them, or None."""
         pending = [snapshot for snapshot in snapshots if snapshot.status == "incomplete"]
-        if not pending:
-            raise Conflict(_NONE_IS_RUNNING)
         for snapshot in pending:
             await self._withdraw(snapshot)
         refreshed = [await self._subscriptions.refresh(snapshot.id) for snapshot in pending]
-        return refreshed[0]
+        return refreshed[0] if refreshed else None
 
     async def resume(self, account_uid: str) -> SubscriptionSnapshot:
         """Take a scheduled cancellation back. Raises Conflict when there is nothing to resume."""

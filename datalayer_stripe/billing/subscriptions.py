@@ -149,20 +149,21 @@ class Subscriptions:
     async def snapshot(self, subscription: StripeData) -> SubscriptionSnapshot:
         """Return our copy of Stripe's object.
 
-        The account is its customer's, present or former. Where we do not know the customer, it is
-        the one that the subscription's metadata names, and else the one of our present copy.
+        The account is the one that the subscription's metadata names: one customer may pay for
+        several accounts. Else it is its customer's, present or former, and else the one of our
+        present copy.
         """
         customer_id = id_of(subscription.get("customer")) or ""
         account_uid = (
-            await self._store.customers.account_of(customer_id)
-            or metadata_of(subscription).get("account_uid")
+            metadata_of(subscription).get("account_uid")
+            or await self._store.customers.account_of(customer_id)
             or await self._store.subscriptions.account_of(id_of(subscription) or "")
         )
         try:
             snapshot = subscription_snapshot(
                 subscription, account_uid=account_uid, product_ids=self._product_ids
             )
-        except (ValidationError, LookupError) as error:
+        except (ValidationError, LookupError, TypeError, ValueError, OverflowError) as error:
             raise Reject(f"not a subscription that we can read: {type(error).__name__}") from None
         if snapshot.plan_name is None:  # a list cannot be expanded as deep as the product
             name = self._catalog.known_plan_name(snapshot.price_id)

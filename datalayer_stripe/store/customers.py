@@ -51,15 +51,17 @@ class ReleaseCustomer:
         if tie is not None:
             account_uid = tie["_id"]
         else:
-            # A customer that another system has made is known by its subscription alone.
-            snapshot = await database.subscriptions.find_one(
+            # A customer that another system has made is known by its subscriptions alone. One that
+            # pays for several accounts belongs to none of them.
+            snapshots = database.subscriptions.find(
                 {**of_customer, "account_uid": {"$type": "string"}},
                 {"account_uid": 1},
                 session=mongo_session,
             )
-            if snapshot is None:
+            named = {snapshot["account_uid"] async for snapshot in snapshots}
+            if len(named) != 1:
                 return
-            account_uid = snapshot["account_uid"]
+            [account_uid] = named
         # First the former customer, then the tie: outside of a transaction, a process that ends
         # between the two leaves a tie that is released again at its next use.
         await database.former_customers.update_one(
@@ -132,11 +134,14 @@ class Customers:
     async def assign(self, account_uid: str, customer_id: str) -> str | None:
         """Give the account its customer, unless it has one; return the one that it has.
 
-        None if its customer was released since the claim.
+        None if its customer was released since the claim, or has become another account's.
         """
-        await self._customers.update_one(
-            {"_id": account_uid, "customer_id": {"$exists": False}}, _assignment(customer_id)
-        )
+        try:
+            await self._customers.update_one(
+                {"_id": account_uid, "customer_id": {"$exists": False}}, _assignment(customer_id)
+            )
+        except DuplicateKeyError:
+            return None
         found = await self._customers.find_one({"_id": account_uid}, {"customer_id": 1})
         return (found or {}).get("customer_id")
 

@@ -85,6 +85,13 @@ class Subscriptions:
         return (found or {}).get("account_uid")
 
     @translated
+    async def accounts_of_customer(self, customer_id: str) -> set[str]:
+        """Return the accounts whose subscriptions a customer pays for, by our snapshots."""
+        wanted = {"customer_id": customer_id, "account_uid": {"$type": "string"}}
+        rows = await self._subscriptions.find(wanted, {"account_uid": 1}).to_list(None)
+        return {row["account_uid"] for row in rows}
+
+    @translated
     async def is_known(self, subscription_id: str) -> bool:
         """Whether we hold a snapshot of it."""
         wanted = {"_id": subscription_id, "status": {"$exists": True}}
