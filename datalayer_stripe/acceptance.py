@@ -5,15 +5,14 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from .clock import Clock
-from .errors import DatalayerStripeError
+from .errors import DatalayerStripeError, ExpectationFailed
 from .events import PAYMENT_SUCCEEDED, Event
-from .models import Accepted, TopUp
+from .models import Accepted, LedgerEntry, TopUp
 from .registry import Registry
 from .repair import Repairs, entry_of_top_up
 from .shapes import StripeData, mapping_in, metadata_of, whole_number
 from .store import Store, UnitOfWork
 from .store.events import IN_HAND, AlreadyDone, EventRecord, Mark
-from .store.repairs import RepairPayment
 from .stripe_client import StripeClient
 
 
@@ -71,17 +70,29 @@ class Acceptance:
         intent = await self._stripe.retrieve_payment_intent(payment_id, with_charge=True)
         row = (await self._store.ledger.by_ids([payment_id])).get(payment_id)
         if row is not None:
-            if row.accepted is not None:  # a process may have ended before it got as far as this
-                await self._finish(event)
-            fields = row.model_dump() | {"payment_intent_id": payment_id}
-            return Verdict(TopUp.model_validate(fields), is_new=False)
+            return await self._credited_before(row, event)
         self._check(kept, intent)
         top_up = _decided(intent, account_uid, credits)
         accepted = Accepted(account_uid=top_up.account_uid, credits=top_up.credits)
         repair = self._repairs.because(f"accepted: {reason}")
         entry = entry_of_top_up(top_up, repair, accepted).model_copy(update={"event_id": event.id})
         operation = await self._repairs.operation(payment_id, top_up, entry, repair)
-        return Verdict(top_up, is_new=await self._commit(operation, event))
+        try:
+            await self._store.repair(operation)
+        except ExpectationFailed:
+            row = (await self._store.ledger.by_ids([payment_id])).get(payment_id)
+            if row is None:
+                raise
+            return await self._credited_before(row, event)
+        await self._finish(event)
+        return Verdict(top_up, is_new=True)
+
+    async def _credited_before(self, row: LedgerEntry, event: Event) -> Verdict:
+        """Return what somebody else has credited, which stays as it is."""
+        if row.accepted is not None:  # a process may have ended before it had finished the event
+            await self._finish(event)
+        fields = row.model_dump() | {"payment_intent_id": row.id}
+        return Verdict(TopUp.model_validate(fields), is_new=False)
 
     async def _event(self, event_id: str, kept: EventRecord | None) -> Event:
         event = kept.event if kept else None
@@ -103,12 +114,6 @@ class Acceptance:
             raise NotAcceptable(
                 f"{intent['id']} was not rejected. Run `datalayer-stripe events replay {name}`."
             )
-
-    async def _commit(self, operation: RepairPayment, event: Event) -> bool:
-        """Commit the credits, and finish the event for the plugins that add credits."""
-        receipt = await self._store.repair(operation)
-        await self._finish(event)
-        return not receipt.already_credited
 
     async def _finish(self, event: Event) -> None:
         """Mark the event as done for the plugins that add credits. Safe to repeat."""

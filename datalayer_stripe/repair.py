@@ -4,7 +4,7 @@ The ledger is the truth for balances, Stripe is the truth for the ledger.
 """
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from .audit_payments import bought
 from .billing.reversals import Reversals
@@ -61,19 +61,33 @@ class Repairs:
             return
         if target.what == "row":
             belongs = target.payment_intent_id is not None
-            await self._commit(
-                lambda: RepairUnknownRow(target.id, self.because("audit: unknown kind"), belongs)
-            )
+
+            async def take_back() -> Operation:
+                return RepairUnknownRow(target.id, self.because("audit: unknown kind"), belongs)
+
+            await self._commit(take_back)
         payment_id = target.id if target.what == "payment" else target.payment_intent_id
         if payment_id is not None:
             await self._payment(payment_id)
 
     async def balance(self, account_uid: str) -> None:
         """Set a balance and a debt to what the ledger sums to."""
-        await self._commit(lambda: RepairBalance(account_uid, self.because("audit")))
+
+        async def set_balance() -> Operation:
+            return RepairBalance(account_uid, self.because("audit"))
+
+        await self._commit(set_balance)
 
     async def _payment(self, payment_id: str) -> None:
         """Let a payment's rows sum to what Stripe says now."""
+
+        async def look() -> Operation:
+            return await self._look(payment_id)
+
+        await self._commit(look)
+
+    async def _look(self, payment_id: str) -> Operation:
+        """Look at Stripe and at the rows, and return the write that follows."""
         try:
             intent = await self._stripe.retrieve_payment_intent(payment_id)
         except StripeObjectMissing:
@@ -89,8 +103,7 @@ class Repairs:
             paid = intent is not None and intent["status"] == "succeeded"
             top_up = await self._topups.from_payment_intent(intent) if intent and paid else None
             entry = entry_of_top_up(top_up, repair) if top_up else None
-        operation = await self.operation(payment_id, top_up, entry, repair)
-        await self._commit(lambda: operation)
+        return await self.operation(payment_id, top_up, entry, repair)
 
     async def operation(
         self, payment_id: str, top_up: TopUp | None, entry: LedgerEntry | None, repair: Repair
@@ -106,10 +119,10 @@ class Repairs:
         """Return a repair of this run that begins now."""
         return Repair(self._id, reason, self._clock(), self._floor)
 
-    async def _commit(self, operation: Callable[[], Operation]) -> None:
+    async def _commit(self, operation: Callable[[], Awaitable[Operation]]) -> None:
         for last in (False,) * (_ATTEMPTS - 1) + (True,):
             try:
-                await self._store.repair(operation())
+                await self._store.repair(await operation())
             except ExpectationFailed:
                 if last:
                     raise

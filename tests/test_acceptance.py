@@ -8,6 +8,7 @@ import pytest
 
 from datalayer_stripe.acceptance import NotAcceptable
 from datalayer_stripe.errors import StoreUnavailable
+from datalayer_stripe.repair import Repairs
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -167,3 +168,31 @@ async def test_accepting_again_finishes_what_a_crash_has_cut(
     await service.deliveries.replay(event_id)
     assert [one.id async for one in service.store.events.find(status="rejected")] == []
     assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_of_two_accepts_that_differ_one_counts(
+    buyer: Buyer, webhooks: Webhooks, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, event_id = await rejected_payment(buyer, webhooks, service, metadata={})
+    looks, both_have_looked = [], asyncio.Event()
+    operation = Repairs.operation
+
+    async def look_together(self: Repairs, *args: Any) -> Any:
+        made = await operation(self, *args)
+        looks.append(made)
+        if len(looks) == 2:
+            both_have_looked.set()
+        await both_have_looked.wait()
+        return made
+
+    monkeypatch.setattr(Repairs, "operation", look_together)
+    verdicts = await asyncio.gather(
+        service.acceptance().accept(event_id, "one", account_uid="a", credits=50),
+        service.acceptance().accept(event_id, "other", account_uid="b", credits=70),
+    )
+    assert sorted(one.is_new for one in verdicts) == [False, True]
+    assert len({one.top_up for one in verdicts}) == 1, "both are told what counts"
+    [row] = await rows(service, "ledger")
+    assert row["account_uid"] == verdicts[0].top_up.account_uid
+    assert await differences(service) == []

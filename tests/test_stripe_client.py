@@ -22,7 +22,7 @@ from datalayer_stripe.errors import (
 )
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.stripe_client import StripeClient
+from datalayer_stripe.stripe_client import MADE_BY_US, StripeClient
 from tests.support.app import ACCOUNT
 from tests.support.shop import Shop, calls, objects
 
@@ -147,7 +147,7 @@ async def test_a_key_that_is_in_use_is_not_a_key_of_another_request(
     sandbox.api.delay(0.3, times=1, path_prefix="/v1/customers")
     twice = (client.create_customer(**ADA) for _ in range(2))
     made, refusal = sorted(await asyncio.gather(*twice, return_exceptions=True), key=is_error)
-    assert made["metadata"] == {"account_uid": ACCOUNT}
+    assert made["metadata"] == {"account_uid": ACCOUNT, **MADE_BY_US}
     assert isinstance(refusal, Conflict)
     assert "still being worked on" in refusal.message
     with pytest.raises(Conflict, match="used for another request"):

@@ -94,7 +94,10 @@ def corrections(due: Due, rows: Sequence[LedgerEntry], template: LedgerEntry) ->
         moved = taken.pop(cause[:2], 0)
         found.append(_fields(cause[:2], moved, amount, cause[2], payment_id))
     found += [_fields(place, moved, 0, payment_id, payment_id) for place, moved in taken.items()]
-    first = 1 + sum(row.kind == "correction" for row in rows)
+    # Not their count: a row that was deleted must not lead to an id that is taken.
+    prefix = correction_id(payment_id, 0)[:-1]
+    used = [row.id.removeprefix(prefix) for row in rows if row.id.startswith(prefix)]
+    first = 1 + max((int(number) for number in used if number.isdigit()), default=0)
     return [
         template.model_copy(update={"id": correction_id(payment_id, first + number), **fields})
         for number, fields in enumerate(found)

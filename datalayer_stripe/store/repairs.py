@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ..errors import ExpectationFailed
 from ..models import LedgerEntry
 from .balances import DEBT_KINDS, insert_row, move_balance
 from .corrections import (
@@ -92,7 +93,7 @@ class RepairBalance:
 class RepairPayment:
     """Let the rows of a payment sum to what Stripe says.
 
-    `entry` is the top-up's row, where it is to be there: inserted if it is missing. `ticket` is
+    `entry` is the top-up's row, where it was missing: ExpectationFailed if it is there. `ticket` is
     that of the look at Stripe, as for :class:`.reversals.WriteReversals`; None where there was no
     row to take one of.
     """
@@ -106,7 +107,7 @@ class RepairPayment:
         payment_id = self.due.payment_intent_id
         row = await self._top_up_row(database, mongo_session, receipt)
         if row is not None and row.get("written_ticket", 0) > (self.ticket or 0):
-            return  # a later look has written
+            raise ExpectationFailed("a later look at Stripe has been written")
         either = [{"_id": payment_id}, {"corrects": payment_id}, {"reverses": payment_id}]
         found = database.ledger.find({"$or": either}, session=mongo_session)
         rows = [entry_of(one) async for one in found]
@@ -126,6 +127,9 @@ class RepairPayment:
         key = {"_id": self.due.payment_intent_id}
         if self.entry is not None:
             await Credit(self.entry).apply(database, mongo_session, receipt)
+            if self.entry.id in receipt.already_credited:
+                # What was seen at Stripe was seen before this row, and without a ticket.
+                raise ExpectationFailed("somebody else has credited the payment meanwhile")
         found: dict[str, Any] | None = await database.ledger.find_one(key, session=mongo_session)
         return found
 
