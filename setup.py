@@ -107,7 +107,7 @@ setup(
             "py.typed",
             "web/*",
             "sandbox/web/**/*",
-            "authoring/templates/*",
+            "plugin_tools/templates/*",
             "testing/events/*.json",
         ]
     },
@@ -128,7 +128,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "datalayer-stripe = datalayer_stripe.cli:main",
+            "datalayer-stripe = datalayer_stripe.cli.main:main",
             "jupyter-datalayer-stripe = datalayer_stripe.jupyter:main",
         ],
         "pytest11": ["datalayer-stripe = datalayer_stripe.testing.pytest_plugin"],

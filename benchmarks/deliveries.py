@@ -13,10 +13,20 @@ from typing import Any
 import stripe
 from pydantic import SecretStr
 
-from benchmarks.stage import BODY, COLD, HOT, SECRET, on_a_mongod, paid, per_second, show, sign
+from benchmarks.environment import (
+    BODY,
+    COLD,
+    HOT,
+    SECRET,
+    on_a_mongod,
+    paid,
+    per_second,
+    show,
+    sign,
+)
 from datalayer_stripe.events import parse, verify
 from datalayer_stripe.service import Service
-from datalayer_stripe.store.group import GroupCommitter
+from datalayer_stripe.store.group_commit import GroupCommitter
 
 
 def microseconds(call: Callable[[], object], times: int = 3000) -> float:

@@ -6,7 +6,7 @@ make bench
 import sys
 import time
 
-from benchmarks.stage import show
+from benchmarks.environment import show
 from datalayer_stripe.logs import REDACTIONS, redact
 
 SMALL, LARGE = 16 * 1024, 128 * 1024

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import jwt
 
-from benchmarks.stage import COLD, JWT_SECRET, on_a_mongod, paid, per_second, show, sign
+from benchmarks.environment import COLD, JWT_SECRET, on_a_mongod, paid, per_second, show, sign
 from datalayer_stripe.app import Server, make_app
 from datalayer_stripe.service import Service
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .context import Context, HookContext
     from .errors import Reject, Retry
     from .events import Event
     from .models import TopUp
-    from .plugin import Plugin
+    from .plugin_api.context import Context, HookContext
+    from .plugin_api.definition import Plugin
 
 __all__ = [
     "Context",
@@ -24,10 +24,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Context": "context",
+    "Context": "plugin_api.context",
     "Event": "events",
-    "HookContext": "context",
-    "Plugin": "plugin",
+    "HookContext": "plugin_api.context",
+    "Plugin": "plugin_api.definition",
     "Reject": "errors",
     "Retry": "errors",
     "TopUp": "models",

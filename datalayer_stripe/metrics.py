@@ -1,12 +1,14 @@
 """What the service counts, for Prometheus: prometheus.github.io/client_python."""
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from .plugin_metrics import PluginMetrics
+from .errors import PluginFault
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -16,6 +18,67 @@ FRESH_SECONDS = 1.0
 
 # Stripe answers in tenths of a second, our own routes in milliseconds.
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+M = TypeVar("M", Counter, Gauge, Histogram)
+
+
+class PluginMetrics:
+    """Makes a metric at its first use and gives it again at each later one.
+
+    Names are short: `mails` is `datalayer_stripe_plugin_<name>_mails`, and a counter ends in
+    `_total`. Use few values for a label: each is a time series.
+
+    Raises PluginFault for a malformed name, and for one that is a metric of another kind or with
+    other labels.
+    """
+
+    def __init__(self, registry: CollectorRegistry, plugin_name: str) -> None:
+        self._registry = registry
+        self._prefix = f"datalayer_stripe_plugin_{plugin_name.replace('-', '_')}_"
+        self._made: dict[str, tuple[tuple[str, ...], Any]] = {}
+
+    def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
+        """What only goes up: `ctx.metrics.counter("mails", "Mails sent.").inc()`."""
+        return self._metric(Counter, name, documentation, labels)
+
+    def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
+        """What goes up and down."""
+        return self._metric(Gauge, name, documentation, labels)
+
+    def histogram(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str] = (),
+        *,
+        buckets: Sequence[float] = Histogram.DEFAULT_BUCKETS,
+    ) -> Histogram:
+        """How something is spread, such as seconds; `buckets` count at its first use."""
+        return self._metric(Histogram, name, documentation, labels, buckets=buckets)
+
+    def _metric(
+        self,
+        kind: Callable[..., M],
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        **more: Any,
+    ) -> M:
+        if not _NAME.fullmatch(name):
+            raise PluginFault(f"{name!r} is no name of a metric: lower-case letters, digits and _")
+        if name not in self._made:
+            metric = kind(
+                self._prefix + name, documentation, labels, registry=self._registry, **more
+            )
+            self._made[name] = tuple(labels), metric
+        made_labels, made = self._made[name]
+        if type(made) is not kind or made_labels != tuple(labels):
+            raise PluginFault(f"{name} is a metric of another kind or with other labels already")
+        found: M = made
+        return found
 
 
 class Metrics:

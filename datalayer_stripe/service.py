@@ -6,41 +6,41 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from .acceptance import Acceptance
-from .allowance import Allowance
-from .audit import Audit
+from .auth import BearerTokens
 from .billing.catalog import Catalog
+from .billing.checkout import TopUps
 from .billing.configuration_faults import ConfigurationFaults
 from .billing.customers import Customers
 from .billing.history import History
 from .billing.idempotency import IdempotentRequests
+from .billing.open_payment_intents import Wishes
 from .billing.plans import Plans
 from .billing.portal import Portal
 from .billing.reversals import Reversals
 from .billing.subscriptions import Subscriptions
-from .billing.topups import TopUps
-from .billing.wishes import Wishes
 from .clock import Clock, system_clock
 from .configuration import PluginSettings
-from .context import ContextFactory
-from .delivery import Deliveries
 from .events import PAYMENT_SUCCEEDED
-from .identity import BearerTokens
-from .lifecycle import Lifecycle
-from .metric_series import create_series
+from .limits import Allowance
 from .metrics import Metrics
-from .open_events import OpenEvents
-from .plugin_settings import read_plugin_settings
-from .readiness import DatabaseProbe
-from .reconcile import Reconciliation
-from .registry import Registry
-from .repair import Repairs
-from .running import Runner
+from .plugin_api.context import ContextFactory
+from .plugin_api.hooks import Lifecycle
+from .plugin_api.registry import Registry
+from .plugin_api.settings import read_plugin_settings
+from .reconciliation.acceptance import Acceptance
+from .reconciliation.audit import Audit
+from .reconciliation.on_demand import TopUpStatuses
+from .reconciliation.repair import Repairs
+from .reconciliation.sweeps import Reconciliation
 from .settings import Settings, SettingsError
 from .store import Store, connect
-from .stripe_client import StripeClient
-from .topup_status import TopUpStatuses
-from .worker import Worker
+from .store.readiness import DatabaseProbe
+from .stripe_api.client import StripeClient
+from .webhooks.delivery import Deliveries
+from .webhooks.metric_series import create_series
+from .webhooks.open_events import OpenEvents
+from .webhooks.runner import Runner
+from .webhooks.worker import Worker
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ import pytest
 from pydantic import SecretStr
 from pymongo.errors import OperationFailure, PyMongoError
 
+from datalayer_stripe.auth import BearerTokens
 from datalayer_stripe.billing.cached import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Cached
-from datalayer_stripe.billing.eligibility import GRACE, is_eligible
+from datalayer_stripe.billing.subscriptions import GRACE, allows_purchases
 from datalayer_stripe.errors import (
     InvalidSignature,
     RateLimited,
@@ -20,11 +21,10 @@ from datalayer_stripe.errors import (
     Unauthorized,
 )
 from datalayer_stripe.events import TOLERANCE_SECONDS, Event, verify
-from datalayer_stripe.identity import BearerTokens
 from datalayer_stripe.models import SubscriptionSnapshot
 from datalayer_stripe.store.commit import COMMIT_SECONDS, Transactions, Work
 from datalayer_stripe.store.events import Mark
-from datalayer_stripe.store.unit import CommitReceipt, UnitOfWork
+from datalayer_stripe.store.unit_of_work import CommitReceipt, UnitOfWork
 from tests.support.app import JWT_SECRET, WEBHOOK_SECRET, recorded, sign
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -79,7 +79,7 @@ def monthly(end: datetime | None) -> SubscriptionSnapshot:
     [(-SECOND, True), (GRACE - SECOND, True), (GRACE, False), (GRACE + SECOND, False)],
 )
 def test_a_period_counts_for_one_day_more(late: timedelta, eligible: bool) -> None:
-    assert is_eligible(monthly(NOW), {"prod_1"}, NOW + late) is eligible
+    assert allows_purchases(monthly(NOW), {"prod_1"}, NOW + late) is eligible
 
 
 # A delivery's signature

@@ -31,20 +31,18 @@ from datalayer_stripe.billing.views import (
     PlanView,
     SubscriptionView,
 )
-from datalayer_stripe.cli import main
-from datalayer_stripe.context import PluginCollection
-from datalayer_stripe.demo.stage import Stage, open_stage
+from datalayer_stripe.cli.main import main
+from datalayer_stripe.demo.environment import Stage, open_stage
 from datalayer_stripe.demo.story import Story
 from datalayer_stripe.errors import RequestError, Unavailable
 from datalayer_stripe.handlers import default_handlers
 from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import checkout_handlers
-from datalayer_stripe.metrics import Metrics
-from datalayer_stripe.plugin import Plugin
-from datalayer_stripe.plugin_metrics import PluginMetrics
-from datalayer_stripe.plugin_settings import PREFIX, read_plugin_settings
-from datalayer_stripe.registry import Registry
-from datalayer_stripe.running import Outcome
+from datalayer_stripe.metrics import Metrics, PluginMetrics
+from datalayer_stripe.plugin_api.context import PluginCollection
+from datalayer_stripe.plugin_api.definition import Plugin
+from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.plugin_api.settings import PREFIX, read_plugin_settings
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.control import controls, reports
 from datalayer_stripe.service import open_service
@@ -57,6 +55,7 @@ from datalayer_stripe.testing import (
     pytest_plugin,
 )
 from datalayer_stripe.testing.database import VARIABLE
+from datalayer_stripe.webhooks.runner import Outcome
 from tests.support.app import ACCOUNT, Api, changed, recorded
 from tests.testing.plugins import racing
 

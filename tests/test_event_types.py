@@ -9,8 +9,8 @@ import stripe
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe import Plugin
-from datalayer_stripe.event_types import doubt_about, known_types
-from datalayer_stripe.registry import Registry
+from datalayer_stripe.events import doubt_about, known_types
+from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
 from tests.support.command import environment, run_command
@@ -90,7 +90,7 @@ async def test_the_list_of_plugins_warns_of_a_misspelt_one(tmp_path: Path) -> No
 
 
 def test_the_command_line_starts_without_reading_them() -> None:
-    script = "import sys, datalayer_stripe.cli as _; print('stripe.params' in sys.modules)"
+    script = "import sys, datalayer_stripe.cli.main as _; print('stripe.params' in sys.modules)"
     printed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -77,7 +77,7 @@ def test_the_wheel_names_the_command_and_every_plugin(wheel: zipfile.ZipFile) ->
     parser = ConfigParser()
     parser.read_string(metadata_of(wheel, "entry_points.txt"))
     assert dict(parser["console_scripts"]) == {
-        "datalayer-stripe": "datalayer_stripe.cli:main",
+        "datalayer-stripe": "datalayer_stripe.cli.main:main",
         "jupyter-datalayer-stripe": "datalayer_stripe.jupyter:main",
     }
     assert dict(parser["datalayer_stripe.plugins"]) == {

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from ..errors import NotConfigured, PriceNotFound, StripeObjectMissing
 from ..models import Package, Plan
-from ..shapes import (
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import (
     StripeData,
     id_of,
     mapping_in,
@@ -22,7 +23,6 @@ from ..shapes import (
     price_name,
     whole_number,
 )
-from ..stripe_client import StripeClient
 from .cached import Cached
 from .configuration_faults import ConfigurationFaults
 

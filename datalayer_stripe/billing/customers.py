@@ -6,10 +6,10 @@ from typing import TypeVar
 from ..clock import Clock
 from ..errors import Conflict, InvalidRequest, StripeCustomerMissing
 from ..models import Identity
-from ..shapes import StripeData
 from ..store import Store
 from ..store.customers import Claim
-from ..stripe_client import StripeClient
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import StripeData
 from .idempotency import IdempotentRequests
 
 R = TypeVar("R")

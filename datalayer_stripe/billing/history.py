@@ -5,11 +5,11 @@ import base64
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from ..allowance import Allowance
 from ..errors import InvalidRequest, RateLimited, StripeObjectMissing, StripeUnavailable
+from ..limits import Allowance
 from ..models import LedgerEntry, Model
 from ..store import Store
-from ..stripe_client import StripeClient
+from ..stripe_api.client import StripeClient
 
 MOST = 100
 

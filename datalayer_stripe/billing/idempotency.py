@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 
 from ..clock import Clock
 from ..errors import CardRefused, InvalidRequest, RequestError, StripeKeyReused
-from ..shapes import StripeData
 from ..store import Store
+from ..stripe_api.objects import StripeData
 
 
 class IdempotentRequests:

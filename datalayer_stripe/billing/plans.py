@@ -9,9 +9,9 @@ from pydantic import Field
 
 from ..errors import Conflict, InvalidRequest, Reject, StripeCustomerMissing
 from ..models import Identity, Model, Plan, SavedCard, SubscriptionSnapshot
-from ..shapes import StripeData, id_of, metadata_of
 from ..store import Store
-from ..stripe_client import StripeClient
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import StripeData, id_of, metadata_of
 from .catalog import Catalog
 from .customers import Customers
 from .idempotency import IdempotentRequests

@@ -3,8 +3,8 @@
 import uuid
 
 from ..errors import InvalidRequest
-from ..shapes import StripeData
-from ..stripe_client import StripeClient
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import StripeData
 from .configuration_faults import ConfigurationFaults
 from .customers import Customers
 

@@ -7,15 +7,15 @@ from collections.abc import Collection, Sequence
 from ..errors import Reject, Retry, StripeObjectMissing
 from ..events import PAYMENT_SUCCEEDED
 from ..models import LedgerEntry, Model, Reversal
-from ..shapes import (
+from ..store import Store
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import (
     StripeData,
     dispute_reversal,
     payment_intent_id_of,
     refund_reversal,
 )
-from ..store import Store
-from ..stripe_client import StripeClient
-from .topups import is_ours
+from .checkout import is_ours
 
 logger = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ later ticket has written: whatever changed after the winner looked has an event 
 """
 
 from collections.abc import Collection
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
-from ..allowance import Allowance
 from ..clock import Clock
 from ..errors import (
     RateLimited,
@@ -17,8 +17,11 @@ from ..errors import (
     StripeObjectMissing,
     StripeUnavailable,
 )
+from ..limits import Allowance
 from ..models import SubscriptionSnapshot
-from ..shapes import (
+from ..store import Store
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import (
     StripeData,
     id_of,
     invoice_product_ids,
@@ -27,10 +30,7 @@ from ..shapes import (
     subscription_product_ids,
     subscription_snapshot,
 )
-from ..store import Store
-from ..stripe_client import StripeClient
 from .catalog import Catalog
-from .eligibility import is_eligible
 
 # Of several subscriptions the one that says most about the account: the liveliest, then the newest.
 _LIVELINESS = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
@@ -200,7 +200,7 @@ class Subscriptions:
     def is_eligible(self, snapshots: Collection[SubscriptionSnapshot]) -> bool:
         """Whether one of these lets its account buy credits."""
         now = self._clock()
-        return any(is_eligible(snapshot, self._product_ids, now) for snapshot in snapshots)
+        return any(allows_purchases(snapshot, self._product_ids, now) for snapshot in snapshots)
 
     async def may_buy(self, account_uid: str) -> bool:
         """Whether the account may buy credits, asking Stripe once where our copies say no.
@@ -232,3 +232,21 @@ def most_telling(snapshots: Collection[SubscriptionSnapshot]) -> SubscriptionSna
         return dullness, -snapshot.created_at.timestamp()
 
     return min(snapshots, key=rank, default=None)
+
+
+# A renewal's events may come late; a day's grace never refuses somebody who has paid.
+GRACE = timedelta(days=1)
+
+
+def allows_purchases(
+    snapshot: SubscriptionSnapshot, product_ids: Collection[str], now: datetime
+) -> bool:
+    """Whether this subscription lets its account buy credits at `now`."""
+    return (
+        snapshot.status in {"active", "trialing"}
+        and snapshot.product_id in product_ids
+        and snapshot.interval == "month"
+        and snapshot.interval_count == 1
+        and snapshot.current_period_end is not None
+        and now < snapshot.current_period_end + GRACE
+    )

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPError
 
-from .stage import Stage
+from .environment import Stage
 
 _SECONDS = 20
 

@@ -9,9 +9,9 @@ import click
 
 from ..app import first_signal
 from ..logs import configure_logging
+from .environment import open_stage
 from .guide import guide
 from .play import play
-from .stage import open_stage
 from .watch import watch
 
 

@@ -6,7 +6,7 @@ import click
 
 from .._version import __version__
 from ..currencies import major_units
-from .stage import ACCOUNT, PACKAGES, PLAN_AMOUNT, Stage
+from .environment import ACCOUNT, PACKAGES, PLAN_AMOUNT, Stage
 
 # For bash and zsh alike, which pastes no comments; and without jq, which not everybody has.
 _FUNCTIONS = r"""

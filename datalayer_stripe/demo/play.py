@@ -6,8 +6,8 @@ from collections.abc import Callable
 import click
 
 from .browser import Browser, NoAnswer
-from .promises import NotAsPromised
-from .stage import Stage
+from .environment import Stage
+from .expectations import NotAsPromised
 from .story import Story
 
 PATIENCE_SECONDS = 10.0

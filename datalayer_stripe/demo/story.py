@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .browser import Answer, Browser
-from .promises import becomes, promise
-from .stage import PACKAGES, PLAN_AMOUNT, Stage
+from .environment import PACKAGES, PLAN_AMOUNT, Stage
+from .expectations import becomes, promise
 
 Step = tuple[str, Callable[[], Awaitable[str]]]
 

@@ -5,9 +5,9 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .stage import ACCOUNT, Stage
+from .environment import ACCOUNT, Stage
 
-_DELIVERIES = logging.getLogger("datalayer_stripe.delivery")
+_DELIVERIES = logging.getLogger("datalayer_stripe.webhooks.delivery")
 
 
 class _DeliveryLog(logging.Handler):

@@ -1,6 +1,7 @@
 """HTTP: thin handlers over the domain. Each module ends with its URLs."""
 
-from . import account, ops, stream, subscription, topup, webhook
+from . import account, stream, subscription, topup, webhook
+from . import operations as ops
 
 default_handlers = [
     *webhook.default_handlers,

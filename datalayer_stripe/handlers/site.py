@@ -10,8 +10,7 @@ from ..errors import Starting, Unavailable
 from ..metrics import Metrics
 from ..service import Service
 from .bodies import BodyBudget
-from .streams import Streams
-from .traffic import Traffic
+from .traffic import Streams, Traffic
 
 # Those that an operator may want an alert on.
 _COUNTED_STATUSES = (200, 400, 429, 500, 503)

@@ -15,10 +15,10 @@ from ..logs import MessageFormatter
 from ..metrics import Metrics
 from ..settings import Settings, SettingsError
 from .landing import link_from_first_page
-from .people import names_people, shares_names
+from .lifecycle import Running
 from .routes import jupyter_handlers
-from .running import Running
 from .settings import configuration_of, setting_traits
+from .users import names_people, shares_names
 
 DOCUMENT = "https://github.com/datalayer/datalayer-stripe/blob/main/docs/jupyter.md"
 

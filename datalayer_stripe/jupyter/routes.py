@@ -5,9 +5,10 @@ from typing import Any
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.web import authenticated
 
-from ..handlers import default_handlers, ops, webhook
+from ..handlers import default_handlers, webhook
+from ..handlers import operations as ops
 from ..handlers.checkout import CheckoutFileHandler, CheckoutHandler, checkout_handlers
-from .access import Access, OpenAccess, OperatorAccess, PageAccess, in_jupyter
+from .auth import Access, OpenAccess, OperatorAccess, PageAccess, in_jupyter
 
 # Jupyter has a /metrics of its own.
 OPS_PREFIX = "/api/iam/stripe"

@@ -6,6 +6,6 @@ of `_id` and survives sharding.
 
 from .connect import connect
 from .store import Store
-from .unit import CommitReceipt, UnitOfWork
+from .unit_of_work import CommitReceipt, UnitOfWork
 
 __all__ = ["CommitReceipt", "Store", "UnitOfWork", "connect"]

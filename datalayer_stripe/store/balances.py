@@ -10,7 +10,7 @@ from typing import Any
 from pymongo import ReturnDocument
 
 from ..models import EntryKind, LedgerEntry
-from .unit import CommitReceipt
+from .unit_of_work import CommitReceipt
 
 DEBT_KINDS: tuple[EntryKind, EntryKind] = ("debt", "debt-paid")
 

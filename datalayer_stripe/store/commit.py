@@ -27,7 +27,7 @@ from pymongo.read_concern import ReadConcern
 from ..errors import CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
 from .errors import ENCODING_ERRORS, translated
 from .events import AlreadyDone, Mark
-from .unit import CommitReceipt, UnitOfWork
+from .unit_of_work import CommitReceipt, UnitOfWork
 
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,
 # in the way of ours. Past this bound the delivery is answered 503, and Stripe tries again.

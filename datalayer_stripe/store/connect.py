@@ -15,10 +15,10 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from ..errors import StoreError
-from .changes import Changes, StreamedChanges
+from .change_stream import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
 from .diagnosis import explain, is_standalone, standalone_message
-from .group import GroupCommitter
+from .group_commit import GroupCommitter
 from .indexes import create_collections
 from .plugin_client import PluginMotorClient
 from .store import Store

@@ -17,7 +17,7 @@ from pymongo.errors import DuplicateKeyError
 
 from ..models import Identity, Model
 from .errors import translated
-from .unit import CommitReceipt
+from .unit_of_work import CommitReceipt
 
 
 class Claim(Model):

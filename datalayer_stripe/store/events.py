@@ -12,9 +12,9 @@ from pymongo.errors import DuplicateKeyError
 from ..errors import DatalayerStripeError
 from ..events import Event
 from ..models import Model
-from ..shapes import account_uid_of, payment_intent_id_of
+from ..stripe_api.objects import account_uid_of, payment_intent_id_of
 from .errors import translated, translated_stream
-from .unit import Document
+from .unit_of_work import Document
 
 DONE = "done"
 DEFERRED = "deferred"

@@ -8,7 +8,7 @@ from typing import Any
 from ..models import LedgerEntry
 from .balances import move_balance, row_of
 from .errors import translated
-from .unit import CommitReceipt
+from .unit_of_work import CommitReceipt
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .corrections import (
 )
 from .ledger import Credit, entry_of
 from .reversals import reversed_top_up
-from .unit import CommitReceipt
+from .unit_of_work import CommitReceipt
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from ..models import EntryKind, LedgerEntry, Model, Reversal
 from .balances import insert_row, move_balance
 from .errors import translated, translated_stream
 from .ledger import effective_entry, entry_of
-from .unit import CommitReceipt
+from .unit_of_work import CommitReceipt
 
 _GIVEN_BACK: dict[str, EntryKind] = {"refund": "refund-failed", "dispute": "dispute-won"}
 

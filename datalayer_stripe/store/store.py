@@ -10,7 +10,7 @@ from ..clock import Clock
 from ..errors import PluginFault
 from .accounts import Accounts
 from .audits import Audits
-from .changes import Changes
+from .change_stream import Changes
 from .commit import Committer, Unmarked, Work
 from .customers import Customers
 from .errors import translated
@@ -20,11 +20,11 @@ from .idempotency_keys import IdempotencyKeys
 from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
-from .open_top_ups import OpenTopUps
+from .open_payment_intents import OpenTopUps
 from .plugin_client import PluginReads
 from .reversals import Reversals
 from .subscriptions import Subscriptions
-from .unit import CommitReceipt, Document, Operation, UnitOfWork
+from .unit_of_work import CommitReceipt, Document, Operation, UnitOfWork
 
 # A read of a plugin's own collection that takes longer is ended by the server.
 PLUGIN_READ_SECONDS = 5.0

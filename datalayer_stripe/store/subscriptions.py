@@ -8,7 +8,7 @@ from pymongo import ReturnDocument
 
 from ..models import SavedCard, SubscriptionSnapshot
 from .errors import translated
-from .unit import CommitReceipt
+from .unit_of_work import CommitReceipt
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .bench import Answer, Handled
-    from .exactly_once import assert_exactly_once
+    from .exactly_once.check import assert_exactly_once
+    from .harness import Answer, Handled
     from .plugin_service import PluginService
     from .recordings import load_event, recorded_event, recorded_types
     from .shop import ShopSandbox
@@ -28,12 +28,12 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Answer": "bench",
-    "Handled": "bench",
+    "Answer": "harness",
+    "Handled": "harness",
     "PluginService": "plugin_service",
     "ShopSandbox": "shop",
     "StripeSandbox": "stripe_sandbox",
-    "assert_exactly_once": "exactly_once",
+    "assert_exactly_once": "exactly_once.check",
     "load_event": "recordings",
     "recorded_event": "recordings",
     "recorded_types": "recordings",

@@ -7,14 +7,14 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ..errors import KitError
-from ..plugin import Plugin
-from .bench import Answer, Bench, Handled
+from ..plugin_api.definition import Plugin
 from .database import default_url
+from .environment import built_in_plugins
+from .harness import Answer, Bench, Handled
 from .loops import own_runner
 from .plugin_settings import GivenSettings, plugin_settings
 from .recordings import checked
 from .shop import ShopSandbox
-from .stage import built_in_plugins
 
 T = TypeVar("T")
 

@@ -7,8 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..errors import KitError
-from ..plugin import Plugin
-from ..plugin_settings import validated
+from ..plugin_api.definition import Plugin
+from ..plugin_api.settings import validated
 from ..settings import SettingsError
 
 GivenSettings = Mapping[str, Any] | BaseModel | None

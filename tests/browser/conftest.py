@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.chromium import launch
-from tests.browser.town import Town, open_town
+from tests.browser.demo_server import Town, open_town
 from tests.browser.visitor import Visitor
 
 # Only a page that is broken takes as long as this, even on a busy machine.

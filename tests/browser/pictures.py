@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.checkout import Checkout
 from tests.browser.chromium import launch
-from tests.browser.town import Town, open_town
+from tests.browser.demo_server import Town, open_town
 from tests.browser.visitor import PHONE, Visitor
 
 ROOT = Path(__file__).parents[2]

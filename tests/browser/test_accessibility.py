@@ -8,7 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.accessibility import grave_faults
 from tests.browser.checkout import AUTHENTICATED_CARD, DECLINED_CARD
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import PHONE, Visitor, screenshot
 
 LOOKS = {

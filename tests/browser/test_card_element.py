@@ -5,7 +5,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from tests.browser.checkout import DECLINED_CARD, GOOD_CARD
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 UI = Path(__file__).parents[1] / "data" / "card_element"

@@ -3,7 +3,7 @@
 from playwright.sync_api import expect
 
 from tests.browser.checkout import AUTHENTICATED_CARD, DECLINED_CARD
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 PAYMENT_REQUIRED = 402

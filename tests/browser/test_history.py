@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 PAGE = 20

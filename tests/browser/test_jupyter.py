@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.settings_checks import revealed
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 from tests.support.jupyter import BASE_URL, TOKEN, WEBHOOK, JupyterServer
 

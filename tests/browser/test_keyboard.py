@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.checkout import AUTHENTICATED_CARD, Checkout
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 _MOST_TABS = 40

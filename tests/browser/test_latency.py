@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 PURCHASES = 20

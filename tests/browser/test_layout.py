@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import PHONE, Visitor
 
 TARGET = 44

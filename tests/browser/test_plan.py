@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from datalayer_stripe.sandbox.subscriptions import Subscriptions
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import expect
 
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 UNAUTHORIZED = 401

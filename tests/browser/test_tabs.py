@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import expect
 
-from datalayer_stripe.billing import wishes
+from datalayer_stripe.billing import open_payment_intents as wishes
 from tests.browser.checkout import Checkout
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
-from datalayer_stripe.allowance import AT_ONCE
-from datalayer_stripe.demo.stage import ACCOUNT
+from datalayer_stripe.demo.environment import ACCOUNT
 from datalayer_stripe.errors import RateLimited, StoreUnavailable
-from tests.browser.town import Town
+from datalayer_stripe.limits import AT_ONCE
+from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
 pytestmark = pytest.mark.usefixtures("quick_retries")

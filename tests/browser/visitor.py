@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page
 
 from tests.browser.background import PATIENCE
 from tests.browser.checkout import Checkout
-from tests.browser.town import Town
+from tests.browser.demo_server import Town
 from tests.browser.watch import Watch
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.faults import report
+from tests.faults.environment import Stage
 from tests.faults.model import Books
-from tests.faults.stage import Stage
 
 _of_others: list[str] = []
 

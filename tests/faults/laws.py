@@ -8,7 +8,7 @@ from typing import Any
 from pymongo.read_concern import ReadConcern
 
 from datalayer_stripe.models import SubscriptionSnapshot
-from datalayer_stripe.shapes import subscription_snapshot
+from datalayer_stripe.stripe_api.objects import subscription_snapshot
 from tests.faults.world import CREDITS, LawBroken, World
 
 _BETWEEN_LOOKS = 0.003  # seconds

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from tests.faults import laws, report
+from tests.faults.environment import Stage
 from tests.faults.injection import CUTS, Cut, Kind, When
-from tests.faults.stage import Stage
 from tests.faults.world import ACCOUNTS, CARDS, World
 
 who = st.integers(0, len(ACCOUNTS) - 1)

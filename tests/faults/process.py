@@ -7,7 +7,7 @@ from typing import Any
 from unittest.mock import patch
 
 from datalayer_stripe.clock import Clock
-from datalayer_stripe.registry import Registry
+from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
 from tests.faults.boundary import GatedClient, GatedHTTPClient

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from datalayer_stripe.store.events import Mark
-from datalayer_stripe.store.unit import UnitOfWork
+from datalayer_stripe.store.unit_of_work import UnitOfWork
 from tests.faults import laws
 from tests.faults.injection import Cut, Kind
 from tests.faults.world import LawBroken, World

@@ -16,18 +16,18 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from datalayer_stripe.billing.subscriptions import Subscriptions
-from datalayer_stripe.context import ContextFactory, SnapshotRecorder
+from datalayer_stripe.plugin_api.context import ContextFactory, SnapshotRecorder
 from datalayer_stripe.store import events
 from datalayer_stripe.store.commit import Transactions
 from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.ledger import Credit
 from datalayer_stripe.store.reversals import WriteReversals
 from datalayer_stripe.store.subscriptions import WriteSnapshot
-from datalayer_stripe.store.unit import CommitReceipt, UnitOfWork, UpdateOne
+from datalayer_stripe.store.unit_of_work import CommitReceipt, UnitOfWork, UpdateOne
 from tests.faults import report, stories
+from tests.faults.environment import Stage
 from tests.faults.injection import Kind
 from tests.faults.model import Books
-from tests.faults.stage import Stage
 from tests.faults.world import LawBroken, World
 
 pytestmark = pytest.mark.mongod

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from datalayer_stripe import Context, Event, Plugin
-from datalayer_stripe.registry import Registry
+from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.store.jobs import JobDone
 from tests.faults import laws, report, stories
+from tests.faults.environment import Stage
 from tests.faults.injection import CUTS, Cut, Kind, When
-from tests.faults.stage import Stage
 from tests.faults.world import LawBroken, World
 
 pytestmark = pytest.mark.mongod

@@ -15,14 +15,15 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 from tornado.httpclient import HTTPResponse
 
-from datalayer_stripe import Context, Event, Plugin, delivery
-from datalayer_stripe.admission import Admission
+from datalayer_stripe import Context, Event, Plugin
 from datalayer_stripe.errors import DeliveryFailed, Overloaded, StoreUnavailable
-from datalayer_stripe.registry import Registry
+from datalayer_stripe.limits import Admission
+from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store import connect
+from datalayer_stripe.webhooks import delivery
 from tests.faults import report
 from tests.faults.cluster import cluster, environment, until
 from tests.support.app import Api, Clock, json_of, recorded, sign

@@ -9,9 +9,9 @@ from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults import report, stories
+from tests.faults.environment import Stage
 from tests.faults.injection import CUTS, Cut, Kind
 from tests.faults.model import Books
-from tests.faults.stage import Stage
 from tests.faults.world import World
 
 pytestmark = [pytest.mark.mongod, pytest.mark.slow]

@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 from pymongo import MongoClient
 
-from datalayer_stripe.registry import Registry
+from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.sandbox import Sandbox
 from tests.faults import report
-from tests.faults.books import check_books, check_buyer
 from tests.faults.cluster import Cluster, cluster, environment
-from tests.faults.courier import Courier
-from tests.faults.trade import BUYERS, Buyer, Trade
+from tests.faults.consistency_checks import check_books, check_buyer
+from tests.faults.webhook_sender import Courier
+from tests.faults.workload import BUYERS, Buyer, Trade
 from tests.support.app import json_of
 from tests.support.mongod import (
     Mongod,

@@ -14,18 +14,18 @@ from unittest.mock import patch
 
 from datalayer_stripe.errors import DatalayerStripeError, RequestError
 from datalayer_stripe.models import Identity
-from datalayer_stripe.registry import Registry
+from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError
 from datalayer_stripe.sandbox.deliveries import encode
 from datalayer_stripe.sandbox.errors import StripeError
 from datalayer_stripe.sandbox.versions import render_event
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
-from datalayer_stripe.shapes import id_of, invoice_subscription_id
+from datalayer_stripe.stripe_api.objects import id_of, invoice_subscription_id
+from tests.faults.counting_plugin import Witness
+from tests.faults.environment import Stage
 from tests.faults.injection import Faults
 from tests.faults.process import Process
-from tests.faults.stage import Stage
-from tests.faults.witness import Witness
 from tests.support.app import JWT_SECRET, WEBHOOK_SECRET, sign
 from tests.support.shop import Shop
 

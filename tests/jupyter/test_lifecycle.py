@@ -13,10 +13,10 @@ from pymongo import MongoClient
 from datalayer_stripe.configuration import Configuration
 from datalayer_stripe.errors import NotConfigured, PluginError, Starting, StoreError, Unavailable
 from datalayer_stripe.handlers.site import Site
-from datalayer_stripe.jupyter import running
-from datalayer_stripe.jupyter.running import Running
+from datalayer_stripe.jupyter import lifecycle as running
+from datalayer_stripe.jupyter.lifecycle import Running
 from datalayer_stripe.metrics import Metrics
-from datalayer_stripe.registry import Registry
+from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
 from tests.jupyter.conftest import Stripe

@@ -12,8 +12,8 @@ from datalayer_stripe.configuration import Configuration
 from datalayer_stripe.errors import Forbidden
 from datalayer_stripe.jupyter.extension import DOCUMENT as LINK
 from datalayer_stripe.jupyter.extension import DatalayerStripe
-from datalayer_stripe.jupyter.people import identity_of, names_people
 from datalayer_stripe.jupyter.settings import JupyterSettings
+from datalayer_stripe.jupyter.users import identity_of, names_people
 from datalayer_stripe.settings import Settings, SettingsError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "jupyter.md"

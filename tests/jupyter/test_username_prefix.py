@@ -6,11 +6,11 @@ import pytest
 from jupyter_server.auth.identity import PasswordIdentityProvider, User
 
 from datalayer_stripe.errors import Forbidden
-from datalayer_stripe.jupyter.people import identity_of, shares_names
+from datalayer_stripe.jupyter.users import identity_of, shares_names
 from datalayer_stripe.models import Identity
 from datalayer_stripe.settings import Settings
 from tests.jupyter.conftest import Stripe
-from tests.jupyter.test_access import bearer
+from tests.jupyter.test_auth import bearer
 from tests.support.jupyter import TOKEN, JupyterServer
 
 PREFIX = "DATALAYER_STRIPE_JUPYTER_USERNAME_PREFIX"

@@ -19,13 +19,13 @@ from tornado.ioloop import IOLoop
 from tornado.testing import bind_unused_port
 from tornado.web import Application
 
-from datalayer_stripe.allowance import Allowance
 from datalayer_stripe.app import make_app
-from datalayer_stripe.registry import Plugin, Registry
+from datalayer_stripe.limits import Allowance
+from datalayer_stripe.plugin_api.registry import Plugin, Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
+from datalayer_stripe.testing.environment import RECORDED_PLAN_PRODUCT
 from datalayer_stripe.testing.recordings import EVENTS
-from datalayer_stripe.testing.stage import RECORDED_PLAN_PRODUCT
 
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # whose story the recorded events tell
 STRIPE_KEY = "sk_test_tests"

@@ -5,8 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from datalayer_stripe.differences import Difference
-from datalayer_stripe.repair import repair_all
+from datalayer_stripe.reconciliation.differences import Difference
+from datalayer_stripe.reconciliation.repair import repair_all
 from datalayer_stripe.service import Service
 from tests.support.shop import Buyer
 

@@ -44,7 +44,7 @@ def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
 
 # Its processes are forks of one that has imported the command, which takes a second each time.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["datalayer_stripe.cli"])
+_FORKS.set_forkserver_preload(["datalayer_stripe.cli.main"])
 
 
 async def run_command(

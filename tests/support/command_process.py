@@ -26,7 +26,7 @@ def run(arguments: Sequence[str], variables: Mapping[str, str], out: str, err: s
     # What the parent process has set up for its own tests is not the command's.
     sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", encoding="utf-8") for number in (1, 2))
     sys.argv = ["datalayer-stripe", *arguments]
-    from datalayer_stripe.cli import main  # noqa: PLC0415 (with the environment above)
+    from datalayer_stripe.cli.main import main  # noqa: PLC0415 (with the environment above)
 
     main(prog_name="datalayer-stripe")
     raise AssertionError("a click command ends by sys.exit()")

@@ -1,0 +1,55 @@
+"""The command `datalayer-stripe token`: sign in without the service that issues tokens."""
+
+import json
+import sys
+from datetime import timedelta
+
+import click
+from pydantic import ValidationError
+
+from ..auth import issue_token
+from ..models import Identity
+from ..settings import Settings, SettingsError
+from .common import fail
+
+# Where the checkout page and Datalayer's UI keep the token in the browser.
+TOKEN_KEY = "@datalayer/iam:token"  # noqa: S105 (the name of an entry, no secret)
+
+_LIVE = (
+    "DATALAYER_STRIPE_API_KEY is a live key: tokens for real accounts come from the service that "
+    "signs them, not from this command. Use it with the keys of Stripe's test mode."
+)
+
+_HINT = """
+It is valid for {hours} h. To use it in a browser, open the checkout page, open the developer
+tools (F12), and enter this in the console; then reload the page:
+
+  localStorage.setItem({key}, "<the token>")"""
+
+
+@click.command(short_help="Print a bearer token for Stripe's test mode.")
+@click.argument("account")
+@click.option(
+    "--hours", type=click.IntRange(1, 720), default=12, help="How long the token is valid."
+)
+@click.option("--handle", help="The account's name, as the page shows it.")
+@click.option("--email", help="The e-mail address that Stripe sends receipts to.")
+def token(account: str, hours: int, handle: str | None, email: str | None) -> None:
+    """Print a bearer token that signs ACCOUNT in, to try the service in Stripe's test mode.
+
+    The token is signed with DATALAYER_JWT_SECRET, as those of your own sign-in are. It goes to
+    stdout, alone: TOKEN=$(datalayer-stripe token alice). With a live key the command refuses.
+    """
+    try:
+        settings = Settings.from_environment()
+        Identity(account_uid=account)
+    except SettingsError as error:
+        fail(str(error))
+    except ValidationError:
+        fail("ACCOUNT: give 1 to 128 printable ASCII characters without spaces, such as alice.")
+    if settings.livemode:
+        fail(_LIVE)
+    lifetime = timedelta(hours=hours)
+    click.echo(issue_token(settings, account, lifetime=lifetime, handle=handle, email=email))
+    if sys.stdout.isatty():
+        click.echo(_HINT.format(hours=hours, key=json.dumps(TOKEN_KEY)), err=True)

@@ -1,0 +1,178 @@
+"""The service and a local Stripe, put together with something to sell. No configuration."""
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.util import find_spec
+
+from ..app import Server, make_app
+from ..auth import issue_token
+from ..clock import Clock, system_clock
+from ..configuration import PluginSources
+from ..errors import StartError
+from ..plugin_api.registry import Registry
+from ..sandbox import Sandbox, Shopfront
+from ..service import Service, open_service
+from ..settings import Settings
+from ..store.connect import MEMORY_URL
+from .sign_in import entrance_handlers
+
+ADDRESS = "127.0.0.1"
+ACCOUNT = "demo"
+PACKAGES: Mapping[int, int] = {500: 50, 2000: 220, 5000: 600}
+"""The packages on sale: a price in cents → its credits."""
+PLAN_AMOUNT = 2900
+"""The plan's monthly price in cents."""
+
+# The secret that signs the token ends with the process: the token may live as long.
+_TOKEN_LIFETIME = timedelta(days=30)
+_SHUTDOWN_SECONDS = 2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A running demo. Addresses have no trailing slash; prices are ids of the local Stripe."""
+
+    service: Service
+    sandbox: Sandbox
+    url: str
+    token: str
+    package_prices: tuple[str, ...]
+    plan_price: str
+
+    @property
+    def panel_url(self) -> str:
+        """The page from which a person plays Stripe's part."""
+        return f"{self.sandbox.url}/sandbox/panel"
+
+
+@asynccontextmanager
+async def open_stage(
+    *,
+    port: int,
+    sandbox_port: int,
+    any_sandbox_port: bool = False,
+    registry: Registry | None = None,
+    mongodb_url: str = "memory://",
+    clock: Clock = system_clock,
+) -> AsyncIterator[Stage]:
+    """Start both on 127.0.0.1.
+
+    Args:
+        port: of the service; 0 is any free one.
+        sandbox_port: of the local Stripe; 0 is any free one.
+        any_sandbox_port: whether any free port will do where `sandbox_port` is taken, or is the
+            service's.
+        registry: the plugins, in place of the installed ones.
+        mongodb_url: of the database.
+        clock: the service's clock; the local Stripe has its own.
+
+    Raises:
+        StartError: a port is taken, the extra `demo` is not installed, or a plugin cannot start.
+        SettingsError: the plugins' variables are wrong.
+    """
+    if mongodb_url.startswith(MEMORY_URL) and find_spec("mongomock_motor") is None:
+        raise StartError('The demo needs an extra: pip install "datalayer-stripe[demo]"')
+    if registry is None:
+        registry = PluginSources.from_environment().load()
+    async with AsyncExitStack() as stack:
+        sandbox = Sandbox()
+        if any_sandbox_port and sandbox_port == port:
+            sandbox_port = 0
+        await _start(sandbox, sandbox_port, or_any=any_sandbox_port)
+        stack.push_async_callback(sandbox.stop)
+
+        topup_product = sandbox.create_product(name="Credits")["id"]
+        plan_product = sandbox.create_product(name="Monthly plan")["id"]
+        packages = [
+            sandbox.create_price(product=topup_product, unit_amount=amount, credits=credits)
+            for amount, credits in PACKAGES.items()
+        ]
+        plan = sandbox.create_price(
+            product=plan_product, unit_amount=PLAN_AMOUNT, recurring={"interval": "month"}
+        )
+
+        settings = _settings(sandbox, topup_product, plan_product, mongodb_url)
+        service = await open_service(settings, registry=registry, clock=clock)
+        stack.push_async_callback(service.close)
+        await service.start()
+        token = issue_token(
+            settings,
+            ACCOUNT,
+            lifetime=_TOKEN_LIFETIME,
+            handle=ACCOUNT,
+            email="demo@example.com",
+            clock=clock,
+        )
+        app = make_app(service)
+        app.add_handlers(*entrance_handlers(token, settings.checkout_path or "/"))
+        server = Server(app, address=ADDRESS, port=port)
+        stack.push_async_callback(server.stop, seconds=_SHUTDOWN_SECONDS)
+
+        url = f"http://{ADDRESS}:{server.port}"
+        sandbox.create_webhook_endpoint(
+            f"{url}/api/iam/stripe/v1/webhook",
+            [secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
+            enabled_events=service.registry.types,
+        )
+        sandbox.shop = Shopfront("Checkout page", f"{url}/", _balance_of(service))
+        yield Stage(
+            service=service,
+            sandbox=sandbox,
+            url=url,
+            token=token,
+            package_prices=tuple(price["id"] for price in packages),
+            plan_price=plan["id"],
+        )
+
+
+async def _start(sandbox: Sandbox, port: int, *, or_any: bool) -> None:
+    """Start it on this port; on any free one if this is taken and `or_any`."""
+    try:
+        await sandbox.start(port, ADDRESS)
+    except OSError as error:
+        if not or_any:
+            raise StartError(
+                f"Cannot listen on {ADDRESS}:{port}: {error.strerror}. "
+                "Choose another --sandbox-port."
+            ) from None
+        await sandbox.start(0, ADDRESS)
+
+
+def _balance_of(service: Service) -> Callable[[], Awaitable[dict[str, str]]]:
+    """Return what the panel asks for: the balance of the demo's account."""
+
+    async def facts() -> dict[str, str]:
+        credits = (await service.store.accounts.get(ACCOUNT)).credits
+        return {"Balance": f"{credits:,} credit{'' if credits == 1 else 's'}"}
+
+    return facts
+
+
+def _settings(
+    sandbox: Sandbox, topup_product: str, plan_product: str, mongodb_url: str
+) -> Settings:
+    portal = sandbox.call(
+        "POST",
+        "/v1/billing_portal/configurations",
+        features={
+            "invoice_history": {"enabled": True},
+            "payment_method_update": {"enabled": True},
+            "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
+        },
+    )
+    return Settings(
+        stripe_api_key=sandbox.secret_key,
+        stripe_js_api_key=sandbox.publishable_key,
+        stripe_topup_product_id=topup_product,
+        stripe_subscription_product_ids=plan_product,
+        stripe_webhook_secrets=f"whsec_{secrets.token_hex(16)}",
+        stripe_cust_portal_id=portal["id"],
+        stripe_cust_portal_url=f"{sandbox.url}/sandbox/portal",
+        stripe_mongodb_url=mongodb_url,
+        stripe_api_base=sandbox.url,
+        stripe_js_url=f"{sandbox.url}/sandbox/stripe.js",
+        jwt_secret=secrets.token_hex(32),
+    )

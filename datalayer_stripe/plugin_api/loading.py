@@ -1,0 +1,143 @@
+"""Where plugins come from: installed distributions, and a folder of files.
+
+The built-in ones are found as anyone's. One that cannot be loaded stops the start.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import PluginError
+from .definition import Origin, Plugin
+from .permissions import writable_by_everybody
+
+ENTRY_POINT_GROUP = "datalayer_stripe.plugins"
+FOLDER_VARIABLE = "DATALAYER_STRIPE_PLUGINS_DIR"
+
+_OWN_DISTRIBUTION = "datalayer-stripe"
+
+
+def load_plugins(folder: Path | None = None) -> list[Plugin[Any]]:
+    """Every plugin that is installed or in a file of the folder.
+
+    Raises PluginError, with the file or distribution and what to do, for one that cannot be.
+    """
+    installed = [_installed(one) for one in entry_points(group=ENTRY_POINT_GROUP)]
+    if not installed:
+        raise PluginError(
+            "No plugin is installed, not even the built-in ones. "
+            'Install the package itself: pip install -e . or pip install "datalayer-stripe".'
+        )
+    if folder is None:
+        return installed
+    _refuse_exposed(folder)
+    return [*installed, *load_folder(folder)]
+
+
+def _refuse_exposed(folder: Path) -> None:
+    """Raise PluginError if every user of this machine can change what is loaded from `folder`."""
+    with suppress(OSError):  # which load_folder() reports
+        if exposed := writable_by_everybody(folder):
+            raise PluginError(
+                f"{FOLDER_VARIABLE}: everybody on this machine can write {exposed}, and so run "
+                f"code in the service. Take that away: chmod o-w {exposed}"
+            )
+
+
+def _installed(entry_point: EntryPoint) -> Plugin[Any]:
+    origin = _origin(entry_point)
+    return load_entry_point(entry_point, origin, f"Mend it, or uninstall {origin.name}.")
+
+
+def load_entry_point(entry_point: EntryPoint, origin: Origin, remedy: str) -> Plugin[Any]:
+    """The plugin that an entry point names. Raises PluginError, which ends with the remedy."""
+    try:
+        plugin = entry_point.load()
+    except (Exception, SystemExit) as error:
+        raise _not_loaded(f"Plugin {entry_point.value} of {origin}", error, remedy) from error
+    if not isinstance(plugin, Plugin):
+        raise PluginError(
+            f"{entry_point.value} of {origin} is not a datalayer_stripe.Plugin. {remedy}"
+        )
+    plugin.origin = origin
+    return plugin
+
+
+def _origin(entry_point: EntryPoint) -> Origin:
+    distribution = entry_point.dist
+    if distribution is None:
+        return Origin("package", entry_point.module)
+    name, version = distribution.metadata["Name"], distribution.version
+    return Origin("built-in" if name == _OWN_DISTRIBUTION else "package", name, version)
+
+
+def load_folder(folder: Path) -> Iterator[Plugin[Any]]:
+    """The plugins of each file of the folder. Raises PluginError as :func:`load_plugins`."""
+    try:
+        paths = sorted(path for path in folder.iterdir() if _is_plugin_file(path))
+    except OSError as error:
+        raise PluginError(
+            f"{FOLDER_VARIABLE}: the folder cannot be read ({error.strerror}). "
+            "Name a folder that is there, or leave the variable out."
+        ) from None
+    for path in paths:
+        yield from load_file(path)
+
+
+def _is_plugin_file(path: Path) -> bool:
+    return path.suffix == ".py" and not path.name.startswith("_") and path.is_file()
+
+
+def _package(folder: Path) -> str:
+    """The name of a package that stands for the folder, so that `from ._shared import …` works."""
+    digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
+    name = f"datalayer_stripe_plugin_files_{digest[:12]}"
+    if name not in sys.modules:
+        package = ModuleType(name, "The files of a folder of plugins.")
+        package.__path__ = [str(folder.resolve())]
+        sys.modules[name] = package
+    return name
+
+
+def load_file(path: Path) -> Iterator[Plugin[Any]]:
+    """The plugins at the top level of a file. Raises PluginError as :func:`load_plugins`."""
+    origin = Origin("file", str(path))
+    module = _executed(path, f"{_package(path.parent)}.{path.stem.replace('.', '_')}")
+    # Two names for one plugin are one plugin.
+    found = {id(value): value for value in vars(module).values() if isinstance(value, Plugin)}
+    if not found:
+        raise PluginError(
+            f"{path} has no plugin: make a datalayer_stripe.Plugin at its top level, "
+            "or let the file's name begin with an underscore."
+        )
+    for plugin in found.values():
+        plugin.origin = origin
+        yield plugin
+
+
+def _executed(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError(f"{path} cannot be loaded: Python does not take it for a module.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        remedy = "Mend it, or let the file's name begin with an underscore."
+        raise _not_loaded(f"Plugin file {path}", error, remedy) from error
+    return module
+
+
+def _not_loaded(what: str, error: BaseException, remedy: str) -> PluginError:
+    # The traceback's last line; it names the line of a SyntaxError.
+    last = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    reason = str(error) if isinstance(error, PluginError) else last
+    return PluginError(f"{what} cannot be loaded: {reason.rstrip('.: ')}. {remedy}")

@@ -1,0 +1,107 @@
+"""The files of a new plugin's package, made from `templates/`."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from .._version import __version__
+from ..errors import PluginError
+from ..events import doubt_about
+from .names import Names, checked_names
+from .recordings import is_made_up, made_up, recordings_of
+
+DEFAULT_TYPE = "payment_intent.succeeded"
+
+# As its pyproject.toml says.
+_LINE = 100
+
+_FILES = {
+    ".gitignore": "gitignore",
+    "README.md": "README.md",
+    "pyproject.toml": "pyproject.toml",
+    "src/$module/__init__.py": "init.py",
+    "src/$module/plugin.py": "plugin.py",
+    "src/$module/py.typed": "py.typed",
+    "tests/test_plugin.py": "test_plugin.py",
+}
+
+
+@dataclass(frozen=True)
+class NewPackage:
+    """What was written: `files` are below `folder`; of `unrecorded` types the event is made up."""
+
+    folder: Path
+    files: tuple[Path, ...]
+    unrecorded: tuple[str, ...]
+
+
+def write_package(
+    name: str, types: Sequence[str] = (), *, deferred: bool = False, directory: Path
+) -> NewPackage:
+    """Write a package named `name` into `directory`, whose plugin runs on these event types.
+
+    Raises PluginError, with nothing written, for a name or a type that will not do, and where
+    there is something of this name already.
+    """
+    names = checked_names(name)
+    types = tuple(dict.fromkeys(types or (DEFAULT_TYPE,)))
+    if doubts := [doubt for one in types if (doubt := doubt_about(one))]:
+        raise PluginError("\n".join(doubts))
+    folder = directory / name
+    events = {one: next(iter(recordings_of(one).values()), made_up(one)) for one in types}
+    texts = dict(_texts(names, types, deferred=deferred))
+    texts |= {f"tests/events/{one}.json": _json(event) for one, event in events.items()}
+    try:
+        folder.mkdir()
+        for path, text in texts.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_text(text, encoding="utf-8")
+    except FileExistsError:
+        raise PluginError(
+            f"{folder} is there already, and nothing is overwritten. "
+            "Choose another name or --directory, or move it away."
+        ) from None
+    except OSError as error:
+        raise PluginError(f"{error.filename} cannot be written: {error.strerror}.") from None
+    unrecorded = tuple(one for one, event in events.items() if is_made_up(event))
+    return NewPackage(folder, tuple(map(Path, texts)), unrecorded)
+
+
+def _json(event: Mapping[str, Any]) -> str:
+    return json.dumps(event, indent=2, ensure_ascii=False) + "\n"
+
+
+def _texts(names: Names, types: Sequence[str], *, deferred: bool) -> Iterator[tuple[str, str]]:
+    """Each file's path and text."""
+    templates = files(__package__) / "templates"
+    values = {
+        "name": names.plugin,
+        "module": names.module,
+        "version": __version__,
+        "types": " and ".join(types) if len(types) < 3 else f"{len(types)} event types",
+        "first_type": types[0],
+        "listed_types": "\n".join(f"- `{one}`" for one in types),
+        "arguments": _arguments(types, deferred=deferred),
+        "run_deferred": "    service.run_deferred()\n" if deferred else "",
+    }
+    for path, template in _FILES.items():
+        text = (templates / f"{template}.template").read_text(encoding="utf-8")
+        yield Template(path).substitute(values), Template(text).substitute(values)
+
+
+def _arguments(types: Sequence[str], *, deferred: bool) -> str:
+    """What `@plugin.on(…)` is given, laid out as a formatter does."""
+    arguments = [f'"{one}"' for one in types]
+    if deferred:
+        arguments.append("deferred=True")
+    line = ", ".join(arguments)
+    if len(f"@plugin.on({line})") <= _LINE:
+        return line
+    indented = f"    {line}"
+    if len(indented) <= _LINE:
+        return f"\n{indented}\n"
+    return "".join(["\n", *(f"    {one},\n" for one in arguments)])

@@ -1,0 +1,1 @@
+"""Compare with Stripe: reconcile missed events, audit the ledger, repair what differs."""

@@ -1,0 +1,1 @@
+"""Stripe: the only client of its API, its errors, and readers of its objects."""

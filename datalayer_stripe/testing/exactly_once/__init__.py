@@ -1,0 +1,1 @@
+"""Run a plugin through deliveries, faults and crashes, and compare what it has written."""

@@ -1,0 +1,1 @@
+"""Deliveries: receive, run plugins, commit, and run deferred work later."""

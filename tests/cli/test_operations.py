@@ -1,0 +1,238 @@
+"""`events`, `reconcile` and `audit`, as an operator runs them on the service's database."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click import BadParameter
+
+from datalayer_stripe.cli.common import Progress, Since
+from datalayer_stripe.reconciliation.differences import REPAIR
+from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.service import Service
+from tests.support.app import ACCOUNT, Clock, changed, json_of, recorded
+from tests.support.command import complete, run_command
+from tests.support.shop import Buyer, rows
+
+pytestmark = pytest.mark.mongod
+
+
+@pytest.fixture
+def variables(mongodb_url: str, buyer: Buyer) -> dict[str, str]:
+    return complete(mongodb_url, buyer.sandbox, buyer.shop)
+
+
+@pytest.mark.gen_test
+async def test_an_operator_finds_and_heals_a_lost_payment(
+    buyer: Buyer, webhooks: Webhooks, variables: dict[str, str], clock: Clock
+) -> None:
+    clock.advance(minutes=-10)  # what is younger may be on its way
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    paid = await buyer.buy()
+
+    code, out, _ = await run_command("audit", variables=variables)
+    assert code == 3
+    assert f"payment {paid['id']}: paid, and never delivered" in out
+
+    code, out, _ = await run_command("reconcile", "--dry-run", "--since", "2h", variables=variables)
+    assert code == 3
+    assert paid["id"] in out
+    assert "missing" in out
+    assert await buyer.credits() == 0
+
+    code, out, err = await run_command("reconcile", variables=variables)
+    assert (code, err) == (0, ""), "no progress where there is no terminal"
+    assert "processed" in out
+    assert await buyer.credits() == 50
+
+    code, out, _ = await run_command("reconcile", "--dry-run", variables=variables)
+    assert code == 0
+    assert "Nothing is missing." in out
+
+    code, out, _ = await run_command("audit", variables=variables)
+    assert code == 0
+    assert "The books balance." in out
+
+
+@pytest.mark.gen_test
+async def test_an_operator_looks_at_a_rejected_event_and_replays_it(
+    buyer: Buyer, service: Service, variables: dict[str, str]
+) -> None:
+    await buyer.api.deliver(recorded("payment_intent.succeeded"))
+    bad = changed(recorded("payment_intent.succeeded"), id="evt_bad", amount_received=1)
+    assert json_of(await buyer.api.deliver(bad))["outcome"] == "rejected"
+
+    code, out, _ = await run_command("events", "list", "--rejected", variables=variables)
+    assert code == 0
+    _, row, below = out.splitlines()
+    assert row.split()[2:] == ["evt_bad", "payment_intent.succeeded"]
+    payment_id = json.loads(bad)["data"]["object"]["id"]
+    assert below == f"    {payment_id} of account {ACCOUNT}: top-up-credits: rejected"
+    code, out, _ = await run_command("events", "show", "evt_bad", variables=variables)
+    record = json.loads(out)
+    assert "amount_received" in record["handlers"]["top-up-credits"]["error"]
+    assert "client_secret" not in out
+
+    code, out, _ = await run_command("events", "replay", "evt_bad", variables=variables)
+    assert (code, out) == (1, "evt_bad → rejected\n")
+    # Mended by hand: what we keep of a rejected event is what is replayed.
+    mended = changed(bad, id="evt_bad", amount_received=500).decode()
+    await service.store._database.events.update_one(
+        {"_id": "evt_bad"}, {"$set": {"payload": mended}}
+    )
+    code, out, _ = await run_command("events", "replay", "evt_bad", "evt_bad", variables=variables)
+    assert (code, out) == (0, "evt_bad → processed\nevt_bad → duplicate\n")
+    assert await buyer.credits() == 50, "the same payment, whichever event says so"
+    [kept] = [one async for one in service.store.events.find(since=None) if one.id == "evt_bad"]
+    assert kept.payload is None, "kept no longer than it is needed"
+
+
+@pytest.mark.gen_test
+async def test_events_are_found_by_what_they_are(
+    buyer: Buyer, service: Service, clock: Clock
+) -> None:
+    await buyer.api.deliver(recorded("payment_intent.succeeded"))
+    await buyer.api.deliver(
+        changed(recorded("payment_intent.succeeded"), id="evt_bad", amount_received=1)
+    )
+    all_ids = ["evt_bad", "evt_1xNnthCz7hWRKLEp3Wi6nFpx"]
+    for wanted, found in (
+        ({}, all_ids),
+        ({"event_type": "payment_intent.succeeded"}, all_ids),
+        ({"event_type": "invoice.paid"}, []),
+        ({"account_uid": ACCOUNT, "since": clock() - timedelta(hours=1)}, all_ids),
+        ({"account_uid": "nobody"}, []),
+        ({"since": clock() + timedelta(hours=1)}, []),
+        ({"status": "rejected"}, ["evt_bad"]),
+        ({"status": "failed"}, []),
+    ):
+        assert [record.id async for record in service.store.events.find(**wanted)] == found, wanted
+
+
+@pytest.mark.gen_test
+async def test_an_event_that_we_never_had_is_fetched_from_stripe(
+    buyer: Buyer, webhooks: Webhooks, variables: dict[str, str]
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    await buyer.buy()
+    lost = next(
+        event
+        for event in reversed(buyer.sandbox.events)
+        if event["type"] == "payment_intent.succeeded"
+    )
+    code, out, _ = await run_command("events", "show", lost["id"], variables=variables)
+    assert code == 1
+    assert "replay" in out
+    code, out, _ = await run_command(
+        "events", "replay", lost["id"], "evt_unknown", variables=variables
+    )
+    assert out.splitlines() == [
+        f"{lost['id']} → processed",
+        "evt_unknown → unknown, to us and to Stripe",
+    ]
+    assert code == 1
+    assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_a_store_that_no_other_process_can_see_is_refused(variables: dict[str, str]) -> None:
+    variables = {**variables, "DATALAYER_STRIPE_MONGODB_URL": "memory://"}
+    code, _, err = await run_command("events", "list", variables=variables)
+    assert code == 2
+    assert err.startswith("DATALAYER_STRIPE_MONGODB_URL")
+
+
+def test_a_bar_on_a_terminal_says_how_far_a_sweep_has_come(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    now = datetime.now(UTC)
+    progress = Progress(now - timedelta(days=10))
+    progress("event", 1200, int((now - timedelta(days=5)).timestamp()))
+    assert f"[{'#' * 15}{'-' * 15}]  50 %  1,200 events checked" in capsys.readouterr().err
+    progress("event", 1, 0)
+    assert "100 %  1 event checked" in capsys.readouterr().err
+    progress.clear()
+    assert capsys.readouterr().err == "\r\033[K"
+
+
+def test_since_takes_what_people_write() -> None:
+    since = Since()
+    assert since.convert("2026-11-01", None, None).isoformat() == "2026-11-01T00:00:00+00:00"
+    assert since.convert("2026-11-01T12:00+02:00", None, None).hour == 12
+    week = since.convert("1w", None, None)
+    assert 0 < (since.convert("6d", None, None) - week).total_seconds() - 86400 < 5
+    with pytest.raises(BadParameter, match="30d"):
+        since.convert("yesterday", None, None)
+
+
+@pytest.mark.gen_test
+async def test_events_of_an_account_are_listed_with_its_refunds_and_disputes(
+    buyer: Buyer, stranger: Buyer, webhooks: Webhooks, variables: dict[str, str]
+) -> None:
+    for one in (buyer, stranger):
+        await one.subscribe()
+        refunded = await one.buy()
+        one.sandbox.refund(refunded["id"])
+        one.sandbox.dispute((await one.buy())["id"])
+        await webhooks.settle()
+    own = {one["id"] for one in buyer.sandbox.objects if one["object"] in ("refund", "dispute")}
+
+    arguments = ("events", "list", "--account", ACCOUNT)
+    code, out, _ = await run_command(*arguments, "--json", variables=variables)
+    assert code == 0
+    listed = json.loads(out)
+    types = {one["type"].rpartition(".")[0] for one in listed}
+    assert {"charge.dispute", "refund", "payment_intent"} <= types
+    reversals = [one for one in listed if one["object_id"] in own]
+    assert len({one["object_id"] for one in reversals}) == 2, "one refund, one dispute: its own"
+    assert "payload" not in listed[0]
+
+    code, out, _ = await run_command(*arguments, variables=variables)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
+
+
+@pytest.mark.gen_test
+async def test_plugin_that_had_nothing_to_write_is_not_called_done_alone(
+    buyer: Buyer, variables: dict[str, str]
+) -> None:
+    foreign = changed(recorded("payment_intent.succeeded"), id="evt_foreign", metadata={})
+    await buyer.api.deliver(foreign)
+    await buyer.api.deliver(recorded("payment_intent.succeeded"))
+    _, out, _ = await run_command("events", "list", variables=variables)
+    assert "top-up-credits: done, nothing to write\n" in out
+    assert "top-up-credits: done\n" in out
+
+
+@pytest.mark.gen_test(timeout=180)
+async def test_audit_of_one_account_and_of_the_last_days(
+    buyer: Buyer,
+    stranger: Buyer,
+    webhooks: Webhooks,
+    service: Service,
+    clock: Clock,
+    variables: dict[str, str],
+) -> None:
+    clock.advance(days=-3)
+    for one in (buyer, stranger):
+        await one.subscribe()
+    paid = await buyer.buy()
+    await stranger.buy()
+    await service.store._database.ledger.delete_many({})
+    await service.store._database.accounts.update_one({"_id": ACCOUNT}, {"$set": {"credits": 0}})
+
+    arguments = ("audit", "--account", ACCOUNT, "--json")
+    code, out, _ = await run_command(*arguments, variables=variables)
+    assert code == 3
+    [difference] = json.loads(out)["differences"]
+    assert (difference["id"], difference["command"]) == (paid["id"], REPAIR)
+
+    code, out, _ = await run_command(*arguments, "--since", "1d", variables=variables)
+    assert (code, json.loads(out)["differences"]) == (0, [])
+
+    await run_command("audit", "--account", ACCOUNT, "--repair", "--yes", variables=variables)
+    assert await buyer.credits() == 50
+    assert len(await rows(service, "ledger")) == 1, "the other account is left as it is"

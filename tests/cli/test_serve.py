@@ -1,0 +1,183 @@
+"""`datalayer-stripe serve`, as an operator runs it: a process, the environment, signals."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+from click.testing import CliRunner
+
+from datalayer_stripe import __version__
+from datalayer_stripe.cli.main import main
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.service import Service
+from tests.support.app import ACCOUNT, Api, json_of, recorded
+from tests.support.command import COMMAND, complete, run_command
+from tests.support.shop import Shop
+
+
+@dataclass
+class Serving:
+    """A running `serve`."""
+
+    process: asyncio.subprocess.Process
+    api: Api
+    lines: list[dict[str, str]]
+
+    async def ended(self) -> int:
+        """Wait for its end; the exit code."""
+        assert self.process.stderr is not None
+        self.lines += [json.loads(line) async for line in self.process.stderr]
+        return await self.process.wait()
+
+
+@asynccontextmanager
+async def serve(variables: dict[str, str], bearer: Callable[..., str]) -> AsyncIterator[Serving]:
+    process = await asyncio.create_subprocess_exec(
+        COMMAND, "serve", "--port", "0", env=variables, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    lines: list[dict[str, str]] = []
+    try:
+        while not lines or lines[-1]["message"] != "listening":
+            line = await process.stderr.readline()
+            assert line, f"serve ended early: {lines}"
+            lines.append(json.loads(line))
+        port = int(lines[-1]["url"].rsplit(":", 1)[1])
+        no_service = cast("Service", SimpleNamespace())  # it is in the other process
+        api = Api(port, no_service, bearer)
+        yield Serving(process, api, lines)
+        api.http.close()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.gen_test
+async def test_serve_works_on_a_real_mongod_and_ends_cleanly(
+    mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str]
+) -> None:
+    async with serve(complete(mongodb_url, sandbox, shop), bearer) as serving:
+        api = serving.api
+        assert (await api.request("GET", "/readyz")).code == 200
+        answer = await api.deliver(recorded("payment_intent.succeeded"))
+        assert json_of(answer)["outcome"] == "processed"
+        assert await api.credits() == 50
+
+        sandbox.api.delay(1.0)
+        slow = asyncio.create_task(api.get("/api/iam/stripe/v1/topup/prices"))
+        await in_flight(api, 2)  # the slow one, and the one that asks
+        assert not slow.done()
+        serving.process.send_signal(signal.SIGTERM)
+        assert (await slow).code == 200, "what runs is finished"
+        assert await serving.ended() == 0
+
+    delivery = next(line for line in serving.lines if line["message"] == "delivery")
+    assert delivery["request_id"] == answer.headers["X-Request-Id"]
+    assert delivery["event_id"] == "evt_1xNnthCz7hWRKLEp3Wi6nFpx"
+    assert delivery["account_uid"] == ACCOUNT
+    assert delivery["outcome"] == "processed"
+
+
+async def in_flight(api: Api, requests: int) -> None:
+    """Wait until the service says that it works on so many."""
+    wanted = f"datalayer_stripe_requests_in_flight {requests}.0"
+    while wanted not in (await api.request("GET", "/metrics")).body.decode():
+        pass
+
+
+@pytest.mark.gen_test
+async def test_a_missing_setting_is_one_line_each_and_exit_code_2() -> None:
+    code, _, err = await run_command("serve")
+    lines = err.splitlines()
+    assert code == 2
+    named = [line.split(":")[0] for line in lines]
+    assert named == [
+        "DATALAYER_STRIPE_API_KEY",
+        "DATALAYER_STRIPE_JS_API_KEY",
+        "DATALAYER_STRIPE_TOPUP_PRODUCT_ID",
+        "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID",
+        "DATALAYER_STRIPE_WEBHOOK_SECRET",
+        "DATALAYER_STRIPE_CUST_PORTAL_ID",
+        "DATALAYER_STRIPE_CUST_PORTAL_URL",
+        "DATALAYER_JWT_SECRET",
+    ]
+    assert all("https://dashboard.stripe.com/" in line for line in lines[:-1])
+
+
+@pytest.mark.gen_test
+async def test_a_port_that_is_taken_is_one_line(
+    sandbox: Sandbox, shop: Shop, mongodb_url: str
+) -> None:
+    port = sandbox.url.rsplit(":", 1)[1]
+    variables = complete(mongodb_url, sandbox, shop)
+    code, _, err = await run_command("serve", "--port", port, variables=variables)
+    lines = err.splitlines()
+    assert code == 2
+    assert "--port" in lines[-1]
+    assert not any("Traceback" in line for line in lines)
+
+
+@pytest.mark.gen_test
+async def test_a_database_that_cannot_be_reached_is_one_line(sandbox: Sandbox, shop: Shop) -> None:
+    url = "mongodb://u:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100"
+    code, _, err = await run_command("serve", variables=complete(url, sandbox, shop))
+    lines = err.splitlines()
+    assert code == 2
+    assert "DATALAYER_STRIPE_MONGODB_URL" in lines[-1]
+    assert not any("hunter2" in line for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["plugins", "--help"]])
+def test_help_speaks_to_a_newcomer(arguments: list[str]) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_version_and_plugins_list() -> None:
+    runner = CliRunner()
+    assert __version__ in runner.invoke(main, ["--version"]).output
+    listed = runner.invoke(main, ["plugins", "list"]).output
+    assert "top-up-credits" in listed
+    assert "payment_intent.succeeded" in listed
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid", "a" * 300])
+@pytest.mark.gen_test
+async def test_address_that_cannot_be_bound_is_one_line(
+    sandbox: Sandbox, shop: Shop, mongodb_url: str, host: str
+) -> None:
+    variables = complete(mongodb_url, sandbox, shop)
+    code, _, err = await run_command("serve", "--host", host, "--port", "0", variables=variables)
+    assert code == 2
+    last = err.splitlines()[-1]
+    assert last.startswith(f"Cannot listen on {host}:0: ")
+    assert last.endswith(". Choose an --host of this machine.")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("version = [", "Invalid value"),
+        ("version = 1\n[handlers.h]\nclass = 'no.such.Handler'\n", "Cannot resolve"),
+        ("version = 2\n", "Unsupported version: 2"),
+        ("", "dictionary doesn't specify a version"),
+    ],
+)
+def test_wrong_log_config_is_one_line(tmp_path: Path, text: str, cause: str) -> None:
+    path = tmp_path / "logging.toml"
+    path.write_text(text, encoding="utf-8")
+    answer = CliRunner().invoke(main, ["serve", "--log-config", str(path)])
+    assert answer.exit_code == 2
+    [line] = answer.output.splitlines()
+    assert line.startswith(f"--log-config {path}: {cause}")
+    assert "conf/logging.toml" in line

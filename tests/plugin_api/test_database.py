@@ -1,0 +1,196 @@
+"""What plugins ask of MongoDB has bounds and threads of its own, and delays no credits."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from motor.frameworks import asyncio as motor_asyncio
+
+from datalayer_stripe.errors import PluginFault
+from datalayer_stripe.events import Event
+from datalayer_stripe.service import Service
+from datalayer_stripe.store import UnitOfWork, commit, plugin_client
+from datalayer_stripe.store import store as store_module
+from datalayer_stripe.store.events import AlreadyDone, Mark
+from datalayer_stripe.store.unit_of_work import InsertOne, UpdateOne
+from tests.store.test_store import EVENT, NOW, credit
+from tests.support.app import Api, json_of, recorded
+
+pytestmark = pytest.mark.mongod
+
+PAID = recorded("payment_intent.succeeded")
+
+# A query of so many milliseconds for each document. A test ends it earlier, by killOp.
+FOREVER = {"$where": "sleep(60000) || true"}
+
+
+def mark(plugin_name: str, event_id: str) -> Mark:
+    event: Event = EVENT.model_copy(update={"id": event_id})
+    return Mark(event, plugin_name, NOW)
+
+
+class Operations:
+    """The operations on plugins' collections that run on the server."""
+
+    def __init__(self, service: Service) -> None:
+        self._admin = service.store._client.admin
+        self._namespace = f"{service.store._database.name}.plugin_"
+
+    async def running(self, plugin_name: str) -> list[Any]:
+        current = {"currentOp": 1, "ns": self._namespace + plugin_name, "active": True}
+        return [one["opid"] for one in (await self._admin.command(current))["inprog"]]
+
+    async def wait_for(self, plugin_name: str, number: int) -> None:
+        """Wait until so many operations on the plugin's collection run."""
+        async with asyncio.timeout(120):
+            while len(await self.running(plugin_name)) < number:  # noqa: ASYNC110 (the server's)
+                await asyncio.sleep(0.01)
+
+    async def wait_until_none(self, plugin_name: str) -> None:
+        """Wait until no operation on the plugin's collection runs."""
+        async with asyncio.timeout(120):
+            while await self.running(plugin_name):  # noqa: ASYNC110 (the server's)
+                await asyncio.sleep(0.01)
+
+    async def kill(self, plugin_name: str) -> None:
+        for opid in await self.running(plugin_name):
+            await self._admin.command({"killOp": 1, "op": opid})
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let slow operations of plugins run for as long as a test may take."""
+    monkeypatch.setattr(store_module, "PLUGIN_READ_SECONDS", 60.0)
+    monkeypatch.setattr(commit, "PLUGIN_WRITE_SECONDS", 60.0)
+    monkeypatch.setattr("datalayer_stripe.store.errors.CALL_SECONDS", 60.0)
+
+
+@asynccontextmanager
+async def slow_reads(service: Service, plugin_name: str, number: int) -> AsyncIterator[list[Any]]:
+    """So many reads of a plugin at once, which do not end by themselves."""
+    collection = f"plugin_{plugin_name}"
+    await service.store._database[collection].insert_one({"_id": 1})
+    reads = [
+        asyncio.create_task(service.store.find_one(collection, FOREVER)) for _ in range(number)
+    ]
+    operations = Operations(service)
+    try:
+        await operations.wait_for(plugin_name, min(number, plugin_client.MAX_PLUGIN_READS))
+        yield reads
+    finally:
+        for read in reads:
+            read.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+        await operations.kill(plugin_name)
+
+
+@pytest.mark.gen_test
+async def test_slow_reads_of_a_plugin_do_not_delay_credits_or_readiness(
+    api: Api, service: Service, unhurried: None
+) -> None:
+    # More reads than there are threads for the service's own calls, if there are not very many.
+    most = plugin_client.MAX_PLUGIN_READS
+    plugins = min(motor_asyncio.max_workers // most + 1, plugin_client.PLUGIN_THREADS // most)
+    async with AsyncExitStack() as hanging:
+        reads = [
+            read
+            for number in range(plugins)
+            for read in await hanging.enter_async_context(
+                slow_reads(service, f"slow-{number}", most)
+            )
+        ]
+        assert json_of(await api.deliver(PAID))["outcome"] == "processed"
+        assert await api.credits() == 50
+        assert (await api.get("/readyz", account=None)).code == 200
+        assert not any(read.done() for read in reads)
+
+
+@pytest.mark.gen_test
+async def test_slow_reads_of_one_plugin_leave_room_for_another(
+    service: Service, unhurried: None
+) -> None:
+    async with slow_reads(service, "slow", plugin_client.PLUGIN_THREADS + 4) as reads:
+        assert await service.store.find_one("plugin_quick", {"_id": 1}) is None
+        operations = Operations(service)
+        # The server does not list an operation at a moment at which it yields.
+        await operations.wait_for("slow", plugin_client.MAX_PLUGIN_READS)
+        assert len(await operations.running("slow")) <= plugin_client.MAX_PLUGIN_READS
+        assert not any(read.done() for read in reads)
+
+
+@pytest.mark.gen_test
+async def test_a_read_that_nobody_waits_for_takes_room_until_it_ends(
+    service: Service, unhurried: None
+) -> None:
+    operations = Operations(service)
+    async with slow_reads(service, "slow", plugin_client.MAX_PLUGIN_READS) as reads:
+        for read in reads:
+            read.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)
+        another = asyncio.create_task(service.store.find_one("plugin_slow", {"_id": 1}))
+        await asyncio.wait({another}, timeout=0.1)
+        assert not another.done()
+        await operations.kill("slow")
+        assert await another == {"_id": 1}
+
+
+@pytest.mark.gen_test
+async def test_a_slow_read_is_ended_by_the_server(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "PLUGIN_READ_SECONDS", 0.5)
+    await service.store._database.plugin_slow.insert_one({"_id": 1})
+    with pytest.raises(PluginFault, match=r"a read of plugin_slow took longer than 0\.5 s"):
+        await service.store.find_one("plugin_slow", FOREVER)
+    await Operations(service).wait_until_none("slow")
+
+
+@pytest.mark.gen_test
+async def test_a_slow_write_is_ended_by_the_server_and_nothing_is_kept(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "PLUGIN_WRITE_SECONDS", 0.5)
+    await service.store._database.plugin_slow.insert_one({"_id": 1})
+    slow = UpdateOne("plugin_slow", FOREVER, {"$set": {"seen": True}})
+    with pytest.raises(PluginFault, match=r"its writes took longer than 0\.5 s"):
+        await service.store.commit(UnitOfWork([slow]), mark("slow", "evt_slow"))
+    await Operations(service).wait_until_none("slow")
+    assert await service.store.events.get("evt_slow") is None
+
+
+@pytest.mark.parametrize("event_id", ["evt_slow", "evt_quick"])
+@pytest.mark.gen_test
+async def test_slow_writes_of_one_plugin_do_not_delay_others(
+    service: Service, unhurried: None, event_id: str
+) -> None:
+    """Neither those of another event nor those of the same event, nor the account's credits."""
+    store, operations = service.store, Operations(service)
+    await store._database.plugin_slow.insert_one({"_id": 1})
+    slow = UpdateOne("plugin_slow", FOREVER, {"$set": {"seen": True}})
+    quick = UpdateOne("plugin_quick", {"_id": 1}, {"$set": {"seen": True}}, upsert=True)
+    both = UnitOfWork([*credit("a", "pi_slow").operations, slow])
+    writing = asyncio.create_task(store.commit(both, mark("slow", "evt_slow")))
+    try:
+        await operations.wait_for("slow", 1)
+        before = await operations.running("slow")
+        await store.commit(UnitOfWork([quick]), mark("quick", event_id))
+        assert await store.find_one("plugin_quick", {"_id": 1}) == {"_id": 1, "seen": True}
+        await store.commit(credit("a", "pi_1"), mark("money", event_id))
+        assert (await store.accounts.get("a")).credits == 50
+        assert await operations.running("slow") == before, "it was waited for, or started again"
+    finally:
+        while not writing.done():
+            await operations.kill("slow")
+            await asyncio.wait({writing}, timeout=0.1)
+        writing.exception()
+
+
+@pytest.mark.gen_test
+async def test_a_unit_that_is_done_already_is_not_applied_again(service: Service) -> None:
+    unit = UnitOfWork([InsertOne("plugin_one", {"_id": "once"})])
+    await service.store.commit(unit, mark("one", "evt_1"))
+    # And not ExpectationFailed, for which the plugin would be run again.
+    with pytest.raises(AlreadyDone):
+        await service.store.commit(unit, mark("one", "evt_1"))

@@ -1,0 +1,269 @@
+"""Where plugins come from: distributions and a folder's files, and which are switched off."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from datalayer_stripe import Plugin
+from datalayer_stripe.errors import PluginError
+from datalayer_stripe.plugin_api import permissions as plugin_permissions
+from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.settings import SettingsError
+
+COUNTER = """
+from datalayer_stripe import Context, Event, Plugin
+
+plugin = Plugin("{name}")
+
+@plugin.on("{event_type}")
+async def count(event: Event, ctx: Context) -> None:
+    ctx.collection.insert_one({{"_id": event.id}})
+"""
+
+
+def write(folder: Path, file: str, text: str = "", **values: str) -> Path:
+    path = folder / file
+    if not text:
+        text = COUNTER.format(**{"name": path.stem, "event_type": "charge.captured", **values})
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def loaded(folder: Path) -> dict[str, Plugin]:
+    return {plugin.name: plugin for plugin in Registry.load(folder).plugins}
+
+
+def test_each_file_of_the_folder_is_loaded_beside_the_installed_ones(tmp_path: Path) -> None:
+    path = write(tmp_path, "counter.py")
+    write(tmp_path, "other.py", event_type="charge.succeeded")
+    found = Registry.load(tmp_path)
+    names = [plugin.name for plugin in found.plugins]
+    assert names[0] == "top-up-credits"
+    assert {"counter", "other"} < set(names)
+    assert [plugin.name for plugin in found.plugins_for("charge.captured")] == ["counter"]
+    counter = found.named("counter")
+    assert counter is not None
+    assert (counter.origin.kind, str(counter.origin)) == ("file", str(path))
+
+
+def test_a_file_may_have_several_plugins_each_once(tmp_path: Path) -> None:
+    text = COUNTER.format(name="one", event_type="charge.refunded")
+    text += 'alias = plugin\nsecond = Plugin("two")\n'
+    write(tmp_path, "several.py", text)
+    assert {"one", "two"} < loaded(tmp_path).keys()
+
+
+def test_what_begins_with_an_underscore_is_shared_and_no_plugin(tmp_path: Path) -> None:
+    write(tmp_path, "_shared.py", "NAME = 'shared-name'\n")
+    write(tmp_path, "__init__.py", "raise RuntimeError\n")
+    write(tmp_path, "notes.txt", "no Python\n")
+    write(
+        tmp_path,
+        "user.py",
+        "from datalayer_stripe import Plugin\nfrom ._shared import NAME\nplugin = Plugin(NAME)\n",
+    )
+    assert "shared-name" in loaded(tmp_path)
+
+
+def test_two_folders_do_not_see_each_other(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, "_shared.py", f"NAME = 'from-{name}'\n")
+        write(
+            tmp_path / name,
+            "user.py",
+            "from datalayer_stripe import Plugin\n"
+            "from ._shared import NAME\nplugin = Plugin(NAME)\n",
+        )
+    assert "from-a" in loaded(tmp_path / "a")
+    assert "from-b" in loaded(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("import no_such_module_at_all\n", "cannot be loaded: ModuleNotFoundError"),
+        ("def (\n", "cannot be loaded: SyntaxError: invalid syntax (wrong.py, line 1). Mend it"),
+        ("raise ValueError('two\\nlines.')\n", "cannot be loaded: ValueError: two lines. Mend it"),
+        ("raise SystemExit(0)\n", "cannot be loaded: SystemExit"),
+        ("x = 1\n", "has no plugin: make a datalayer_stripe.Plugin"),
+        (
+            "from datalayer_stripe import Plugin\nplugin = Plugin('Bad Name')\n",
+            "cannot be loaded: Plugin 'Bad Name': a name has lower-case letters, digits and hyphens"
+            ". Mend it",
+        ),
+        (
+            "from datalayer_stripe import Plugin\nplugin = Plugin('slow', timeout=60)\n",
+            "at most 10 seconds; `deferred=True` is for what takes longer",
+        ),
+    ],
+)
+def test_a_file_that_is_wrong_stops_the_start_and_is_named(
+    tmp_path: Path, text: str, fault: str
+) -> None:
+    path = write(tmp_path, "wrong.py", text)
+    with pytest.raises(PluginError) as error:
+        Registry.load(tmp_path)
+    assert fault in str(error.value)
+    assert str(path) in str(error.value)
+    assert "underscore" in str(error.value)
+
+
+def test_a_name_that_is_taken_names_both_origins(tmp_path: Path) -> None:
+    path = write(tmp_path, "mine.py", name="top-up-credits")
+    with pytest.raises(PluginError, match="Two plugins are named 'top-up-credits'") as error:
+        Registry.load(tmp_path)
+    assert str(path) in str(error.value)
+    assert "built-in" in str(error.value)
+
+
+def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+    with pytest.raises(PluginError, match="DATALAYER_STRIPE_PLUGINS_DIR: the folder cannot be"):
+        Registry.load(tmp_path / "nowhere")
+
+
+def test_the_built_in_ones_know_where_they_come_from() -> None:
+    for plugin in Registry.load().plugins:
+        assert plugin.origin.kind == "built-in"
+        assert str(plugin.origin).startswith("built-in 0.")
+
+
+# Files that others can write
+
+
+@pytest.mark.parametrize(
+    "writable", ["plugins", "plugins/counter.py", "plugins/_shared.py", "plugins/__pycache__", "."]
+)
+def test_plugins_that_everybody_can_write_stop_the_start(tmp_path: Path, writable: str) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    write(folder, "counter.py")
+    write(folder, "_shared.py", "NAME = 'shared'\n")
+    (folder / "__pycache__").mkdir()
+    path = (tmp_path / writable).resolve()
+    path.chmod(path.stat().st_mode | stat.S_IWOTH)
+    with pytest.raises(PluginError) as error:
+        Registry.load(folder)
+    assert str(error.value) == (
+        f"DATALAYER_STRIPE_PLUGINS_DIR: everybody on this machine can write {path}, and so run "
+        f"code in the service. Take that away: chmod o-w {path}"
+    )
+    path.chmod(path.stat().st_mode & ~stat.S_IWOTH)
+    assert "counter" in loaded(folder)
+
+
+@pytest.mark.parametrize(
+    "writable", ["plugins/lib", "plugins/lib/names.py", "plugins/__pycache__/counter.pyc"]
+)
+def test_code_below_the_folder_that_everybody_can_write_stops_the_start(
+    tmp_path: Path, writable: str
+) -> None:
+    folder = tmp_path / "plugins"
+    for name in ("lib", "__pycache__"):
+        (folder / name).mkdir(parents=True)
+    write(folder, "counter.py")
+    # Links that lead nowhere, as editors make, or to themselves keep nothing from being checked.
+    (folder / ".#counter.py").symlink_to("ada@host.1")
+    (folder / "lib" / "loop.py").symlink_to("loop.py")
+    path = tmp_path / writable
+    if path.suffix:
+        path.touch()
+    path.chmod(0o777)
+    with pytest.raises(PluginError, match=f"can write {path}"):
+        Registry.load(folder)
+    path.chmod(0o755)
+    assert "counter" in loaded(folder)
+
+
+def test_link_is_followed_to_the_folder_that_everybody_can_write(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    write(target, "counter.py")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    target.chmod(0o777)
+    with pytest.raises(PluginError, match="everybody on this machine can write"):
+        Registry.load(link)
+    target.chmod(0o755)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "link").symlink_to(target)
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(PluginError, match=r"can write .*open, and"):
+        Registry.load(tmp_path / "open" / "link")
+    (tmp_path / "folder").mkdir()
+    outside = write(tmp_path, "outside.py", name="outside")
+    (tmp_path / "folder" / "inside.py").symlink_to(outside)
+    outside.chmod(0o666)
+    with pytest.raises(PluginError, match=r"can write .*outside\.py"):
+        Registry.load(tmp_path / "folder")
+
+
+def test_parent_with_the_sticky_bit_is_no_danger(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    folder = shared / "plugins"
+    folder.mkdir(parents=True)
+    write(folder, "counter.py")
+    shared.chmod(0o1777)
+    assert "counter" in loaded(folder)
+    # Everybody may add a file to the folder itself, sticky or not.
+    folder.chmod(0o1777)
+    with pytest.raises(PluginError, match="can write"):
+        Registry.load(folder)
+
+
+def test_read_only_file_system_is_no_danger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "counter.py")
+    tmp_path.chmod(0o777)
+    monkeypatch.setattr(plugin_permissions, "is_read_only", lambda _: True)
+    assert "counter" in loaded(tmp_path)
+
+
+# Switched off
+
+
+def test_what_is_switched_off_runs_on_nothing() -> None:
+    found = Registry.load(disabled=("catalog-changed",))
+    assert "price.created" not in found.types
+    assert found.named("catalog-changed") is None
+    assert [plugin.name for plugin in found.switched_off] == ["catalog-changed"]
+    assert found.money_at_rest == ()
+
+
+def test_an_unknown_name_is_a_fault_that_suggests_the_nearest() -> None:
+    with pytest.raises(SettingsError) as error:
+        Registry.load(disabled=("top-up-credit", "catalog-changed", "xyz"))
+    near, far = error.value.faults
+    assert near.variable == far.variable == "DATALAYER_STRIPE_PLUGINS_DISABLED"
+    assert "no plugin top-up-credit" in near.problem
+    assert near.remedy.startswith("Did you mean top-up-credits?")
+    assert far.remedy == "`datalayer-stripe plugins list` shows all names."
+
+
+def test_one_that_moves_money_is_known_to_be_off() -> None:
+    assert Registry.load(disabled=("top-up-credits",)).money_at_rest == ("top-up-credits",)
+
+
+# In which order
+
+
+def staged(*plugins: Plugin) -> list[list[str]]:
+    async def nothing(event: object, ctx: object) -> None: ...
+
+    for plugin in plugins:
+        plugin.on("charge.refunded")(nothing)
+    stages = Registry(plugins).stages_for("charge.refunded")
+    return [[plugin.name for plugin in stage] for stage in stages]
+
+
+def test_money_comes_first_and_those_of_one_order_run_at_once() -> None:
+    assert staged(
+        Plugin("early", order=-5),
+        Plugin("b"),
+        Plugin("money", order=900, moves_money=True),
+        Plugin("a"),
+        Plugin("late", order=101),
+        Plugin("more-money", order=100, moves_money=True),
+    ) == [["more-money"], ["money"], ["early"], ["a", "b"], ["late"]]

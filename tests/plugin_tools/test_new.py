@@ -1,0 +1,199 @@
+"""`plugins new`: what it writes passes its own test, style and types at once; what it refuses."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from datalayer_stripe.cli.main import main
+from datalayer_stripe.events import known_types
+from datalayer_stripe.plugin_tools.recordings import recordings_of
+from tests.support.mongod import must_have_mongod
+
+ROOT = Path(__file__).parents[2]
+
+WITHOUT_RECORDING = "terminal.reader.action_failed"
+LONGEST_TYPE = max(known_types(), key=len)
+LONGEST_NAME = "x" * 63
+
+
+def new(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["plugins", "new", *arguments, "--directory", str(folder)])
+
+
+def refused(folder: Path, *arguments: str) -> str:
+    """What it says when it refuses, and writes nothing."""
+    before = sorted(folder.rglob("*"))
+    answer = new(folder, *arguments)
+    assert answer.exit_code == 2, answer.output
+    assert answer.stdout == ""
+    assert sorted(folder.rglob("*")) == before
+    return answer.stderr
+
+
+def python(*arguments: str, folder: Path) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        # A type checker does not find what is installed editable.
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+VARIANTS = [
+    pytest.param("top-up-count", [], 1, id="default"),
+    pytest.param("reports", ["--on", "invoice.paid", "--deferred"], 1, id="deferred"),
+    pytest.param(
+        LONGEST_NAME,
+        ["--on", "charge.refunded", "--on", LONGEST_TYPE, "--on", WITHOUT_RECORDING, "--deferred"],
+        3,
+        id="several-and-long",
+    ),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "options", "types"), VARIANTS)
+def test_a_new_package_passes_its_test_at_once(
+    tmp_path: Path, name: str, options: list[str], types: int
+) -> None:
+    assert new(tmp_path, name, *options).exit_code == 0
+    # As in an environment where nothing but this package and the kit is installed.
+    plain = ("-p", "no:cacheprovider", "-p", "no:tornado", "-p", "no:xdist")
+    printed = python("pytest", "-q", *plain, folder=tmp_path / name)
+    assert f"{2 * types} passed" in printed
+
+
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What mypy knows of the libraries, found out once."""
+    return tmp_path_factory.mktemp("mypy")
+
+
+@pytest.mark.packages
+@pytest.mark.parametrize(("name", "options", "types"), VARIANTS)
+def test_a_new_package_is_in_good_style_and_typed(
+    tmp_path: Path, mypy_cache: Path, name: str, options: list[str], types: int
+) -> None:
+    if not (find_spec("ruff") and find_spec("mypy")) and not must_have_mongod():
+        pytest.skip("needs ruff and mypy: make lint installs them")
+    assert new(tmp_path, name, *options).exit_code == 0
+    folder = tmp_path / name
+    python("ruff", "check", ".", folder=folder)
+    python("ruff", "format", "--check", ".", folder=folder)
+    python("mypy", "--strict", "--cache-dir", str(mypy_cache), ".", folder=folder)
+
+
+def test_it_names_each_file_and_what_to_type_next(tmp_path: Path) -> None:
+    answer = new(tmp_path, "my-plugin")
+    assert answer.exit_code == 0
+    folder = tmp_path / "my-plugin"
+    first, *lines = answer.stdout.splitlines()
+    assert first == f"{folder}/"
+    end = lines.index("")
+    written = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+    assert sorted(line.strip() for line in lines[:end]) == sorted(written)
+    assert "src/my_plugin/plugin.py" in written
+    commands = [line.strip() for line in lines[end:] if line.startswith("  ")]
+    assert commands == [f"cd {folder}", 'pip install --editable ".[test]"', "pytest"]
+
+
+def test_nothing_in_the_files_waits_to_be_filled_in(tmp_path: Path) -> None:
+    new(tmp_path, "my-plugin")
+    for path in (tmp_path / "my-plugin").rglob("*"):
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        assert not re.search(r"\$(?!inc|max)", text), path
+        assert "TODO" not in text, path
+
+
+def test_the_package_names_its_plugin_and_its_kit(tmp_path: Path) -> None:
+    new(tmp_path, "my-plugin")
+    text = (tmp_path / "my-plugin" / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)["project"]
+    assert project["name"] == "my-plugin"
+    [requirement] = project["dependencies"]
+    assert project["optional-dependencies"]["test"] == [
+        requirement.replace("datalayer-stripe", "datalayer-stripe[testing]")
+    ]
+    assert project["entry-points"] == {
+        "datalayer_stripe.plugins": {"my-plugin": "my_plugin.plugin:plugin"}
+    }
+
+
+def test_the_event_is_the_recorded_one(tmp_path: Path) -> None:
+    answer = new(tmp_path, "my-plugin", "--on", "invoice.paid")
+    text = (tmp_path / "my-plugin/tests/events/invoice.paid.json").read_text(encoding="utf-8")
+    assert json.loads(text) == recordings_of("invoice.paid")["invoice.paid"]
+    assert "made up" not in answer.stdout
+
+
+def test_an_event_that_nobody_has_recorded_is_made_up_and_said_to_be(tmp_path: Path) -> None:
+    answer = new(tmp_path, "my-plugin", "--on", WITHOUT_RECORDING)
+    assert answer.exit_code == 0
+    assert f"No recording of {WITHOUT_RECORDING} comes with datalayer-stripe" in answer.stdout
+    path = tmp_path / f"my-plugin/tests/events/{WITHOUT_RECORDING}.json"
+    event = json.loads(path.read_text(encoding="utf-8"))
+    assert (event["type"], event["livemode"]) == (WITHOUT_RECORDING, False)
+
+
+def test_a_type_that_is_said_twice_is_one(tmp_path: Path) -> None:
+    new(tmp_path, "my-plugin", "--on", "invoice.paid", "--on", "invoice.paid")
+    text = (tmp_path / "my-plugin/src/my_plugin/plugin.py").read_text(encoding="utf-8")
+    assert '@plugin.on("invoice.paid")' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Top Up Count", "lower-case letters, digits and hyphens. Say, top-up-count."),
+        ("topUpCount", "Say, top-up-count."),
+        ("top_up", "Say, top-up."),
+        ("2nd-look", "begins with a letter, and does not end with a hyphen. Say, look."),
+        ("look-", "Say, look."),
+        ("", "lower-case letters, digits and hyphens."),
+        ("x" * 64, "lower-case letters"),
+        ("top-up-credits", "a plugin top-up-credits already, from built-in"),
+        ("import", "a word of Python's own. Choose another name, say, import-plugin."),
+        ("json", "as one of Python's own library"),
+        ("tornado", "a module of this name is installed"),
+        ("datalayer-stripe", "a module of this name is installed"),
+        ("pyjwt", "a package named pyjwt is installed"),
+    ],
+)
+def test_a_name_that_will_not_do_is_refused_with_one_that_will(
+    tmp_path: Path, name: str, said: str
+) -> None:
+    assert said in refused(tmp_path, name)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_nothing_is_overwritten(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "my-plugin"
+    path.mkdir() if kind == "folder" else path.write_text("precious", encoding="utf-8")
+    assert "is there already, and nothing is overwritten" in refused(tmp_path, "my-plugin")
+
+
+def test_types_that_stripe_does_not_have_are_told_all(tmp_path: Path) -> None:
+    said = refused(tmp_path, "my-plugin", "--on", "invoice.payed", "--on", "x.y")
+    assert said.splitlines() == [
+        "Stripe has no event type invoice.payed. Did you mean invoice.paid?",
+        "Stripe has no event type x.y. https://docs.stripe.com/api/events/types",
+    ]
+
+
+def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    answer = new(tmp_path / "nowhere", "my-plugin")
+    assert answer.exit_code == 2
+    assert "does not exist" in answer.stderr

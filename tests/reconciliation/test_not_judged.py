@@ -1,0 +1,69 @@
+"""What a reconciliation and an audit say of payments that are too young to judge, on MongoDB."""
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from datalayer_stripe.reconciliation.sweeps import Finding
+from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.service import Service
+from tests.support.app import Clock, json_of
+from tests.support.books import differences
+from tests.support.command import complete, run_command
+from tests.support.shop import Buyer
+
+pytestmark = pytest.mark.mongod
+
+
+@pytest.mark.gen_test
+async def test_payment_is_as_old_as_its_charge_and_not_as_its_form(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    started = json_of(await buyer.ask_to_buy())
+    clock.advance(minutes=10)
+    buyer.sandbox.confirm_payment(started["client_secret"])
+    buyer.sandbox.forget_events()
+    assert await differences(service) == []
+    found: list[Finding] = []
+    reconciliation = service.reconciliation(dry_run=True, on_finding=found.append)
+    report = await reconciliation.run(clock() - timedelta(days=1))
+    assert found == []
+    assert report.young["payment"] == 1
+
+    clock.advance(minutes=6)
+    [difference] = await differences(service)
+    assert difference.explanation == "paid, and never delivered"
+
+
+@pytest.mark.gen_test
+async def test_commands_say_what_they_have_not_judged(
+    buyer: Buyer, webhooks: Webhooks, service: Service, mongodb_url: str
+) -> None:
+    variables = complete(mongodb_url, buyer.sandbox, buyer.shop)
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    await buyer.buy()
+    await buyer.buy(buyer.shop.packages[1])
+
+    code, out, _ = await run_command("audit", variables=variables)
+    assert code == 0
+    assert "The books balance." not in out
+    assert out.splitlines()[1:] == [
+        "But 2 payments younger than 5 minutes were not judged.",
+        "All that was judged balances.",
+    ]
+    code, out, _ = await run_command("audit", "--json", variables=variables)
+    assert json.loads(out)["not_judged"] == {"payment": 2}
+
+    code, out, _ = await run_command("reconcile", "--dry-run", variables=variables)
+    assert code == 0
+    assert "Nothing is missing." not in out
+    first, _, last = out.splitlines()
+    assert first == "Nothing else is missing."
+    assert "2 payments younger than 5 minutes were not judged" in last.replace("events and ", "")
+    code, out, _ = await run_command("reconcile", "--dry-run", "--json", variables=variables)
+    assert json.loads(out)["not_judged"]["payment"] == 2
+    assert json.loads(out)["findings"] == []

@@ -1,0 +1,377 @@
+"""What was never delivered is healed, by the same plugins, once; and the books are proven."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from datalayer_stripe.errors import StripeUnavailable
+from datalayer_stripe.events import Event
+from datalayer_stripe.reconciliation.audit import Difference
+from datalayer_stripe.reconciliation.periodic import LEASE, PeriodicReconciliation
+from datalayer_stripe.reconciliation.sweeps import Finding, Report
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.service import Service
+from datalayer_stripe.store.jobs import Deferral
+from datalayer_stripe.store.unit_of_work import UnitOfWork
+from tests.support.app import ACCOUNT, Clock, json_of
+from tests.support.shop import Buyer, Shop, calls, rows, subscribe_elsewhere
+
+pytestmark = pytest.mark.mongod
+
+LONG_AGO = timedelta(days=30)
+
+
+async def reconcile(
+    service: Service, clock: Clock, *, dry_run: bool = False, since: timedelta = LONG_AGO
+) -> tuple[Report, list[Finding]]:
+    found: list[Finding] = []
+    reconciliation = service.reconciliation(dry_run=dry_run, on_finding=found.append)
+    return await reconciliation.run(clock() - since), found
+
+
+async def audit(service: Service) -> list[Difference]:
+    found: list[Difference] = []
+    report = await service.audit(on_difference=found.append).run()
+    assert report.differences == len(found)
+    return found
+
+
+@pytest.mark.gen_test
+async def test_what_was_dropped_is_healed_once(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    webhooks.drop(1000)
+    subscription_id = await buyer.subscribe()
+    clock.advance(minutes=6)
+    _, missing = await reconcile(service, clock, dry_run=True)
+    assert {"event", "subscription"} == {one.kind for one in missing}
+    [kept] = await rows(service, "subscriptions")
+    assert kept["status"] == "incomplete"
+    await buyer.buy()
+    await buyer.buy(buyer.shop.packages[2])
+    _, missing = await reconcile(service, clock, dry_run=True)
+    assert "payment" not in {one.kind for one in missing}, "it may be on its way"
+    clock.advance(minutes=6)
+    _, missing = await reconcile(service, clock, dry_run=True)
+    assert {"event", "payment"} == {one.kind for one in missing}
+    assert {one.outcome for one in missing} == {None}
+    assert await buyer.credits() == 0, "a dry run changes nothing"
+
+    _, healed = await reconcile(service, clock)
+    assert {one.outcome for one in healed} <= {"processed", "duplicate"}
+    assert await buyer.credits() == 650
+    assert (await buyer.plan())["id"] == subscription_id
+    assert (await buyer.plan())["status"] == "active"
+
+    report, again = await reconcile(service, clock)
+    assert again == []
+    assert report.checked["event"] > 5
+    assert await buyer.credits() == 650
+    assert await audit(service) == []
+
+
+@pytest.mark.gen_test
+async def test_two_reconciliations_and_the_webhooks_at_once_have_one_effect(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    await buyer.subscribe()
+    webhooks.hold()
+    intents = [await buyer.ask_to_buy(Idempotency_Key=f"order-{n}") for n in range(5)]
+    for answer in intents:
+        buyer.sandbox.confirm_payment(json_of(answer)["client_secret"])
+    webhooks.release("shuffled", seed=1)
+    await asyncio.gather(
+        reconcile(service, clock), reconcile(service, clock), webhooks.settle(timeout=20)
+    )
+    assert await buyer.credits() == 250
+    assert await audit(service) == []
+
+
+@pytest.mark.gen_test
+async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    paid = await buyer.buy()
+    sandbox.forget_events()
+    clock.advance(days=31)
+    [difference] = await audit(service)
+    assert (difference.kind, difference.id) == ("payment", paid["id"])
+    day = f"{datetime.fromtimestamp(paid['created'], UTC):%Y-%m-%d}"
+    assert difference.command == f"datalayer-stripe reconcile --since {day}"
+
+    _, healed = await reconcile(service, clock, since=timedelta(days=60))
+    assert [(one.kind, one.id, one.outcome) for one in healed] == [
+        ("payment", paid["id"], "processed")
+    ]
+    assert await buyer.credits() == 50
+    assert await audit(service) == []
+
+
+@pytest.mark.gen_test
+async def test_another_plugin_s_deferred_work_keeps_no_payment_from_being_credited(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    paid = await buyer.buy()
+    [succeeded] = [
+        Event.model_validate(event)
+        for event in sandbox.events
+        if event["type"] == "payment_intent.succeeded"
+        and event["data"]["object"]["id"] == paid["id"]
+    ]
+    # The credits were not added in time, and a plugin that is here no more was to send a mail.
+    await service.store.events.record_failure(succeeded, "top-up-credits", "a bug", clock())
+    await service.store.commit(UnitOfWork(), Deferral(succeeded, "mailer", clock()))
+    sandbox.forget_events()
+    clock.advance(days=31)
+    _, healed = await reconcile(service, clock, since=timedelta(days=60))
+    assert ("payment", paid["id"], "processed") in [
+        (one.kind, one.id, one.outcome) for one in healed
+    ]
+    assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_a_rejected_event_waits_for_the_operator(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    paid = await buyer.buy()
+    claimed = {"_id": "another", "customer_id": paid["customer"]}
+    database = service.store._database
+    await database.customers.delete_one({"_id": ACCOUNT})
+    await database.customers.insert_one(claimed)
+    await reconcile(service, clock)
+    report, found = await reconcile(service, clock)
+    assert report.rejected == 2, "the event, and the payment itself"
+    assert [one.kind for one in found] == []
+    clock.advance(minutes=6)
+    [difference] = await audit(service)
+    assert "events show" in difference.explanation
+
+    await database.customers.delete_one(claimed)
+    [record] = [one async for one in service.store.events.find(status="rejected")]
+    assert await service.deliveries.replay(record.id) == "processed"
+    assert await buyer.credits() == 50
+    assert await audit(service) == []
+
+
+@pytest.mark.gen_test
+async def test_somebody_elses_objects_are_left_alone(
+    sandbox: Sandbox, shop: Shop, api: object, service: Service, clock: Clock
+) -> None:
+    price = sandbox.create_price(
+        product=shop.other_product,
+        unit_amount=100,
+        currency="usd",
+        recurring={"interval": "month"},
+    )
+    subscribe_elsewhere(sandbox, price["id"])
+    sandbox.call(
+        "POST",
+        "/v1/payment_intents",
+        amount=700,
+        currency="usd",
+        payment_method="pm_card_visa",
+        confirm=True,
+        automatic_payment_methods={"enabled": True, "allow_redirects": "never"},
+    )
+    _, found = await reconcile(service, clock)
+    assert {one.kind for one in found} == {"event"}
+    assert await rows(service, "ledger") == []
+    assert await rows(service, "subscriptions") == []
+    assert await audit(service) == []
+
+
+@pytest.mark.gen_test
+async def test_more_than_a_page_is_swept(
+    buyer: Buyer,
+    webhooks: Webhooks,
+    service: Service,
+    clock: Clock,
+    sandbox: Sandbox,
+    unlimited: None,
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(10_000)
+    for number in range(130):
+        started = await buyer.ask_to_buy(Idempotency_Key=f"order-{number}")
+        assert started.code == 201
+    for intent in sandbox.call("GET", "/v1/payment_intents", limit=100)["data"][:70]:
+        if intent["status"] == "requires_payment_method":
+            sandbox.confirm_payment(intent["client_secret"])
+    report, _ = await reconcile(service, clock)
+    assert report.checked["payment"] == 131
+    assert calls(sandbox, "GET", "/v1/payment_intents") == 2
+    assert await buyer.credits() == 70 * 50
+    assert await audit(service) == []
+
+
+@pytest.mark.gen_test
+async def test_the_audit_explains_each_difference(
+    buyer: Buyer, webhooks: Webhooks, service: Service
+) -> None:
+    await buyer.subscribe()
+    first, second = await buyer.buy(), await buyer.buy()
+    database = service.store._database
+    await database.accounts.update_one({"_id": ACCOUNT}, {"$inc": {"credits": 1}})
+    await database.accounts.insert_one({"_id": "zero", "credits": 0})
+    await database.accounts.insert_one({"_id": "a-gift", "credits": 5})
+    await database.ledger.update_one({"_id": first["id"]}, {"$set": {"amount": 1}})
+    [row] = [one for one in await rows(service, "ledger") if one["_id"] == second["id"]]
+    await database.ledger.insert_one({**row, "_id": "pi_made_up", "account_uid": "b"})
+
+    said = {(one.kind, one.id): one.explanation for one in await audit(service)}
+    assert said == {
+        ("balance", "a-gift"): "the balance is 5, its ledger sums to 0",
+        ("balance", ACCOUNT): "the balance is 101, its ledger sums to 100",
+        ("balance", "b"): "the balance is 0, its ledger sums to 50",
+        ("payment", first["id"]): "amount: ledger 1, Stripe 500",
+        ("ledger", "pi_made_up"): "50 credits, and Stripe has no such payment",
+    }
+    assert not [name for name in await database.list_collection_names() if "audit" in name]
+
+
+@pytest.mark.gen_test
+async def test_what_cannot_be_healed_keeps_nothing_else_from_it_and_is_not_made_anew(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    await buyer.buy()
+    subscribe_elsewhere(sandbox, buyer.shop.plan, account="")  # of an account that nobody knows
+    await reconcile(service, clock)
+    assert await buyer.credits() == 50
+    known = len(await rows(service, "events"))
+    report, found = await reconcile(service, clock)
+    assert found == []
+    assert report.rejected > 0
+    assert len(await rows(service, "events")) == known
+    [record, *_] = [one async for one in service.store.events.find(status="rejected")]
+    assert await service.deliveries.replay(record.id) == "rejected"
+
+
+@pytest.mark.gen_test
+async def test_no_event_is_made_up_of_a_payment_whose_own_event_is_still_to_come(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    await buyer.subscribe()
+    webhooks.hold()
+    paid = await buyer.ask_to_buy()
+    sandbox.confirm_payment(json_of(paid)["client_secret"])
+    sandbox.forget_events()  # as if Stripe's list were a moment behind
+    await reconcile(service, clock)
+    assert not [row for row in await rows(service, "events") if "reconciled" in row["_id"]]
+    webhooks.release()
+    await webhooks.settle()
+    assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_a_lost_change_to_another_product_is_healed(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
+) -> None:
+    subscription_id = await buyer.subscribe()
+    webhooks.drop(1000)
+    other = sandbox.create_price(
+        product=buyer.shop.other_product,
+        unit_amount=2900,
+        currency="usd",
+        recurring={"interval": "month"},
+    )["id"]
+    item = sandbox.get(subscription_id)["items"]["data"][0]["id"]
+    path = f"/v1/subscriptions/{subscription_id}"
+    sandbox.call("POST", path, items=[{"id": item, "price": other}], proration_behavior="none")
+    sandbox.forget_events()
+    _, found = await reconcile(service, clock)
+    assert [one.kind for one in found] == ["subscription"]
+    assert not (await buyer.plan())["is_eligible"]
+
+
+# The periodic task
+
+
+def telling(clock: Clock) -> Callable[[], Awaitable[datetime]]:
+    """The time that all processes share, as a test moves it."""
+
+    async def now() -> datetime:
+        return clock()
+
+    return now
+
+
+@pytest.mark.gen_test
+async def test_one_process_at_a_time_reconciles_when_it_is_due(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    def process() -> PeriodicReconciliation:
+        return PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
+
+    first, second = process(), process()
+    webhooks.drop(1000)
+    await buyer.subscribe()
+    done = await asyncio.gather(*(one.run_if_due() for one in (first, second, first, second)))
+    assert sorted(done) == [False, False, False, True]
+    assert (await buyer.plan())["status"] == "active"
+
+    assert not await second.run_if_due(), "not due again"
+    clock.advance(minutes=61)
+    assert await second.run_if_due()
+
+
+@pytest.mark.gen_test
+async def test_after_a_long_outage_it_looks_back_to_where_it_was(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
+    await buyer.subscribe()
+    assert await periodic.run_if_due()
+    webhooks.drop(1000)
+    await buyer.buy()
+    clock.advance(days=8)
+    assert await periodic.run_if_due()
+    assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_lease_is_not_taken_by_who_has_read_the_time_a_moment_earlier(
+    service: Service, clock: Clock
+) -> None:
+    leases, length, interval = service.store.leases, timedelta(minutes=10), timedelta(hours=1)
+    earlier, later = clock(), clock() + timedelta(seconds=5)
+    long_ago = earlier - interval
+    assert await leases.take(LEASE, "before", long_ago, length, interval=interval)
+    await leases.give_back(LEASE, "before", long_ago, due_at=earlier, done_until=long_ago)
+    assert await leases.take(LEASE, "first", later, length, interval=interval)
+    assert not await leases.take(LEASE, "second", earlier, length, interval=interval)
+
+
+@pytest.mark.gen_test
+async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock: Clock) -> None:
+    leases, length = service.store.leases, timedelta(minutes=10)
+    assert await leases.take(LEASE, "dead", clock(), length)
+    assert not await leases.take(LEASE, "next", clock(), length)
+    assert await leases.renew(LEASE, "dead", clock(), length)
+    clock.advance(minutes=11)
+    assert await leases.take(LEASE, "next", clock(), length)
+    assert not await leases.renew(LEASE, "dead", clock(), length)
+
+
+@pytest.mark.gen_test
+async def test_stripe_is_down_so_it_is_put_off(
+    service: Service, clock: Clock, sandbox: Sandbox, quick_retries: None
+) -> None:
+    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
+    sandbox.api.refuse(status=500, times=3)
+    with pytest.raises(StripeUnavailable):
+        await periodic.run_if_due()
+    assert not await periodic.run_if_due(), "Stripe in trouble is left alone for a while"
+    clock.advance(minutes=11)
+    assert await periodic.run_if_due()

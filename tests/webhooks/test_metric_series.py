@@ -1,0 +1,192 @@
+"""Counters exist at 0 from the start, and the gauge of open events follows the database."""
+
+import ast
+import asyncio
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+import datalayer_stripe
+from datalayer_stripe import Context, Event, HookContext, Plugin, Reject, metrics
+from datalayer_stripe.errors import StoreUnavailable
+from datalayer_stripe.service import Service
+from datalayer_stripe.stripe_api.client import OPERATIONS
+from datalayer_stripe.webhooks.open_events import OpenEvents
+from datalayer_stripe.webhooks.runner import Outcome
+from tests.support.app import Api, changed, recorded
+
+PAID = recorded("payment_intent.succeeded")
+
+both_stores = pytest.mark.parametrize(
+    "store", ["memory", pytest.param("mongod", marks=pytest.mark.mongod)]
+)
+
+
+class Deferring:
+    def __init__(self) -> None:
+        self.ends: Exception | None = None
+        self.plugin = Plugin("mailer")
+
+        @self.plugin.on_start
+        async def prepare(hook: HookContext) -> None:
+            hook.metrics.counter("mails", "Mails sent.")
+
+        @self.plugin.on("payment_intent.succeeded", deferred=True)
+        async def mail(event: Event, ctx: Context) -> None:
+            if self.ends:
+                raise self.ends
+
+
+@pytest.fixture
+def deferring() -> Deferring:
+    return Deferring()
+
+
+@pytest.fixture
+def extra_plugins(deferring: Deferring) -> Sequence[Plugin]:
+    return [deferring.plugin]
+
+
+async def series(api: Api) -> dict[str, dict[frozenset[tuple[str, str]], float]]:
+    answer = await api.get("/metrics", account=None)
+    found: dict[str, dict[frozenset[tuple[str, str]], float]] = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        for sample in family.samples:
+            name = sample.name.removeprefix("datalayer_stripe_")
+            found.setdefault(name, {})[frozenset(sample.labels.items())] = sample.value
+    return found
+
+
+def labels(**values: str) -> frozenset[tuple[str, str]]:
+    return frozenset(values.items())
+
+
+@pytest.fixture(autouse=True)
+def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request gets the metrics of its moment."""
+    monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
+
+
+@pytest.mark.gen_test
+async def test_every_series_that_an_alert_reads_exists_at_zero(api: Api, service: Service) -> None:
+    await service.plugins.start()
+    found = await series(api)
+    deliveries = found["deliveries_total"]
+    for event_type, outcome in itertools.product((*service.registry.types, "other"), Outcome):
+        assert deliveries[labels(type=event_type, outcome=outcome.value)] == 0
+    for outcome in ("processed", "duplicate", "rejected", "failed"):
+        assert found["jobs_total"][labels(plugin="mailer", outcome=outcome)] == 0
+    assert {dict(one)["plugin"] for one in found["jobs_total"]} == {"mailer"}
+    for operation in OPERATIONS:
+        for outcome in ("ok", "AuthenticationError", "APIError", "APIConnectionError"):
+            name = labels(operation=operation, outcome=outcome)
+            assert found["stripe_calls_total"][name] == 0
+    route = "/api/iam/stripe/v1/webhook"
+    for status in ("200", "400", "503"):
+        assert found["requests_total"][labels(method="POST", route=route, status=status)] == 0
+    assert found["plugin_mailer_mails_total"] == {frozenset(): 0}
+    for status, name in itertools.product(("failed", "rejected"), ("top-up-credits", "mailer")):
+        assert found["events_open"][labels(status=status, plugin=name)] == 0
+
+
+@pytest.mark.gen_test
+async def test_no_series_is_born_later_than_the_start(
+    api: Api, service: Service, deferring: Deferring, quick_retries: None
+) -> None:
+    before = await series(api)
+    deferring.ends = Reject("no")
+    await api.deliver(PAID)
+    await service.worker.run_due()
+    await api.deliver(changed(PAID, amount_received=1))
+    await api.deliver(recorded("invoice.paid"))  # Stripe cannot be reached
+    await api.deliver(PAID, "t=1,v1=00")
+    after = await series(api)
+    for name in ("deliveries_total", "jobs_total", "stripe_calls_total", "events_open"):
+        assert after[name].keys() == before[name].keys(), name
+    new = after["requests_total"].keys() - before["requests_total"].keys()
+    assert {dict(one)["route"] for one in new} <= {"/metrics"}
+
+
+def test_every_operation_at_stripe_is_listed() -> None:
+    source = Path(datalayer_stripe.__file__).with_name("stripe_client.py").read_text()
+    called = {
+        node.args[0].value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ("_call", "_timed", "_pages")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert sorted(called) == sorted(OPERATIONS)
+
+
+@both_stores
+@pytest.mark.gen_test
+async def test_gauge_of_open_events_rises_and_falls(
+    api: Api, service: Service, deferring: Deferring, store: str
+) -> None:
+    open_events = OpenEvents(service.store, service.registry, service.metrics)
+    for number in range(3):
+        body = changed(PAID, id=f"evt_{number}", amount_received=1)
+        await api.deliver(body)
+    deferring.ends = Reject("no")
+    await api.deliver(PAID)
+    await service.worker.run_due()
+    await open_events.refresh()
+    gauge = (await series(api))["events_open"]
+    assert {name: value for name, value in gauge.items() if value} == {
+        labels(status="rejected", plugin="top-up-credits"): 3,
+        labels(status="rejected", plugin="mailer"): 1,
+    }
+
+    database: Any = service.store._database
+    await database.events.update_many({"_id": "evt_0"}, {"$set": {"rejected": []}})
+    await database.events.update_many({}, {"$pull": {"rejected": "mailer"}})
+    await database.events.update_many({"_id": "evt_1"}, {"$set": {"failed": ["mailer"]}})
+    await open_events.refresh()
+    gauge = (await series(api))["events_open"]
+    assert {name: value for name, value in gauge.items() if value} == {
+        labels(status="rejected", plugin="top-up-credits"): 2,
+        labels(status="failed", plugin="mailer"): 1,
+    }
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_counting_open_events_reads_indexes_only(api: Api, service: Service) -> None:
+    for number in range(5):
+        await api.deliver(changed(PAID, id=f"evt_{number}", amount_received=1))
+    database: Any = service.store._database
+    await database.command("profile", 2)
+    await OpenEvents(service.store, service.registry, service.metrics).refresh()
+    await database.command("profile", 0)
+    profiled = await database["system.profile"].find({"ns": f"{database.name}.events"}).to_list(99)
+    assert len(profiled) >= 3
+    assert {one.get("docsExamined", 0) for one in profiled} == {0}
+
+
+@pytest.mark.gen_test
+async def test_gauge_of_open_events_is_refreshed_while_the_service_runs(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await api.deliver(changed(PAID, amount_received=1))
+    fails, refreshed = [StoreUnavailable()], asyncio.Event()
+    original = OpenEvents.refresh
+
+    async def refresh(open_events: OpenEvents) -> None:
+        if fails:
+            raise fails.pop()
+        await original(open_events)
+        refreshed.set()
+
+    monkeypatch.setattr(OpenEvents, "refresh", refresh)
+    monkeypatch.setattr("datalayer_stripe.webhooks.open_events.REFRESH_SECONDS", 0.01)
+    await service.start()
+    await asyncio.wait_for(refreshed.wait(), 20)
+    gauge = (await series(api))["events_open"]
+    assert gauge[labels(status="rejected", plugin="top-up-credits")] == 1
