@@ -18,7 +18,7 @@ from .handlers.base import BaseHandler, NotFoundHandler
 from .handlers.bodies import BODY_SECONDS
 from .handlers.checkout import checkout_handlers
 from .handlers.site import Site
-from .handlers.traffic import Traffic
+from .handlers.traffic import RequestTracker
 from .logs import redact, shortened
 from .service import Service
 
@@ -61,7 +61,7 @@ class Server:
 
     def __init__(self, app: Application, *, address: str, port: int) -> None:
         """Bind. Port 0 is any free one. Raises StartError when the port is taken."""
-        self._traffic: Traffic = app.settings["datalayer_stripe"].traffic
+        self._request_tracker: RequestTracker = app.settings["datalayer_stripe"].request_tracker
         self._http = HTTPServer(
             app,
             max_body_size=_MAX_BODY_BYTES,
@@ -82,10 +82,10 @@ class Server:
     async def stop(self, *, seconds: float) -> None:
         """Stop accepting, let what runs finish within `seconds`, and close the connections."""
         self._http.stop()
-        self._traffic.drain()
+        self._request_tracker.drain()
         try:
             async with asyncio.timeout(seconds):
-                await self._traffic.idle()
+                await self._request_tracker.idle()
         except TimeoutError:
             logger.warning("Requests were still running after %g s", seconds)
         await self._http.close_all_connections()

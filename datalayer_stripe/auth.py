@@ -16,7 +16,7 @@ from .settings import Settings
 
 # Stripe refuses a customer whose e-mail address is none, and names of more than 256 characters.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
-_LONGEST_TEXT = 120
+_MAX_TEXT_CHARS = 120
 
 # `datetime.max` in epoch seconds. An `exp` in milliseconds, which would never end, is beyond it.
 _MAX_TIME = 253_402_300_799
@@ -183,4 +183,4 @@ def display_text(value: Any) -> str | None:
     """
     if not isinstance(value, str) or not value:
         return None
-    return value[:_LONGEST_TEXT].encode(errors="replace").decode()
+    return value[:_MAX_TEXT_CHARS].encode(errors="replace").decode()

@@ -21,7 +21,7 @@
     │   ├── RateLimited              429 rate_limited, with Retry-After
     │   └── Unavailable              503, with Retry-After
     │       ├── StripeUnavailable    stripe_unavailable
-    │       │   └── StripeSilent     no answer came: it may have been done, or not
+    │       │   └── StripeNoResponse     no answer came: it may have been done, or not
     │       ├── StoreUnavailable     store_unavailable
     │       ├── Starting             starting: the server has begun before us
     │       ├── NotConfigured        not_configured: an operator has something to do
@@ -41,7 +41,7 @@
 
 from typing import ClassVar
 
-_LONGEST_REASON = 1000
+_MAX_REASON_CHARS = 1000
 
 
 class DatalayerStripeError(Exception):
@@ -166,7 +166,7 @@ class StripeUnavailable(Unavailable):
     default_message = "The payment provider does not answer. Please try again shortly."
 
 
-class StripeSilent(StripeUnavailable):
+class StripeNoResponse(StripeUnavailable):
     """No answer came, or half of one: what was asked for may have been done, or not."""
 
 
@@ -200,7 +200,7 @@ class PluginSignal(DatalayerStripeError):
 
     def __init__(self, reason: str) -> None:
         # Whatever it is, it can be kept: what cannot be is tried for ever.
-        self.reason = str(reason)[:_LONGEST_REASON].encode(errors="replace").decode()
+        self.reason = str(reason)[:_MAX_REASON_CHARS].encode(errors="replace").decode()
         super().__init__(self.reason)
 
 

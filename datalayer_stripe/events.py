@@ -113,7 +113,7 @@ def known_types() -> frozenset[str]:
     return frozenset(typing.get_args(literal)) - {"*"}
 
 
-def doubt_about(event_type: str) -> str | None:
+def unknown_type_warning(event_type: str) -> str | None:
     """What is to be said of a type that Stripe does not have; None where it has it.
 
     The SDK may be older than the type: so it is a doubt, and a service starts all the same.

@@ -22,14 +22,14 @@ from throttled.store import MemoryStore
 
 from .errors import Overloaded, RateLimited
 
-MOST = 256
+MAX_DELIVERIES_IN_FLIGHT = 256
 _TYPE_SHARE = 7
 
 
 class Admission:
     """Counts what is in flight: in all, by owner (an account, a customer), and by event type."""
 
-    def __init__(self, gauge: Gauge, *, most: int = MOST) -> None:
+    def __init__(self, gauge: Gauge, *, most: int = MAX_DELIVERIES_IN_FLIGHT) -> None:
         self._gauge = gauge
         self._most = most
         self._in_flight = 0
@@ -90,21 +90,23 @@ class Slot:
             self.admission = admission
 
 
-AT_ONCE = 20
-SECONDS_EACH = 3
+BURST = 20
+SECONDS_PER_REQUEST = 3
 
 # Beyond that those are forgotten who have asked for nothing for the longest time.
-MOST_ACCOUNTS = 10_000
+MAX_TRACKED_ACCOUNTS = 10_000
 
 
-class Allowance:
-    """`at_once` requests without a pause, and one more whenever `seconds_each` have passed."""
+class AccountRateLimiter:
+    """`burst` requests without a pause, and one more whenever `seconds_per_request` have passed."""
 
-    def __init__(self, *, at_once: int = AT_ONCE, seconds_each: int = SECONDS_EACH) -> None:
+    def __init__(
+        self, *, burst: int = BURST, seconds_per_request: int = SECONDS_PER_REQUEST
+    ) -> None:
         self._throttled = Throttled(
             using=RateLimiterType.GCRA.value,
-            quota=rate_limiter.per_duration(timedelta(seconds=seconds_each), 1, burst=at_once),
-            store=MemoryStore(options={"MAX_SIZE": MOST_ACCOUNTS}),
+            quota=rate_limiter.per_duration(timedelta(seconds=seconds_per_request), 1, burst=burst),
+            store=MemoryStore(options={"MAX_SIZE": MAX_TRACKED_ACCOUNTS}),
         )
 
     def take(self, account_uid: str) -> None:

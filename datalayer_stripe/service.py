@@ -13,7 +13,7 @@ from .billing.configuration_faults import ConfigurationFaults
 from .billing.customers import Customers
 from .billing.history import History
 from .billing.idempotency import IdempotentRequests
-from .billing.open_payment_intents import Wishes
+from .billing.open_payment_intents import OpenPaymentIntents
 from .billing.plans import Plans
 from .billing.portal import Portal
 from .billing.reversals import Reversals
@@ -21,7 +21,7 @@ from .billing.subscriptions import Subscriptions
 from .clock import Clock, system_clock
 from .configuration import PluginSettings
 from .events import PAYMENT_SUCCEEDED
-from .limits import Allowance
+from .limits import AccountRateLimiter
 from .metrics import Metrics
 from .plugin_api.context import ContextFactory
 from .plugin_api.hooks import Lifecycle
@@ -46,7 +46,9 @@ logger = logging.getLogger(__name__)
 
 _LATE_SECONDS = 4
 
-MONEY_AT_REST = "The plugin %s is switched off, and it moves money: what it does is NOT DONE"
+DISABLED_MONEY_PLUGIN = (
+    "The plugin %s is switched off, and it moves money: what it does is NOT DONE"
+)
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Service:
     metrics: Metrics
     registry: Registry
     bearer_tokens: BearerTokens
-    allowance: Allowance
+    rate_limiter: AccountRateLimiter
     catalog: Catalog
     configuration_faults: ConfigurationFaults
     customers: Customers
@@ -116,9 +118,9 @@ class Service:
 
         Raises PluginError for a plugin that cannot start.
         """
-        for name in self.registry.money_at_rest:
-            logger.warning(MONEY_AT_REST, name)
-        for doubt in self.registry.doubts:
+        for name in self.registry.disabled_money_plugins:
+            logger.warning(DISABLED_MONEY_PLUGIN, name)
+        for doubt in self.registry.unknown_type_warnings:
             logger.warning(doubt)
         names = [plugin.name for plugin in self.registry.plugins]
         await self.store.first_seen.note(names, self.clock())
@@ -186,8 +188,8 @@ async def open_service(
     )
     requests = IdempotentRequests(store, clock)
     customers = Customers(store, stripe, clock, requests)
-    allowance = Allowance()
-    subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids, allowance)
+    rate_limiter = AccountRateLimiter()
+    subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids, rate_limiter)
     plans = Plans(store, stripe, catalog, customers, subscriptions, requests)
     crediting = registry.money_on(PAYMENT_SUCCEEDED)
     topups = TopUps(
@@ -196,7 +198,7 @@ async def open_service(
         catalog,
         customers,
         subscriptions,
-        Wishes(store, stripe, clock, crediting, requests),
+        OpenPaymentIntents(store, stripe, clock, crediting, requests),
         refuse_disputed=settings.stripe_topup_during_dispute == "refuse",
     )
     reversals = Reversals(store, stripe, crediting)
@@ -235,7 +237,7 @@ async def open_service(
         bearer_tokens=BearerTokens(
             settings.jwt_secret, settings.jwt_algorithm, settings.accepted_issuers, clock
         ),
-        allowance=allowance,
+        rate_limiter=rate_limiter,
         catalog=catalog,
         configuration_faults=configuration_faults,
         customers=customers,
@@ -250,9 +252,9 @@ async def open_service(
             url=settings.stripe_cust_portal_url,
             faults=configuration_faults,
         ),
-        history=History(store, stripe, allowance),
+        history=History(store, stripe, rate_limiter),
         deliveries=deliveries,
-        topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting, allowance),
+        topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting, rate_limiter),
         plugins=Lifecycle(registry, contexts),
         worker=worker,
         database_probe=DatabaseProbe(store),

@@ -32,7 +32,7 @@ from datalayer_stripe.billing.views import (
     SubscriptionView,
 )
 from datalayer_stripe.cli.main import main
-from datalayer_stripe.demo.environment import Stage, open_stage
+from datalayer_stripe.demo.environment import DemoEnvironment, open_environment
 from datalayer_stripe.demo.story import Story
 from datalayer_stripe.errors import RequestError, Unavailable
 from datalayer_stripe.handlers import default_handlers
@@ -397,7 +397,7 @@ def test_the_collections_are_those_of_the_store() -> None:
 async def test_the_readme_shows_the_story_as_it_is() -> None:
     shown = next(one for one in blocks(README, "text") if one.startswith("✓"))
     titles = re.findall(r"^✓ (.+?)  ", shown, re.MULTILINE)
-    async with open_stage(port=0, sandbox_port=0) as stage:
+    async with open_environment(port=0, sandbox_port=0) as stage:
         steps = [title for title, _ in story(stage).steps()]
         rest = iter(steps)
         assert all(title in rest for title in titles), titles
@@ -405,7 +405,7 @@ async def test_the_readme_shows_the_story_as_it_is() -> None:
         assert len(titles) > 5
 
 
-def story(stage: Stage) -> Story:
+def story(stage: DemoEnvironment) -> Story:
     return Story(None, stage, patience=0)  # type: ignore[arg-type] # only looked at
 
 

@@ -9,7 +9,7 @@ import stripe
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe import Plugin
-from datalayer_stripe.events import doubt_about, known_types
+from datalayer_stripe.events import known_types, unknown_type_warning
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
@@ -24,7 +24,7 @@ def test_they_are_those_that_the_sdk_s_own_events_have() -> None:
 
 
 def test_the_built_in_plugins_raise_no_doubt() -> None:
-    assert Registry.load().doubts == ()
+    assert Registry.load().unknown_type_warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -37,13 +37,13 @@ def test_the_built_in_plugins_raise_no_doubt() -> None:
     ],
 )
 def test_a_misspelt_one_is_told_with_the_nearest(written: str, meant: str) -> None:
-    assert doubt_about(meant) is None
+    assert unknown_type_warning(meant) is None
     doubt = f"Stripe has no event type {written}. Did you mean {meant}?"
-    assert doubt_about(written) == doubt
+    assert unknown_type_warning(written) == doubt
 
 
 def test_one_that_is_like_none_is_told_with_stripe_s_list() -> None:
-    doubt = doubt_about("zzz.qqq")
+    doubt = unknown_type_warning("zzz.qqq")
     assert doubt is not None
     assert doubt.endswith("docs.stripe.com/api/events/types")
 

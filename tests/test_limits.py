@@ -5,9 +5,9 @@ import contextlib
 
 import pytest
 
-from datalayer_stripe import limits as allowance
+from datalayer_stripe import limits as rate_limiter
 from datalayer_stripe.errors import RateLimited
-from datalayer_stripe.limits import AT_ONCE, SECONDS_EACH, Allowance
+from datalayer_stripe.limits import BURST, SECONDS_PER_REQUEST, AccountRateLimiter
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -29,24 +29,24 @@ ASK_STRIPE = {
 
 def use_up(service: Service, account: str = ACCOUNT) -> None:
     with contextlib.suppress(RateLimited):
-        for _ in range(AT_ONCE + 1):
-            service.allowance.take(account)
+        for _ in range(BURST + 1):
+            service.rate_limiter.take(account)
 
 
 def test_so_many_at_once_and_then_no_more() -> None:
-    allowed = Allowance()
-    for _ in range(AT_ONCE):
+    allowed = AccountRateLimiter()
+    for _ in range(BURST):
         allowed.take("a")
     with pytest.raises(RateLimited) as refused:
         allowed.take("a")
-    assert refused.value.retry_after == SECONDS_EACH
-    assert refused.value.message.endswith(f"try again in {SECONDS_EACH} s.")
+    assert refused.value.retry_after == SECONDS_PER_REQUEST
+    assert refused.value.message.endswith(f"try again in {SECONDS_PER_REQUEST} s.")
     allowed.take("b")
 
 
 @pytest.mark.gen_test
 async def test_one_more_as_time_passes_and_no_two() -> None:
-    allowed = Allowance(at_once=2, seconds_each=1)
+    allowed = AccountRateLimiter(burst=2, seconds_per_request=1)
     loop = asyncio.get_running_loop()
     began = loop.time()
     taken = 0
@@ -61,8 +61,8 @@ async def test_one_more_as_time_passes_and_no_two() -> None:
 
 
 def test_it_remembers_no_more_accounts_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(allowance, "MOST_ACCOUNTS", 3)
-    allowed = Allowance(at_once=1)
+    monkeypatch.setattr(rate_limiter, "MAX_TRACKED_ACCOUNTS", 3)
+    allowed = AccountRateLimiter(burst=1)
     for number in range(100):
         allowed.take(f"a{number}")
     for number in (98, 99):
@@ -81,7 +81,7 @@ async def test_who_asks_too_often_is_told_to_wait(
     refused = await buyer.api.post(path, ASK_STRIPE[path])
     fields = json_of(refused)
     assert (refused.code, fields["code"]) == (429, "rate_limited")
-    assert 1 <= int(refused.headers["Retry-After"]) <= SECONDS_EACH
+    assert 1 <= int(refused.headers["Retry-After"]) <= SECONDS_PER_REQUEST
     assert fields["message"].startswith("Too many requests from this account. Please try again in")
     assert len(sandbox.api.calls) == asked
     other = await buyer.api.post(path, ASK_STRIPE[path], OTHER_ACCOUNT)
@@ -94,9 +94,9 @@ async def test_a_script_that_asks_without_end_reaches_stripe_only_so_often(
 ) -> None:
     await buyer.subscribe()
     before = len(sandbox.api.calls)
-    answers = [await buyer.ask_to_buy(Idempotency_Key=f"order-{n}") for n in range(3 * AT_ONCE)]
+    answers = [await buyer.ask_to_buy(Idempotency_Key=f"order-{n}") for n in range(3 * BURST)]
     assert {answer.code for answer in answers} == {201, 429}
-    assert len(sandbox.api.calls) - before <= AT_ONCE + 2
+    assert len(sandbox.api.calls) - before <= BURST + 2
 
 
 @pytest.mark.gen_test

@@ -9,7 +9,7 @@ from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, id_of, metadata_of, payment_intent_id_of, whole_number
 from .catalog import Catalog
 from .customers import Customers
-from .open_payment_intents import Order, Wishes
+from .open_payment_intents import OpenPaymentIntents, Order
 from .subscriptions import Subscriptions
 
 METADATA_KEYS = frozenset({"account_uid", "price_id", "credits"})
@@ -39,7 +39,7 @@ class TopUps:
         catalog: Catalog,
         customers: Customers,
         subscriptions: Subscriptions,
-        wishes: Wishes,
+        open_payment_intents: OpenPaymentIntents,
         *,
         refuse_disputed: bool = False,
     ) -> None:
@@ -48,7 +48,7 @@ class TopUps:
         self._catalog = catalog
         self._customers = customers
         self._subscriptions = subscriptions
-        self._wishes = wishes
+        self._open_payment_intents = open_payment_intents
         self._refuse_disputed = refuse_disputed
 
     async def start(
@@ -74,8 +74,8 @@ class TopUps:
                 account_uid=identity.account_uid, customer_id=customer_id, package=package
             )
             if idempotency_key:
-                return await self._wishes.create_for_client(order, idempotency_key)
-            return await self._wishes.payment_intent(order)
+                return await self._open_payment_intents.create_for_client(order, idempotency_key)
+            return await self._open_payment_intents.payment_intent(order)
 
         intent = await self._customers.using(identity, payment_intent)
         return StartedTopUp(

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from ..errors import InvalidRequest, RateLimited, StripeObjectMissing, StripeUnavailable
-from ..limits import Allowance
+from ..limits import AccountRateLimiter
 from ..models import LedgerEntry, Model
 from ..store import Store
 from ..stripe_api.client import StripeClient
 
-MOST = 100
+MAX_PAGE_SIZE = 100
 
 # A page full of payments whose receipts nobody has asked for yet must not use up Stripe's patience:
 # docs.stripe.com/rate-limits.
-_RECEIPTS_AT_ONCE = 8
+_MAX_CONCURRENT_RECEIPTS = 8
 # Nor are all of them worth a long wait.
 _RECEIPT_SECONDS = 2.0
 
@@ -28,11 +28,13 @@ class HistoryPage(Model):
 
 
 class History:
-    def __init__(self, store: Store, stripe: StripeClient, allowance: Allowance) -> None:
+    def __init__(
+        self, store: Store, stripe: StripeClient, rate_limiter: AccountRateLimiter
+    ) -> None:
         self._store = store
         self._stripe = stripe
-        self._allowance = allowance
-        self._asking = asyncio.Semaphore(_RECEIPTS_AT_ONCE)
+        self._rate_limiter = rate_limiter
+        self._asking = asyncio.Semaphore(_MAX_CONCURRENT_RECEIPTS)
 
     async def page(self, account_uid: str, *, limit: int, cursor: str | None) -> HistoryPage:
         """Up to `limit` movements, after the page that gave `cursor`.
@@ -51,11 +53,11 @@ class History:
         )
 
     def _may_ask_stripe(self, account_uid: str, entries: Sequence[LedgerEntry]) -> bool:
-        """Whether a receipt is missing, and the account's allowance lets us ask for it."""
+        """Whether a receipt is missing, and the account's rate_limiter lets us ask for it."""
         if all(entry.receipt_is_known for entry in entries):
             return False
         try:
-            self._allowance.take(account_uid)
+            self._rate_limiter.take(account_uid)
         except RateLimited:
             return False  # the history is ours to show
         return True

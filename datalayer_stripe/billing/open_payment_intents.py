@@ -1,8 +1,8 @@
-"""An account's wish for a package: one PaymentIntent at a time that can be paid for it.
+"""An account's open_intent for a package: one PaymentIntent at a time that can be paid for it.
 
 Two rules keep a person with two windows from paying twice, whoever crashes or races:
 
-1. A client secret leaves here only after the wish's document names its PaymentIntent.
+1. A client secret leaves here only after the open_intent's document names its PaymentIntent.
 2. The document goes only when that PaymentIntent can be paid no more: it was cancelled, or paid and
    settled. Only then is another one made.
 """
@@ -16,29 +16,29 @@ from ..clock import Clock
 from ..errors import (
     Conflict,
     InvalidRequest,
+    StripeNoResponse,
     StripeObjectMissing,
-    StripeSilent,
     StripeUnavailable,
 )
 from ..events import PAYMENT_SUCCEEDED
 from ..models import Model, Package
 from ..store import Store
-from ..store.open_payment_intents import OpenTopUp
+from ..store.open_payment_intents import OpenPaymentIntent
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, id_of, metadata_of
 from .idempotency import IdempotentRequests
 
-OPEN_FOR = timedelta(minutes=15)
+REUSE_PERIOD = timedelta(minutes=15)
 """How long asking again for a package gives the PaymentIntent that waits for its payment."""
 
 # docs.stripe.com/payments/paymentintents/lifecycle
 _PAYABLE = frozenset({"requires_payment_method", "requires_confirmation", "requires_action"})
 _PAID = frozenset({"processing", "succeeded"})
 
-# One to find that a wish is over, one for the next; more only where others are as fast.
-_TURNS = 5
+# One to find that a open_intent is over, one for the next; more only where others are as fast.
+_MAX_ATTEMPTS = 5
 
-_ASKED_AT_ONCE = "This package is being bought in another window, too. Please try again."
+_BOUGHT_CONCURRENTLY = "This package is being bought in another window, too. Please try again."
 
 
 class Order(Model):
@@ -72,7 +72,7 @@ class Order(Model):
         )
 
 
-class Wishes:
+class OpenPaymentIntents:
     """`crediting` names the plugins that add credits for a payment."""
 
     def __init__(
@@ -92,21 +92,23 @@ class Wishes:
     async def payment_intent(self, order: Order) -> StripeData:
         """The PaymentIntent to pay for an order, as Stripe has it.
 
-        One that waits for its payment is given again for :data:`OPEN_FOR`; an older one is
+        One that waits for its payment is given again for :data:`REUSE_PERIOD`; an older one is
         cancelled before another is made. One that is being paid, or whose credits are still to
         come, is given whatever its age: nobody is to pay again before that is known.
         Raises Conflict where others ask at the same moment.
         """
-        for _ in range(_TURNS):
+        for _ in range(_MAX_ATTEMPTS):
             now = self._clock()
-            wish = await self._store.open_top_ups.claim(order.account_uid, order.package.id, now)
-            if wish.payment_intent_id is None:
-                intent = await self._made(wish, order, now)
+            open_intent = await self._store.open_payment_intents.claim(
+                order.account_uid, order.package.id, now
+            )
+            if open_intent.payment_intent_id is None:
+                intent = await self._create(open_intent, order, now)
             else:
-                intent = await self._given(wish, order, now)
+                intent = await self._reuse(open_intent, order, now)
             if intent is not None:
                 return intent
-        raise Conflict(_ASKED_AT_ONCE)
+        raise Conflict(_BOUGHT_CONCURRENTLY)
 
     async def create_for_client(self, order: Order, key: str) -> StripeData:
         """Return the PaymentIntent of the order that a client has asked for under its own key.
@@ -114,10 +116,10 @@ class Wishes:
         The same key of the same account gives the same PaymentIntent.
         """
         return await self._requests.send(
-            _idempotency_key(order, key), lambda current: self._create(order, current)
+            _idempotency_key(order, key), lambda current: self._create_at_stripe(order, current)
         )
 
-    async def _create(self, order: Order, idempotency_key: str) -> StripeData:
+    async def _create_at_stripe(self, order: Order, idempotency_key: str) -> StripeData:
         return await self._stripe.create_payment_intent(
             amount=order.package.unit_amount,
             currency=order.package.currency,
@@ -127,42 +129,46 @@ class Wishes:
             idempotency_key=idempotency_key,
         )
 
-    async def _made(self, wish: OpenTopUp, order: Order, now: datetime) -> StripeData | None:
-        """The PaymentIntent of a wish that has none yet; None where it is another wish by now."""
-        open_top_ups = self._store.open_top_ups
-        if _is_old(wish, now):
+    async def _create(
+        self, open_intent: OpenPaymentIntent, order: Order, now: datetime
+    ) -> StripeData | None:
+        """Create the PaymentIntent of a claim; return None if the claim was replaced meanwhile."""
+        open_payment_intents = self._store.open_payment_intents
+        if _is_old(open_intent, now):
             # Nobody has been given what Stripe may have made, and its key is about to expire.
-            await open_top_ups.forget(wish)
+            await open_payment_intents.forget(open_intent)
             return None
         try:
-            key = _idempotency_key(order, f"{wish.key} {order.terms}")
-            intent = await self._create(order, key)
-        except StripeSilent:
+            key = _idempotency_key(order, f"{open_intent.key} {order.terms}")
+            intent = await self._create_at_stripe(order, key)
+        except StripeNoResponse:
             raise  # it may have been made: who asks again under this key gets it
         except (InvalidRequest, StripeUnavailable):
             # Stripe repeats an answer for a day, also one that went wrong:
             # docs.stripe.com/api/idempotent_requests.
-            await open_top_ups.forget(wish)
+            await open_payment_intents.forget(open_intent)
             raise
-        return intent if await open_top_ups.assign(wish, intent["id"], now) else None
+        return intent if await open_payment_intents.assign(open_intent, intent["id"], now) else None
 
-    async def _given(self, wish: OpenTopUp, order: Order, now: datetime) -> StripeData | None:
-        """The PaymentIntent of a wish, to be paid or to be told of; None where it is over."""
-        intent_id = str(wish.payment_intent_id)
+    async def _reuse(
+        self, open_intent: OpenPaymentIntent, order: Order, now: datetime
+    ) -> StripeData | None:
+        """Return the PaymentIntent if it can be paid or awaits its credits, else None."""
+        intent_id = str(open_intent.payment_intent_id)
         if not await self._store.ledger.existing([intent_id]):
             try:
                 intent: StripeData = await self._stripe.retrieve_payment_intent(intent_id)
-                is_current = order.is_of(intent) and not _is_old(wish, now)
+                is_current = order.is_of(intent) and not _is_old(open_intent, now)
                 if intent["status"] in _PAYABLE and not is_current:
-                    intent = await self._cancelled(intent_id)
-                if intent["status"] in _PAYABLE or await self._is_to_be_told(intent):
+                    intent = await self._cancel(intent_id)
+                if intent["status"] in _PAYABLE or await self._is_awaiting_credits(intent):
                     return intent
             except StripeObjectMissing:
                 pass  # what Stripe does not know cannot be paid
-        await self._store.open_top_ups.forget(wish)
+        await self._store.open_payment_intents.forget(open_intent)
         return None
 
-    async def _cancelled(self, intent_id: str) -> StripeData:
+    async def _cancel(self, intent_id: str) -> StripeData:
         """A PaymentIntent that can be paid no more: cancelled here, or paid a moment before."""
         try:
             # No key of our own making: a refusal of now must not be repeated later.
@@ -171,16 +177,16 @@ class Wishes:
         except InvalidRequest:
             intent = await self._stripe.retrieve_payment_intent(intent_id)
             if intent["status"] in _PAYABLE:  # its payment has just failed
-                raise Conflict(_ASKED_AT_ONCE) from None
+                raise Conflict(_BOUGHT_CONCURRENTLY) from None
             return intent
 
-    async def _is_to_be_told(self, intent: StripeData) -> bool:
+    async def _is_awaiting_credits(self, intent: StripeData) -> bool:
         """Whether it is being paid, or paid for credits that are still to come."""
         if intent["status"] not in _PAID:
             return False
         kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
         # What waits for the operator can take days, and keeps nobody from buying.
-        return kept is None or not kept.is_given_up(self._crediting)
+        return kept is None or not kept.is_rejected_by(self._crediting)
 
 
 def _idempotency_key(order: Order, key: str) -> str:
@@ -189,5 +195,5 @@ def _idempotency_key(order: Order, key: str) -> str:
     return f"topup-{order.account_uid}-{digest}"
 
 
-def _is_old(wish: OpenTopUp, now: datetime) -> bool:
-    return wish.since <= now - OPEN_FOR
+def _is_old(open_intent: OpenPaymentIntent, now: datetime) -> bool:
+    return open_intent.since <= now - REUSE_PERIOD

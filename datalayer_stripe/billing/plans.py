@@ -15,7 +15,7 @@ from ..stripe_api.objects import StripeData, id_of, metadata_of
 from .catalog import Catalog
 from .customers import Customers
 from .idempotency import IdempotentRequests
-from .subscriptions import Subscriptions, most_telling
+from .subscriptions import Subscriptions, primary_subscription
 
 _HAS_ENDED = "The subscription has ended."
 _NONE_IS_RUNNING = "There is no subscription that is running."
@@ -130,7 +130,7 @@ class Plans:
             return taken_back
         changes = {"cancel_at_period_end": True}
         changed = [await self._change(snapshot.id, changes) for snapshot in running]
-        told = most_telling([snapshot for snapshot in changed if snapshot is not None])
+        told = primary_subscription([snapshot for snapshot in changed if snapshot is not None])
         if told is None:
             raise Conflict(_HAS_ENDED)
         return told
@@ -234,7 +234,7 @@ class Plans:
         """The account's running subscription, asking Stripe where our copies show none."""
         current = await self._subscriptions.current(account_uid)
         if current is None or not current.is_running:
-            current = most_telling(await self._refreshed(account_uid))
+            current = primary_subscription(await self._refreshed(account_uid))
         if current is None or not current.is_running:
             raise Conflict(_NONE_IS_RUNNING)
         return current

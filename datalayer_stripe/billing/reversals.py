@@ -83,7 +83,7 @@ class Reversals:
         if not is_ours(intent):
             return
         kept = await self._store.events.of_object(payment_intent_id, PAYMENT_SUCCEEDED)
-        if kept is not None and kept.is_given_up(self._crediting):
+        if kept is not None and kept.is_rejected_by(self._crediting):
             raise Reject(f"the top-up was rejected: see {kept.id}")
         raise Retry(f"not credited yet: {payment_intent_id}")
 

@@ -17,7 +17,7 @@ from ..errors import (
     StripeObjectMissing,
     StripeUnavailable,
 )
-from ..limits import Allowance
+from ..limits import AccountRateLimiter
 from ..models import SubscriptionSnapshot
 from ..store import Store
 from ..stripe_api.client import StripeClient
@@ -33,7 +33,7 @@ from ..stripe_api.objects import (
 from .catalog import Catalog
 
 # Of several subscriptions the one that says most about the account: the liveliest, then the newest.
-_LIVELINESS = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
+_STATUS_PRIORITY = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
 
 
 class Subscriptions:
@@ -44,14 +44,14 @@ class Subscriptions:
         catalog: Catalog,
         clock: Clock,
         product_ids: Collection[str],
-        allowance: Allowance,
+        rate_limiter: AccountRateLimiter,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._catalog = catalog
         self._clock = clock
         self._product_ids = frozenset(product_ids)
-        self._allowance = allowance
+        self._rate_limiter = rate_limiter
 
     def is_ours(self, subscription: StripeData) -> bool:
         """Whether it is to one of our products."""
@@ -177,19 +177,19 @@ class Subscriptions:
 
     async def current(self, account_uid: str) -> SubscriptionSnapshot | None:
         """The one subscription to show for an account, or None."""
-        return most_telling(await self.of_account(account_uid))
+        return primary_subscription(await self.of_account(account_uid))
 
-    async def seen_anew(self, account_uid: str) -> list[SubscriptionSnapshot]:
+    async def refresh_if_incomplete(self, account_uid: str) -> list[SubscriptionSnapshot]:
         """The account's snapshots. One that waits for its first payment is looked at again.
 
         Whoever has just paid watches that one, and the event that says so may be late.
         """
         snapshots = await self.of_account(account_uid)
-        current = most_telling(snapshots)
+        current = primary_subscription(snapshots)
         if current is None or current.status != "incomplete":
             return snapshots
         try:
-            self._allowance.take(account_uid)
+            self._rate_limiter.take(account_uid)
             await self.refresh(current.id)
         except (StripeUnavailable, RateLimited, Reject):
             return snapshots  # our copies are ours to show
@@ -223,12 +223,16 @@ class Subscriptions:
         return self.is_eligible([*listed, *others])
 
 
-def most_telling(snapshots: Collection[SubscriptionSnapshot]) -> SubscriptionSnapshot | None:
+def primary_subscription(
+    snapshots: Collection[SubscriptionSnapshot],
+) -> SubscriptionSnapshot | None:
     """Of an account's subscriptions the liveliest, and of those the newest; None of none."""
 
     def rank(snapshot: SubscriptionSnapshot) -> tuple[int, float]:
         status = snapshot.status
-        dullness = _LIVELINESS.index(status) if status in _LIVELINESS else len(_LIVELINESS)
+        dullness = (
+            _STATUS_PRIORITY.index(status) if status in _STATUS_PRIORITY else len(_STATUS_PRIORITY)
+        )
         return dullness, -snapshot.created_at.timestamp()
 
     return min(snapshots, key=rank, default=None)

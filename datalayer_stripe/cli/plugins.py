@@ -11,7 +11,7 @@ from ..configuration import PluginSources
 from ..errors import StartError, StoreUnavailable
 from ..plugin_api.definition import Plugin
 from ..plugin_api.registry import Registry
-from ..service import MONEY_AT_REST
+from ..service import DISABLED_MONEY_PLUGIN
 from ..settings import Settings, SettingsError
 from ..store import connect
 from ..store.connect import MEMORY_URL
@@ -55,20 +55,20 @@ def list_plugins(as_json: bool) -> None:
     )
     if hint:
         click.echo(f"\n{hint}")
-    for name in registry.money_at_rest:
-        click.echo(f"\nWARNING: {MONEY_AT_REST % name}.")
-    for doubt in registry.doubts:
+    for name in registry.disabled_money_plugins:
+        click.echo(f"\nWARNING: {DISABLED_MONEY_PLUGIN % name}.")
+    for doubt in registry.unknown_type_warnings:
         click.echo(f"\nWARNING: {doubt}")
     click.echo("\nSend these event types to the webhook endpoint in Stripe's dashboard:")
     click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
 
 
 def _all(registry: Registry) -> tuple[Plugin[Any], ...]:
-    return (*registry.plugins, *registry.switched_off)
+    return (*registry.plugins, *registry.disabled)
 
 
 def _row(plugin: Plugin[Any], registry: Registry, failed: Mapping[str, int]) -> tuple[str, ...]:
-    state = "off" if plugin in registry.switched_off else "on"
+    state = "off" if plugin in registry.disabled else "on"
     return (
         plugin.name,
         str(plugin.order),
@@ -86,8 +86,10 @@ def _events(plugin: Plugin[Any]) -> str:
 
 
 def _deferred(plugin: Plugin[Any]) -> set[str]:
-    handlings = {one: plugin.handling(one) for one in plugin.types}
-    return {one for one, handling in handlings.items() if handling and handling.deferred}
+    registrations = {one: plugin.registration(one) for one in plugin.types}
+    return {
+        one for one, registration in registrations.items() if registration and registration.deferred
+    }
 
 
 def _described(
@@ -97,7 +99,7 @@ def _described(
         "name": plugin.name,
         "origin": str(plugin.origin),
         "order": plugin.order,
-        "on": plugin not in registry.switched_off,
+        "on": plugin not in registry.disabled,
         "moves_money": plugin.moves_money,
         "failed": failed.get(plugin.name),
         "event_types": list(plugin.types),

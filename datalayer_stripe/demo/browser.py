@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPError
 
-from .environment import Stage
+from .environment import DemoEnvironment
 
 _SECONDS = 20
 
@@ -36,7 +36,7 @@ class Browser:
     Every method raises NoAnswer when nobody answers; errors are answers.
     """
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: DemoEnvironment) -> None:
         self._url = f"{stage.url}/api/iam"
         self._stripe_url = stage.sandbox.url
         self._publishable_key = stage.sandbox.publishable_key

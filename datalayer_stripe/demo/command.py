@@ -9,7 +9,7 @@ import click
 
 from ..app import first_signal
 from ..logs import configure_logging
-from .environment import open_stage
+from .environment import open_environment
 from .guide import guide
 from .play import play
 from .watch import watch
@@ -41,7 +41,7 @@ async def show_demo(
         StartError: it cannot start.
     """
     _configure_logging(log_level)
-    async with open_stage(
+    async with open_environment(
         port=port, sandbox_port=sandbox_port, any_sandbox_port=any_sandbox_port
     ) as stage:
         if playing:

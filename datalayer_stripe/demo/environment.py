@@ -17,7 +17,7 @@ from ..sandbox import Sandbox, Shopfront
 from ..service import Service, open_service
 from ..settings import Settings
 from ..store.connect import MEMORY_URL
-from .sign_in import entrance_handlers
+from .sign_in import sign_in_handlers
 
 ADDRESS = "127.0.0.1"
 ACCOUNT = "demo"
@@ -32,7 +32,7 @@ _SHUTDOWN_SECONDS = 2
 
 
 @dataclass(frozen=True)
-class Stage:
+class DemoEnvironment:
     """A running demo. Addresses have no trailing slash; prices are ids of the local Stripe."""
 
     service: Service
@@ -49,7 +49,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(
+async def open_environment(
     *,
     port: int,
     sandbox_port: int,
@@ -57,7 +57,7 @@ async def open_stage(
     registry: Registry | None = None,
     mongodb_url: str = "memory://",
     clock: Clock = system_clock,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[DemoEnvironment]:
     """Start both on 127.0.0.1.
 
     Args:
@@ -107,7 +107,7 @@ async def open_stage(
             clock=clock,
         )
         app = make_app(service)
-        app.add_handlers(*entrance_handlers(token, settings.checkout_path or "/"))
+        app.add_handlers(*sign_in_handlers(token, settings.checkout_path or "/"))
         server = Server(app, address=ADDRESS, port=port)
         stack.push_async_callback(server.stop, seconds=_SHUTDOWN_SECONDS)
 
@@ -118,7 +118,7 @@ async def open_stage(
             enabled_events=service.registry.types,
         )
         sandbox.shop = Shopfront("Checkout page", f"{url}/", _balance_of(service))
-        yield Stage(
+        yield DemoEnvironment(
             service=service,
             sandbox=sandbox,
             url=url,

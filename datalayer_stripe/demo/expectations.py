@@ -4,10 +4,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-_PAUSE_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 
 
-class NotAsPromised(Exception):
+class UnexpectedResult(Exception):
     """Something is not as it should be."""
 
     def __init__(self, expected: str, came: str) -> None:
@@ -16,16 +16,16 @@ class NotAsPromised(Exception):
         self.came = came
 
 
-def promise(expected: str, came: str) -> None:
-    """Raises NotAsPromised unless the two are the same."""
+def expect(expected: str, came: str) -> None:
+    """Raises UnexpectedResult unless the two are the same."""
     if came != expected:
-        raise NotAsPromised(expected, came)
+        raise UnexpectedResult(expected, came)
 
 
 async def becomes(read: Callable[[], Awaitable[str]], expected: str, *, within: float) -> None:
-    """Read until the expected comes. Raises NotAsPromised after `within` seconds."""
+    """Read until the expected comes. Raises UnexpectedResult after `within` seconds."""
     deadline = time.monotonic() + within
     while (came := await read()) != expected:
         if time.monotonic() > deadline:
-            raise NotAsPromised(f"{expected}, within {within:g} s", came)
-        await asyncio.sleep(_PAUSE_SECONDS)
+            raise UnexpectedResult(f"{expected}, within {within:g} s", came)
+        await asyncio.sleep(_POLL_SECONDS)

@@ -6,7 +6,7 @@ import click
 
 from .._version import __version__
 from ..currencies import major_units
-from .environment import ACCOUNT, PACKAGES, PLAN_AMOUNT, Stage
+from .environment import ACCOUNT, PACKAGES, PLAN_AMOUNT, DemoEnvironment
 
 # For bash and zsh alike, which pastes no comments; and without jq, which not everybody has.
 _FUNCTIONS = r"""
@@ -30,7 +30,7 @@ class ShellStep:
     lines: str
 
 
-def guide(stage: Stage) -> str:
+def guide(stage: DemoEnvironment) -> str:
     """The whole text, with colours."""
     steps = [
         f"{click.style(f'{number}. {step.title}', bold=True)}\n{_indented(step.lines)}"
@@ -49,7 +49,7 @@ def guide(stage: Stage) -> str:
     )
 
 
-def variables(stage: Stage) -> str:
+def variables(stage: DemoEnvironment) -> str:
     """The shell lines that the steps rely on."""
     return "\n".join(
         [
@@ -65,7 +65,7 @@ def variables(stage: Stage) -> str:
     )
 
 
-def shell_steps(stage: Stage) -> list[ShellStep]:
+def shell_steps(stage: DemoEnvironment) -> list[ShellStep]:
     """The story, to be run one step after the other."""
     top_up = _post("/stripe/v1/topup/payment-intent", stage.package_prices[0])
     subscribe = _post("/stripe/v1/subscription/payment-intent", stage.plan_price)
@@ -131,7 +131,7 @@ def _notice() -> str:
     )
 
 
-def _pages(stage: Stage) -> str:
+def _pages(stage: DemoEnvironment) -> str:
     """What to open in a browser. Not indented by as much as what is for the shell."""
     return "\n".join(
         [
@@ -143,7 +143,7 @@ def _pages(stage: Stage) -> str:
     )
 
 
-def _facts(stage: Stage) -> str:
+def _facts(stage: DemoEnvironment) -> str:
     packages = ", ".join(f"{credits} for {_usd(cents)}" for cents, credits in PACKAGES.items())
     facts = {
         "Service": stage.url,

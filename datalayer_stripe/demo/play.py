@@ -6,15 +6,15 @@ from collections.abc import Callable
 import click
 
 from .browser import Browser, NoAnswer
-from .environment import Stage
-from .expectations import NotAsPromised
+from .environment import DemoEnvironment
+from .expectations import UnexpectedResult
 from .story import Story
 
 PATIENCE_SECONDS = 10.0
 
 
 async def play(
-    stage: Stage, echo: Callable[[str], object], *, patience: float = PATIENCE_SECONDS
+    stage: DemoEnvironment, echo: Callable[[str], object], *, patience: float = PATIENCE_SECONDS
 ) -> bool:
     """Whether every step was as promised; the story ends at the first one that is not."""
     browser = Browser(stage)
@@ -25,7 +25,7 @@ async def play(
         for number, (title, step) in enumerate(steps, start=1):
             try:
                 seen = await step()
-            except (NotAsPromised, NoAnswer) as error:
+            except (UnexpectedResult, NoAnswer) as error:
                 echo(_failed(title, error))
                 echo(click.style(f"\nNot as promised: step {number} of {len(steps)}.", fg="red"))
                 return False
@@ -36,8 +36,8 @@ async def play(
     return True
 
 
-def _failed(title: str, error: NotAsPromised | NoAnswer) -> str:
-    if isinstance(error, NotAsPromised):
+def _failed(title: str, error: UnexpectedResult | NoAnswer) -> str:
+    if isinstance(error, UnexpectedResult):
         expected, came = error.expected, error.came
     else:
         expected, came = "an answer", str(error)

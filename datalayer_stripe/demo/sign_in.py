@@ -29,7 +29,7 @@ location.replace(checkout);
 """
 
 
-class EntranceHandler(RequestHandler):
+class SignInHandler(RequestHandler):
     """`GET /` and what it needs."""
 
     def initialize(self, content_type: str, content: Any) -> None:
@@ -49,7 +49,7 @@ class EntranceHandler(RequestHandler):
         self.finish(self._content)
 
 
-def entrance_handlers(token: str, checkout: str) -> tuple[str, list[Any]]:
+def sign_in_handlers(token: str, checkout: str) -> tuple[str, list[Any]]:
     """The hosts and routes to add to the demo's application."""
     fields = {"token": token, "checkout": checkout}
     contents = {
@@ -58,6 +58,6 @@ def entrance_handlers(token: str, checkout: str) -> tuple[str, list[Any]]:
         "/demo/sign-in": ("application/json", fields),
     }
     return _HOSTS, [
-        (path, EntranceHandler, {"content_type": content_type, "content": content})
+        (path, SignInHandler, {"content_type": content_type, "content": content})
         for path, (content_type, content) in contents.items()
     ]

@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .browser import Answer, Browser
-from .environment import PACKAGES, PLAN_AMOUNT, Stage
-from .expectations import becomes, promise
+from .environment import PACKAGES, PLAN_AMOUNT, DemoEnvironment
+from .expectations import becomes, expect
 
 Step = tuple[str, Callable[[], Awaitable[str]]]
 
@@ -17,11 +17,11 @@ _REFUSED = "403 code=subscription_required"
 class Story:
     """One account's story, from a first refusal to the end of its subscription.
 
-    Each step returns what it saw, in a few words, and raises NotAsPromised or NoAnswer.
+    Each step returns what it saw, in a few words, and raises UnexpectedResult or NoAnswer.
     `patience` is how many seconds a webhook and its effects may take.
     """
 
-    def __init__(self, browser: Browser, stage: Stage, *, patience: float) -> None:
+    def __init__(self, browser: Browser, stage: DemoEnvironment, *, patience: float) -> None:
         self._browser = browser
         self._small, self._middle, _ = stage.package_prices
         self._plan = stage.plan_price
@@ -58,22 +58,22 @@ class Story:
     async def look(self) -> str:
         prices = (await self._browser.get("/stripe/v1/topup/prices")).fields.get("prices", [])
         came = {price["unit_amount"]: price["credits"] for price in prices}
-        promise(_listed(PACKAGES), _listed(came))
+        expect(_listed(PACKAGES), _listed(came))
         plans = (await self._browser.get("/v1/subscription/plans")).fields.get("plans", [])
         came = {plan["amount"]: plan["interval"] for plan in plans}
-        promise(_listed({PLAN_AMOUNT: "month"}), _listed(came))
+        expect(_listed({PLAN_AMOUNT: "month"}), _listed(came))
         return f"{', '.join(map(str, PACKAGES.values()))} credits; $29 a month"
 
     async def refused(self) -> str:
         answer = await self._browser.post(_TOP_UP, price_id=self._small)
-        promise(_REFUSED, answer.said())
+        expect(_REFUSED, answer.said())
         return _REFUSED
 
     async def subscribe(self) -> str:
         answer = await self._browser.post(
             "/stripe/v1/subscription/payment-intent", price_id=self._plan
         )
-        promise("201 status=incomplete", answer.said("status"))
+        expect("201 status=incomplete", answer.said("status"))
         self._client_secret = answer.fields["client_secret"]
         return answer.said("status")
 
@@ -90,7 +90,7 @@ class Story:
     async def buy(self) -> str:
         answer = await self._top_up(self._small, amount=1, credits=1_000_000)
         expected = "201 amount=500 currency=usd credits=50"
-        promise(expected, answer.said("amount", "currency", "credits"))
+        expect(expected, answer.said("amount", "currency", "credits"))
         return expected
 
     async def hear_of_payment(self) -> str:
@@ -102,12 +102,12 @@ class Story:
     async def duplicate(self) -> str:
         paid = await self._latest_delivery("payment_intent.succeeded")
         answer = await self._browser.sandbox("webhooks/deliver", event_id=paid.get("event_id"))
-        promise("200 duplicate", _outcome(answer.fields))
+        expect("200 duplicate", _outcome(answer.fields))
         return f"200 duplicate, {await self._credits_stay(50)}"
 
     async def forged(self) -> str:
         answer = await self._browser.forge(id="evt_forged", type="payment_intent.succeeded")
-        promise("400 code=invalid_signature", answer.said())
+        expect("400 code=invalid_signature", answer.said())
         return f"{answer.said()}, {await self._credits_stay(50)}"
 
     async def declined(self) -> str:
@@ -142,12 +142,12 @@ class Story:
 
     async def cancelled(self) -> str:
         answer = await self._browser.post("/v1/subscription/cancel")
-        promise("200 cancel_at_period_end=True", answer.said("cancel_at_period_end"))
+        expect("200 cancel_at_period_end=True", answer.said("cancel_at_period_end"))
         return f"{answer.said('cancel_at_period_end')}, {await self._status()}"
 
     async def resumed(self) -> str:
         answer = await self._browser.post("/v1/subscription/resume")
-        promise("200 cancel_at_period_end=False", answer.said("cancel_at_period_end"))
+        expect("200 cancel_at_period_end=False", answer.said("cancel_at_period_end"))
         return answer.said("cancel_at_period_end")
 
     async def ended(self) -> str:
@@ -167,13 +167,13 @@ class Story:
 
     async def _top_up(self, price: str, **more: Any) -> Answer:
         answer = await self._browser.post(_TOP_UP, price_id=price, **more)
-        promise("201", answer.said())
+        expect("201", answer.said())
         self._client_secret = answer.fields["client_secret"]
         return answer
 
     async def _confirm(self, card: str, expected: str) -> str:
         answer = await self._browser.pay(self._client_secret, card)
-        promise(expected, answer.said("status"))
+        expect(expected, answer.said("status"))
         return answer.said("status")
 
     async def _end_month(self, event_type: str) -> str:
@@ -210,8 +210,8 @@ class Story:
     async def _credits_stay(self, number: int) -> str:
         """The balance, once every event has been delivered."""
         answer = await self._browser.sandbox("webhooks/settle", timeout=self._patience)
-        promise("200, all webhooks delivered", f"{answer.status}, all webhooks delivered")
-        promise(f"{number} credits", await self._credits())
+        expect("200, all webhooks delivered", f"{answer.status}, all webhooks delivered")
+        expect(f"{number} credits", await self._credits())
         return f"still {number} credits"
 
     async def _becomes(self, read: Callable[[], Awaitable[str]], expected: str) -> str:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from .environment import ACCOUNT, Stage
+from .environment import ACCOUNT, DemoEnvironment
 
 _DELIVERIES = logging.getLogger("datalayer_stripe.webhooks.delivery")
 
@@ -23,7 +23,7 @@ class _DeliveryLog(logging.Handler):
             self._deliveries.put_nowait((fields["type"], fields["outcome"]))
 
 
-async def watch(stage: Stage, echo: Callable[[str], object]) -> None:
+async def watch(stage: DemoEnvironment, echo: Callable[[str], object]) -> None:
     """Tell of deliveries and of the demo account's balance, until cancelled."""
     accounts = stage.service.store.accounts
     credits = (await accounts.get(ACCOUNT)).credits

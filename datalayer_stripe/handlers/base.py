@@ -58,7 +58,7 @@ class BaseHandler(BodyHandler):
         self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
         # Around all that a request does, also where its client hangs up half way.
-        with self.site.traffic.one_more(), log_context(request_id=self.request_id):
+        with self.site.request_tracker.track(), log_context(request_id=self.request_id):
             await super()._execute(transforms, *args, **kwargs)
 
     @property
@@ -108,7 +108,7 @@ class BaseHandler(BodyHandler):
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
-        if self.site.traffic.draining:
+        if self.site.request_tracker.draining:
             self.set_header("Connection", "close")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -20,7 +20,7 @@ class ReadyHandler(BaseHandler):
 
     async def get(self) -> None:
         problems = {}
-        if self.site.traffic.draining:
+        if self.site.request_tracker.draining:
             problems["service"] = "shutting down"
         if problem := await self.service.database_probe.problem():
             problems["database"] = problem
@@ -43,7 +43,7 @@ class ReadyHandler(BaseHandler):
         warnings = dict(self.service.configuration_faults.found)
         if trouble := self.service.stripe.trouble:
             warnings["stripe"] = f"the last call ended with {trouble}"
-        if names := self.service.registry.money_at_rest:
+        if names := self.service.registry.disabled_money_plugins:
             warnings["plugins"] = f"switched off, and they move money: {', '.join(names)}"
         if warning := self.service.deliveries.signatures.warning:
             warnings["webhook"] = warning

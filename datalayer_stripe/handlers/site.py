@@ -10,7 +10,7 @@ from ..errors import Starting, Unavailable
 from ..metrics import Metrics
 from ..service import Service
 from .bodies import BodyBudget
-from .traffic import Streams, Traffic
+from .traffic import RequestTracker, Streams
 
 # Those that an operator may want an alert on.
 _COUNTED_STATUSES = (200, 400, 429, 500, 503)
@@ -32,7 +32,7 @@ class Site:
         self, metrics: Metrics, *, base_url: str = "/", identity: IdentityKind = "token"
     ) -> None:
         self.metrics = metrics
-        self.traffic = Traffic(metrics.requests_in_flight)
+        self.request_tracker = RequestTracker(metrics.requests_in_flight)
         self.bodies = BodyBudget(metrics.body_bytes)
         self.streams = Streams(metrics.streams)
         self.root = base_url.rstrip("/")

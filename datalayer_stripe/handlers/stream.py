@@ -17,7 +17,7 @@ from tornado.iostream import IOStream, StreamClosedError
 
 from ..billing.views import BalanceView
 from .subscription import SubscriberHandler
-from .traffic import Traffic
+from .traffic import RequestTracker
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +47,12 @@ class StreamHandler(SubscriberHandler):
         self._wake.set()
 
     async def get(self) -> None:
-        account_uid, traffic = self.identity.account_uid, self.site.traffic
-        with self.site.streams.one_more(account_uid), traffic.told(self._wake.set):
+        account_uid, request_tracker = self.identity.account_uid, self.site.request_tracker
+        with self.site.streams.track(account_uid), request_tracker.on_drain(self._wake.set):
             async with self.service.store.changes.watched(account_uid, self._wake):
-                await self._stream(traffic)
+                await self._stream(request_tracker)
 
-    async def _stream(self, traffic: Traffic) -> None:
+    async def _stream(self, request_tracker: RequestTracker) -> None:
         balance, _, plan = self.request.headers.get("Last-Event-ID", "").partition(".")
         seen = {"balance": balance, "plan": plan}
         # Read before the headers go out: a database that does not answer is an error like others.
@@ -64,7 +64,7 @@ class StreamHandler(SubscriberHandler):
         self._io.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         while await self._sent(text):
             woken = await self._woken()
-            if self._gone or traffic.draining or not self._seconds_left():
+            if self._gone or request_tracker.draining or not self._seconds_left():
                 return
             text = await self._news(seen) if woken else ": still here\n\n"
 

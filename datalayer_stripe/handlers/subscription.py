@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from ..billing.subscriptions import most_telling
+from ..billing.subscriptions import primary_subscription
 from ..billing.views import (
     AccountView,
     SubscriptionView,
@@ -44,14 +44,16 @@ class SubscriberHandler(AuthenticatedHandler):
         account_uid, subscriptions = self.identity.account_uid, self.service.subscriptions
         return await asyncio.gather(
             self.service.store.accounts.get(account_uid),
-            (subscriptions.seen_anew if anew else subscriptions.of_account)(account_uid),
+            (subscriptions.refresh_if_incomplete if anew else subscriptions.of_account)(
+                account_uid
+            ),
         )
 
     def view(self, account: Account, snapshots: list[SubscriptionSnapshot]) -> SubscriptionView:
         return subscription_view(
             self.identity,
             account,
-            most_telling(snapshots),
+            primary_subscription(snapshots),
             is_eligible=self.service.subscriptions.is_eligible(snapshots),
         )
 
@@ -98,7 +100,7 @@ class SubscribeHandler(AuthenticatedHandler):
 
     async def post(self) -> None:
         wanted = self.json_body(PriceRequest)
-        self.service.allowance.take(self.identity.account_uid)
+        self.service.rate_limiter.take(self.identity.account_uid)
         started = await self.service.plans.subscribe(self.identity, wanted.price_id)
         self.answer(201, **started.model_dump())
 
@@ -108,7 +110,7 @@ class RenewCardHandler(AuthenticatedHandler):
 
     async def post(self) -> None:
         self.check_optional_body()
-        self.service.allowance.take(self.identity.account_uid)
+        self.service.rate_limiter.take(self.identity.account_uid)
         secret = await self.service.plans.renew_card(self.identity.account_uid)
         self.answer(201, client_secret=secret)
 
@@ -118,7 +120,7 @@ class CancelHandler(AuthenticatedHandler):
 
     async def post(self) -> None:
         self.check_optional_body()
-        self.service.allowance.take(self.identity.account_uid)
+        self.service.rate_limiter.take(self.identity.account_uid)
         snapshot = await self.service.plans.cancel(self.identity.account_uid)
         # One that waited for its first payment is over at once, by whatever status of Stripe's.
         self.answer(
@@ -134,7 +136,7 @@ class ResumeHandler(AuthenticatedHandler):
 
     async def post(self) -> None:
         self.check_optional_body()
-        self.service.allowance.take(self.identity.account_uid)
+        self.service.rate_limiter.take(self.identity.account_uid)
         snapshot = await self.service.plans.resume(self.identity.account_uid)
         self.answer(
             message="Your subscription goes on.",
@@ -154,7 +156,7 @@ class PortalHandler(AuthenticatedHandler):
             raise InvalidRequest(
                 "Invalid request: `return_url` is not of an origin in DATALAYER_CORS_ORIGIN."
             )
-        self.service.allowance.take(self.identity.account_uid)
+        self.service.rate_limiter.take(self.identity.account_uid)
         self.answer(
             portal={
                 "url": await self.service.portal.open(self.identity.account_uid, return_url),

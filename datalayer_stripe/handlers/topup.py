@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from ..billing.history import MOST
+from ..billing.history import MAX_PAGE_SIZE
 from ..billing.views import movement_view, package_view
 from .base import AuthenticatedHandler
 
@@ -26,7 +26,7 @@ class TopUpPaymentIntentHandler(AuthenticatedHandler):
 
     async def post(self) -> None:
         wanted = self.json_body(PriceRequest)
-        self.service.allowance.take(self.identity.account_uid)
+        self.service.rate_limiter.take(self.identity.account_uid)
         started = await self.service.topups.start(
             self.identity, wanted.price_id, self.request.headers.get("Idempotency-Key")
         )
@@ -53,7 +53,7 @@ class TopUpStatusHandler(AuthenticatedHandler):
 class HistoryQuery(BaseModel):
     """Which part of the history."""
 
-    limit: int = Field(default=20, ge=1, le=MOST)
+    limit: int = Field(default=20, ge=1, le=MAX_PAGE_SIZE)
     cursor: str | None = Field(default=None, max_length=1000)
 
 

@@ -10,7 +10,7 @@ from prometheus_client import Gauge
 from ..errors import RateLimited
 
 
-class Traffic:
+class RequestTracker:
     def __init__(self, gauge: Gauge) -> None:
         self.draining = False
         """Whether the service is shutting down, and wants no new requests."""
@@ -21,7 +21,7 @@ class Traffic:
         self._idle.set()
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
+    def track(self) -> Iterator[None]:
         """Count a request while it is worked on."""
         self._running += 1
         self._idle.clear()
@@ -41,7 +41,7 @@ class Traffic:
             callback()
 
     @contextmanager
-    def told(self, callback: Callable[[], None]) -> Iterator[None]:
+    def on_drain(self, callback: Callable[[], None]) -> Iterator[None]:
         """Call back when the service begins to shut down."""
         self._on_drain.add(callback)
         try:
@@ -55,8 +55,8 @@ class Traffic:
 
 
 # A browser opens one for each window that is looked at.
-MOST_OF_ACCOUNT = 16
-MOST = 4096
+MAX_STREAMS_PER_ACCOUNT = 16
+MAX_STREAMS = 4096
 
 
 class Streams:
@@ -67,9 +67,9 @@ class Streams:
         self._open: Counter[str] = Counter()
 
     @contextmanager
-    def one_more(self, account_uid: str) -> Iterator[None]:
+    def track(self, account_uid: str) -> Iterator[None]:
         """Raises RateLimited when there is no room."""
-        if self._open[account_uid] >= MOST_OF_ACCOUNT or self._open.total() >= MOST:
+        if self._open[account_uid] >= MAX_STREAMS_PER_ACCOUNT or self._open.total() >= MAX_STREAMS:
             raise RateLimited("There are too many open streams.", retry_after=30)
         self._count(account_uid, 1)
         try:

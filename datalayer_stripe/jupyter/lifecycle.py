@@ -16,8 +16,8 @@ logger = logging.getLogger(__name__)
 # Who stops a notebook server waits for it.
 DRAIN_SECONDS = 5.0
 
-_FIRST_PAUSE_SECONDS = 1.0
-_LONGEST_PAUSE_SECONDS = 60.0
+_INITIAL_BACKOFF_SECONDS = 1.0
+_MAX_BACKOFF_SECONDS = 60.0
 
 
 class Running:
@@ -37,10 +37,10 @@ class Running:
 
     async def stop(self) -> None:
         """Let what runs finish, for a while, and close the service."""
-        self._site.traffic.drain()
+        self._site.request_tracker.drain()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
-                await self._site.traffic.idle()
+                await self._site.request_tracker.idle()
         except TimeoutError:
             logger.warning("Requests were still running after %g s", DRAIN_SECONDS)
         if self._task:
@@ -90,7 +90,7 @@ class Running:
 
     async def _connected(self) -> Service:
         configured = self._configuration
-        said, pause = "", _FIRST_PAUSE_SECONDS
+        said, pause = "", _INITIAL_BACKOFF_SECONDS
         while True:
             try:
                 return await open_service(
@@ -108,4 +108,4 @@ class Running:
             except Exception:
                 logger.exception("The service could not be opened, which is tried again")
             await asyncio.sleep(pause)
-            pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+            pause = min(pause * 2, _MAX_BACKOFF_SECONDS)

@@ -30,10 +30,10 @@ PluginFunction = Callable[[Event, "Context[S]"], Coroutine[Any, Any, None]]
 PluginHook = Callable[["HookContext[S]"], Coroutine[Any, Any, None]]
 
 # Below the answer's own deadline, so that a plugin is cut before Stripe gives up on the delivery.
-DEFAULT_SECONDS = 5.0
-LONGEST_SECONDS = 10.0
-DEFERRED_SECONDS = 60.0
-LONGEST_DEFERRED_SECONDS = 600.0
+DEFAULT_TIMEOUT_SECONDS = 5.0
+MAX_TIMEOUT_SECONDS = 10.0
+DEFAULT_DEFERRED_TIMEOUT_SECONDS = 60.0
+MAX_DEFERRED_TIMEOUT_SECONDS = 600.0
 
 # A name is a field of the event's document, where a dot or a dollar would be an operator's.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -54,7 +54,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Handling(Generic[S]):
+class Registration(Generic[S]):
     """What a plugin does on an event type, and how: `seconds` is its time limit."""
 
     function: PluginFunction[S]
@@ -80,7 +80,7 @@ class Plugin(Generic[S]):
         name: str,
         *,
         order: int = 100,
-        timeout: float = DEFAULT_SECONDS,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
         moves_money: bool = False,
         catch_up: bool = False,
         settings: type[S] | None = None,
@@ -91,7 +91,7 @@ class Plugin(Generic[S]):
             )
         self.name = name
         self.order = order
-        self.timeout = self._checked(timeout, LONGEST_SECONDS)
+        self.timeout = self._checked(timeout, MAX_TIMEOUT_SECONDS)
         self.moves_money = moves_money
         self.catch_up = catch_up
         if settings is not None and not (
@@ -102,13 +102,13 @@ class Plugin(Generic[S]):
         self.origin = Origin("code", "code")
         self.start_hook: PluginHook[S] | None = None
         self.stop_hook: PluginHook[S] | None = None
-        self._handlings: dict[str, Handling[S]] = {}
+        self._registrations: dict[str, Registration[S]] = {}
         self._frozen = False
 
     @property
     def types(self) -> tuple[str, ...]:
         """The event types that it runs on."""
-        return tuple(self._handlings)
+        return tuple(self._registrations)
 
     def on(
         self, *types: str, deferred: bool = False, timeout: float | None = None
@@ -122,8 +122,8 @@ class Plugin(Generic[S]):
         and once the service has started. Types: docs.stripe.com/api/events/types.
         """
         if timeout is None:
-            timeout = DEFERRED_SECONDS if deferred else self.timeout
-        longest = LONGEST_DEFERRED_SECONDS if deferred else LONGEST_SECONDS
+            timeout = DEFAULT_DEFERRED_TIMEOUT_SECONDS if deferred else self.timeout
+        longest = MAX_DEFERRED_TIMEOUT_SECONDS if deferred else MAX_TIMEOUT_SECONDS
         seconds = self._checked(timeout, longest)
 
         def register(function: PluginFunction[S]) -> PluginFunction[S]:
@@ -131,7 +131,7 @@ class Plugin(Generic[S]):
             if not types:
                 raise self._error("`on` needs an event type")
             for event_type in types:
-                self._add(event_type, Handling(function, deferred, seconds))
+                self._add(event_type, Registration(function, deferred, seconds))
             return function
 
         return register
@@ -151,31 +151,31 @@ class Plugin(Generic[S]):
         self.stop_hook = hook
         return hook
 
-    def handling(self, event_type: str) -> Handling[S] | None:
+    def registration(self, event_type: str) -> Registration[S] | None:
         """What it does on this event type; None where it does nothing."""
-        return self._handlings.get(event_type)
+        return self._registrations.get(event_type)
 
     @property
     def defers(self) -> bool:
         """Whether one of its functions is deferred."""
-        return any(one.deferred for one in self._handlings.values())
+        return any(one.deferred for one in self._registrations.values())
 
     @property
-    def longest_seconds(self) -> float:
+    def max_timeout(self) -> float:
         """The longest time limit of its functions."""
-        return max((one.seconds for one in self._handlings.values()), default=self.timeout)
+        return max((one.seconds for one in self._registrations.values()), default=self.timeout)
 
     def freeze(self) -> None:
         self._frozen = True
 
-    def _add(self, event_type: str, handling: Handling[S]) -> None:
+    def _add(self, event_type: str, registration: Registration[S]) -> None:
         if self._frozen:
             raise self._error(f"too late for {event_type}, the service runs")
         if not _TYPE.fullmatch(event_type):
             raise self._error(f"{event_type!r} is no event type of Stripe's")
-        if event_type in self._handlings:
+        if event_type in self._registrations:
             raise self._error(f"{event_type} is taken by another function")
-        self._handlings[event_type] = handling
+        self._registrations[event_type] = registration
 
     def _check_hook(self, hook: PluginHook[S], former: PluginHook[S] | None) -> None:
         self._check_async(hook)
@@ -190,7 +190,7 @@ class Plugin(Generic[S]):
 
     def _checked(self, seconds: float, longest: float) -> float:
         if not 0 < seconds <= longest:
-            immediate = longest == LONGEST_SECONDS
+            immediate = longest == MAX_TIMEOUT_SECONDS
             hint = "; `deferred=True` is for what takes longer" if immediate else ""
             raise self._error(f"a timeout is more than 0 and at most {longest:g} seconds{hint}")
         return seconds

@@ -4,7 +4,7 @@ import logging
 from typing import Any
 
 from ..errors import PluginError
-from ..webhooks.runner import contained, summary
+from ..webhooks.runner import run_isolated, summary
 from .context import ContextFactory
 from .definition import Plugin
 from .registry import Registry
@@ -36,7 +36,7 @@ class Lifecycle:
                 continue
             work = plugin.start_hook(self._contexts.make_for_hook(plugin))
             try:
-                await contained(work, START_SECONDS)
+                await run_isolated(work, START_SECONDS)
             except Exception as error:
                 logger.error("on_start failed", extra={"plugin": plugin.name}, exc_info=error)
                 raise PluginError(
@@ -52,7 +52,7 @@ class Lifecycle:
             if plugin.stop_hook is None:
                 continue
             try:
-                await contained(
+                await run_isolated(
                     plugin.stop_hook(self._contexts.make_for_hook(plugin)), STOP_SECONDS
                 )
             except Exception as error:

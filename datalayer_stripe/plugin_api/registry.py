@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PluginError
-from ..events import doubt_about
+from ..events import unknown_type_warning
 from ..settings import Fault, SettingsError
 from .definition import Plugin
 from .loading import load_plugins
@@ -31,7 +31,7 @@ class Registry:
         if faults := unknown_names(known, disabled):
             raise SettingsError(faults)
         self.plugins = tuple(plugin for plugin in known if plugin.name not in disabled)
-        self.switched_off = tuple(plugin for plugin in known if plugin.name in disabled)
+        self.disabled = tuple(plugin for plugin in known if plugin.name in disabled)
         self._by_type: dict[str, tuple[Plugin[Any], ...]] = {}
         for plugin in self.plugins:
             plugin.freeze()
@@ -72,18 +72,18 @@ class Registry:
         return next((plugin for plugin in self.plugins if plugin.name == name), None)
 
     @property
-    def money_at_rest(self) -> tuple[str, ...]:
+    def disabled_money_plugins(self) -> tuple[str, ...]:
         """The names of those that move money and are switched off."""
-        return tuple(plugin.name for plugin in self.switched_off if plugin.moves_money)
+        return tuple(plugin.name for plugin in self.disabled if plugin.moves_money)
 
     @property
-    def doubts(self) -> tuple[str, ...]:
+    def unknown_type_warnings(self) -> tuple[str, ...]:
         """A line for each event type that Stripe does not have: such a function never runs."""
         return tuple(
             f"The plugin {plugin.name} runs on {event_type}: {doubt}"
             for plugin in self.plugins
             for event_type in plugin.types
-            if (doubt := doubt_about(event_type))
+            if (doubt := unknown_type_warning(event_type))
         )
 
 

@@ -8,12 +8,12 @@ from textwrap import indent
 from typing import Any, Literal
 
 from ..errors import DatalayerStripeError, KitError, PluginSignal, Reject
-from ..events import doubt_about
+from ..events import unknown_type_warning
 from ..plugin_api.definition import Plugin
 from ..plugin_api.settings import read_plugin_settings
 from ..settings import SettingsError
 from ..testing import assert_exactly_once, load_event
-from .observing import LONGEST_SECONDS, Runs, listening, observed
+from .observing import MAX_BLOCKING_SECONDS, Runs, listening, observed
 from .recordings import is_made_up, payments_before, recordings_of
 from .sources import Source
 
@@ -79,7 +79,7 @@ class Check:
             if not plugin.types:
                 self.faults.append(f"{plugin.name}: it runs on no event: use @plugin.on(…).")
             for event_type in plugin.types:
-                if doubt := doubt_about(event_type):
+                if doubt := unknown_type_warning(event_type):
                     self.faults.append(f"{plugin.name}: {doubt}")
 
     def _read_settings(self, source: Source, environ: Mapping[str, str]) -> None:
@@ -111,7 +111,7 @@ class Check:
     def try_case(self, case: Case) -> Verdict:
         """Deliver the event to the plugin in every way that it must stand."""
         if case.event is None:
-            if doubt_about(case.event_type) is None:
+            if unknown_type_warning(case.event_type) is None:
                 self.notes.append(
                     f"{case}: no event of this type is recorded. Save one of your own as "
                     f"tests/events/{case.event_type}.json, and it is tried."
@@ -141,7 +141,7 @@ class Check:
                 return self._set_aside(case, runs.signal)
             if fault and said.traceback:
                 fault += f"\n{said.traceback}"
-        if fault is None and runs.held_seconds > LONGEST_SECONDS:
+        if fault is None and runs.held_seconds > MAX_BLOCKING_SECONDS:
             fault = f"{case}: {_HOLDS.format(seconds=runs.held_seconds)}"
         if fault is None:
             return "ok"

@@ -15,7 +15,7 @@ from ..plugin_api.definition import Plugin
 
 _PACKAGE = Path(__file__).parents[1]
 
-LONGEST_SECONDS = 0.1
+MAX_BLOCKING_SECONDS = 0.1
 """What asyncio calls slow: docs.python.org/3/library/asyncio-dev.html."""
 
 
@@ -56,10 +56,10 @@ def observed(plugin: Plugin[Any], runs: Runs) -> Plugin[Any]:
     twin.origin = plugin.origin
     twin.start_hook, twin.stop_hook = plugin.start_hook, plugin.stop_hook
     for event_type in plugin.types:
-        handling = plugin.handling(event_type)
-        assert handling is not None  # noqa: S101 (it is one of its types)
-        twin.on(event_type, deferred=handling.deferred, timeout=handling.seconds)(
-            _observed_function(handling.function, runs)
+        registration = plugin.registration(event_type)
+        assert registration is not None  # noqa: S101 (it is one of its types)
+        twin.on(event_type, deferred=registration.deferred, timeout=registration.seconds)(
+            _observed_function(registration.function, runs)
         )
     return twin
 

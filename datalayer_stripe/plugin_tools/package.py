@@ -10,7 +10,7 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import PluginError
-from ..events import doubt_about
+from ..events import unknown_type_warning
 from .names import Names, checked_names
 from .recordings import is_made_up, made_up, recordings_of
 
@@ -49,8 +49,8 @@ def write_package(
     """
     names = checked_names(name)
     types = tuple(dict.fromkeys(types or (DEFAULT_TYPE,)))
-    if doubts := [doubt for one in types if (doubt := doubt_about(one))]:
-        raise PluginError("\n".join(doubts))
+    if unknown_type_warnings := [doubt for one in types if (doubt := unknown_type_warning(one))]:
+        raise PluginError("\n".join(unknown_type_warnings))
     folder = directory / name
     events = {one: next(iter(recordings_of(one).values()), made_up(one)) for one in types}
     texts = dict(_texts(names, types, deferred=deferred))

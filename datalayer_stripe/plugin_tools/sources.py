@@ -67,8 +67,8 @@ def _others(plugins: tuple[Plugin[Any], ...], distribution: str | None) -> Itera
 
 def _files(plugin: Plugin[Any]) -> set[Path]:
     """Where its functions are written."""
-    handlings = filter(None, map(plugin.handling, plugin.types))
-    codes = (getattr(one.function, "__code__", None) for one in handlings)
+    registrations = filter(None, map(plugin.registration, plugin.types))
+    codes = (getattr(one.function, "__code__", None) for one in registrations)
     return {Path(code.co_filename).resolve() for code in codes if code is not None}
 
 

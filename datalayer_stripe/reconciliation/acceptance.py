@@ -10,7 +10,7 @@ from ..events import PAYMENT_SUCCEEDED, Event
 from ..models import Accepted, LedgerEntry, TopUp
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
-from ..store.events import IN_HAND, AlreadyDone, EventRecord, Mark
+from ..store.events import HANDLED, AlreadyDone, EventRecord, Mark
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, mapping_in, metadata_of, whole_number
 from .repair import Repairs, entry_of_top_up
@@ -109,7 +109,7 @@ class Acceptance:
         if mapping_in(intent, "latest_charge").get("refunded"):
             raise NotAcceptable(f"{intent['id']} was refunded in full.")
         crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
-        if kept is None or not (kept.is_done(crediting) or kept.is_given_up(crediting)):
+        if kept is None or not (kept.is_done(crediting) or kept.is_rejected_by(crediting)):
             name = kept.id if kept else "EVENT_ID"
             raise NotAcceptable(
                 f"{intent['id']} was not rejected. Run `datalayer-stripe events replay {name}`."
@@ -119,7 +119,7 @@ class Acceptance:
         """Mark the event as done for the plugins that add credits. Safe to repeat."""
         for name in sorted(self._registry.money_on(PAYMENT_SUCCEEDED)):
             runs = (await self._store.events.runs([event.id])).get(event.id, {})
-            if runs.get(name) in IN_HAND:
+            if runs.get(name) in HANDLED:
                 continue
             try:
                 await self._store.commit(UnitOfWork(), Mark(event, name, self._clock()))

@@ -159,7 +159,7 @@ class Audit:
 
     def _is_decided(self, kept: EventRecord) -> bool:
         crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
-        return kept.is_given_up(crediting) or kept.is_done(crediting)
+        return kept.is_rejected_by(crediting) or kept.is_done(crediting)
 
     def _missing_row(self, intent: StripeData, kept: EventRecord | None) -> Difference | None:
         """Return what to say of a payment without its ledger row, and the command that heals it.
@@ -174,7 +174,7 @@ class Audit:
                 since = f" --since {datetime.fromtimestamp(intent['created'], UTC):%Y-%m-%d}"
             return of_payment("payment", intent_id, text, intent_id, command=RECONCILE + since)
         crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
-        if kept.is_given_up(crediting):
+        if kept.is_rejected_by(crediting):
             if mapping_in(intent, "latest_charge").get("refunded"):
                 return None
             text = f"paid, and rejected: `datalayer-stripe events show {kept.id}` says why"

@@ -17,7 +17,7 @@ from ..models import LedgerEntry, Reversal
 from ..plugin_api.registry import Registry
 from ..store import Store
 from ..store.audits import Seen
-from ..store.events import IN_HAND, REJECTED
+from ..store.events import HANDLED, REJECTED
 from ..store.reversals import ReversedTopUp, cause_of
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, dispute_reversal, payment_intent_id_of, refund_reversal
@@ -147,7 +147,7 @@ class ReversalAudit:
         """Return whether a reconciliation would let a plugin that moves money run on it."""
         runs = (await self._store.events.runs([event.id])).get(event.id, {})
         undone = {
-            name for name in self._registry.money_on(event.type) if runs.get(name) not in IN_HAND
+            name for name in self._registry.money_on(event.type) if runs.get(name) not in HANDLED
         }
         if undone and all(runs.get(name) == REJECTED for name in undone):
             return await rejected_too_soon(self._store, event, undone)

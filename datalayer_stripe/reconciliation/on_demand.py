@@ -19,7 +19,7 @@ from ..errors import (
     StripeUnavailable,
 )
 from ..events import PAYMENT_SUCCEEDED, Event
-from ..limits import Allowance
+from ..limits import AccountRateLimiter
 from ..models import LedgerEntry, Model
 from ..store import Store
 from ..stripe_api.client import StripeClient
@@ -58,13 +58,13 @@ class TopUpStatuses:
         stripe: StripeClient,
         deliveries: Deliveries,
         crediting: Collection[str],
-        allowance: Allowance,
+        rate_limiter: AccountRateLimiter,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._deliveries = deliveries
         self._crediting = crediting
-        self._allowance = allowance
+        self._rate_limiter = rate_limiter
 
     async def of(self, account_uid: str, intent_id: str) -> TopUpStatus:
         """How the account's top-up stands; its credits are added, if that is all that is left.
@@ -108,7 +108,7 @@ class TopUpStatuses:
         return (await self._store.accounts.get(account_uid)).credits
 
     async def _uncredited(self, account_uid: str, intent_id: str) -> StripeData:
-        self._allowance.take(account_uid)
+        self._rate_limiter.take(account_uid)
         try:
             intent = await self._stripe.retrieve_payment_intent(intent_id)
         except StripeObjectMissing:
@@ -122,7 +122,7 @@ class TopUpStatuses:
     async def _catch_up(self, intent: StripeData) -> bool:
         """Work on the event that says so, unless it waits for the operator; whether it does."""
         kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
-        if kept is not None and kept.is_given_up(self._crediting):
+        if kept is not None and kept.is_rejected_by(self._crediting):
             return True
         try:
             event = kept.event if kept is not None else None

@@ -20,10 +20,10 @@ _LEASE_LENGTH = timedelta(minutes=10)
 # As far back as Stripe itself still delivers again; further, to where the last run began, after a
 # longer outage; and not further than Stripe keeps events.
 _LOOK_BACK = timedelta(days=3)
-_LONGEST_LOOK_BACK = timedelta(days=30)
+_MAX_LOOK_BACK = timedelta(days=30)
 _OVERLAP = timedelta(hours=1)
-_LONGEST_PAUSE = timedelta(minutes=1)
-_AFTER_FAILURE = timedelta(minutes=10)
+_MAX_CHECK_INTERVAL = timedelta(minutes=1)
+_RETRY_BACKOFF = timedelta(minutes=10)
 
 
 class LeaseLost(DatalayerStripeError):
@@ -53,7 +53,7 @@ class PeriodicReconciliation:
 
     async def run(self) -> None:
         """Look every so often whether it is due, and do it when it is ours to do."""
-        pause = min(self._interval, _LONGEST_PAUSE).total_seconds()
+        pause = min(self._interval, _MAX_CHECK_INTERVAL).total_seconds()
         while True:
             await asyncio.sleep(pause)
             try:
@@ -76,7 +76,7 @@ class PeriodicReconciliation:
         if lease is None:
             await self.tell_last_success()
             return False
-        due_at, done_until = begun + min(self._interval, _AFTER_FAILURE), None
+        due_at, done_until = begun + min(self._interval, _RETRY_BACKOFF), None
         try:
             reconciliation = self._service.reconciliation(on_step=self._renew)
             report = await reconciliation.run(_since(lease, begun))
@@ -127,5 +127,5 @@ async def reconciling(service: Service) -> AsyncIterator[None]:
 
 def _since(lease: Lease, now: datetime) -> datetime:
     if lease.done_until is None:
-        return now - _LONGEST_LOOK_BACK
-    return max(now - _LONGEST_LOOK_BACK, min(now - _LOOK_BACK, lease.done_until - _OVERLAP))
+        return now - _MAX_LOOK_BACK
+    return max(now - _MAX_LOOK_BACK, min(now - _LOOK_BACK, lease.done_until - _OVERLAP))

@@ -11,7 +11,7 @@ from ..stripe_api.objects import StripeData, dispute_reversal, payment_intent_id
 from .customers import rejected_for_its_customer
 
 
-class Overlooked(NamedTuple):
+class UnrecordedReversal(NamedTuple):
     """A refund or a dispute of a credited top-up, the event to heal it with, and what differs.
 
     One that is not `comparable` is in another currency than its payment: only an operator can
@@ -30,7 +30,9 @@ _KINDS: dict[str, tuple[Callable[[StripeData], Reversal], str]] = {
 }
 
 
-async def overlooked(store: Store, page: Sequence[StripeData]) -> list[Overlooked]:
+async def unrecorded_reversals(
+    store: Store, page: Sequence[StripeData]
+) -> list[UnrecordedReversal]:
     """Those of a page of Stripe's list whose amount is not what the ledger holds back."""
     payment_of = {data["id"]: payment_intent_id_of(data) for data in page}
     top_ups = await store.reversals.by_payments([one for one in payment_of.values() if one])
@@ -45,12 +47,12 @@ async def overlooked(store: Store, page: Sequence[StripeData]) -> list[Overlooke
         if not followed or reversal.is_open is not (reversal.id in top_up.open_disputes):
             detail = f"{data['status']}, of {top_up.entry.id}"
             comparable = reversal.incomparable_with(top_up.entry) is None
-            found.append(Overlooked(data, event_type, detail, comparable))
+            found.append(UnrecordedReversal(data, event_type, detail, comparable))
     return found
 
 
 # A run may have begun before the credits were there, and have ended after it.
-_LONGEST_RUN = timedelta(minutes=5)
+_MAX_RUN = timedelta(minutes=5)
 
 
 async def rejected_too_soon(store: Store, event: Event, plugin_names: Collection[str]) -> bool:
@@ -68,4 +70,4 @@ async def rejected_too_soon(store: Store, event: Event, plugin_names: Collection
     if top_up is None or kept is None:
         return False
     runs = [kept.handlers[name] for name in plugin_names if name in kept.handlers]
-    return any(run.at < top_up.created_at + _LONGEST_RUN for run in runs)
+    return any(run.at < top_up.created_at + _MAX_RUN for run in runs)

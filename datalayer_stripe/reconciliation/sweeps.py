@@ -27,13 +27,13 @@ from ..events import PAYMENT_SUCCEEDED, Event
 from ..models import SubscriptionSnapshot
 from ..plugin_api.registry import Registry
 from ..store import Store
-from ..store.events import DEFERRED, IN_HAND, REJECTED
+from ..store.events import DEFERRED, HANDLED, REJECTED
 from ..stripe_api.client import STRIPE_VERSION, StripeClient
 from ..stripe_api.objects import StripeData, metadata_of, paid_at, without_charge
 from ..webhooks.delivery import Deliveries
 from ..webhooks.runner import Outcome
 from .customers import CUSTOMER_DELETED, CustomerFinding, CustomerSweep
-from .reversals import overlooked, rejected_too_soon
+from .reversals import rejected_too_soon, unrecorded_reversals
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class Reconciliation:
 
     def _undone(self, event_type: str, runs: Mapping[str, str]) -> set[str]:
         names = {plugin.name for plugin in self._registry.plugins_for(event_type)}
-        return {name for name in names if runs.get(name) not in IN_HAND}
+        return {name for name in names if runs.get(name) not in HANDLED}
 
     def _is_rejected(self, event_type: str, undone: set[str], runs: Mapping[str, str]) -> bool:
         """Whether another run would change nothing before an operator has acted.
@@ -281,7 +281,7 @@ class Reconciliation:
             ("dispute", self._stripe.dispute_pages(created_since=since, created_before=before)),
         ):
             async for page in self._progress(kind, pages):
-                for found in await overlooked(self._store, page):
+                for found in await unrecorded_reversals(self._store, page):
                     if not found.comparable:
                         self._report.rejected += 1
                         continue

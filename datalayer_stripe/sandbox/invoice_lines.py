@@ -32,7 +32,7 @@ def _describe(backend: Backend, item: Object, *, free: bool) -> str:
     product = backend.store.find(price["product"])
     name = product["name"] if product else price["product"]
     if free:
-        return f"Trial period for {name}"
+        return f"ScenarioRun period for {name}"
     interval, count = price["recurring"]["interval"], price["recurring"]["interval_count"]
     every = interval if count == 1 else f"{count} {interval}s"
     return f"{item['quantity']} × {name} (at {_money(price)} / {every})"  # noqa: RUF001 - Stripe's

@@ -37,8 +37,8 @@ COMMIT_SECONDS = 5.0
 # index may serve. The server ends what takes longer.
 PLUGIN_WRITE_SECONDS = 5.0
 
-_FIRST_PAUSE = 0.002
-_LONGEST_PAUSE = 0.1
+_INITIAL_BACKOFF = 0.002
+_MAX_BACKOFF = 0.1
 
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
@@ -98,7 +98,7 @@ class Transactions:
     async def commit(self, work: Work) -> CommitReceipt:
         """See :class:`Committer`. What is in the way is waited for, up to COMMIT_SECONDS."""
         deadline = self._monotonic() + COMMIT_SECONDS
-        pause = _FIRST_PAUSE
+        pause = _INITIAL_BACKOFF
         while True:
             try:
                 return (await self.attempt([work]))[0]
@@ -120,7 +120,7 @@ class Transactions:
                     raise StoreUnavailable from error
             # Jitter, or two deliveries that conflict once conflict again and again.
             await self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            pause = min(pause * 2, _MAX_BACKOFF)
 
     async def attempt(self, works: Sequence[Work]) -> list[CommitReceipt]:
         """Commit all of these in one transaction, or none, without a second try."""

@@ -21,7 +21,7 @@ DEFERRED = "deferred"
 FAILED = "failed"
 REJECTED = "rejected"
 
-IN_HAND = frozenset({DONE, DEFERRED})
+HANDLED = frozenset({DONE, DEFERRED})
 """The statuses that leave a delivery nothing to do."""
 
 
@@ -70,7 +70,7 @@ class EventRecord(Model):
         """The event itself, as it was verified; None where it is not stored any more."""
         return None if self.payload is None else Event.model_validate_json(self.payload)
 
-    def is_given_up(self, plugin_names: Collection[str]) -> bool:
+    def is_rejected_by(self, plugin_names: Collection[str]) -> bool:
         """Whether one of these plugins has rejected it, and none of them may still finish it."""
         statuses = {
             self.handlers[name].status if name in self.handlers else None for name in plugin_names
@@ -217,12 +217,12 @@ class Events:
         # translated bounds it: a mark may be met here before it is durable, and so not be read.
         while True:
             try:
-                await self._events.update_one(not_in_hand(event, plugin_name), update, upsert=True)
+                await self._events.update_one(not_handled(event, plugin_name), update, upsert=True)
             except DuplicateKeyError:
                 # It is in hand by now; or another delivery has just inserted the document, and
                 # the update finds it.
                 runs = await self.runs([event.id])
-                if runs.get(event.id, {}).get(plugin_name) in IN_HAND:
+                if runs.get(event.id, {}).get(plugin_name) in HANDLED:
                     return False
                 await asyncio.sleep(0.05)
             else:
@@ -237,9 +237,9 @@ def _not_done(event: Event, plugin_name: str) -> dict[str, Any]:
     return {"_id": event.id, f"handlers.{plugin_name}.status": {"$ne": DONE}}
 
 
-def not_in_hand(event: Event, plugin_name: str) -> dict[str, Any]:
+def not_handled(event: Event, plugin_name: str) -> dict[str, Any]:
     """The event's document, unless the plugin has finished it or put it off."""
-    return {"_id": event.id, f"handlers.{plugin_name}.status": {"$nin": sorted(IN_HAND)}}
+    return {"_id": event.id, f"handlers.{plugin_name}.status": {"$nin": sorted(HANDLED)}}
 
 
 async def settle(

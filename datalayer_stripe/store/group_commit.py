@@ -19,7 +19,7 @@ from .events import AlreadyDone
 from .unit_of_work import CommitReceipt
 
 # A transaction is to be short: it holds its documents until its end.
-LARGEST_GROUP = 32
+MAX_GROUP_SIZE = 32
 
 # Transactions that one plugin has under way at once, beside that of its group.
 MAX_PLUGIN_TRANSACTIONS = 2
@@ -98,7 +98,7 @@ class _Queue:
         left = []
         for waiting in self._waiting:
             key = waiting.work.mark.key
-            if key in group or len(group) == LARGEST_GROUP:
+            if key in group or len(group) == MAX_GROUP_SIZE:
                 left.append(waiting)
             else:
                 group[key] = waiting

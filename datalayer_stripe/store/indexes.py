@@ -45,7 +45,7 @@ INDEXES: dict[str, list[IndexModel]] = {
         IndexModel([("at", ASCENDING)], expireAfterSeconds=IDEMPOTENCY_KEY_TTL_SECONDS)
     ],
     # One for each account and package, kept: a PaymentIntent of long ago can still be paid.
-    "open_top_ups": [],
+    "open_payment_intents": [],
     "subscriptions": [
         IndexModel([("account_uid", ASCENDING)]),
         IndexModel([("customer_id", ASCENDING)]),

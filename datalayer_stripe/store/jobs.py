@@ -19,11 +19,11 @@ from .events import (
     DEFERRED,
     DONE,
     FAILED,
-    IN_HAND,
+    HANDLED,
     REJECTED,
     AlreadyDone,
     Mark,
-    not_in_hand,
+    not_handled,
     settle,
     updated,
 )
@@ -57,7 +57,7 @@ class Deferral(Mark):
         del update["$inc"]  # no attempt yet
         update["$set"] = {handler: {"status": DEFERRED, "at": self.at, "attempts": 0}}
         update["$pull"] = {FAILED: name, REJECTED: name}
-        await settle(database, mongo_session, self.event, not_in_hand(self.event, name), update)
+        await settle(database, mongo_session, self.event, not_handled(self.event, name), update)
         await database.jobs.insert_one(
             {
                 "_id": _job_id(self.event.id, name),
@@ -73,7 +73,7 @@ class Deferral(Mark):
 
     async def check(self, database: Any, **options: Any) -> None:
         status = f"handlers.{self.plugin_name}.status"
-        in_hand = {"_id": self.event.id, status: {"$in": sorted(IN_HAND)}}
+        in_hand = {"_id": self.event.id, status: {"$in": sorted(HANDLED)}}
         if await database.events.find_one(in_hand, {"_id": 1}, **options) is not None:
             raise AlreadyDone
 
@@ -181,7 +181,7 @@ class Jobs:
         return Job.model_validate({**found, "id": found["_id"], "event": event})
 
     @translated
-    async def hasten(self, event_id: str, plugin_name: str, now: datetime) -> None:
+    async def make_due_now(self, event_id: str, plugin_name: str, now: datetime) -> None:
         """Let it be due now, with all its attempts before it; one that is being run goes on."""
         await self._jobs.update_one(
             {"_id": _job_id(event_id, plugin_name), "until": {"$lte": now}},

@@ -10,7 +10,7 @@ from ..models import Model
 from .errors import translated
 
 
-class OpenTopUp(Model):
+class OpenPaymentIntent(Model):
     """An account's wish for a package. All who ask while it stands get one PaymentIntent.
 
     `key` is what Stripe is asked under: those who ask at once ask for the very same one. `since`
@@ -23,12 +23,12 @@ class OpenTopUp(Model):
     payment_intent_id: str | None = None
 
 
-class OpenTopUps:
+class OpenPaymentIntents:
     def __init__(self, database: Any) -> None:
-        self._open = database.open_top_ups
+        self._open = database.open_payment_intents
 
     @translated
-    async def claim(self, account_uid: str, price_id: str, now: datetime) -> OpenTopUp:
+    async def claim(self, account_uid: str, price_id: str, now: datetime) -> OpenPaymentIntent:
         """The wish that stands, else one from now on."""
         found = await self._open.find_one_and_update(
             # Neither holds a blank: no two accounts share an id.
@@ -37,10 +37,10 @@ class OpenTopUps:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return OpenTopUp.model_validate({**found, "id": found["_id"]})
+        return OpenPaymentIntent.model_validate({**found, "id": found["_id"]})
 
     @translated
-    async def assign(self, wish: OpenTopUp, payment_intent_id: str, now: datetime) -> bool:
+    async def assign(self, wish: OpenPaymentIntent, payment_intent_id: str, now: datetime) -> bool:
         """Keep which PaymentIntent was made for it. False where the wish has another, or is gone.
 
         Who is told so must not give the PaymentIntent to anybody.
@@ -56,7 +56,7 @@ class OpenTopUps:
         return bool(assigned.matched_count)
 
     @translated
-    async def forget(self, wish: OpenTopUp) -> None:
+    async def forget(self, wish: OpenPaymentIntent) -> None:
         """Let the next one be another, unless this one has changed meanwhile."""
         await self._open.delete_one(
             {"_id": wish.id, "key": wish.key, "payment_intent_id": wish.payment_intent_id}

@@ -20,7 +20,7 @@ from .idempotency_keys import IdempotencyKeys
 from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
-from .open_payment_intents import OpenTopUps
+from .open_payment_intents import OpenPaymentIntents
 from .plugin_client import PluginReads
 from .reversals import Reversals
 from .subscriptions import Subscriptions
@@ -65,7 +65,7 @@ class Store:
         self.subscriptions = Subscriptions(database)
         self.ledger = Ledger(database)
         self.reversals = Reversals(database)
-        self.open_top_ups = OpenTopUps(database)
+        self.open_payment_intents = OpenPaymentIntents(database)
         self.idempotency_keys = IdempotencyKeys(database)
         self.audits = Audits(database)
         self.leases = Leases(database)

@@ -28,7 +28,7 @@ _RETRIES = 2
 _TOTAL_SECONDS = 8
 
 # Stripe's own bound on the filter by event types.
-_MOST_TYPES = 20
+_MAX_TYPES = 20
 
 OPERATIONS = (
     "billing_portal.sessions.create",
@@ -318,9 +318,9 @@ class StripeClient:
 
         Where there are more types than one list may name, a list after the other.
         """
-        for first in range(0, len(types), _MOST_TYPES):
+        for first in range(0, len(types), _MAX_TYPES):
             params: Any = _created_between(created_since, None)
-            params["types"] = list(types[first : first + _MOST_TYPES])
+            params["types"] = list(types[first : first + _MAX_TYPES])
             events = partial(self._v1.events.list_async, params)
             async for page in self._pages("events.list", events):
                 yield page

@@ -1,4 +1,4 @@
-"""Stripe's errors as ours: docs.stripe.com/api/errors/handling."""
+"""Stripe's errors as ours: docs.stripe.com/api/errors/registration."""
 
 import logging
 from pathlib import Path
@@ -13,8 +13,8 @@ from ..errors import (
     RequestError,
     StripeCustomerMissing,
     StripeKeyReused,
+    StripeNoResponse,
     StripeObjectMissing,
-    StripeSilent,
     StripeUnavailable,
 )
 
@@ -70,7 +70,7 @@ def as_ours(  # noqa: PLR0911 (one for each kind)
         case stripe.StripeError(http_status=int()):
             return StripeUnavailable()
         case _:
-            return StripeSilent()
+            return StripeNoResponse()
 
 
 def summary_of(error: Exception) -> str | None:

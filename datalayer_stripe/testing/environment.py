@@ -29,7 +29,7 @@ _JWT_SECRET = "only-for-tests-0123456789abcdef0123456789"  # noqa: S105 (the sam
 PluginSettings = Mapping[str, BaseModel]
 
 
-class Stage:
+class Environment:
     """Use :meth:`open` and :meth:`close`, in the event loop of its services."""
 
     def __init__(self, database: Database) -> None:

@@ -12,7 +12,7 @@ from ..app import Server, make_app
 from ..plugin_api.definition import Plugin
 from ..service import Service
 from .database import Database
-from .environment import PluginSettings, Stage, signed
+from .environment import Environment, PluginSettings, signed
 from .faults import Gate, gated_store
 
 _ADDRESS = "127.0.0.1"
@@ -49,11 +49,11 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Harness:
     """Use :meth:`open` and :meth:`close`."""
 
     database: Database
-    stage: Stage
+    stage: Environment
     service: Service
     _http: AsyncHTTPClient
     _url: str
@@ -68,7 +68,7 @@ class Bench:
         try:
             database = await Database.open(mongodb_url, processes=1)
             closing.push_async_callback(database.drop)
-            stage = await Stage.open(database)
+            stage = await Environment.open(database)
             closing.push_async_callback(stage.close)
             service = await stage.open_service(
                 plugins,

@@ -10,7 +10,7 @@ from ..errors import KitError
 from ..plugin_api.definition import Plugin
 from .database import default_url
 from .environment import built_in_plugins
-from .harness import Answer, Bench, Handled
+from .harness import Answer, Handled, Harness
 from .loops import own_runner
 from .plugin_settings import GivenSettings, plugin_settings
 from .recordings import checked
@@ -48,14 +48,14 @@ class PluginService:
         self._plugins = [*plugins, *(built_in_plugins() if built_in else ())]
         self._mongodb_url = default_url() if mongodb_url is None else mongodb_url
         self._runner: asyncio.Runner | None = None
-        self._opened: Bench | None = None
+        self._opened: Harness | None = None
         self._delivered = 0
 
     def __enter__(self) -> Self:
         self._runner = own_runner("PluginService")
         try:
             self._opened = self._runner.run(
-                Bench.open(self._mongodb_url, self._plugins, self._settings)
+                Harness.open(self._mongodb_url, self._plugins, self._settings)
             )
         except BaseException:
             self.close()
@@ -170,7 +170,7 @@ class PluginService:
         return 0.0
 
     @property
-    def _bench(self) -> Bench:
+    def _bench(self) -> Harness:
         if self._opened is None:
             raise KitError(_NOT_OPEN)
         return self._opened

@@ -23,23 +23,23 @@ from ..events import Event, parse, verify
 from ..limits import Admission, Slot
 from ..logs import log_context
 from ..metrics import Metrics
-from ..plugin_api.definition import Handling, Plugin
+from ..plugin_api.definition import Plugin, Registration
 from ..plugin_api.registry import Registry, Stage
 from ..store import Store, UnitOfWork
-from ..store.events import DEFERRED, IN_HAND, AlreadyDone, EventRecord
+from ..store.events import DEFERRED, HANDLED, AlreadyDone, EventRecord
 from ..store.jobs import Deferral
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import account_uid_of, id_of
 from .runner import Outcome, Runner, report
-from .signature_monitor import WebhookSignatures
+from .signature_monitor import SignatureMonitor
 
 logger = logging.getLogger(__name__)
 
 # Stripe gives up on an answer after some 20 s. Ours comes before, whatever hangs.
-ANSWER_SECONDS = 15.0
+ANSWER_DEADLINE_SECONDS = 15.0
 
 # A delivery's outcome is the one of its plugins' that an operator would want to know first.
-_BY_WEIGHT = (
+_OUTCOME_PRIORITY = (
     Outcome.FAILED,
     Outcome.REJECTED,
     Outcome.PROCESSED,
@@ -48,7 +48,7 @@ _BY_WEIGHT = (
 )
 
 # While a plugin that moves money ends like this, those that do not move money do not run.
-_HOLDING_BACK = frozenset({Outcome.FAILED, Outcome.REJECTED})
+_BLOCKING_OUTCOMES = frozenset({Outcome.FAILED, Outcome.REJECTED})
 
 
 class Deliveries:
@@ -81,7 +81,7 @@ class Deliveries:
         self._on_deferred = on_deferred
         self._admission = Admission(metrics.deliveries_in_flight)
         self._money_admission = Admission(metrics.deliveries_in_flight)
-        self.signatures = WebhookSignatures()
+        self.signatures = SignatureMonitor()
         self._under_way: set[asyncio.Task[Outcome]] = set()
 
     async def receive(self, body: bytes, signature: str | None) -> tuple[Event, Outcome]:
@@ -127,7 +127,7 @@ class Deliveries:
         task = asyncio.create_task(self._admitted(event))
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        done, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+        done, _ = await asyncio.wait({task}, timeout=ANSWER_DEADLINE_SECONDS)
         if not done:
             task.add_done_callback(_log_late)
             raise DeliveryFailed("The event is still being worked on.")
@@ -196,13 +196,13 @@ class Deliveries:
             if slot is not None and not moves_money:
                 slot.move_to(self._admission)
             ended = await self._run_stage(stage, event, runs)
-            held_back |= moves_money and bool(ended & _HOLDING_BACK)
+            held_back |= moves_money and bool(ended & _BLOCKING_OUTCOMES)
             outcomes |= ended
-        return next(one for one in _BY_WEIGHT if one in outcomes)
+        return next(one for one in _OUTCOME_PRIORITY if one in outcomes)
 
     async def _run_stage(self, stage: Stage, event: Event, runs: Mapping[str, str]) -> set[Outcome]:
         ended = await asyncio.gather(
-            *(self._run_unless_in_hand(plugin, event, runs) for plugin in stage),
+            *(self._run_unless_handled(plugin, event, runs) for plugin in stage),
             return_exceptions=True,  # all of them end before one is raised
         )
         outcomes = set()
@@ -212,10 +212,10 @@ class Deliveries:
             outcomes.add(outcome)
         return outcomes
 
-    async def _run_unless_in_hand(
+    async def _run_unless_handled(
         self, plugin: Plugin[Any], event: Event, runs: Mapping[str, str]
     ) -> Outcome:
-        if runs.get(plugin.name) in IN_HAND:
+        if runs.get(plugin.name) in HANDLED:
             return Outcome.DUPLICATE
         return await self._run(plugin, event)
 
@@ -227,8 +227,8 @@ class Deliveries:
         """
         kept = await self._store.events.get(event_id)
         if kept is not None:
-            hastened = await self._hasten(kept)
-            if self._is_in_hand(kept):
+            hastened = await self._make_due_now(kept)
+            if self._is_handled(kept):
                 return Outcome.DEFERRED if hastened else Outcome.DUPLICATE
         event = kept.event if kept else None
         if event is None:
@@ -236,25 +236,25 @@ class Deliveries:
         with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
             return await self.process(event, without=without)
 
-    def _is_in_hand(self, kept: EventRecord) -> bool:
-        in_hand = {name for name, run in kept.handlers.items() if run.status in IN_HAND}
+    def _is_handled(self, kept: EventRecord) -> bool:
+        in_hand = {name for name, run in kept.handlers.items() if run.status in HANDLED}
         return in_hand >= {plugin.name for plugin in self._registry.plugins_for(kept.type)}
 
-    async def _hasten(self, kept: EventRecord) -> bool:
+    async def _make_due_now(self, kept: EventRecord) -> bool:
         """Let its deferred work be due now; whether it has any."""
         deferred = [name for name, run in kept.handlers.items() if run.status == DEFERRED]
         for name in deferred:
-            await self._store.jobs.hasten(kept.id, name, self._clock())
+            await self._store.jobs.make_due_now(kept.id, name, self._clock())
         if deferred:
             self._on_deferred()
         return bool(deferred)
 
     async def _run(self, plugin: Plugin[Any], event: Event) -> Outcome:
         """Run one plugin to its end: committed, deferred, rejected, or failed to be tried again."""
-        handling = plugin.handling(event.type)
-        assert handling is not None  # noqa: S101 (the registry has it for this type)
+        registration = plugin.registration(event.type)
+        assert registration is not None  # noqa: S101 (the registry has it for this type)
         try:
-            return await self._run_or_defer(plugin, handling, event)
+            return await self._run_or_defer(plugin, registration, event)
         except Reject as signal:
             logger.warning("rejected", extra={"plugin": plugin.name, "reason": signal.reason})
             kept = await self._store.events.record_rejection(
@@ -268,10 +268,10 @@ class Deliveries:
             return Outcome.FAILED if kept else Outcome.DUPLICATE
 
     async def _run_or_defer(
-        self, plugin: Plugin[Any], handling: Handling[Any], event: Event
+        self, plugin: Plugin[Any], registration: Registration[Any], event: Event
     ) -> Outcome:
-        if not handling.deferred:
-            return await self._runner.run(plugin, handling, event)
+        if not registration.deferred:
+            return await self._runner.run(plugin, registration, event)
         try:
             await self._store.commit(UnitOfWork(), Deferral(event, plugin.name, self._clock()))
         except AlreadyDone:

@@ -28,7 +28,7 @@ class OpenEvents:
         self._store = store
         self._gauge = metrics.events_open
         self._task: asyncio.Task[None] | None = None
-        plugins = (*registry.plugins, *registry.switched_off)
+        plugins = (*registry.plugins, *registry.disabled)
         self._keys = tuple(product((FAILED, REJECTED), (plugin.name for plugin in plugins)))
         for key in self._keys:
             self._gauge.labels(*key).set(0)

@@ -18,7 +18,7 @@ from ..errors import DatalayerStripeError, ExpectationFailed, PluginFault, Plugi
 from ..events import Event
 from ..metrics import Metrics
 from ..plugin_api.context import ContextFactory
-from ..plugin_api.definition import Handling, Plugin
+from ..plugin_api.definition import Plugin, Registration
 from ..store import Store, UnitOfWork
 from ..store.events import AlreadyDone, Mark
 from ..stripe_api.errors import is_of_the_sdk, summary_of
@@ -26,7 +26,7 @@ from ..stripe_api.errors import is_of_the_sdk, summary_of
 logger = logging.getLogger(__name__)
 
 # How often a plugin is run when what it had read changes before its commit.
-_RUNS = 5
+_MAX_RUNS = 5
 
 # So long a plugin that was told to end may still take, to close what it has opened.
 _GRACE_SECONDS = 0.5
@@ -56,7 +56,11 @@ class Runner:
         self._clock = clock
 
     async def run(
-        self, plugin: Plugin[Any], handling: Handling[Any], event: Event, mark: MakeMark = Mark
+        self,
+        plugin: Plugin[Any],
+        registration: Registration[Any],
+        event: Event,
+        mark: MakeMark = Mark,
     ) -> Outcome:
         """PROCESSED, or DUPLICATE where the mark was set already. Nothing is kept otherwise.
 
@@ -66,11 +70,11 @@ class Runner:
         Raises Reject or whatever else the plugin does, PluginFault for what none may do, and the
         errors of :meth:`.Store.commit`.
         """
-        for last in (False,) * (_RUNS - 1) + (True,):
+        for last in (False,) * (_MAX_RUNS - 1) + (True,):
             now = self._clock()
             unit = UnitOfWork()
             context = self._contexts.make(event, plugin, unit, now)
-            await contained(handling.function(event.copied(), context), handling.seconds)
+            await run_isolated(registration.function(event.copied(), context), registration.seconds)
             try:
                 done = replace(mark(event, plugin.name, now), writes=len(unit.operations))
                 receipt = await self._store.commit(unit, done)
@@ -92,7 +96,7 @@ class Runner:
 _left_behind: set[asyncio.Task[None]] = set()
 
 
-async def contained(work: Coroutine[Any, Any, object], seconds: float) -> None:
+async def run_isolated(work: Coroutine[Any, Any, object], seconds: float) -> None:
     """Await a plugin's coroutine in a task of its own, for so many seconds at most.
 
     A plugin that does not end when its time is up is left behind: nobody waits for it, and

@@ -22,7 +22,7 @@ _ADVICE = (
 )
 
 
-class WebhookSignatures:
+class SignatureMonitor:
     """Counts the deliveries that were refused since the last one that was verified.
 
     `monotonic` returns seconds.

@@ -30,25 +30,25 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 5.0
 
 # Jobs that run at once in a process: in all, and of one plugin.
-MOST = 16
-MOST_OF_PLUGIN = 4
+MAX_CONCURRENT_JOBS = 16
+MAX_CONCURRENT_JOBS_PER_PLUGIN = 4
 # Of these, what only plugins that move money may use.
 RESERVED_FOR_MONEY = 4
 
 # 5 s, 10 s, 20 s … an hour, an hour: about three days, as long as Stripe tries to deliver.
-FIRST_PAUSE = timedelta(seconds=5)
-LONGEST_PAUSE = timedelta(hours=1)
-MOST_ATTEMPTS = 80
+INITIAL_BACKOFF = timedelta(seconds=5)
+MAX_BACKOFF = timedelta(hours=1)
+MAX_ATTEMPTS = 80
 
 # What a run needs beside the plugin's own limit: its commit, and the record of its end.
 _LEASE_MARGIN = timedelta(seconds=20)
 
 
-def pause_after(attempts: int) -> timedelta:
+def backoff_after(attempts: int) -> timedelta:
     """How long a job rests after so many attempts, without the jitter."""
     # Far above the cap already: a larger power is no timedelta any more.
     doubled: int = 2 ** min(attempts - 1, 20)
-    return min(FIRST_PAUSE * doubled, LONGEST_PAUSE)
+    return min(INITIAL_BACKOFF * doubled, MAX_BACKOFF)
 
 
 class Worker:
@@ -133,20 +133,20 @@ class Worker:
         if plugin is None:
             return False  # its jobs wait for a process that has it
         running = self._running[name]
-        return running < MOST_OF_PLUGIN and 2 * running < self._free_for(plugin)
+        return running < MAX_CONCURRENT_JOBS_PER_PLUGIN and 2 * running < self._free_for(plugin)
 
     def _free_for(self, plugin: Plugin[Any]) -> int:
-        free = MOST - self._running.total()
+        free = MAX_CONCURRENT_JOBS - self._running.total()
         if plugin.moves_money:
             return free
         for_money = sum(self._running[name] for name in self._money_plugins)
         others = self._running.total() - for_money
-        return min(free, MOST - RESERVED_FOR_MONEY - others)
+        return min(free, MAX_CONCURRENT_JOBS - RESERVED_FOR_MONEY - others)
 
     async def _take(self, name: str) -> bool:
         plugin = self._registry.named(name)
         assert plugin is not None  # noqa: S101 (it has room)
-        lease = timedelta(seconds=plugin.longest_seconds) + _LEASE_MARGIN
+        lease = timedelta(seconds=plugin.max_timeout) + _LEASE_MARGIN
         job = await self._store.jobs.take(name, self._clock(), lease)
         if job is None:
             return False
@@ -188,37 +188,37 @@ class Worker:
 
     async def _attempt(self, plugin: Plugin[Any], job: Job) -> Outcome:
         """DUPLICATE where it is done, or another's by now."""
-        handling = plugin.handling(job.event.type)
+        registration = plugin.registration(job.event.type)
         try:
-            if job.attempts > MOST_ATTEMPTS:
+            if job.attempts > MAX_ATTEMPTS:
                 # Who runs it may die of it, and so never say that it has failed.
-                raise Reject(f"given up after {MOST_ATTEMPTS} attempts, the last without an end")
-            if handling is None:
+                raise Reject(f"given up after {MAX_ATTEMPTS} attempts, the last without an end")
+            if registration is None:
                 raise Reject(f"the plugin does nothing on {job.event.type} any more")
-            return await self._runner.run(plugin, handling, job.event, JobDone)
+            return await self._runner.run(plugin, registration, job.event, JobDone)
         except Reject as signal:
             return await self._reject(job, signal.reason)
         except Exception as error:
-            return await self._put_off(job, report(plugin, error))
+            return await self._retry_later(job, report(plugin, error))
 
     async def _is_done(self, job: Job) -> bool:
         runs = await self._store.events.runs([job.event.id])
         return runs.get(job.event.id, {}).get(job.plugin) == DONE
 
-    async def _put_off(self, job: Job, error: str) -> Outcome:
-        if job.attempts >= MOST_ATTEMPTS:
+    async def _retry_later(self, job: Job, error: str) -> Outcome:
+        if job.attempts >= MAX_ATTEMPTS:
             return await self._reject(job, f"given up after {job.attempts} attempts: {error}")
         now = self._clock()
-        pause = pause_after(job.attempts) * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
+        pause = backoff_after(job.attempts) * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
         failed = JobFailed(job.event, job.plugin, now, job, error, now + pause)
-        return Outcome.FAILED if await self._told(failed) else Outcome.DUPLICATE
+        return Outcome.FAILED if await self._commit_end(failed) else Outcome.DUPLICATE
 
     async def _reject(self, job: Job, reason: str) -> Outcome:
         logger.warning("rejected", extra={"plugin": job.plugin, "reason": reason})
         rejected = JobRejected(job.event, job.plugin, self._clock(), job, reason)
-        return Outcome.REJECTED if await self._told(rejected) else Outcome.DUPLICATE
+        return Outcome.REJECTED if await self._commit_end(rejected) else Outcome.DUPLICATE
 
-    async def _told(self, end: Mark) -> bool:
+    async def _commit_end(self, end: Mark) -> bool:
         """Whether it was still ours to tell."""
         try:
             await self._store.commit(UnitOfWork(), end)

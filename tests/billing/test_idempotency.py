@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from datalayer_stripe.errors import StripeSilent, StripeUnavailable
+from datalayer_stripe.errors import StripeNoResponse, StripeUnavailable
 from datalayer_stripe.models import Identity
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
@@ -81,7 +81,7 @@ async def test_lost_answer_after_a_saved_500_creates_no_second_one(
 
     async def answer_is_lost(**order: str) -> None:
         await create(**order)
-        raise StripeSilent
+        raise StripeNoResponse
 
     with monkeypatch.context() as patched:
         patched.setattr(stripe, name, answer_is_lost)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from datalayer_stripe.billing.open_payment_intents import OPEN_FOR
+from datalayer_stripe.billing.open_payment_intents import REUSE_PERIOD
 from datalayer_stripe.models import Package
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
@@ -115,7 +115,7 @@ async def test_a_new_key_of_the_client_s_own_gives_a_new_one(buyer: Buyer) -> No
 async def test_after_the_last_minutes_it_is_a_new_one(buyer: Buyer, clock: Clock) -> None:
     await buyer.subscribe()
     first = intent_id(await buyer.ask_to_buy())
-    clock.advance(seconds=OPEN_FOR.total_seconds() - 5)
+    clock.advance(seconds=REUSE_PERIOD.total_seconds() - 5)
     assert intent_id(await buyer.ask_to_buy()) == first
     clock.advance(seconds=10)
     second = intent_id(await buyer.ask_to_buy())
@@ -153,7 +153,7 @@ async def test_one_that_stripe_has_lost_is_replaced(
 ) -> None:
     await buyer.subscribe()
     first = intent_id(await buyer.ask_to_buy())
-    await service.store._database.open_top_ups.update_many(
+    await service.store._database.open_payment_intents.update_many(
         {}, {"$set": {"payment_intent_id": "pi_lost", "key": "another"}}
     )
     second = intent_id(await buyer.ask_to_buy())
@@ -169,7 +169,7 @@ async def test_what_stripe_refused_is_asked_under_another_key(
     await buyer.subscribe()
     sandbox.api.refuse(status=500, times=100, path_prefix=INTENTS)
     assert (await buyer.ask_to_buy()).code == 503
-    assert await rows(service, "open_top_ups") == []
+    assert await rows(service, "open_payment_intents") == []
     refused = {call.idempotency_key for call in sandbox.api.calls if call.path == INTENTS}
     sandbox.api.normal()
     intent_id(await buyer.ask_to_buy())
@@ -182,12 +182,12 @@ async def test_other_terms_after_a_crash_are_asked_under_another_key(
     buyer: Buyer, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await buyer.subscribe()
-    open_top_ups = service.store._database.open_top_ups
+    open_payment_intents = service.store._database.open_payment_intents
     first = intent_id(await buyer.ask_to_buy())
     # As if the process had died before it could keep which PaymentIntent it was.
-    await open_top_ups.update_many({}, {"$unset": {"payment_intent_id": ""}})
+    await open_payment_intents.update_many({}, {"$unset": {"payment_intent_id": ""}})
     assert intent_id(await buyer.ask_to_buy()) == first
-    await open_top_ups.update_many({}, {"$unset": {"payment_intent_id": ""}})
+    await open_payment_intents.update_many({}, {"$unset": {"payment_intent_id": ""}})
     [package] = [
         one for one in await service.catalog.packages() if one.id == buyer.shop.packages[0]
     ]
@@ -205,4 +205,4 @@ async def test_who_may_not_buy_is_refused_before(
     buyer: Buyer, service: Service, webhooks: Webhooks
 ) -> None:
     assert (await buyer.ask_to_buy()).code == 403
-    assert await rows(service, "open_top_ups") == []
+    assert await rows(service, "open_payment_intents") == []

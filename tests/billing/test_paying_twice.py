@@ -10,8 +10,8 @@ from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from datalayer_stripe.app import make_app
-from datalayer_stripe.billing.open_payment_intents import OPEN_FOR
-from datalayer_stripe.errors import StoreUnavailable, StripeSilent
+from datalayer_stripe.billing.open_payment_intents import REUSE_PERIOD
+from datalayer_stripe.errors import StoreUnavailable, StripeNoResponse
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service, open_service
@@ -52,11 +52,11 @@ def stripe_calls(sandbox: Sandbox, since: int) -> list[str]:
     ]
 
 
-def a_while(clock: Clock, longer: timedelta = OPEN_FOR) -> None:
+def a_while(clock: Clock, longer: timedelta = REUSE_PERIOD) -> None:
     clock.advance(seconds=longer.total_seconds() + 1)
 
 
-@pytest.mark.parametrize("longer", [OPEN_FOR, timedelta(days=2)], ids=["minutes", "days"])
+@pytest.mark.parametrize("longer", [REUSE_PERIOD, timedelta(days=2)], ids=["minutes", "days"])
 @pytest.mark.gen_test
 async def test_an_old_one_is_cancelled_before_another_is_made(
     buyer: Buyer, sandbox: Sandbox, clock: Clock, longer: timedelta
@@ -251,13 +251,13 @@ def cut_at(step: int, when: str, service: Service, monkeypatch: pytest.MonkeyPat
 
     store, stripe = service.store, service.stripe
     for name in ("claim", "assign", "forget"):
-        work = cut(name, getattr(store.open_top_ups, name), StoreUnavailable())
-        monkeypatch.setattr(store.open_top_ups, name, work)
+        work = cut(name, getattr(store.open_payment_intents, name), StoreUnavailable())
+        monkeypatch.setattr(store.open_payment_intents, name, work)
     monkeypatch.setattr(
         store.ledger, "existing", cut("existing", store.ledger.existing, StoreUnavailable())
     )
     for name in ("retrieve_payment_intent", "cancel_payment_intent", "create_payment_intent"):
-        monkeypatch.setattr(stripe, name, cut(name, getattr(stripe, name), StripeSilent()))
+        monkeypatch.setattr(stripe, name, cut(name, getattr(stripe, name), StripeNoResponse()))
     return calls
 
 

@@ -16,7 +16,7 @@ from tornado.web import Application, StaticFileHandler
 
 from datalayer_stripe.app import make_app
 from datalayer_stripe.auth import issue_token
-from datalayer_stripe.demo.environment import ACCOUNT, Stage, open_stage
+from datalayer_stripe.demo.environment import ACCOUNT, DemoEnvironment, open_environment
 from datalayer_stripe.service import open_service
 from tests.browser.background import PATIENCE, Background
 from tests.support.app import Clock
@@ -26,7 +26,7 @@ class Town:
     """A running demo. `url` is the service's, `stripe_url` the local Stripe's."""
 
     def __init__(
-        self, background: Background, stage: Stage, stack: AsyncExitStack, clock: Clock
+        self, background: Background, stage: DemoEnvironment, stack: AsyncExitStack, clock: Clock
     ) -> None:
         self._background = background
         self.clock = clock
@@ -183,7 +183,7 @@ def open_town(mongodb_url: str) -> Iterator[Town]:
     try:
         stage = background.run(
             stack.enter_async_context(
-                open_stage(port=0, sandbox_port=0, mongodb_url=mongodb_url, clock=clock)
+                open_environment(port=0, sandbox_port=0, mongodb_url=mongodb_url, clock=clock)
             )
         )
         yield Town(background, stage, stack, clock)

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import expect
 
-from datalayer_stripe.billing import open_payment_intents as wishes
+from datalayer_stripe.billing import open_payment_intents
 from tests.browser.checkout import Checkout
 from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
@@ -57,7 +57,7 @@ def replaced(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> tuple[Checkou
     old.choose(50)
     old.fill_in()
     with monkeypatch.context() as later:
-        later.setattr(wishes, "OPEN_FOR", timedelta(milliseconds=10))
+        later.setattr(open_payment_intents, "REUSE_PERIOD", timedelta(milliseconds=10))
         new.choose(50)
     return old, new
 

@@ -9,7 +9,7 @@ from playwright.sync_api import Route, expect
 
 from datalayer_stripe.demo.environment import ACCOUNT
 from datalayer_stripe.errors import RateLimited, StoreUnavailable
-from datalayer_stripe.limits import AT_ONCE
+from datalayer_stripe.limits import BURST
 from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 
@@ -60,8 +60,8 @@ def test_who_asks_too_often_is_told_how_long_to_wait(visitor: Visitor, town: Tow
     tab = visitor.open()
     expect(tab.buy_button(50)).to_be_enabled()
     with suppress(RateLimited):
-        for _ in range(AT_ONCE + 1):
-            town.call(town.stage.service.allowance.take, ACCOUNT)
+        for _ in range(BURST + 1):
+            town.call(town.stage.service.rate_limiter.take, ACCOUNT)
     tab.buy_button(50).click()
     tab.expect_state("error")
     expect(tab.payment).to_contain_text("Too many requests from this account.")

@@ -22,7 +22,7 @@ from datalayer_stripe.billing.catalog import Catalog
 from datalayer_stripe.billing.plans import Plans
 from datalayer_stripe.billing.subscriptions import Subscriptions
 from datalayer_stripe.cli.main import main
-from datalayer_stripe.demo.environment import ACCOUNT, Stage, open_stage
+from datalayer_stripe.demo.environment import ACCOUNT, DemoEnvironment, open_environment
 from datalayer_stripe.demo.play import play
 from datalayer_stripe.errors import Conflict
 from datalayer_stripe.plugin_api.registry import Registry
@@ -68,7 +68,7 @@ class Sabotage:
     leave_out: frozenset[str] = frozenset()
     add: tuple[Plugin, ...] = ()
     patch: tuple[type, str, Any] | None = None
-    stage: Callable[[Stage], Stage] = lambda stage: stage
+    stage: Callable[[DemoEnvironment], DemoEnvironment] = lambda stage: stage
 
 
 def crediting(event_type: str, *, only: Callable[[Event], bool] = lambda _: True) -> Plugin:
@@ -137,22 +137,22 @@ async def always_processed(self: Deliveries, body: bytes, signature: str | None)
     return event, Outcome.PROCESSED
 
 
-def with_a_price_withdrawn(stage: Stage) -> Stage:
+def with_a_price_withdrawn(stage: DemoEnvironment) -> DemoEnvironment:
     stage.sandbox.update_price(stage.package_prices[1], active=False)
     return stage
 
 
-def with_lost_webhooks(stage: Stage) -> Stage:
+def with_lost_webhooks(stage: DemoEnvironment) -> DemoEnvironment:
     stage.sandbox.webhooks.drop(1000)
     return stage
 
 
-def with_a_refused_payment(stage: Stage) -> Stage:
+def with_a_refused_payment(stage: DemoEnvironment) -> DemoEnvironment:
     stage.sandbox.api.refuse(status=500, path_prefix="/v1/payment_intents/")
     return stage
 
 
-def with_the_service_gone(stage: Stage) -> Stage:
+def with_the_service_gone(stage: DemoEnvironment) -> DemoEnvironment:
     return replace(stage, url="http://127.0.0.1:9")
 
 
@@ -183,7 +183,7 @@ SABOTAGES = {
         leave_out=frozenset({"subscription-updated", "invoice-paid"}),
         add=(idle("customer.subscription.updated", "invoice.paid"),),
         # What is being paid is looked at without an event, too.
-        patch=(Subscriptions, "seen_anew", Subscriptions.of_account),
+        patch=(Subscriptions, "refresh_if_incomplete", Subscriptions.of_account),
     ),
     "the amount is another one": Sabotage(
         "Buy 50 credits; the browser's own amount is ignored",
@@ -270,7 +270,7 @@ async def test_the_story_ends_where_a_promise_is_broken(
     plugins = [one for one in Registry.load().plugins if one.name not in sabotage.leave_out]
     registry = Registry([*plugins, *sabotage.add])
     printed: list[str] = []
-    async with open_stage(port=0, sandbox_port=0, registry=registry) as stage:
+    async with open_environment(port=0, sandbox_port=0, registry=registry) as stage:
         kept = await play(sabotage.stage(stage), printed.append, patience=1.5)
     assert not kept
     *passed, failed, verdict = map(plain, printed)
@@ -325,7 +325,7 @@ async def test_local_stripe_takes_a_free_port_beside_another_demo(same_port: boo
         wanted = taken.getsockname()[1]
         if same_port:
             taken.close()
-        async with open_stage(
+        async with open_environment(
             port=wanted if same_port else 0, sandbox_port=wanted, any_sandbox_port=True
         ) as stage:
             assert stage.sandbox.url != f"http://127.0.0.1:{wanted}"

@@ -8,18 +8,18 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.ioloop import IOLoop
 
-from datalayer_stripe.demo.environment import ACCOUNT, Stage, open_stage
+from datalayer_stripe.demo.environment import ACCOUNT, DemoEnvironment, open_environment
 
 
 @pytest.fixture
-def stage(io_loop: IOLoop) -> Iterator[Stage]:
+def stage(io_loop: IOLoop) -> Iterator[DemoEnvironment]:
     stack = AsyncExitStack()
-    opening = open_stage(port=0, sandbox_port=0)
+    opening = open_environment(port=0, sandbox_port=0)
     yield io_loop.run_sync(lambda: stack.enter_async_context(opening))
     io_loop.run_sync(stack.aclose)
 
 
-async def get(stage: Stage, path: str, **headers: str) -> HTTPResponse:
+async def get(stage: DemoEnvironment, path: str, **headers: str) -> HTTPResponse:
     http = AsyncHTTPClient(force_instance=True)
     try:
         return await http.fetch(stage.url + path, headers=headers, raise_error=False)
@@ -28,7 +28,7 @@ async def get(stage: Stage, path: str, **headers: str) -> HTTPResponse:
 
 
 @pytest.mark.gen_test
-async def test_it_signs_in_and_leads_to_the_page(stage: Stage) -> None:
+async def test_it_signs_in_and_leads_to_the_page(stage: DemoEnvironment) -> None:
     page = await get(stage, "/")
     assert '<script type="module" src="/demo/sign-in.js">' in page.body.decode()
     assert "@datalayer/iam:token" in (await get(stage, "/demo/sign-in.js")).body.decode()
@@ -41,7 +41,7 @@ async def test_it_signs_in_and_leads_to_the_page(stage: Stage) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_token_is_for_no_other_page(stage: Stage) -> None:
+async def test_the_token_is_for_no_other_page(stage: DemoEnvironment) -> None:
     answer = await get(stage, "/demo/sign-in", Origin="https://evil.example.com")
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert answer.headers["Cache-Control"] == "no-store"

@@ -78,9 +78,9 @@ class Gate:
 
     def limit(self, seconds: float) -> None:
         """Let a run take no longer."""
-        handlings = self.plugin._handlings
-        for name, handling in handlings.items():
-            handlings[name] = replace(handling, seconds=seconds)
+        registrations = self.plugin._registrations
+        for name, registration in registrations.items():
+            registrations[name] = replace(registration, seconds=seconds)
 
     async def held(self, number: int) -> None:
         """Wait until so many hang."""
@@ -271,7 +271,7 @@ async def test_every_delivery_is_answered_in_time_and_what_is_late_still_ends_on
 ) -> None:
     body = payment("slow", 1)
     with monkeypatch.context() as hurry:
-        hurry.setattr(delivery, "ANSWER_SECONDS", 0.3)
+        hurry.setattr(delivery, "ANSWER_DEADLINE_SECONDS", 0.3)
         # Stripe has had its answer and delivers again, while the first are still being worked on.
         for late in range(1, 4):
             answer = await api.deliver(body)
@@ -302,7 +302,7 @@ async def test_what_is_late_and_fails_is_logged_and_comes_again(
 ) -> None:
     body = payment("slow", 1)
     with monkeypatch.context() as outage:
-        outage.setattr(delivery, "ANSWER_SECONDS", 0.3)
+        outage.setattr(delivery, "ANSWER_DEADLINE_SECONDS", 0.3)
         assert (await api.deliver(body)).code == 503
         outage.setattr(service.store, "commit", unavailable)
         outage.setattr(service.store.events, "record_failure", unavailable)
@@ -319,7 +319,7 @@ async def test_what_is_late_and_fails_is_logged_and_comes_again(
 async def test_a_shutdown_waits_for_what_is_late(
     settings: Settings, clock: Clock, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(delivery, "ANSWER_DEADLINE_SECONDS", 0.1)
     registry = Registry((*Registry.load().plugins, gate.plugin))
     service = await open_service(settings, registry=registry, clock=clock)
     body = payment("slow", 1)

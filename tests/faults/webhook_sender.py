@@ -14,7 +14,7 @@ from datalayer_stripe.sandbox import Sandbox
 from tests.faults.cluster import until
 from tests.support.app import WEBHOOK_SECRET
 
-_FIRST_PAUSE = 0.05
+_INITIAL_BACKOFF = 0.05
 _LONGEST_PAUSE = 0.5
 
 
@@ -24,7 +24,7 @@ class _Parcel:
 
     order: float
     event_id: str = field(compare=False)
-    pause: float = field(default=_FIRST_PAUSE, compare=False)
+    pause: float = field(default=_INITIAL_BACKOFF, compare=False)
     first_at: float | None = field(default=None, compare=False)
 
 

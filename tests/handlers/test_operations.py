@@ -127,7 +127,7 @@ async def test_readiness_says_what_is_in_the_way(
     async def down(*_: object, **__: object) -> None:
         raise AutoReconnect("mongodb://user:password@host is down")
 
-    app.settings["datalayer_stripe"].traffic.draining = True
+    app.settings["datalayer_stripe"].request_tracker.draining = True
     monkeypatch.setattr(type(service.store._client.admin), "command", down)
     monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     answer = await api.get("/readyz", account=None)

@@ -12,7 +12,7 @@ from datalayer_stripe.service import Service
 from datalayer_stripe.store import connect, readiness
 from datalayer_stripe.store.readiness import DatabaseProbe
 from datalayer_stripe.webhooks import signature_monitor as webhook_signatures
-from datalayer_stripe.webhooks.signature_monitor import WebhookSignatures
+from datalayer_stripe.webhooks.signature_monitor import SignatureMonitor
 from tests.support.app import Api, changed, json_of, recorded, sign
 from tests.support.mongod import Mongod, initiate, replica_set_url
 
@@ -120,7 +120,7 @@ async def test_what_has_no_signature_is_a_stranger_and_no_warning(api: Api) -> N
 
 def test_many_refused_in_a_row_are_a_warning_once_an_hour(caplog: pytest.LogCaptureFixture) -> None:
     now = 0.0
-    signatures = WebhookSignatures(monotonic=lambda: now)
+    signatures = SignatureMonitor(monotonic=lambda: now)
     signatures.count_verified()
     for _ in range(webhook_signatures.REFUSED_IN_A_ROW - 1):
         signatures.count_refused()

@@ -14,7 +14,7 @@ from pymongo.read_concern import ReadConcern
 from tornado.web import Application
 
 from datalayer_stripe.handlers import stream
-from datalayer_stripe.handlers.traffic import MOST_OF_ACCOUNT
+from datalayer_stripe.handlers.traffic import MAX_STREAMS_PER_ACCOUNT
 from datalayer_stripe.sandbox.webhooks import Webhooks
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
@@ -226,10 +226,10 @@ async def test_it_ends_when_the_service_shuts_down(api: Api, app: Application) -
     async with opened(api) as reader:
         await reader.next()
         await reader.next()
-        app.settings["datalayer_stripe"].traffic.drain()
+        app.settings["datalayer_stripe"].request_tracker.drain()
         await reader.end()
         async with asyncio.timeout(5):
-            await app.settings["datalayer_stripe"].traffic.idle()
+            await app.settings["datalayer_stripe"].request_tracker.idle()
 
 
 @pytest.mark.gen_test
@@ -240,7 +240,7 @@ async def test_a_client_that_is_gone_leaves_nothing(
         await reader.next()
         assert _open(service) == 1
     async with asyncio.timeout(5):
-        await app.settings["datalayer_stripe"].traffic.idle()
+        await app.settings["datalayer_stripe"].request_tracker.idle()
     assert _open(service) == 0
     assert not service.store.changes._watchers
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
@@ -255,12 +255,12 @@ async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
     path = f"{STRIPE_ROUTES}/topup/payment-intent"
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.bearer(ACCOUNT)}\r\n"
     writer.write(f"{head}Content-Length: 10\r\n\r\nab".encode())
-    traffic = app.settings["datalayer_stripe"].traffic
+    request_tracker = app.settings["datalayer_stripe"].request_tracker
     async with asyncio.timeout(10):
-        while not traffic._running:  # noqa: ASYNC110 (nothing tells of it)
+        while not request_tracker._running:  # noqa: ASYNC110 (nothing tells of it)
             await asyncio.sleep(0.01)
         writer.close()
-        await traffic.idle()
+        await request_tracker.idle()
 
 
 @pytest.mark.gen_test
@@ -282,7 +282,7 @@ async def test_a_client_that_is_gone_while_its_first_news_are_read_leaves_nothin
         async with opened(api):
             pass
     async with asyncio.timeout(5):
-        await app.settings["datalayer_stripe"].traffic.idle()
+        await app.settings["datalayer_stripe"].request_tracker.idle()
     assert _open(service) == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -302,9 +302,9 @@ async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
         request = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         await loop.sock_sendall(client, request.encode())
         async with asyncio.timeout(40):
-            while not app.settings["datalayer_stripe"].traffic._running:  # noqa: ASYNC110 (nothing tells of it)
+            while not app.settings["datalayer_stripe"].request_tracker._running:  # noqa: ASYNC110 (nothing tells of it)
                 await asyncio.sleep(0.01)
-            await app.settings["datalayer_stripe"].traffic.idle()
+            await app.settings["datalayer_stripe"].request_tracker.idle()
         assert _open(service) == 0
         received = await _until_closed(client)
     assert received.startswith(b"HTTP/1.1 200")
@@ -324,14 +324,14 @@ async def _until_closed(client: socket.socket) -> bytes:
 @pytest.mark.gen_test
 async def test_one_account_s_streams_are_bounded(api: Api, service: Service) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        for _ in range(MOST_OF_ACCOUNT):
+        for _ in range(MAX_STREAMS_PER_ACCOUNT):
             await (await stack.enter_async_context(opened(api))).next()
         refused = await api.get(STREAM)
         assert (refused.code, json_of(refused)["code"]) == (429, "rate_limited")
         assert refused.headers["Retry-After"] == "30"
         async with opened(api, OTHER_ACCOUNT) as theirs:
             await theirs.next()
-            assert _open(service) == MOST_OF_ACCOUNT + 1
+            assert _open(service) == MAX_STREAMS_PER_ACCOUNT + 1
 
 
 def _open(service: Service) -> float:

@@ -191,7 +191,7 @@ def configuration(settings: Settings) -> Configuration:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(running, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(running, "_INITIAL_BACKOFF_SECONDS", 0.01)
     return monkeypatch
 
 

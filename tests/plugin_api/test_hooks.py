@@ -156,8 +156,8 @@ async def test_money_that_is_not_moved_is_said_loudly(
 async def test_readiness_warns_of_money_that_is_not_moved(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    off = Registry.load(disabled=("top-up-credits",)).switched_off
-    monkeypatch.setattr(service.registry, "switched_off", off)
+    off = Registry.load(disabled=("top-up-credits",)).disabled
+    monkeypatch.setattr(service.registry, "disabled", off)
     answer = await api.get("/readyz", account=None)
     assert answer.code == 200
     assert json_of(answer)["warnings"] == {

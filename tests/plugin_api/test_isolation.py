@@ -203,7 +203,7 @@ async def test_one_that_sleeps_does_not_keep_its_equals_back(
 async def test_the_answer_comes_by_its_deadline_though_cancellation_is_swallowed(
     api: Api, service: Service, bad: Bad, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr(delivery, "ANSWER_DEADLINE_SECONDS", 0.2)
     bad.does = swallows_cancellation
     answer = await api.deliver(PAID)
     assert (answer.code, json_of(answer)["code"]) == (503, "delivery_failed")

@@ -60,7 +60,7 @@ def test_a_plugin_may_have_a_function_for_each_type() -> None:
     async def other(event: Event, ctx: Context) -> None: ...
 
     assert made.types == ("charge.refunded", "price.updated")
-    found = {name: made.handling(name) for name in (*made.types, "charge.succeeded")}
+    found = {name: made.registration(name) for name in (*made.types, "charge.succeeded")}
     assert found.pop("charge.succeeded") is None
     assert {name: one.function for name, one in found.items()} == {
         "charge.refunded": nothing,

@@ -145,7 +145,7 @@ def test_what_is_right_is_read_together(shell: pytest.MonkeyPatch, tmp_path: Pat
     shell.setenv(f"{PREFIX}_HOST", "mail")
     found = read_configuration()
     assert found.settings.stripe_plugins_disabled == ("catalog-changed",)
-    assert [plugin.name for plugin in found.registry.switched_off] == ["catalog-changed"]
+    assert [plugin.name for plugin in found.registry.disabled] == ["catalog-changed"]
     assert found.plugin_settings["bulk-mailer"].model_dump() == {"host": "mail"}
 
 

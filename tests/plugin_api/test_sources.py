@@ -228,8 +228,8 @@ def test_what_is_switched_off_runs_on_nothing() -> None:
     found = Registry.load(disabled=("catalog-changed",))
     assert "price.created" not in found.types
     assert found.named("catalog-changed") is None
-    assert [plugin.name for plugin in found.switched_off] == ["catalog-changed"]
-    assert found.money_at_rest == ()
+    assert [plugin.name for plugin in found.disabled] == ["catalog-changed"]
+    assert found.disabled_money_plugins == ()
 
 
 def test_an_unknown_name_is_a_fault_that_suggests_the_nearest() -> None:
@@ -243,7 +243,7 @@ def test_an_unknown_name_is_a_fault_that_suggests_the_nearest() -> None:
 
 
 def test_one_that_moves_money_is_known_to_be_off() -> None:
-    assert Registry.load(disabled=("top-up-credits",)).money_at_rest == ("top-up-credits",)
+    assert Registry.load(disabled=("top-up-credits",)).disabled_money_plugins == ("top-up-credits",)
 
 
 # In which order

@@ -15,8 +15,8 @@ from datalayer_stripe.errors import (
     InvalidRequest,
     RateLimited,
     RequestError,
+    StripeNoResponse,
     StripeObjectMissing,
-    StripeSilent,
     StripeUnavailable,
 )
 from datalayer_stripe.metrics import Metrics
@@ -181,9 +181,9 @@ async def test_a_wrong_key_is_the_operators_business(
     [
         (stripe.PermissionError("no", http_status=403), StripeUnavailable),
         (stripe.APIError("odd", http_status=418), StripeUnavailable),
-        (stripe.APIConnectionError("down"), StripeSilent),
-        (TimeoutError(), StripeSilent),
-        (aiohttp.ClientPayloadError("half an answer"), StripeSilent),
+        (stripe.APIConnectionError("down"), StripeNoResponse),
+        (TimeoutError(), StripeNoResponse),
+        (aiohttp.ClientPayloadError("half an answer"), StripeNoResponse),
         (stripe.RateLimitError("slow", headers={"retry-after": "7"}), RateLimited),
         (stripe.RateLimitError("slow", headers={"retry-after": "soon"}), RateLimited),
         (stripe.RateLimitError("slow", headers={"retry-after": "²"}), RateLimited),

@@ -20,7 +20,7 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from datalayer_stripe.app import make_app
-from datalayer_stripe.limits import Allowance
+from datalayer_stripe.limits import AccountRateLimiter
 from datalayer_stripe.plugin_api.registry import Plugin, Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
@@ -175,7 +175,7 @@ def service(
 @pytest.fixture
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every account may make us ask Stripe as often as it likes."""
-    monkeypatch.setattr(Allowance, "take", lambda *_: None)
+    monkeypatch.setattr(AccountRateLimiter, "take", lambda *_: None)
 
 
 @pytest.fixture

@@ -21,13 +21,13 @@ from datalayer_stripe.store.group_commit import GroupCommitter
 from datalayer_stripe.store.jobs import Deferral
 from datalayer_stripe.store.unit_of_work import CommitReceipt, UnitOfWork
 from datalayer_stripe.webhooks.worker import (
-    LONGEST_PAUSE,
-    MOST,
-    MOST_ATTEMPTS,
-    MOST_OF_PLUGIN,
+    MAX_ATTEMPTS,
+    MAX_BACKOFF,
+    MAX_CONCURRENT_JOBS,
+    MAX_CONCURRENT_JOBS_PER_PLUGIN,
     RESERVED_FOR_MONEY,
     Worker,
-    pause_after,
+    backoff_after,
 )
 from tests.support.app import ACCOUNT, Api, Clock, changed, json_of, recorded
 from tests.support.shop import rows
@@ -334,9 +334,9 @@ async def test_one_that_fails_is_tried_again_later_and_later(
 
 
 def test_pauses_double_up_to_an_hour_and_last_about_three_days_in_all() -> None:
-    pauses = [pause_after(attempt) for attempt in range(1, MOST_ATTEMPTS)]
+    pauses = [backoff_after(attempt) for attempt in range(1, MAX_ATTEMPTS)]
     assert [pause.total_seconds() for pause in pauses[:3]] == [5, 10, 20]
-    assert pauses[-1] == LONGEST_PAUSE == pause_after(10_000)
+    assert pauses[-1] == MAX_BACKOFF == backoff_after(10_000)
     assert timedelta(days=2.5) < sum(pauses, timedelta()) < timedelta(days=3.5)
 
 
@@ -350,7 +350,7 @@ async def test_in_the_end_it_is_rejected_and_can_be_replayed(
     monkeypatch: pytest.MonkeyPatch,
     store: str,
 ) -> None:
-    monkeypatch.setattr("datalayer_stripe.webhooks.worker.MOST_ATTEMPTS", 3)
+    monkeypatch.setattr("datalayer_stripe.webhooks.worker.MAX_ATTEMPTS", 3)
     mailer.fails = RuntimeError("a bug")
     await outcome(api)
     for _ in range(5):
@@ -385,7 +385,7 @@ async def test_one_that_its_processes_die_of_is_rejected_in_the_end(
     monkeypatch: pytest.MonkeyPatch,
     store: str,
 ) -> None:
-    monkeypatch.setattr("datalayer_stripe.webhooks.worker.MOST_ATTEMPTS", 3)
+    monkeypatch.setattr("datalayer_stripe.webhooks.worker.MAX_ATTEMPTS", 3)
     await outcome(api)
     for _ in range(3):
         assert await service.store.jobs.take("mailer", clock(), timedelta(seconds=80))
@@ -470,7 +470,7 @@ async def test_a_plugin_that_hangs_leaves_room_for_another(
             return prompt.runs.total() == 12
 
         await until(prompt_is_done)
-        assert mailer.inside == MOST_OF_PLUGIN
+        assert mailer.inside == MAX_CONCURRENT_JOBS_PER_PLUGIN
         mailer.waits.set()
         await running
         assert mailer.runs.total() == 12
@@ -513,7 +513,7 @@ async def test_several_plugins_that_hang_leave_slots_for_money_and_for_others(
 async def test_slots_are_kept_free_for_money_however_many_plugins_hang(
     settings: Settings, clock: Clock, bearer: Callable[..., str]
 ) -> None:
-    hanging = [Mailer(f"hanging-{number}") for number in range(MOST)]
+    hanging = [Mailer(f"hanging-{number}") for number in range(MAX_CONCURRENT_JOBS)]
     money = Mailer("money", moves_money=True)
     plugins = [*Registry.load().plugins, *(mailer.plugin for mailer in (*hanging, money))]
     service = await open_service(settings, registry=Registry(plugins), clock=clock)
@@ -528,7 +528,10 @@ async def test_slots_are_kept_free_for_money_however_many_plugins_hang(
 
             async def money_is_done_and_the_rest_is_full(number: int = number) -> bool:
                 inside = sum(mailer.inside for mailer in hanging)
-                return money.runs.total() == number and inside == MOST - RESERVED_FOR_MONEY
+                return (
+                    money.runs.total() == number
+                    and inside == MAX_CONCURRENT_JOBS - RESERVED_FOR_MONEY
+                )
 
             await until(money_is_done_and_the_rest_is_full)
     finally:

@@ -10,10 +10,10 @@ from ..database import Database, default_url
 from ..loops import own_runner
 from ..plugin_settings import GivenSettings, plugin_settings
 from ..recordings import checked
-from . import scenarios as courses
-from .scenario_run import PROCESSES, Events, NotAccepted, Subject, try_course
+from . import scenarios
+from .scenario_run import PROCESSES, Events, NotAccepted, Subject, run_scenario
 from .scenarios import Attempt, Trouble
-from .snapshot import OBSERVED, STRIPE, End
+from .snapshot import OBSERVED, STRIPE, Snapshot
 
 
 def assert_exactly_once(
@@ -85,17 +85,17 @@ async def _first_failure(
     subject: Subject, events: Events, database: Database
 ) -> AssertionError | None:
     try:
-        expected, calls = await try_course(subject, database, courses.plain(events), events)
+        expected, calls = await run_scenario(subject, database, scenarios.plain(events), events)
     except NotAccepted as refused:
         return _failure(subject, events, f"The plain delivery fails: {refused}.", refused)
 
     if reason := expected.rejected():
         return _failure(subject, events, f"The plain delivery is rejected: {reason}.")
 
-    attempts = [courses.again(events), courses.duplicates(events)]
+    attempts = [scenarios.again(events), scenarios.duplicates(events)]
     if len(events) > 1:
-        attempts += [*courses.orders(events), courses.abreast(events)]
-    attempts += [courses.at_once(events), *courses.cuts(events, calls)]
+        attempts += [*scenarios.orders(events), scenarios.abreast(events)]
+    attempts += [scenarios.at_once(events), *scenarios.cuts(events, calls)]
     for attempt in attempts:
         failure = await _failure_of(subject, events, database, attempt, [expected])
         if failure is not None:
@@ -110,11 +110,11 @@ async def _failure_of(
     events: Events,
     database: Database,
     attempt: Attempt,
-    expected: list[End],
+    expected: list[Snapshot],
 ) -> AssertionError | None:
-    """What is wrong with the end of a course, which is to be one of those expected."""
+    """What is wrong with the end of a scenario, which is to be one of those expected."""
     try:
-        end, _ = await try_course(subject, database, attempt.course, events, attempt.cut)
+        end, _ = await run_scenario(subject, database, attempt.scenario, events, attempt.cut)
     except NotAccepted as refused:
         return _failure(subject, events, f"Course: {attempt.words}.\nIt fails: {refused}.", refused)
     different = [end.differences(one) for one in expected]
@@ -145,11 +145,11 @@ async def _failure_with_sibling(
     expected = []
     try:
         for order in (pair, pair[::-1]):
-            end, _ = await try_course(subject, database, courses.plain(order), pair)
+            end, _ = await run_scenario(subject, database, scenarios.plain(order), pair)
             expected.append(end)
     except NotAccepted:
         return None  # it takes one event of an object only, and says so
-    return await _failure_of(subject, pair, database, courses.abreast(pair), expected)
+    return await _failure_of(subject, pair, database, scenarios.abreast(pair), expected)
 
 
 def _failure(
@@ -198,7 +198,7 @@ _REMEDIES = {
     ),
     Trouble.DUPLICATES: _WRITE,
     Trouble.CUT: _WRITE,
-    Trouble.AT_ONCE: (
+    Trouble.BURST: (
         "what was read has changed before it was written: use operators that do not care, such as "
         "$inc and $max, or say in expect=… what the document has to hold still."
     ),

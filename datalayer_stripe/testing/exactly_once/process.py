@@ -1,4 +1,4 @@
-"""A process of the service for one course of events: it can be cut at any call, and die there."""
+"""A process of the service for one scenario of events: it can be cut at any call, and die there."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
@@ -9,7 +9,7 @@ from ...metrics import Metrics
 from ...plugin_api.definition import Plugin
 from ...service import Service
 from ...stripe_api.client import StripeClient
-from ..environment import PluginSettings, Stage, signed
+from ..environment import Environment, PluginSettings, signed
 from ..faults import Cut, Gate, gated_store, gated_stripe
 
 # What is still running then has hung.
@@ -19,7 +19,9 @@ _RUN_SECONDS = 60
 class Process:
     """Use :meth:`open`. Several live in one event loop; one that has died is replaced."""
 
-    def __init__(self, stage: Stage, service: Service, stripe: StripeClient, gate: Gate) -> None:
+    def __init__(
+        self, stage: Environment, service: Service, stripe: StripeClient, gate: Gate
+    ) -> None:
         self._stage = stage
         self._service = service
         self._stripe = stripe
@@ -28,7 +30,7 @@ class Process:
     @classmethod
     async def open(
         cls,
-        stage: Stage,
+        stage: Environment,
         number: int,
         plugins: Sequence[Plugin[Any]],
         plugin_settings: PluginSettings,

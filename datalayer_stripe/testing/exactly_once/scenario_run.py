@@ -1,4 +1,4 @@
-"""One course of events through two processes, from an empty database to its end."""
+"""One scenario of events through two processes, from an empty database to its end."""
 
 import asyncio
 import logging
@@ -9,12 +9,12 @@ from typing import Any
 
 from ...errors import KitError
 from ...plugin_api.definition import Plugin
-from ...webhooks.worker import MOST_OF_PLUGIN
+from ...webhooks.worker import MAX_CONCURRENT_JOBS_PER_PLUGIN
 from ..database import Database
-from ..environment import PluginSettings, Stage, built_in_plugins
+from ..environment import Environment, PluginSettings, built_in_plugins
 from ..faults import Cut, Meeting
 from .process import Process
-from .snapshot import OBSERVED, End, look, stripe_rows
+from .snapshot import OBSERVED, Snapshot, look, stripe_rows
 
 Events = Sequence[Mapping[str, Any]]
 
@@ -55,8 +55,8 @@ class Subject:
 
 
 @dataclass
-class Trial:
-    """The processes of one course, while it goes on.
+class ScenarioRun:
+    """The processes of one scenario, while it goes on.
 
     Attributes:
         failures: of the plugin's runs, in order.
@@ -64,7 +64,7 @@ class Trial:
     """
 
     subject: Subject
-    stage: Stage
+    stage: Environment
     failures: list[Failure]
     processes: list[Process] = field(default_factory=list)
     at_once: bool = False
@@ -113,7 +113,7 @@ class Trial:
             alive = next(one for one in self.processes if not one.gate.dead)
             if self.at_once:
                 jobs = await database.documents("jobs")
-                alive.gate.meeting = Meeting(min(len(jobs), MOST_OF_PLUGIN))
+                alive.gate.meeting = Meeting(min(len(jobs), MAX_CONCURRENT_JOBS_PER_PLUGIN))
             await alive.run_due()
             if not await database.documents("jobs"):
                 return
@@ -128,21 +128,21 @@ class Trial:
         )
 
 
-async def try_course(
+async def run_scenario(
     subject: Subject,
     database: Database,
-    course: Callable[[Trial], Awaitable[None]],
+    scenario: Callable[[ScenarioRun], Awaitable[None]],
     events: Events,
     cut: Cut | None = None,
-) -> tuple[End, list[str]]:
-    """Run a course; its end, and what the first process has called.
+) -> tuple[Snapshot, list[str]]:
+    """Run a scenario; its end, and what the first process has called.
 
     The database holds what the events before have left, and nothing else. What `events` tell of is
     so at Stripe. Raises NotAccepted.
     """
     await database.empty()
-    stage = await Stage.open(database)
-    trial = Trial(subject, stage, [])
+    stage = await Environment.open(database)
+    trial = ScenarioRun(subject, stage, [])
     try:
         await _prepare(stage, subject.after)
         for event in events:
@@ -155,10 +155,10 @@ async def try_course(
             )
         await _observed(subject)  # what came before is no news
         with _failures(trial.failures):
-            await course(trial)
+            await scenario(trial)
         end = await look(stage, subject.plugin, before, subject.ignore)
         if subject.observe is not None:
-            end = End({**end.places, OBSERVED: {"what it returns": await _observed(subject)}})
+            end = Snapshot({**end.places, OBSERVED: {"what it returns": await _observed(subject)}})
         return end, trial.processes[0].gate.calls
     finally:
         for process in trial.processes:
@@ -166,7 +166,7 @@ async def try_course(
         await stage.close()
 
 
-async def _prepare(stage: Stage, events: Events) -> None:
+async def _prepare(stage: Environment, events: Events) -> None:
     if not events:
         return
     for event in events:

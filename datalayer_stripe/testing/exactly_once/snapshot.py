@@ -1,4 +1,4 @@
-"""What a course of events has left behind, in a form in which two of them can be compared."""
+"""What a scenario of events has left behind, in a form in which two of them can be compared."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from ...plugin_api.definition import Plugin
 from ...store.events import REJECTED
-from ..environment import Stage
+from ..environment import Environment
 
 Row = dict[str, Any]
 
@@ -26,16 +26,16 @@ STRIPE = "Stripe"
 OBSERVED = "observe()"
 
 _SECRET = {"client_secret", "confirmation_secret", "fingerprint", "invoice_prefix", "number"}
-_MOST_LINES = 8
+_MAX_LINES = 8
 
 
 @dataclass(frozen=True)
-class End:
+class Snapshot:
     """What is there at the end: for each place, its rows by what names them."""
 
     places: Mapping[str, Mapping[str, Any]]
 
-    def differences(self, expected: "End") -> dict[str, list[str]]:
+    def differences(self, expected: "Snapshot") -> dict[str, list[str]]:
         """For each place that is not as expected, a few lines that say what is different."""
         lines = {
             place: _different(expected.places.get(place, {}), self.places.get(place, {}))
@@ -51,8 +51,8 @@ class End:
 
 
 async def look(
-    stage: Stage, plugin: Plugin[Any], before: Collection[str], ignore: Collection[str]
-) -> End:
+    stage: Environment, plugin: Plugin[Any], before: Collection[str], ignore: Collection[str]
+) -> Snapshot:
     """What is in the database and at Stripe; `before` is :func:`stripe_rows` of the beginning."""
     own = f"plugin_{plugin.name}"
     places: dict[str, Mapping[str, Any]] = {
@@ -65,14 +65,14 @@ async def look(
         for event in await stage.database.documents(_EVENTS)
     }
     places[STRIPE] = _stripe(stage.sandbox.objects, before)
-    return End(places)
+    return Snapshot(places)
 
 
 def _standing(run: Row) -> str:
     return f"{_REJECTED}{run['error']}" if run["status"] == REJECTED else str(run["status"])
 
 
-def stripe_rows(stage: Stage) -> set[str]:
+def stripe_rows(stage: Environment) -> set[str]:
     """All that Stripe has, as texts."""
     return {_text(one) for one in stage.sandbox.objects}
 
@@ -134,8 +134,8 @@ def _different(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[st
             lines.append(f"{name} is too many: {_short(found[name])}")
         else:
             lines += [f"{name}{line}" for line in _fields(expected[name], found[name])]
-    more = len(lines) - _MOST_LINES
-    return [*lines[:_MOST_LINES], f"and {more} more"] if more > 0 else lines
+    more = len(lines) - _MAX_LINES
+    return [*lines[:_MAX_LINES], f"and {more} more"] if more > 0 else lines
 
 
 def _fields(expected: Any, found: Any) -> list[str]:
