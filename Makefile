@@ -15,7 +15,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-packages test-faults figures pictures bench lint format build clean
+.PHONY: help run play test test-packages test-faults figures pictures bench lint format docs build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,12 +57,17 @@ format: $(VENV)/.installed-dev ## rewrite the code in its style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# --strict fails on a broken link, an unknown anchor and a public name without a docstring.
+# No --quiet: it hides the warnings from --strict.
+docs: $(VENV)/.installed-docs ## build the documentation site in site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 build: $(VENV)/.installed-dev ## make the sdist and the wheel in dist/
 	rm -rf build dist
 	$(BIN)/python -m build
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv .venv-* build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf .venv .venv-* build dist site .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find benchmarks datalayer_stripe plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is written last: what was interrupted is done again.

@@ -51,6 +51,12 @@ TEST = [
     "setuptools>=77,<82",  # pytest-tornado imports pkg_resources, which 82 dropped
 ]
 DEV = [*TEST, "build>=1.3", "mypy>=2.4", "ruff>=0.17.6"]
+DOCS = [
+    "mkdocs>=1.6.1,<2",  # mkdocs-material and mkdocstrings need MkDocs 1
+    "mkdocs-material>=9.8.2",
+    "mkdocstrings>=1.0.8",
+    "mkdocstrings-python>=2.0.11",
+]
 
 BUILT_IN_PLUGINS = [
     "payment_intent_succeeded",
@@ -77,6 +83,7 @@ setup(
     project_urls={
         "Source": "https://github.com/datalayer/datalayer-stripe",
         "Issues": "https://github.com/datalayer/datalayer-stripe/issues",
+        "Documentation": "https://github.com/datalayer/datalayer-stripe/blob/main/docs/index.md",
         "Changelog": "https://github.com/datalayer/datalayer-stripe/blob/main/CHANGELOG.md",
         "Datalayer": "https://datalayer.ai",
     },
@@ -125,6 +132,7 @@ setup(
         "jupyter": JUPYTER,
         "test": TEST,
         "dev": DEV,
+        "docs": DOCS,
     },
     entry_points={
         "console_scripts": [

@@ -52,6 +52,7 @@ class Event(BaseModel):
 
     @property
     def object_id(self) -> str | None:
+        """Return the id of `object`, or None if it has none."""
         object_id = self.object.get("id")
         return object_id if isinstance(object_id, str) else None
 

@@ -68,6 +68,7 @@ def test_the_wheel_s_metadata(wheel: zipfile.ZipFile) -> None:
         "jupyter",
         "test",
         "dev",
+        "docs",
     }
     assert metadata.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
     assert "BSD 3-Clause" in metadata_of(wheel, "licenses/LICENSE")

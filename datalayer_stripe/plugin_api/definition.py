@@ -166,6 +166,7 @@ class Plugin(Generic[S]):
         return max((one.seconds for one in self._registrations.values()), default=self.timeout)
 
     def freeze(self) -> None:
+        """Refuse further functions and hooks; called when the service starts."""
         self._frozen = True
 
     def _add(self, event_type: str, registration: Registration[S]) -> None:
