@@ -44,7 +44,7 @@ from datalayer_stripe.plugin_api.definition import Plugin
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.plugin_api.settings import PREFIX, read_plugin_settings
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.control import controls, reports
+from datalayer_stripe.sandbox.pages.control import controls, reports
 from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.indexes import INDEXES

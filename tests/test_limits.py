@@ -9,7 +9,7 @@ from datalayer_stripe import limits as rate_limiter
 from datalayer_stripe.errors import RateLimited
 from datalayer_stripe.limits import BURST, SECONDS_PER_REQUEST, AccountRateLimiter
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, json_of
 from tests.support.shop import IAM_ROUTES, OTHER_ACCOUNT, STRIPE_ROUTES, Buyer

@@ -5,7 +5,7 @@ import asyncio
 import signal
 import sys
 
-from .errors import StripeError
+from .engine.errors import StripeError
 from .sandbox import Sandbox
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from ..plugin_api.definition import Plugin
 from ..plugin_api.loading import load_plugins
 from ..plugin_api.registry import Registry
-from ..sandbox.deliveries import encode, sign
+from ..sandbox.delivery.attempts import encode, sign
 from ..service import Service, open_service
 from ..settings import Settings
 from ..store import Store

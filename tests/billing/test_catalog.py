@@ -6,7 +6,7 @@ import pytest
 
 from datalayer_stripe.models import MAX_CREDITS
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from tests.support.app import Api, json_of
 from tests.support.shop import IAM_ROUTES, Buyer, Shop, package, prices, set_product
 

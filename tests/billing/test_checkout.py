@@ -7,7 +7,7 @@ from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.models import MAX_CREDITS
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, changed, json_of, recorded
 from tests.support.shop import (

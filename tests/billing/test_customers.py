@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from datalayer_stripe.stripe_api.client import MADE_BY_US
 from tests.support.app import ACCOUNT, json_of

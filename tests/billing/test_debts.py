@@ -6,7 +6,7 @@ import random
 import pytest
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from tests.support.app import ACCOUNT, Clock, json_of

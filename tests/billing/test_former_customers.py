@@ -8,7 +8,7 @@ import pytest
 from datalayer_stripe.errors import Conflict
 from datalayer_stripe.models import Identity
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, Clock, changed, json_of, recorded
 from tests.support.shop import (

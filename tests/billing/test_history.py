@@ -9,7 +9,7 @@ import pytest
 
 from datalayer_stripe.billing import history
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, Clock, json_of
 from tests.support.shop import OTHER_ACCOUNT, STRIPE_ROUTES, Buyer, calls, rows

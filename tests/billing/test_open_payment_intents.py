@@ -9,7 +9,7 @@ from tornado.httpclient import HTTPResponse
 from datalayer_stripe.billing.open_payment_intents import REUSE_PERIOD
 from datalayer_stripe.models import Package
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Clock, json_of
 from tests.support.shop import Buyer, Shop, calls, objects, rows

@@ -6,7 +6,7 @@ import pytest
 
 from datalayer_stripe.reconciliation.sweeps import Finding
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Clock
 from tests.support.books import differences

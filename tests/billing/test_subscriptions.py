@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError
-from datalayer_stripe.sandbox.versions import render
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.api.versions import render
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, json_of
 from tests.support.shop import (
@@ -164,7 +164,7 @@ async def test_each_event_is_enough_in_each_shape(
 def test_the_sandbox_speaks_both_shapes(sandbox: Sandbox, shop: Shop) -> None:
     made = sandbox.get(subscribe_elsewhere(sandbox, shop.plan))
     invoice = sandbox.get(made["latest_invoice"])
-    store = sandbox._backend.store
+    store = sandbox.backend.store
     assert "current_period_end" not in made
     assert "current_period_end" in render(store, made, OLD_SHAPE)
     assert invoice["parent"]["subscription_details"]["subscription"] == made["id"]

@@ -40,7 +40,7 @@ class Town:
         self.call: Callable[..., Any] = background.call
         self.run: Callable[..., Any] = background.run
         self.paid_at: list[float] = []
-        self.call(self.sandbox._backend.on_event, self._note)
+        self.call(self.sandbox.backend.on_event, self._note)
 
     def token(self, account: str = ACCOUNT, *, seconds: int = 3600) -> str:
         """A bearer token that is good for so many seconds."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from datalayer_stripe.sandbox.subscriptions import Subscriptions
+from datalayer_stripe.sandbox.resources.subscriptions import Subscriptions
 from tests.browser.demo_server import Town
 from tests.browser.visitor import Visitor
 

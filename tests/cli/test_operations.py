@@ -8,7 +8,7 @@ from click import BadParameter
 
 from datalayer_stripe.cli.common import Progress, Since
 from datalayer_stripe.reconciliation.differences import REPAIR
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, changed, json_of, recorded
 from tests.support.command import complete, run_command

@@ -65,7 +65,7 @@ def payments(world: World) -> dict[str, dict[str, int]]:
     """
     worth = dict(zip((500, 2000, 5000), CREDITS, strict=True))
     found: dict[str, dict[str, int]] = {}
-    for intent in world.sandbox._backend.store.of_kind("payment_intent"):
+    for intent in world.sandbox.backend.store.of_kind("payment_intent"):
         account = intent["metadata"].get("account_uid")
         if account and intent["status"] == "succeeded":
             found.setdefault(account, {})[intent["id"]] = worth[intent["amount_received"]]
@@ -115,7 +115,7 @@ def held_back(world: World) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     counting = {"refund": {"succeeded", "pending"}, "dispute": {"needs_response", "lost"}}
     for kind, statuses in counting.items():
-        for one in world.sandbox._backend.store.of_kind(kind):
+        for one in world.sandbox.backend.store.of_kind(kind):
             if one["status"] in statuses:
                 found.setdefault(one["payment_intent"], {})[one["id"]] = one["amount"]
     return found

@@ -216,7 +216,7 @@ class Books(RuleBasedStateMachine):
 
     def _made(self, kind: str, number: int) -> str | None:
         """One of Stripe's refunds or disputes, if there is any."""
-        found = list(self.world.sandbox._backend.store.of_kind(kind))
+        found = list(self.world.sandbox.backend.store.of_kind(kind))
         return str(found[number % len(found)]["id"]) if found else None
 
     def _reverse(self, work: Any) -> None:

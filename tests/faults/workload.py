@@ -10,8 +10,8 @@ from typing import Any
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.browser import intent_id
-from datalayer_stripe.sandbox.errors import SandboxCardError
+from datalayer_stripe.sandbox.api.browser import intent_id
+from datalayer_stripe.sandbox.engine.errors import SandboxCardError
 from tests.support.app import json_of
 from tests.support.shop import DECLINED_CARD, STRIPE_ROUTES, Shop, subscribe_elsewhere
 

@@ -16,9 +16,9 @@ from datalayer_stripe.errors import DatalayerStripeError, RequestError
 from datalayer_stripe.models import Identity
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError
-from datalayer_stripe.sandbox.deliveries import encode
-from datalayer_stripe.sandbox.errors import StripeError
-from datalayer_stripe.sandbox.versions import render_event
+from datalayer_stripe.sandbox.api.versions import render_event
+from datalayer_stripe.sandbox.delivery.attempts import encode
+from datalayer_stripe.sandbox.engine.errors import StripeError
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.stripe_api.objects import id_of, invoice_subscription_id
@@ -164,7 +164,7 @@ class World:
     @property
     def paid(self) -> list[dict[str, Any]]:
         """The paid PaymentIntents of packages, oldest first."""
-        found = self.sandbox._backend.store.of_kind("payment_intent")
+        found = self.sandbox.backend.store.of_kind("payment_intent")
         paid = [one for one in found if one["status"] == "succeeded" and one["metadata"]]
         return paid[::-1]
 
@@ -217,7 +217,7 @@ class World:
         process = self.processes[to]
         if process.dead:
             return False
-        body = encode(render_event(self.sandbox._backend.store, event, SHAPES[to]))
+        body = encode(render_event(self.sandbox.backend.store, event, SHAPES[to]))
         signature = sign(body, at=self.time())
         delivery = await process.do(process.service.deliveries.receive(body, signature))
         self.counts["deliveries"] += 1

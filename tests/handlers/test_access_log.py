@@ -12,7 +12,7 @@ from tornado.iostream import IOStream
 
 from datalayer_stripe.logs import JsonFormatter, default_config
 from datalayer_stripe.sandbox import SandboxCardError
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, changed, json_of, recorded
 from tests.support.shop import DECLINED_CARD, IAM_ROUTES, STRIPE_ROUTES, Buyer

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.settings import Settings
 from tests.support.app import ACCOUNT, Api, json_of
 from tests.support.shop import Buyer, Shop

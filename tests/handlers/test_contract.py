@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from tests.support.app import ACCOUNT, Api, json_of
 from tests.support.shop import (
     IAM_ROUTES,

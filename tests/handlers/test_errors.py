@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, json_of
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, Buyer, kept

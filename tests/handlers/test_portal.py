@@ -6,7 +6,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.settings import Settings
 from tests.support.app import Api, json_of
 from tests.support.shop import IAM_ROUTES, Buyer, calls, objects, subscribe_elsewhere

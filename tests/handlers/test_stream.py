@@ -15,7 +15,7 @@ from tornado.web import Application
 
 from datalayer_stripe.handlers import stream
 from datalayer_stripe.handlers.traffic import MAX_STREAMS_PER_ACCOUNT
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store import change_stream as changes

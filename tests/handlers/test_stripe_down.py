@@ -8,7 +8,7 @@ from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.errors import CardRefused
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import json_of
 from tests.support.shop import IAM_ROUTES, Buyer, Shop
@@ -99,7 +99,7 @@ async def test_a_wrong_key_is_503_to_clients(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await buyer.subscribe()
-    monkeypatch.setattr(sandbox._engine, "secret_key", "sk_test_rolled")
+    monkeypatch.setattr(sandbox.dispatcher, "secret_key", "sk_test_rolled")
     answer = await buyer.ask_to_buy()
     assert (answer.code, json_of(answer)["code"]) == (503, "stripe_unavailable")
     assert "DATALAYER_STRIPE_API_KEY" in caplog.text

@@ -8,7 +8,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError, StripeError
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, Clock, json_of
 from tests.support.shop import (
@@ -217,7 +217,7 @@ async def test_it_has_ended_at_stripe_and_we_are_not_told_yet(
     webhooks.hold()
     sandbox.cancel_subscription(subscription_id)
     if gone:  # as test data that was deleted
-        sandbox._backend.store.remove(sandbox._backend.store.get("subscription", subscription_id))
+        sandbox.backend.store.remove(sandbox.backend.store.get("subscription", subscription_id))
     assert_conflict(await change(buyer.api))
     if not gone:
         assert (await buyer.plan())["status"] == "canceled"

@@ -10,7 +10,7 @@ import stripe
 from datalayer_stripe import Context, Event, Plugin, TopUp
 from datalayer_stripe.errors import Reject
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from datalayer_stripe.testing.faults import Cut, Gate, Kind, gated_stripe
 from tests.support.app import ACCOUNT, NOBODY_LISTENS, Api, changed, recorded

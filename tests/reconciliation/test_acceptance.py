@@ -10,7 +10,7 @@ from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.reconciliation.acceptance import NotAcceptable
 from datalayer_stripe.reconciliation.repair import Repairs
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, json_of
 from tests.support.books import differences

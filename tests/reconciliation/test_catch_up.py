@@ -10,7 +10,7 @@ from datalayer_stripe import Context, Event, Plugin
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.reconciliation.sweeps import Finding
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Clock
 from tests.support.shop import Buyer

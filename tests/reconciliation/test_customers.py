@@ -9,7 +9,7 @@ import pytest
 from datalayer_stripe.reconciliation.customers import CustomerSweep
 from datalayer_stripe.reconciliation.sweeps import Finding
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from datalayer_stripe.stripe_api.client import MADE_BY_US
 from tests.support.app import ACCOUNT, Clock, json_of

@@ -9,7 +9,7 @@ from datalayer_stripe.events import Event
 from datalayer_stripe.plugin_api.context import Context
 from datalayer_stripe.plugin_api.registry import Plugin
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Api, json_of
 from tests.support.shop import STRIPE_ROUTES, Buyer, Shop, calls, rows

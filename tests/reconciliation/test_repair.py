@@ -10,7 +10,7 @@ import pytest
 
 from datalayer_stripe.reconciliation.differences import REPAIR
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock
 from tests.support.books import differences, heal

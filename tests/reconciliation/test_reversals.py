@@ -7,7 +7,7 @@ import pytest
 from datalayer_stripe.reconciliation.differences import RECONCILE, REPAIR
 from datalayer_stripe.reconciliation.sweeps import Finding, Report
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, json_of
 from tests.support.books import differences

@@ -12,7 +12,7 @@ from datalayer_stripe.reconciliation.audit import Difference
 from datalayer_stripe.reconciliation.periodic import LEASE, PeriodicReconciliation
 from datalayer_stripe.reconciliation.sweeps import Finding, Report
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from datalayer_stripe.store.jobs import Deferral
 from datalayer_stripe.store.unit_of_work import UnitOfWork

@@ -64,7 +64,7 @@ def sandbox(io_loop: IOLoop) -> Iterator[Sandbox]:
     for event in sandbox.events:
         check(event)
         check(event["data"]["object"])
-    for obj in list(sandbox._backend.store._objects.values()):
+    for obj in list(sandbox.backend.store._objects.values()):
         check(obj)
 
 

@@ -11,7 +11,7 @@ import pytest
 import stripe
 
 from datalayer_stripe.sandbox import Sandbox, Shopfront
-from datalayer_stripe.sandbox.control import controls, reports
+from datalayer_stripe.sandbox.pages.control import controls, reports
 from tests.sandbox.conftest import SECRET, Http, Receiver, Shop
 
 

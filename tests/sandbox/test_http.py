@@ -380,7 +380,7 @@ async def test_a_fault_of_its_own_is_a_500_in_stripes_form(
     def broken(*_args: Any) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(sandbox._engine, "run", broken)
+    monkeypatch.setattr(sandbox.dispatcher, "run", broken)
     response = await http("GET", "/v1/prices")
     assert (response.code, error(response)["type"]) == (500, "api_error")
     assert "ZeroDivisionError" in caplog.text

@@ -7,8 +7,8 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.paper import card_name, date, money
-from datalayer_stripe.sandbox.web import WEB, stripe_js
+from datalayer_stripe.sandbox.engine.formatting import card_name, date, money
+from datalayer_stripe.sandbox.pages.static_files import WEB, stripe_js
 from tests.sandbox.conftest import Http, Shop
 
 FORM = "application/x-www-form-urlencoded"

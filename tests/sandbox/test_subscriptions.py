@@ -7,7 +7,7 @@ import pytest
 import stripe
 
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError, StripeError
-from datalayer_stripe.sandbox.periods import period_end
+from datalayer_stripe.sandbox.engine.periods import period_end
 from tests.sandbox.conftest import Shop
 
 DAY = 24 * 3600

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Clock
 from tests.support.shop import Buyer

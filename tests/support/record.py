@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError
-from datalayer_stripe.sandbox.deliveries import encode
+from datalayer_stripe.sandbox.delivery.attempts import encode
 from datalayer_stripe.testing.recordings import EVENTS
 
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"

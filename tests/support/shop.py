@@ -9,7 +9,7 @@ from tornado.httpclient import HTTPResponse
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import (
     ACCOUNT,

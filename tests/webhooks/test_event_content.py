@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from datalayer_stripe import Context, Event, Plugin
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, changed, json_of, recorded
 from tests.support.shop import Buyer, rows

@@ -10,7 +10,7 @@ import pytest
 
 from datalayer_stripe import Context, Event, Plugin, Reject, Retry
 from datalayer_stripe.reconciliation.sweeps import Finding, Report
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, Clock, changed, json_of, recorded
 from tests.support.shop import Buyer, rows

@@ -6,7 +6,7 @@ import pytest
 
 from datalayer_stripe import Context, Event, Plugin, Retry
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.sandbox.webhooks import Webhooks
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Api, json_of, recorded
 from tests.support.shop import Buyer

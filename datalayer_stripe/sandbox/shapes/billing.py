@@ -7,7 +7,7 @@ https://docs.stripe.com/api/invoice-payment/object
 
 import copy
 
-from ..state import Object
+from .objects import Object
 
 
 def subscription(subscription_id: str, customer_id: str, currency: str, now: int) -> Object:

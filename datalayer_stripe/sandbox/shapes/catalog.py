@@ -3,7 +3,7 @@
 https://docs.stripe.com/api/products/object, https://docs.stripe.com/api/prices/object
 """
 
-from ..state import Object
+from .objects import Object
 
 
 def product(product_id: str, name: str, now: int) -> Object:

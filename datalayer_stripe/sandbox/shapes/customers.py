@@ -4,8 +4,7 @@ https://docs.stripe.com/api/customers/object
 https://docs.stripe.com/api/payment_methods/object
 """
 
-from ..cards import Card
-from ..state import Object
+from .objects import Object
 
 
 def customer(customer_id: str, invoice_prefix: str, now: int) -> Object:
@@ -48,7 +47,7 @@ def billing_details() -> Object:
     return {"address": address, "email": None, "name": None, "phone": None, "tax_id": None}
 
 
-def payment_method(method_id: str, card: Card, fingerprint: str, now: int) -> Object:
+def payment_method(method_id: str, brand: str, last4: str, fingerprint: str, now: int) -> Object:
     """Return a new payment method of type card, attached to no customer."""
     return {
         "id": method_id,
@@ -56,21 +55,21 @@ def payment_method(method_id: str, card: Card, fingerprint: str, now: int) -> Ob
         "allow_redisplay": "unspecified",
         "billing_details": billing_details(),
         "card": {
-            "brand": card.brand,
+            "brand": brand,
             "checks": {
                 "address_line1_check": None,
                 "address_postal_code_check": None,
                 "cvc_check": "pass",
             },
             "country": "US",
-            "display_brand": card.brand,
+            "display_brand": brand,
             "exp_month": 12,
             "exp_year": 2040,
             "fingerprint": fingerprint,
             "funding": "credit",
             "generated_from": None,
-            "last4": card.last4,
-            "networks": {"available": [card.brand], "preferred": None},
+            "last4": last4,
+            "networks": {"available": [brand], "preferred": None},
             "regulated_status": "unregulated",
             "three_d_secure_usage": {"supported": True},
             "wallet": None,

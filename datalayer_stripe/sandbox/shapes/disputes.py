@@ -4,7 +4,7 @@ https://docs.stripe.com/api/disputes/object
 https://docs.stripe.com/api/balance_transactions/object
 """
 
-from ..state import Object
+from .objects import Object
 
 _DAY = 24 * 3600
 _DAYS_TO_RESPOND = 7

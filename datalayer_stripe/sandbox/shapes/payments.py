@@ -8,7 +8,7 @@ https://docs.stripe.com/api/setup_intents/object
 
 from typing import Any
 
-from ..state import Object
+from .objects import Object
 
 
 def payment_intent(

@@ -4,7 +4,7 @@ https://docs.stripe.com/api/customer_portal/configurations/object
 https://docs.stripe.com/api/customer_portal/sessions/object
 """
 
-from ..state import Object
+from .objects import Object
 
 
 def configuration(configuration_id: str, now: int) -> Object:

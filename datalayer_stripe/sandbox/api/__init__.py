@@ -1,0 +1,1 @@
+"""The API's protocol: parameters, routes, keys, versions, HTTP."""

@@ -1,0 +1,72 @@
+"""Form bodies as Stripe takes them: nested hashes and lists in brackets.
+
+`items[0][price]=price_1&metadata[a]=b&expand[]=customer` becomes
+`{"items": {"0": {"price": "price_1"}}, "metadata": {"a": "b"}, "expand": ["customer"]}`;
+lists with explicit indexes stay dictionaries until a reader of `params` asks for a list.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from ..engine.errors import invalid
+
+_KEY = re.compile(r"^([^\[\]]+)((?:\[[^\[\]]*\])*)$")
+_MAX_FIELDS = 1000
+
+
+def decode(text: str) -> dict[str, Any]:
+    """Decode a query string or form body.
+
+    Raises:
+        StripeError: a key's brackets do not match, or a name is used as value and hash at once.
+    """
+    decoded: dict[str, Any] = {}
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS, errors="strict")
+    except ValueError:
+        raise invalid("Invalid request: the form could not be decoded.") from None
+    for key, value in pairs:
+        match = _KEY.match(key)
+        if match is None:
+            raise invalid(f"Invalid parameter name: {key}", param=key)
+        path = [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
+        _insert(decoded, path, value, key)
+    return decoded
+
+
+def encode(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn Python values into what `decode` returns: strings, hashes and lists.
+
+    `None` unsets, as an empty string does in a form.
+    """
+    return {name: _encode_value(value) for name, value in params.items()}
+
+
+def _encode_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return encode(value)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_encode_value(item) for item in value]
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _insert(target: dict[str, Any], path: list[str], value: str, key: str) -> None:
+    name, *rest = path
+    if rest == [""]:
+        values = target.setdefault(name, [])
+        if not isinstance(values, list):
+            raise invalid(f"Invalid parameter: {key}", param=key)
+        values.append(value)
+    elif rest:
+        inner = target.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise invalid(f"Invalid parameter: {key}", param=key)
+        _insert(inner, rest, value, key)
+    else:
+        target[name] = value

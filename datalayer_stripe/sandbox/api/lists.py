@@ -1,0 +1,65 @@
+"""Pages of a list.
+
+https://docs.stripe.com/api/pagination
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..engine.errors import bad_request, invalid
+from ..shapes.objects import Object
+from .params import Fields, integer, list_of, string, time_range
+
+LIST_FIELDS: Fields = {
+    "limit": integer,
+    "starting_after": string,
+    "ending_before": string,
+    "created": time_range,
+    "expand": list_of(string),
+}
+
+_COMPARE: dict[str, Callable[[int, int], bool]] = {
+    "gt": lambda a, b: a > b,
+    "gte": lambda a, b: a >= b,
+    "lt": lambda a, b: a < b,
+    "lte": lambda a, b: a <= b,
+}
+
+
+def page(objects: Iterable[Object], values: Mapping[str, Any], url: str) -> Object:
+    """Return one page of objects that come newest first.
+
+    Args:
+        objects: all that match the list's own filters.
+        values: the checked parameters of `LIST_FIELDS`.
+        url: the list's path.
+
+    Raises:
+        StripeError: the limit is out of bounds, or a cursor names no object.
+    """
+    limit = 10 if values.get("limit") is None else values["limit"]
+    if not 1 <= limit <= 100:
+        bound = "must be between 1 and 100"
+        raise invalid(f"Invalid integer: {limit}; {bound}.", param="limit")
+    bounds = values.get("created", {})
+    rows = [
+        obj for obj in objects if all(_COMPARE[op](obj["created"], at) for op, at in bounds.items())
+    ]
+    after, before = values.get("starting_after"), values.get("ending_before")
+    if after and before:
+        raise invalid("You cannot use both `starting_after` and `ending_before`.")
+    if after:
+        rows = rows[_index(rows, after, "starting_after") + 1 :]
+    if before:
+        rows = rows[: _index(rows, before, "ending_before")]
+        selected, more = rows[-limit:], len(rows) > limit
+    else:
+        selected, more = rows[:limit], len(rows) > limit
+    return {"object": "list", "data": selected, "has_more": more, "url": url}
+
+
+def _index(rows: list[Object], object_id: str, param: str) -> int:
+    for index, obj in enumerate(rows):
+        if obj["id"] == object_id:
+            return index
+    raise bad_request(f"No such object: '{object_id}'", code="resource_missing", param=param)

@@ -1,0 +1,185 @@
+"""Reading and checking the parameters of a request.
+
+A route says what it takes as a table of readers; whatever else is sent is refused, as Stripe
+refuses it. https://docs.stripe.com/error-codes (`parameter_missing`, `parameter_unknown`, …)
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..engine.errors import invalid, missing_param, unknown_params
+
+Reader = Callable[[Any, str], Any]
+Fields = Mapping[str, Reader]
+
+_MAX_LENGTH = 5000
+_MAX_AMOUNT = 99_999_999
+
+
+def read(raw: Mapping[str, Any], fields: Fields, *, required: Iterable[str] = ()) -> dict[str, Any]:
+    """Check the parameters of a request and return those that were sent, as Python values.
+
+    Raises:
+        StripeError: a parameter is unknown, missing, or not of its type.
+    """
+    return _read(raw, fields, required, "")
+
+
+def _read(
+    raw: Mapping[str, Any], fields: Fields, required: Iterable[str], prefix: str
+) -> dict[str, Any]:
+    unknown = [_name(prefix, name) for name in raw if name not in fields]
+    if unknown:
+        raise unknown_params(unknown)
+    for name in required:
+        if name not in raw:
+            raise missing_param(_name(prefix, name))
+        if raw[name] == "":
+            raise _empty(_name(prefix, name))
+    return {name: fields[name](value, _name(prefix, name)) for name, value in raw.items()}
+
+
+def string(value: Any, param: str) -> str | None:
+    """Read a string; an empty one unsets."""
+    if not isinstance(value, str):
+        raise invalid(f"Invalid string: {value}", param=param)
+    if len(value) > _MAX_LENGTH:
+        raise invalid(
+            f"Invalid string: {value[:10]}...{value[-10:]}; must be at most {_MAX_LENGTH} "
+            "characters",
+            param=param,
+        )
+    return value or None
+
+
+def integer(value: Any, param: str) -> int | None:
+    """Read a whole number; an empty string unsets."""
+    if value == "":
+        return None
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise invalid(
+            f"Invalid integer: {value}", code="parameter_invalid_integer", param=param
+        ) from None
+
+
+def amount(value: Any, param: str) -> int | None:
+    """Read an amount in the currency's minor unit: from 0 to 99999999."""
+    number = integer(value, param)
+    if number is None:
+        return None
+    if number < 0:
+        raise invalid(
+            "This value must be greater than or equal to 0.",
+            code="parameter_invalid_integer",
+            param=param,
+        )
+    if number > _MAX_AMOUNT:
+        raise invalid(
+            "Amount must be no more than $999,999.99", code="amount_too_large", param=param
+        )
+    return number
+
+
+def boolean(value: Any, param: str) -> bool:
+    """Read `true` or `false`."""
+    if value not in ("true", "false"):
+        raise invalid(f"Invalid boolean: {value}", param=param)
+    return bool(value == "true")
+
+
+def currency(value: Any, param: str) -> str:
+    """Read a three-letter currency code, in either case."""
+    code = str(value).lower()
+    if len(code) != 3 or not code.isalpha() or not code.isascii():
+        raise invalid(f"Invalid currency: {value}", param=param)
+    return code
+
+
+def choice(*allowed: str) -> Reader:
+    """Return a reader of one of the given words."""
+
+    def read_choice(value: Any, param: str) -> str:
+        if value not in allowed:
+            listed = (
+                allowed[0] if len(allowed) == 1 else ", ".join(allowed[:-1]) + f" or {allowed[-1]}"
+            )
+            name = param.rsplit("[", 1)[-1].rstrip("]")
+            raise invalid(f"Invalid {name}: must be one of {listed}", param=param)
+        return str(value)
+
+    return read_choice
+
+
+def metadata(value: Any, param: str) -> dict[str, str]:
+    """Read metadata: up to 50 keys of 40 characters, values of 500; an empty value unsets a key.
+
+    An empty string in the place of the hash unsets all: it is read as `{"": ""}`.
+    """
+    if value == "":
+        return {"": ""}
+    if not isinstance(value, Mapping):
+        raise invalid("Invalid hash", param=param, code=None)
+    if len(value) > 50:
+        raise invalid("Metadata can have up to 50 keys.", param=param)
+    for key, text in value.items():
+        if not isinstance(text, str):
+            raise invalid("Metadata values must be strings.", param=f"{param}[{key}]")
+        if len(key) > 40 or len(text) > 500:
+            raise invalid(
+                "Metadata keys can have up to 40 characters, and values up to 500.",
+                param=f"{param}[{key}]",
+            )
+    return dict(value)
+
+
+def hash_of(fields: Fields, *, required: Iterable[str] = ()) -> Reader:
+    """Return a reader of a nested hash; an empty string unsets it."""
+
+    def read_hash(value: Any, param: str) -> dict[str, Any] | None:
+        if value == "":
+            return None
+        if not isinstance(value, Mapping):
+            raise invalid("Invalid object", param=param)
+        return _read(value, fields, required, param)
+
+    return read_hash
+
+
+def list_of(item: Reader) -> Reader:
+    """Return a reader of a list, sent as `name[]` or with indexes; an empty string is empty."""
+
+    def read_list(value: Any, param: str) -> list[Any]:
+        if value == "":
+            return []
+        if isinstance(value, Mapping) and all(index.isdigit() for index in value):
+            value = [value[index] for index in sorted(value, key=int)]
+        if not isinstance(value, list):
+            raise invalid("Invalid array", param=param)
+        return [item(entry, f"{param}[{index}]") for index, entry in enumerate(value)]
+
+    return read_list
+
+
+def time_range(value: Any, param: str) -> dict[str, int]:
+    """Read a filter on a time: epoch seconds, or a hash of `gt`, `gte`, `lt`, `lte`."""
+    if isinstance(value, Mapping):
+        bounds = _read(value, dict.fromkeys(("gt", "gte", "lt", "lte"), integer), (), param)
+        return {name: bound for name, bound in bounds.items() if bound is not None}
+    moment = integer(value, param)
+    return {} if moment is None else {"gte": moment, "lte": moment}
+
+
+def _name(prefix: str, name: str) -> str:
+    return f"{prefix}[{name}]" if prefix else name
+
+
+def _empty(param: str) -> Exception:
+    return invalid(
+        f"You passed an empty string for '{param}'. We assume empty values are an attempt to "
+        f"unset a parameter; however '{param}' cannot be unset. You should remove '{param}' from "
+        "your request or supply a non-empty value.",
+        code="parameter_invalid_empty",
+        param=param,
+    )

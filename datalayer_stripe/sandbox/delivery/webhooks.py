@@ -1,0 +1,247 @@
+"""Delivery of events to endpoints, with retries, and the troubles one may wish on it.
+
+https://docs.stripe.com/webhooks#event-delivery-behaviors
+"""
+
+import asyncio
+import random
+from collections.abc import Coroutine, Sequence
+from typing import Any, Literal
+
+from tornado.httpclient import AsyncHTTPClient
+
+from ..api.versions import render_event
+from ..engine.backend import Backend
+from ..resources.webhook_endpoints import WebhookEndpoints
+from ..shapes.objects import Object
+from .attempts import AttemptRecord, Delivery, encode, post, record
+
+Order = Literal["sent", "reversed", "shuffled"]
+
+# Stripe goes on for three days; this heals within a demo's patience.
+DEFAULT_SCHEDULE = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+DEFAULT_TIMEOUT = 20.0
+
+
+class Webhooks:
+    """Sends every event to every endpoint that wants it.
+
+    Attributes:
+        attempts: the record of all attempts, oldest first.
+        schedule: the pauses before each retry, in seconds; their number bounds the retries.
+        timeout: how long an endpoint may take to answer, in seconds.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        endpoints: WebhookEndpoints,
+        *,
+        schedule: Sequence[float] = DEFAULT_SCHEDULE,
+        timeout: float = DEFAULT_TIMEOUT,
+    ) -> None:
+        self._backend = backend
+        self._endpoints = endpoints
+        self.schedule = tuple(schedule)
+        self.timeout = timeout
+        self.attempts: list[AttemptRecord] = []
+        self._pending: dict[str, set[str]] = {}
+        self._waiting: list[Delivery] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._client: AsyncHTTPClient | None = None
+        self._holding = False
+        self._gather: float | None = None
+        self._seed: int | None = None
+        self._copies = 1
+        self._delay = 0.0
+        self._drops = 0
+        self._refusals = 0
+        backend.on_event(self._send)
+
+    async def start(self) -> None:
+        """Open the client and send what has been waiting."""
+        self._loop = asyncio.get_running_loop()
+        self._client = AsyncHTTPClient(force_instance=True, max_clients=100)
+        if not self._holding:
+            self.release()
+
+    async def stop(self) -> None:
+        """Cancel what is pending and close the client."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._client is not None:
+            self._client.close()
+        self._client = self._loop = None
+
+    @property
+    def held(self) -> int:
+        """How many deliveries are held back."""
+        return len(self._waiting)
+
+    @property
+    def troubles(self) -> dict[str, Any]:
+        """What is wished on the following deliveries."""
+        return {
+            "copies": self._copies,
+            "drops": self._drops,
+            "held": self.held,
+            "holding": self._holding,
+        }
+
+    def duplicate(self, times: int = 1) -> None:
+        """Deliver each following event 1 + `times` times."""
+        self._copies = 1 + times
+
+    def hold(self) -> None:
+        """Hold back all deliveries until `release`."""
+        self._holding = True
+
+    def release(self, order: Order = "sent", seed: int | None = None) -> int:
+        """Let go of what is held, one after another, and hold no longer.
+
+        Args:
+            order: the order of the first attempts.
+            seed: makes `shuffled` repeatable.
+
+        Returns:
+            How many deliveries were let go.
+        """
+        self._holding = False
+        if self._loop is None:
+            return 0  # `start` sends them
+        deliveries, self._waiting = self._waiting, []
+        if order == "reversed":
+            deliveries.reverse()
+        elif order == "shuffled":
+            random.Random(seed).shuffle(deliveries)  # noqa: S311 - no secret
+        if deliveries:
+            self._launch(self._deliver_in_turn(deliveries))
+        return len(deliveries)
+
+    def reorder(self, gather: float = 0.05, seed: int | None = None) -> None:
+        """Shuffle the following deliveries among those of the same `gather` seconds."""
+        self._gather, self._seed = gather, seed
+
+    def delay(self, seconds: float) -> None:
+        """Wait before each following delivery's first attempt."""
+        self._delay = seconds
+
+    def drop(self, n: int) -> None:
+        """Lose the next `n` deliveries: not sent, not retried, not counted as successful."""
+        self._drops = n
+
+    def refuse(self, n: int) -> None:
+        """Fail the next `n` attempts with a 500 that the endpoint never saw; retries follow."""
+        self._refusals = n
+
+    def normal(self) -> None:
+        """End all troubles; what is held is let go."""
+        self._copies, self._delay, self._drops, self._refusals = 1, 0.0, 0, 0
+        self._gather = self._seed = None
+        self.release()
+
+    async def settle(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - the callers' word
+        """Wait until nothing is on its way: each delivery has ended or is held back.
+
+        Raises:
+            TimeoutError: something was still on its way after `timeout` seconds.
+        """
+        async with asyncio.timeout(timeout):
+            while self._tasks:
+                await asyncio.wait(set(self._tasks))
+
+    async def deliver(self, event_id: str, endpoint_id: str | None = None) -> AttemptRecord:
+        """Send an event once more, now, and return the record of the attempt.
+
+        Args:
+            event_id: the event.
+            endpoint_id: to which endpoint; by default the oldest that wants the event.
+
+        Raises:
+            StripeError: there is no such event.
+            LookupError: no such endpoint wants it.
+        """
+        event = self._backend.store.get("event", event_id)
+        for endpoint in self._endpoints.interested(event):
+            if endpoint_id in (None, endpoint["id"]):
+                return await self._attempt(Delivery(event, endpoint))
+        raise LookupError("no enabled endpoint wants this event")
+
+    def _send(self, event: Object) -> None:
+        endpoints = self._endpoints.interested(event)
+        event["pending_webhooks"] = len(endpoints)
+        self._pending[event["id"]] = {endpoint["id"] for endpoint in endpoints}
+        for endpoint in endpoints:
+            if self._drops:
+                self._drops -= 1
+                continue
+            for _ in range(self._copies):
+                self._enqueue(Delivery(event, endpoint))
+
+    def _enqueue(self, delivery: Delivery) -> None:
+        if self._loop is None or self._holding:
+            self._waiting.append(delivery)
+        elif self._gather is not None:
+            if not self._waiting:
+                self._launch(self._release_gathered(self._gather))
+            self._waiting.append(delivery)
+        else:
+            self._launch(self._deliver(delivery))
+
+    async def _release_gathered(self, gather: float) -> None:
+        await asyncio.sleep(gather)
+        if not self._holding:
+            self.release("shuffled", self._seed)
+
+    def _launch(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._loop is None:
+            raise RuntimeError("the sandbox has not started")
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _deliver_in_turn(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            if not (await self._attempt(delivery)).succeeded:
+                self._launch(self._retry(delivery))
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        if self._delay:
+            await asyncio.sleep(self._delay)
+        if not (await self._attempt(delivery)).succeeded:
+            await self._retry(delivery)
+
+    async def _retry(self, delivery: Delivery) -> None:
+        for pause in self.schedule:
+            await asyncio.sleep(pause)
+            if (await self._attempt(delivery)).succeeded:
+                return
+
+    async def _attempt(self, delivery: Delivery) -> AttemptRecord:
+        at = self._backend.clock.real()
+        if self._client is None:
+            raise RuntimeError("the sandbox has not started")
+        if self._refusals:
+            self._refusals -= 1
+            delivery.attempts += 1
+            outcome = record(delivery, at, status=500, body="refused by the sandbox")
+        else:
+            endpoint = delivery.endpoint
+            event = render_event(self._backend.store, delivery.event, endpoint["api_version"])
+            secrets = self._endpoints.secrets(endpoint)
+            outcome = await post(
+                self._client, delivery, encode(event), secrets, at=at, within=self.timeout
+            )
+        self.attempts.append(outcome)
+        if outcome.succeeded:
+            self._settled(delivery)
+        return outcome
+
+    def _settled(self, delivery: Delivery) -> None:
+        pending = self._pending.get(delivery.event["id"])
+        if pending is not None:
+            pending.discard(delivery.endpoint["id"])
+            delivery.event["pending_webhooks"] = len(pending)

@@ -1,0 +1,1 @@
+"""State, clock, cards, charging, billing and the lifecycle of subscriptions."""

@@ -1,0 +1,230 @@
+"""Billing: making invoices of subscriptions, and the PaymentIntents that pay them.
+
+https://docs.stripe.com/billing/invoices/subscription
+https://docs.stripe.com/api/invoice-payment
+"""
+
+from typing import Protocol
+
+from ..shapes import billing as shapes
+from ..shapes.objects import Object
+from .backend import Backend
+from .cards import Decline
+from .charging import Attempt, Charging
+from .errors import bad_request
+from .intents import cancel_payment_intent, new_payment_intent
+from .invoice_lines import add_line
+
+_RETRY_AFTER = 3 * 24 * 3600
+
+
+class InvoiceObserver(Protocol):
+    """Whoever follows what becomes of invoices, such as their subscriptions."""
+
+    def invoice_paid(self, invoice: Object, method_id: str | None) -> None:
+        """Follow a payment; `method_id` is the payment method, None if nothing was due."""
+
+    def invoice_failed(self, invoice: Object) -> None:
+        """Follow a payment that was refused."""
+
+
+class Billing:
+    """Bills subscriptions, and follows what becomes of the payments."""
+
+    def __init__(self, backend: Backend, charging: Charging) -> None:
+        self._backend = backend
+        self._charging = charging
+        self._observers: list[InvoiceObserver] = []
+        charging.observe(self)
+
+    def observe(self, observer: InvoiceObserver) -> None:
+        """Tell `observer` of every outcome from now on."""
+        self._observers.append(observer)
+
+    def bill(self, subscription: Object, reason: str, period: tuple[int, int]) -> Object:
+        """Create and finalize the invoice of a subscription's current period.
+
+        Args:
+            subscription: its items say what is billed; in a trial, nothing is.
+            reason: the `billing_reason`.
+            period: the invoice's `period_start` and `period_end`: the time before.
+        """
+        backend = self._backend
+        customer = backend.store.get("customer", subscription["customer"], "customer")
+        invoice = shapes.invoice(backend.ids.new("in"), subscription, customer, backend.now())
+        invoice.update(billing_reason=reason, period_start=period[0], period_end=period[1])
+        invoice["default_payment_method"] = None
+        for item in subscription["items"]["data"]:
+            add_line(backend, invoice, item, free=subscription["status"] == "trialing")
+        backend.create(invoice, "invoice.created")
+        self._finalize(invoice, customer)
+        subscription["latest_invoice"] = invoice["id"]
+        if invoice["amount_due"]:
+            self._open_payment(invoice, subscription)
+        else:
+            self._set_paid(invoice, None)
+        return invoice
+
+    def attempt(
+        self,
+        invoice: Object,
+        method: Object,
+        *,
+        off_session: bool = True,
+        decline: Decline | None = None,
+    ) -> Object:
+        """Try to pay an open invoice.
+
+        Raises:
+            SandboxCardError: the card was declined.
+        """
+        attempt = Attempt(method, off_session=off_session, decline=decline)
+        return self._charging.attempt(self.intent_of(invoice), attempt)
+
+    def fail_without_method(self, invoice: Object) -> None:
+        """Record that an automatic payment had no payment method to charge."""
+        self._record_failure(invoice)
+
+    def void(self, invoice: Object) -> None:
+        """Void an open invoice and cancel its PaymentIntent."""
+        transitions = {**invoice["status_transitions"], "voided_at": self._backend.now()}
+        changes = {"auto_advance": False, "status": "void", "status_transitions": transitions}
+        self._backend.update(invoice, {**changes, "next_payment_attempt": None})
+        self._backend.emit("invoice.voided", invoice)
+        cancel_payment_intent(self._backend, self.intent_of(invoice), "void_invoice")
+
+    def intent_of(self, invoice: Object) -> Object:
+        """Return the PaymentIntent of an invoice.
+
+        Raises:
+            StripeError: there is none, because nothing was due.
+        """
+        for payment in self._backend.store.of_kind("invoice_payment"):
+            if payment["invoice"] == invoice["id"]:
+                return self._backend.store.get(
+                    "payment_intent", payment["payment"]["payment_intent"]
+                )
+        raise bad_request("Invoice is already paid", code="invoice_already_paid")
+
+    def default_method(self, customer_id: str, subscription: Object | None) -> Object | None:
+        """Return what is charged by default: the subscription's method, else the customer's."""
+        customer = self._backend.store.get("customer", customer_id, "customer")
+        chosen = (subscription or {}).get("default_payment_method")
+        method_id = chosen or customer["invoice_settings"]["default_payment_method"]
+        return self._backend.store.find(method_id)
+
+    def payment_succeeded(self, intent: Object) -> None:
+        """Pay the invoice of a PaymentIntent that has succeeded."""
+        payment = self._payment_of(intent)
+        if payment is None:
+            return
+        now = self._backend.now()
+        transitions = {**payment["status_transitions"], "paid_at": now}
+        paid = {"amount_paid": intent["amount"], "status": "paid"}
+        self._backend.update(payment, {**paid, "status_transitions": transitions})
+        invoice = self._backend.store.get("invoice", payment["invoice"])
+        self._set_paid(invoice, intent["payment_method"])
+
+    def payment_failed(self, intent: Object) -> None:
+        """Record a failed attempt on the invoice of a PaymentIntent."""
+        payment = self._payment_of(intent)
+        if payment is not None:
+            self._record_failure(self._backend.store.get("invoice", payment["invoice"]))
+
+    def payment_requires_action(self, intent: Object) -> None:
+        """Tell that an invoice waits for its payer to authenticate."""
+        payment = self._payment_of(intent)
+        if payment is not None:
+            invoice = self._backend.store.get("invoice", payment["invoice"])
+            self._backend.emit("invoice.payment_action_required", invoice)
+
+    def _finalize(self, invoice: Object, customer: Object) -> None:
+        now = self._backend.now()
+        sequence = customer["next_invoice_sequence"]
+        customer["next_invoice_sequence"] = sequence + 1
+        page_url = f"{self._backend.url}/sandbox/invoices/{invoice['id']}"
+        self._backend.update(
+            invoice,
+            {
+                "auto_advance": True,
+                "effective_at": now,
+                "ending_balance": 0,
+                "hosted_invoice_url": page_url,
+                "invoice_pdf": f"{page_url}/pdf",
+                "number": f"{customer['invoice_prefix']}-{sequence:04d}",
+                "status": "open",
+                "status_transitions": {**invoice["status_transitions"], "finalized_at": now},
+                "webhooks_delivered_at": now,
+            },
+        )
+        self._backend.emit("invoice.finalized", invoice)
+
+    def _open_payment(self, invoice: Object, subscription: Object) -> None:
+        intent = new_payment_intent(self._backend, invoice["amount_due"], invoice["currency"])
+        first = invoice["billing_reason"] == "subscription_create"
+        method = self.default_method(invoice["customer"], subscription)
+        intent.update(
+            customer=invoice["customer"],
+            description="Subscription creation" if first else "Subscription update",
+            setup_future_usage="off_session",
+        )
+        if method is not None:
+            intent.update(payment_method=method["id"], status="requires_confirmation")
+        self._backend.create(intent, "payment_intent.created")
+        payment_id = self._backend.ids.new("inpay")
+        self._backend.create(
+            shapes.invoice_payment(payment_id, invoice, intent, self._backend.now())
+        )
+
+    def _payment_of(self, intent: Object) -> Object | None:
+        for payment in self._backend.store.of_kind("invoice_payment"):
+            if payment["payment"]["payment_intent"] == intent["id"]:
+                return payment
+        return None
+
+    def _set_paid(self, invoice: Object, method_id: str | None) -> None:
+        transitions = {**invoice["status_transitions"], "paid_at": self._backend.now()}
+        self._backend.update(
+            invoice,
+            {
+                "amount_paid": invoice["amount_due"],
+                "amount_remaining": 0,
+                "attempt_count": invoice["attempt_count"] + (1 if method_id else 0),
+                "attempted": True,
+                "auto_advance": False,
+                "next_payment_attempt": None,
+                "status": "paid",
+                "status_transitions": transitions,
+            },
+        )
+        self._backend.emit("invoice.paid", invoice)
+        self._backend.emit("invoice.payment_succeeded", invoice)
+        for observer in self._observers:
+            observer.invoice_paid(invoice, method_id)
+
+    def _record_failure(self, invoice: Object) -> None:
+        retried = invoice["billing_reason"] == "subscription_cycle"
+        changes = {
+            "attempt_count": invoice["attempt_count"] + 1,
+            "attempted": True,
+            "next_payment_attempt": self._backend.now() + _RETRY_AFTER if retried else None,
+        }
+        self._backend.update(invoice, changes)
+        self._backend.emit("invoice.payment_failed", invoice)
+        for observer in self._observers:
+            observer.invoice_failed(invoice)
+
+
+def subscription_of(invoice: Object) -> str | None:
+    """Return the identifier of an invoice's subscription."""
+    details = (invoice["parent"] or {}).get("subscription_details") or {}
+    return details.get("subscription")
+
+
+def no_default_method() -> Exception:
+    """Return the error for a customer that has nothing to be charged."""
+    return bad_request(
+        "This customer has no attached payment source or default payment method. Please consider "
+        "adding a default payment method.",
+        code="resource_missing",
+    )

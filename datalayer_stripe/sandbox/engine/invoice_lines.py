@@ -1,0 +1,44 @@
+"""The lines of an invoice: what a subscription's items cost for a period."""
+
+from ...currencies import major_units, minor_digits
+from ..shapes import billing as shapes
+from ..shapes.objects import Object
+from .backend import Backend
+
+
+def cost(price: Object, quantity: int) -> int:
+    """Return what a quantity costs at a price, in the currency's minor unit."""
+    transform = price["transform_quantity"]
+    if transform:
+        whole, rest = divmod(quantity, transform["divide_by"])
+        quantity = whole + (1 if rest and transform["round"] == "up" else 0)
+    return int(price["unit_amount"] or 0) * quantity
+
+
+def add_line(backend: Backend, invoice: Object, item: Object, *, free: bool) -> None:
+    """Add the line of a subscription item to a draft invoice and its totals."""
+    amount = 0 if free else cost(item["price"], item["quantity"])
+    description = _describe(backend, item, free=free)
+    line = shapes.line_item(backend.ids.new("il"), invoice, item, amount, description)
+    invoice["lines"]["data"].append(line)
+    for total in ("amount_due", "amount_remaining", "subtotal", "subtotal_excluding_tax"):
+        invoice[total] += amount
+    for total in ("total", "total_excluding_tax"):
+        invoice[total] += amount
+
+
+def _describe(backend: Backend, item: Object, *, free: bool) -> str:
+    price = item["price"]
+    product = backend.store.find(price["product"])
+    name = product["name"] if product else price["product"]
+    if free:
+        return f"Trial period for {name}"
+    interval, count = price["recurring"]["interval"], price["recurring"]["interval_count"]
+    every = interval if count == 1 else f"{count} {interval}s"
+    return f"{item['quantity']} × {name} (at {_money(price)} / {every})"  # noqa: RUF001 - Stripe's
+
+
+def _money(price: Object) -> str:
+    code, amount = price["currency"], price["unit_amount"] or 0
+    text = f"{major_units(amount, code):.{minor_digits(code)}f}"
+    return f"${text}" if code == "usd" else f"{text} {code.upper()}"

@@ -1,0 +1,26 @@
+"""Billing periods: whole days, weeks, months or years from an anchor.
+
+https://docs.stripe.com/billing/subscriptions/billing-cycle
+"""
+
+import calendar
+from datetime import UTC, datetime, timedelta
+
+from ..shapes.objects import Object
+
+
+def period_end(anchor: int, start: int, recurring: Object) -> int:
+    """Return when the period that starts at `start` ends, in epoch seconds.
+
+    A month keeps the anchor's day, or ends on its last day where it has no such day.
+    """
+    interval, count = recurring["interval"], recurring["interval_count"]
+    if interval in ("day", "week"):
+        days = count * (7 if interval == "week" else 1)
+        return start + int(timedelta(days=days).total_seconds())
+    months = count * (12 if interval == "year" else 1)
+    begin = datetime.fromtimestamp(start, UTC)
+    year, month = divmod(begin.year * 12 + begin.month - 1 + months, 12)
+    day = datetime.fromtimestamp(anchor, UTC).day
+    last = calendar.monthrange(year, month + 1)[1]
+    return int(begin.replace(year=year, month=month + 1, day=min(day, last)).timestamp())

@@ -1,0 +1,1 @@
+"""The pages, the panel and the controls under `/sandbox/`."""

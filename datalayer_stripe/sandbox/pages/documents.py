@@ -1,0 +1,29 @@
+"""Receipts and invoices, as Stripe's answers link to them."""
+
+from typing import Any
+
+from ..actions import SandboxActions
+from .base import Page
+
+
+class ReceiptPage(Page):
+    """The receipt of a charge."""
+
+    def get(self, charge_id: str) -> None:
+        self.show("receipt.html", "Receipt", charge=self.find(charge_id, "charge"))
+
+
+class InvoicePage(Page):
+    """An invoice."""
+
+    def get(self, invoice_id: str) -> None:
+        self.show("invoice.html", "Invoice", invoice=self.find(invoice_id, "invoice"))
+
+
+def document_handlers(sandbox: SandboxActions) -> list[Any]:
+    """Return the handlers of receipts and invoices."""
+    arguments = {"sandbox": sandbox}
+    return [
+        (r"/sandbox/receipts/(\w+)", ReceiptPage, arguments),
+        (r"/sandbox/invoices/(\w+?)(?:/pdf)?", InvoicePage, arguments),
+    ]

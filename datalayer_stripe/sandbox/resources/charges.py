@@ -1,0 +1,45 @@
+"""Charges.
+
+https://docs.stripe.com/api/charges
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..api import params as p
+from ..api.lists import LIST_FIELDS, page
+from ..api.routes import Route
+from ..engine.backend import Backend
+from ..shapes.objects import Object
+
+
+class Charges:
+    """Charges: made by PaymentIntents, read here."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a charge."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("charge", id)
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of charges."""
+        values = p.read(raw, {**LIST_FIELDS, "customer": p.string, "payment_intent": p.string})
+        rows = (
+            charge
+            for charge in self._backend.store.of_kind("charge")
+            if all(
+                name not in values or charge[name] == values[name]
+                for name in ("customer", "payment_intent")
+            )
+        )
+        return page(rows, values, "/v1/charges")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of charges."""
+        return [
+            Route("GET", "/v1/charges", self.list_all),
+            Route("GET", "/v1/charges/{id}", self.retrieve),
+        ]

@@ -1,0 +1,126 @@
+"""Customers.
+
+https://docs.stripe.com/api/customers
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..api import params as p
+from ..api.lists import LIST_FIELDS, page
+from ..api.routes import Route
+from ..engine.backend import Backend
+from ..engine.card_vault import CardVault
+from ..engine.errors import no_such
+from ..engine.store import merge_metadata
+from ..shapes import customers as shapes
+from ..shapes.objects import Object
+from .payment_methods import PaymentMethods
+
+_ADDRESS = p.hash_of(
+    dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"), p.string)
+)
+_FIELDS: p.Fields = {
+    "email": p.string,
+    "name": p.string,
+    "description": p.string,
+    "phone": p.string,
+    "address": _ADDRESS,
+    "metadata": p.metadata,
+    "invoice_settings": p.hash_of({"default_payment_method": p.string}),
+    "expand": p.list_of(p.string),
+}
+
+
+class Customers:
+    """Customers."""
+
+    def __init__(self, backend: Backend, vault: CardVault, payment_methods: PaymentMethods) -> None:
+        self._backend = backend
+        self._vault = vault
+        self._payment_methods = payment_methods
+
+    def create(self, raw: Mapping[str, Any]) -> Object:
+        """Create a customer; a `payment_method` given is attached to it."""
+        values = p.read(raw, {**_FIELDS, "payment_method": p.string})
+        method_id = values.pop("payment_method", None)
+        method = self._vault.resolve(method_id) if method_id else None
+        ids = self._backend.ids
+        customer = shapes.customer(ids.new("cus"), ids.invoice_prefix(), self._backend.now())
+        if method:
+            self._vault.attach(method, customer)
+        self._backend.store.put(customer)
+        customer.update(self._changes(customer, values))
+        self._backend.emit("customer.created", customer)
+        return customer
+
+    def update(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Change a customer."""
+        values = p.read(raw, _FIELDS)
+        customer = self._backend.store.get("customer", id)
+        changes = self._changes(customer, values)
+        return self._backend.update(customer, changes, "customer.updated")
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a customer; of a deleted one, that it is deleted."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        found = self._backend.store.find(id)
+        if found is None or found["object"] != "customer":
+            raise no_such("customer", id)
+        return found
+
+    def delete(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Delete a customer and cancel its subscriptions."""
+        p.read(raw, {})
+        customer = self._backend.store.get("customer", id)
+        now = self._backend.now()
+        for subscription in self._backend.store.of_kind("subscription"):
+            if subscription["customer"] == id and subscription["ended_at"] is None:
+                ended = {"status": "canceled", "canceled_at": now, "ended_at": now}
+                self._backend.update(subscription, ended)
+                self._backend.emit("customer.subscription.deleted", subscription)
+        self._backend.emit("customer.deleted", customer)
+        return self._backend.store.put({"id": id, "object": "customer", "deleted": True})
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of customers."""
+        values = p.read(raw, {**LIST_FIELDS, "email": p.string})
+        rows = (
+            customer
+            for customer in self._backend.store.of_kind("customer")
+            if not customer.get("deleted")
+            and ("email" not in values or customer["email"] == values["email"])
+        )
+        return page(rows, values, "/v1/customers")
+
+    def payment_methods(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a page of a customer's payment methods."""
+        self._backend.store.get("customer", id)
+        listed = self._payment_methods.list_all({**raw, "customer": id})
+        return {**listed, "url": f"/v1/customers/{id}/payment_methods"}
+
+    def routes(self) -> list[Route]:
+        """Return the routes of customers."""
+        return [
+            Route("POST", "/v1/customers", self.create),
+            Route("GET", "/v1/customers", self.list_all),
+            Route("GET", "/v1/customers/{id}", self.retrieve),
+            Route("POST", "/v1/customers/{id}", self.update),
+            Route("DELETE", "/v1/customers/{id}", self.delete),
+            Route("GET", "/v1/customers/{id}/payment_methods", self.payment_methods),
+        ]
+
+    def _changes(self, customer: Object, values: Mapping[str, Any]) -> dict[str, Any]:
+        changes = {name: value for name, value in values.items() if name != "expand"}
+        if "metadata" in changes:
+            changes["metadata"] = merge_metadata(customer["metadata"], changes["metadata"])
+        settings = changes.get("invoice_settings")
+        if settings is not None:
+            if settings.get("default_payment_method"):
+                param = "invoice_settings[default_payment_method]"
+                method = self._vault.of_customer(
+                    settings["default_payment_method"], customer["id"], param
+                )
+                settings = {"default_payment_method": method["id"]}
+            changes["invoice_settings"] = {**customer["invoice_settings"], **settings}
+        return changes

@@ -1,0 +1,69 @@
+"""Events.
+
+https://docs.stripe.com/api/events
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..api import params as p
+from ..api.lists import LIST_FIELDS, page
+from ..api.routes import Route
+from ..engine.backend import Backend
+from ..engine.errors import invalid
+from ..shapes.objects import Object
+
+_MAX_TYPES = 20
+
+
+class Events:
+    """Events, read back for 30 days at Stripe, here until they are told to be forgotten."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return an event."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("event", id)
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of events.
+
+        `delivery_success=false` selects what is still pending or has failed at an endpoint.
+        """
+        filters = {
+            "type": p.string,
+            "types": p.list_of(p.string),
+            "delivery_success": p.boolean,
+        }
+        values = p.read(raw, {**LIST_FIELDS, **filters})
+        types = values.get("types") or []
+        if values.get("type"):
+            if types:
+                raise invalid("You may not specify both `type` and `types`.", param="type")
+            types = [values["type"]]
+        if len(types) > _MAX_TYPES:
+            raise invalid(f"You can list up to {_MAX_TYPES} types.", param="types")
+        rows = (
+            event
+            for event in self._backend.store.of_kind("event")
+            if (not types or any(_matches(event["type"], wanted) for wanted in types))
+            and (
+                "delivery_success" not in values
+                or (event["pending_webhooks"] == 0) == values["delivery_success"]
+            )
+        )
+        return page(rows, values, "/v1/events")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of events."""
+        return [
+            Route("GET", "/v1/events", self.list_all),
+            Route("GET", "/v1/events/{id}", self.retrieve),
+        ]
+
+
+def _matches(type: str, wanted: str) -> bool:
+    """Say whether an event type is the one wanted, or of its group, as in `charge.*`."""
+    return type.startswith(wanted[:-1]) if wanted.endswith("*") else type == wanted

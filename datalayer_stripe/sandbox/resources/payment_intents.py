@@ -1,0 +1,256 @@
+"""PaymentIntents.
+
+https://docs.stripe.com/api/payment_intents
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from ..api import params as p
+from ..api.lists import LIST_FIELDS, page
+from ..api.routes import Route
+from ..engine.backend import Backend
+from ..engine.card_vault import CardVault
+from ..engine.charging import Attempt, Charging
+from ..engine.errors import StripeError, bad_request, invalid
+from ..engine.intents import cancel_payment_intent, new_payment_intent
+from ..engine.store import merge_metadata
+from ..shapes.objects import Object
+from .payment_methods import DATA_FIELDS
+
+_CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+_MINIMUM = {"gbp": 30}
+_DEFAULT_MINIMUM = 50
+
+_CONFIRM_FIELDS: p.Fields = {
+    "payment_method": p.string,
+    "payment_method_data": p.hash_of(DATA_FIELDS, required=["type"]),
+    "off_session": p.boolean,
+    "return_url": p.string,
+    "setup_future_usage": p.choice("off_session", "on_session"),
+    "receipt_email": p.string,
+    "use_stripe_sdk": p.boolean,
+    "client_secret": p.string,
+    "expand": p.list_of(p.string),
+}
+_UPDATE_FIELDS: p.Fields = {
+    "amount": p.amount,
+    "currency": p.currency,
+    "customer": p.string,
+    "description": p.string,
+    "metadata": p.metadata,
+    "payment_method": p.string,
+    "receipt_email": p.string,
+    "setup_future_usage": p.choice("off_session", "on_session"),
+    "statement_descriptor": p.string,
+    "statement_descriptor_suffix": p.string,
+    "expand": p.list_of(p.string),
+}
+_CREATE_FIELDS: p.Fields = {
+    **_UPDATE_FIELDS,
+    **_CONFIRM_FIELDS,
+    "automatic_payment_methods": p.hash_of(
+        {"enabled": p.boolean, "allow_redirects": p.choice("always", "never")},
+        required=["enabled"],
+    ),
+    "allowed_payment_method_types": p.list_of(p.choice("card")),
+    "payment_method_types": p.list_of(p.choice("card")),
+    "capture_method": p.choice("automatic", "automatic_async"),
+    "confirmation_method": p.choice("automatic"),
+    "confirm": p.boolean,
+}
+# What a request says about this one attempt, and what the object does not keep.
+_ATTEMPT_ONLY = ("payment_method_data", "off_session", "return_url", "use_stripe_sdk", "expand")
+
+
+class PaymentIntents:
+    """PaymentIntents by card."""
+
+    def __init__(self, backend: Backend, vault: CardVault, charging: Charging) -> None:
+        self._backend = backend
+        self._vault = vault
+        self._charging = charging
+
+    def create(self, raw: Mapping[str, Any]) -> Object:
+        """Create a PaymentIntent, and with `confirm=true` pay it at once."""
+        values = p.read(raw, _CREATE_FIELDS, required=["amount", "currency"])
+        confirm = values.pop("confirm", False)
+        if "payment_method_data" in values and not confirm:
+            raise invalid(
+                "You can only pass in `payment_method_data` when confirming a PaymentIntent.",
+                param="payment_method_data",
+            )
+        _check_amount(values["amount"], values["currency"])
+        if values.get("customer"):
+            self._backend.store.get("customer", values["customer"], "customer")
+        method_types = values.pop("payment_method_types", None)
+        automatic = values.pop("automatic_payment_methods", None)
+        intent = new_payment_intent(self._backend, values["amount"], values["currency"])
+        if method_types is None or automatic:
+            redirects = (automatic or {}).get("allow_redirects", "always")
+            intent["automatic_payment_methods"] = {"allow_redirects": redirects, "enabled": True}
+        intent["capture_method"] = values.get("capture_method", "automatic_async")
+        attempt = {name: values[name] for name in _ATTEMPT_ONLY if name in values}
+        self._apply(intent, values)
+        if confirm:
+            self._check_return_url(intent, values)
+        self._backend.create(intent, "payment_intent.created")
+        return self._confirm(intent, attempt) if confirm else intent
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a PaymentIntent."""
+        p.read(raw, {"client_secret": p.string, "expand": p.list_of(p.string)})
+        return self._backend.store.get("payment_intent", id)
+
+    def update(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Change a PaymentIntent; of one that has ended, only its labels."""
+        values = p.read(raw, _UPDATE_FIELDS)
+        intent = self._backend.store.get("payment_intent", id)
+        fixed = [name for name in ("amount", "currency", "customer") if name in values]
+        if fixed and intent["status"] not in _CONFIRMABLE:
+            raise _unexpected_state(
+                intent,
+                f"This PaymentIntent's {fixed[0]} could not be updated because it has a status of "
+                f"{intent['status']}. You may only update the {fixed[0]} of a PaymentIntent with "
+                f"one of the following statuses: {', '.join(_CONFIRMABLE)}.",
+            )
+        if "amount" in values:
+            _check_amount(values["amount"], values.get("currency") or intent["currency"])
+        self._apply(intent, values)
+        return intent
+
+    def confirm(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Confirm a PaymentIntent with a payment method or a test card's number."""
+        values = p.read(raw, _CONFIRM_FIELDS)
+        intent = self._backend.store.get("payment_intent", id)
+        if intent["status"] not in _CONFIRMABLE:
+            reason = (
+                "it has already succeeded after being previously confirmed"
+                if intent["status"] == "succeeded"
+                else f"it has a status of {intent['status']}"
+            )
+            raise _unexpected_state(
+                intent, f"You cannot confirm this PaymentIntent because {reason}."
+            )
+        if "client_secret" not in values:
+            self._check_return_url(intent, values)
+        self._apply(intent, values)
+        return self._confirm(intent, values)
+
+    def cancel(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Cancel a PaymentIntent that has not succeeded."""
+        reasons = p.choice("duplicate", "fraudulent", "requested_by_customer", "abandoned")
+        fields = {"cancellation_reason": reasons, "expand": p.list_of(p.string)}
+        values = p.read(raw, fields)
+        intent = self._backend.store.get("payment_intent", id)
+        if intent["status"] not in _CONFIRMABLE:
+            raise _unexpected_state(
+                intent,
+                f"You cannot cancel this PaymentIntent because it has a status of "
+                f"{intent['status']}. Only a PaymentIntent with one of the following statuses may "
+                f"be canceled: {', '.join(_CONFIRMABLE)}.",
+            )
+        return cancel_payment_intent(self._backend, intent, values.get("cancellation_reason"))
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of PaymentIntents."""
+        values = p.read(raw, {**LIST_FIELDS, "customer": p.string})
+        rows = (
+            intent
+            for intent in self._backend.store.of_kind("payment_intent")
+            if "customer" not in values or intent["customer"] == values["customer"]
+        )
+        return page(rows, values, "/v1/payment_intents")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of PaymentIntents."""
+        path = "/v1/payment_intents"
+        return [
+            Route("POST", path, self.create),
+            Route("GET", path, self.list_all),
+            Route("GET", path + "/{id}", self.retrieve, public=True),
+            Route("POST", path + "/{id}", self.update),
+            Route("POST", path + "/{id}/confirm", self.confirm, public=True),
+            Route("POST", path + "/{id}/cancel", self.cancel),
+        ]
+
+    def _apply(self, intent: Object, values: Mapping[str, Any]) -> None:
+        """Put the parameters that a PaymentIntent keeps onto it."""
+        kept = {
+            name: value
+            for name, value in values.items()
+            if name not in (*_ATTEMPT_ONLY, "client_secret")
+        }
+        if "metadata" in kept:
+            kept["metadata"] = merge_metadata(intent["metadata"], kept["metadata"])
+        if kept.get("payment_method"):
+            customer = kept.get("customer", intent["customer"])
+            method = self._usable(kept["payment_method"], customer)
+            kept["payment_method"] = method["id"]
+            if intent["status"] == "requires_payment_method":
+                kept["status"] = "requires_confirmation"
+        intent.update(kept)
+
+    def _usable(self, method_id: str, customer_id: str | None) -> Object:
+        method = self._vault.resolve(method_id)
+        if method["customer"] not in (None, customer_id):
+            raise bad_request(
+                f"The provided PaymentMethod ({method['id']}) belongs to a customer. Please "
+                "include the customer in the `customer` parameter on the PaymentIntent.",
+                param="payment_method",
+            )
+        return method
+
+    def _confirm(self, intent: Object, values: Mapping[str, Any]) -> Object:
+        if values.get("payment_method_data"):
+            method = self._vault.create_from_data(values["payment_method_data"])
+        elif intent["payment_method"]:
+            method = self._backend.store.get("payment_method", intent["payment_method"])
+        else:
+            raise _unexpected_state(
+                intent,
+                "You cannot confirm this PaymentIntent because it's missing a payment method. You "
+                "can either update the PaymentIntent with a payment method and then confirm it "
+                "again, or confirm it again directly with a payment method or ConfirmationToken.",
+            )
+        off_session = values.get("off_session", False)
+        # Stripe.js asks in place, and only sends the return URL along.
+        return_url = None if values.get("use_stripe_sdk") else values.get("return_url")
+        attempt = Attempt(method, off_session=off_session, return_url=return_url)
+        return self._charging.attempt(intent, attempt)
+
+    def _check_return_url(self, intent: Object, values: Mapping[str, Any]) -> None:
+        """Refuse a confirmation that could redirect without saying where to.
+
+        https://docs.stripe.com/api/payment_intents/confirm#confirm_payment_intent-return_url
+        """
+        automatic = intent["automatic_payment_methods"]
+        if automatic is None or automatic["allow_redirects"] == "never":
+            return
+        if not (values.get("return_url") or values.get("use_stripe_sdk")):
+            raise invalid(
+                "This PaymentIntent is configured to accept payment methods enabled in your "
+                "Dashboard. Because some of these payment methods might redirect your customer "
+                "off of your page, you must provide a `return_url`. If you don't want to accept "
+                "redirect-based payment methods, set `automatic_payment_methods[enabled]` to "
+                "`true` and `automatic_payment_methods[allow_redirects]` to `never` when creating "
+                "Setup Intents and Payment Intents."
+            )
+
+
+def _check_amount(amount: int | None, currency: str) -> None:
+    if not amount:
+        raise invalid(
+            "This value must be greater than or equal to 1.",
+            code="parameter_invalid_integer",
+            param="amount",
+        )
+    if amount < _MINIMUM.get(currency, _DEFAULT_MINIMUM):
+        raise invalid("Amount must be at least $0.50 usd", code="amount_too_small", param="amount")
+
+
+def _unexpected_state(intent: Object, message: str) -> StripeError:
+    return bad_request(
+        message, code="payment_intent_unexpected_state", payment_intent=copy.deepcopy(intent)
+    )

@@ -1,0 +1,107 @@
+"""Payment methods: cards, made from test tokens and numbers.
+
+https://docs.stripe.com/api/payment_methods
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..api import params as p
+from ..api.lists import LIST_FIELDS, page
+from ..api.routes import Route
+from ..engine.backend import Backend
+from ..engine.card_vault import CardVault
+from ..engine.errors import bad_request
+from ..shapes.objects import Object
+
+DATA_FIELDS: p.Fields = {
+    "type": p.choice("card"),
+    "card": p.hash_of(
+        {
+            "number": p.string,
+            "exp_month": p.integer,
+            "exp_year": p.integer,
+            "cvc": p.string,
+            "token": p.string,
+        }
+    ),
+    "billing_details": p.hash_of(
+        {
+            "email": p.string,
+            "name": p.string,
+            "phone": p.string,
+            "address": p.hash_of(
+                dict.fromkeys(
+                    ("city", "country", "line1", "line2", "postal_code", "state"), p.string
+                )
+            ),
+        }
+    ),
+    "metadata": p.metadata,
+    "allow_redisplay": p.choice("always", "limited", "unspecified"),
+}
+
+
+class PaymentMethods:
+    """The API's operations on payment methods."""
+
+    def __init__(self, backend: Backend, vault: CardVault) -> None:
+        self._backend = backend
+        self._vault = vault
+
+    def create(self, raw: Mapping[str, Any]) -> Object:
+        """Create a payment method from a test card number."""
+        fields = {**DATA_FIELDS, "expand": p.list_of(p.string)}
+        return self._vault.create_from_data(p.read(raw, fields, required=["type"]), "")
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a payment method."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("payment_method", id)
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of a customer's payment methods."""
+        fields = {**LIST_FIELDS, "customer": p.string, "type": p.choice("card")}
+        values = p.read(raw, fields, required=["customer"])
+        self._backend.store.get("customer", values["customer"], "customer")
+        rows = (
+            method
+            for method in self._backend.store.of_kind("payment_method")
+            if method["customer"] == values["customer"]
+        )
+        return page(rows, values, "/v1/payment_methods")
+
+    def attach(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Attach a payment method, or one made from a test token, to a customer."""
+        fields = {"customer": p.string, "expand": p.list_of(p.string)}
+        values = p.read(raw, fields, required=["customer"])
+        customer = self._backend.store.get("customer", values["customer"], "customer")
+        method = self._vault.resolve(id, "id")
+        if method["customer"] not in (None, customer["id"]):
+            raise bad_request(
+                "The payment method you provided has already been attached to a customer.",
+                code="payment_method_unexpected_state",
+            )
+        return self._vault.attach(method, customer)
+
+    def detach(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Detach a payment method from its customer."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        method = self._backend.store.get("payment_method", id)
+        if method["customer"] is None:
+            raise bad_request(
+                "The payment method you provided is not attached to a customer so detachment "
+                "is impossible.",
+                code="payment_method_unexpected_state",
+            )
+        return self._backend.update(method, {"customer": None}, "payment_method.detached")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of payment methods."""
+        return [
+            Route("POST", "/v1/payment_methods", self.create, public=True),
+            Route("GET", "/v1/payment_methods", self.list_all),
+            Route("GET", "/v1/payment_methods/{id}", self.retrieve),
+            Route("POST", "/v1/payment_methods/{id}/attach", self.attach),
+            Route("POST", "/v1/payment_methods/{id}/detach", self.detach),
+        ]

@@ -1,0 +1,157 @@
+"""The billing portal: configurations and sessions.
+
+https://docs.stripe.com/api/customer_portal/configurations
+https://docs.stripe.com/api/customer_portal/sessions
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..api import params as p
+from ..api.lists import LIST_FIELDS, page
+from ..api.routes import Route
+from ..engine.backend import Backend
+from ..engine.errors import bad_request
+from ..engine.store import merge_metadata
+from ..shapes import portal as shapes
+from ..shapes.objects import Object
+
+_SWITCH = p.hash_of({"enabled": p.boolean}, required=["enabled"])
+_FEATURES = p.hash_of(
+    {
+        "customer_update": p.hash_of(
+            {
+                "enabled": p.boolean,
+                "allowed_updates": p.list_of(
+                    p.choice("address", "email", "name", "phone", "shipping", "tax_id")
+                ),
+            },
+            required=["enabled"],
+        ),
+        "invoice_history": _SWITCH,
+        "payment_method_update": _SWITCH,
+        "subscription_cancel": p.hash_of(
+            {"enabled": p.boolean, "mode": p.choice("at_period_end", "immediately")},
+            required=["enabled"],
+        ),
+    }
+)
+_FIELDS: p.Fields = {
+    "features": _FEATURES,
+    "business_profile": p.hash_of(
+        dict.fromkeys(("headline", "privacy_policy_url", "terms_of_service_url"), p.string)
+    ),
+    "default_return_url": p.string,
+    "metadata": p.metadata,
+    "name": p.string,
+    "expand": p.list_of(p.string),
+}
+_SESSION_FIELDS: p.Fields = {
+    "customer": p.string,
+    "configuration": p.string,
+    "return_url": p.string,
+    "locale": p.string,
+    "expand": p.list_of(p.string),
+}
+
+
+class BillingPortal:
+    """Configurations of the billing portal, and sessions of customers in it."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def create_configuration(self, raw: Mapping[str, Any]) -> Object:
+        """Create a configuration; the first one is the default."""
+        values = p.read(raw, _FIELDS, required=["features"])
+        first = not any(self._backend.store.of_kind("billing_portal.configuration"))
+        configuration = shapes.configuration(self._backend.ids.new("bpc"), self._backend.now())
+        configuration["is_default"] = first
+        configuration.update(_changes(configuration, values))
+        return self._backend.create(configuration, "billing_portal.configuration.created")
+
+    def update_configuration(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Change a configuration."""
+        values = p.read(raw, {**_FIELDS, "active": p.boolean})
+        configuration = self._backend.store.get("billing_portal.configuration", id)
+        changes = {**_changes(configuration, values), "updated": self._backend.now()}
+        return self._backend.update(configuration, changes, "billing_portal.configuration.updated")
+
+    def retrieve_configuration(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a configuration."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("billing_portal.configuration", id)
+
+    def list_configurations(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of configurations."""
+        values = p.read(raw, {**LIST_FIELDS, "active": p.boolean, "is_default": p.boolean})
+        rows = (
+            configuration
+            for configuration in self._backend.store.of_kind("billing_portal.configuration")
+            if all(
+                n not in values or configuration[n] == values[n] for n in ("active", "is_default")
+            )
+        )
+        return page(rows, values, "/v1/billing_portal/configurations")
+
+    def create_session(self, raw: Mapping[str, Any]) -> Object:
+        """Create a session of a customer; its address is a page of the sandbox."""
+        values = p.read(raw, _SESSION_FIELDS, required=["customer"])
+        store, ids = self._backend.store, self._backend.ids
+        customer = store.get("customer", values["customer"], "customer")
+        if values.get("configuration"):
+            kind, given = "billing_portal.configuration", values["configuration"]
+            configuration = store.get(kind, given, "configuration")
+        else:
+            configuration = self._default()
+        session_id = ids.new("bps")
+        portal_session = shapes.portal_session(
+            session_id,
+            configuration["id"],
+            customer["id"],
+            f"{self._backend.url}/sandbox/portal/{session_id}",
+            self._backend.now(),
+        )
+        portal_session["return_url"] = (
+            values.get("return_url") or configuration["default_return_url"]
+        )
+        portal_session["locale"] = values.get("locale")
+        return self._backend.create(portal_session, "billing_portal.session.created")
+
+    def routes(self) -> list[Route]:
+        """Return the routes of the billing portal."""
+        path = "/v1/billing_portal/configurations"
+        return [
+            Route("POST", path, self.create_configuration),
+            Route("GET", path, self.list_configurations),
+            Route("GET", path + "/{id}", self.retrieve_configuration),
+            Route("POST", path + "/{id}", self.update_configuration),
+            Route("POST", "/v1/billing_portal/sessions", self.create_session),
+        ]
+
+    def _default(self) -> Object:
+        for configuration in self._backend.store.of_kind("billing_portal.configuration"):
+            if configuration["is_default"]:
+                return configuration
+        raise bad_request(
+            "You can't create a portal session in test mode until you save your customer portal "
+            "settings in test mode at https://dashboard.stripe.com/test/settings/billing/portal."
+        )
+
+
+def _changes(configuration: Object, values: Mapping[str, Any]) -> dict[str, Any]:
+    changes = {name: value for name, value in values.items() if name != "expand"}
+    for name in ("features", "business_profile"):
+        if changes.get(name) is not None:
+            changes[name] = _merged(configuration[name], changes[name])
+    if "metadata" in changes:
+        changes["metadata"] = merge_metadata(configuration["metadata"], changes["metadata"])
+    return changes
+
+
+def _merged(old: Object, new: Mapping[str, Any]) -> Object:
+    merged = dict(old)
+    for name, value in new.items():
+        both = isinstance(value, dict) and isinstance(old.get(name), dict)
+        merged[name] = _merged(old[name], value) if both else value
+    return merged

@@ -1,0 +1,89 @@
+"""What an update changes on a subscription."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from ..engine.errors import bad_request
+from ..engine.store import merge_metadata
+from ..shapes.objects import Object
+
+_PLAIN = ("default_payment_method", "description", "collection_method")
+
+
+def changes_of(
+    subscription: Object,
+    values: Mapping[str, Any],
+    prices: Mapping[str, Object],
+    now: int,
+) -> dict[str, Any]:
+    """Return the changes that checked parameters make to a subscription.
+
+    Args:
+        subscription: as it is; it stays untouched.
+        values: the checked parameters.
+        prices: the new price of each item that gets one, by the item's identifier.
+        now: epoch seconds.
+
+    Raises:
+        StripeError: an item is not the subscription's, or its new price is of another interval.
+    """
+    changes = {name: values[name] for name in _PLAIN if name in values}
+    if "metadata" in values:
+        changes["metadata"] = merge_metadata(subscription["metadata"], values["metadata"])
+    settings = values.get("payment_settings")
+    if settings:
+        changes["payment_settings"] = {**subscription["payment_settings"], **settings}
+    details = dict(subscription["cancellation_details"])
+    details.update(values.get("cancellation_details") or {})
+    if "cancel_at_period_end" in values:
+        cancel = values["cancel_at_period_end"]
+        if cancel != subscription["cancel_at_period_end"]:
+            changes.update(_scheduled(subscription, cancel, now))
+            details["reason"] = "cancellation_requested" if cancel else None
+    if details != subscription["cancellation_details"]:
+        changes["cancellation_details"] = details
+    if values.get("items"):
+        changes["items"] = _items(subscription, values["items"], prices)
+    return changes
+
+
+def _scheduled(subscription: Object, cancel: bool, now: int) -> dict[str, Any]:
+    end = max(item["current_period_end"] for item in subscription["items"]["data"])
+    return {
+        "cancel_at": end if cancel else None,
+        "cancel_at_period_end": cancel,
+        "canceled_at": now if cancel else None,
+    }
+
+
+def _items(
+    subscription: Object, wanted: list[dict[str, Any]], prices: Mapping[str, Object]
+) -> Object:
+    items: Object = copy.deepcopy(subscription["items"])
+    by_id = {item["id"]: item for item in items["data"]}
+    for change in wanted:
+        item = by_id.get(change["id"])
+        if item is None:
+            raise bad_request(
+                f"No such subscription item: '{change['id']}'",
+                code="resource_missing",
+                param="items",
+            )
+        price = prices.get(change["id"])
+        if price is not None:
+            _check_interval(item["price"], price)
+            item["price"] = copy.deepcopy(price)
+        item["quantity"] = change.get("quantity") or item["quantity"]
+        item["metadata"] = merge_metadata(item["metadata"], change.get("metadata", {}))
+    return items
+
+
+def _check_interval(old: Object, new: Object) -> None:
+    """Refuse what would start a new period: the sandbox prorates nothing."""
+    if old["recurring"] != new["recurring"] or old["currency"] != new["currency"]:
+        raise bad_request(
+            "The sandbox only changes a subscription's price to one of the same currency and "
+            "interval.",
+            param="items",
+        )

@@ -1,0 +1,147 @@
+"""Webhook endpoints.
+
+https://docs.stripe.com/api/webhook_endpoints
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..api import params as p
+from ..api.guards import is_loopback
+from ..api.lists import LIST_FIELDS, page
+from ..api.routes import Route
+from ..engine.backend import Backend
+from ..engine.errors import invalid
+from ..engine.store import merge_metadata
+from ..shapes.objects import Object
+
+_FIELDS: p.Fields = {
+    "url": p.string,
+    "enabled_events": p.list_of(p.string),
+    "description": p.string,
+    "metadata": p.metadata,
+    "expand": p.list_of(p.string),
+}
+
+
+class WebhookEndpoints:
+    """Webhook endpoints and the secrets that sign what they get.
+
+    Args:
+        backend: the sandbox's state.
+        remote: whether an endpoint may be on another machine. Otherwise nobody who reaches the
+            sandbox can make it POST to other hosts.
+    """
+
+    def __init__(self, backend: Backend, *, remote: bool = False) -> None:
+        self._backend = backend
+        self._remote = remote
+        self._secrets: dict[str, list[str]] = {}
+
+    def create(self, raw: Mapping[str, Any]) -> Object:
+        """Create an endpoint; only this answer carries its secret."""
+        fields = {**_FIELDS, "api_version": p.string}
+        values = p.read(raw, fields, required=["url", "enabled_events"])
+        endpoint = self.add(
+            values["url"],
+            ["whsec_" + self._backend.ids.token(32)],
+            values["enabled_events"],
+            values.get("api_version"),
+        )
+        endpoint["description"] = values.get("description")
+        endpoint["metadata"] = merge_metadata({}, values.get("metadata", {}))
+        return {**endpoint, "secret": self.secrets(endpoint)[0]}
+
+    def add(
+        self, url: str, secrets: list[str], enabled_events: list[str], api_version: str | None
+    ) -> Object:
+        """Add an endpoint that knows its secrets already."""
+        self._check_url(url)
+        endpoint: Object = {
+            "id": self._backend.ids.new("we"),
+            "object": "webhook_endpoint",
+            "api_version": api_version,
+            "application": None,
+            "created": self._backend.now(),
+            "description": None,
+            "enabled_events": list(enabled_events),
+            "livemode": False,
+            "metadata": {},
+            "status": "enabled",
+            "url": url,
+        }
+        self._secrets[endpoint["id"]] = list(secrets)
+        return self._backend.store.put(endpoint)
+
+    def secrets(self, endpoint: Object) -> list[str]:
+        """Return the active secrets of an endpoint: several while one is being rolled."""
+        return self._secrets[endpoint["id"]]
+
+    def interested(self, event: Object) -> list[Object]:
+        """Return the enabled endpoints that want an event, oldest first."""
+        endpoints = [
+            endpoint
+            for endpoint in self._backend.store.of_kind("webhook_endpoint")
+            if endpoint["status"] == "enabled"
+            and {"*", event["type"]} & set(endpoint["enabled_events"])
+        ]
+        return endpoints[::-1]
+
+    def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return an endpoint."""
+        p.read(raw, {"expand": p.list_of(p.string)})
+        return self._backend.store.get("webhook_endpoint", id)
+
+    def update(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Change an endpoint, or disable it."""
+        values = p.read(raw, {**_FIELDS, "disabled": p.boolean})
+        endpoint = self._backend.store.get("webhook_endpoint", id)
+        if "url" in values:
+            self._check_url(values["url"])
+        changes = {n: v for n, v in values.items() if n not in ("expand", "disabled")}
+        if "metadata" in changes:
+            changes["metadata"] = merge_metadata(endpoint["metadata"], changes["metadata"])
+        if "disabled" in values:
+            changes["status"] = "disabled" if values["disabled"] else "enabled"
+        return self._backend.update(endpoint, changes)
+
+    def delete(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Delete an endpoint."""
+        p.read(raw, {})
+        self._backend.store.remove(self._backend.store.get("webhook_endpoint", id))
+        return {"id": id, "object": "webhook_endpoint", "deleted": True}
+
+    def list_all(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of endpoints."""
+        values = p.read(raw, LIST_FIELDS)
+        rows = self._backend.store.of_kind("webhook_endpoint")
+        return page(rows, values, "/v1/webhook_endpoints")
+
+    def _check_url(self, url: str) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise invalid("Invalid URL: An explicit scheme must be provided.", param="url")
+        if self._remote:
+            return
+        try:
+            host = urlsplit(url).hostname or ""
+        except ValueError:
+            raise invalid("Invalid URL.", param="url") from None
+        if not is_loopback(host):
+            raise invalid(
+                "The sandbox sends webhooks to this machine only: use 127.0.0.1 or localhost in "
+                "the URL, or start the sandbox with --remote-webhooks "
+                "(Sandbox(remote_webhooks=True)).",
+                param="url",
+            )
+
+    def routes(self) -> list[Route]:
+        """Return the routes of webhook endpoints."""
+        path = "/v1/webhook_endpoints"
+        return [
+            Route("POST", path, self.create),
+            Route("GET", path, self.list_all),
+            Route("GET", path + "/{id}", self.retrieve),
+            Route("POST", path + "/{id}", self.update),
+            Route("DELETE", path + "/{id}", self.delete),
+        ]

@@ -1,0 +1,5 @@
+"""The type of a Stripe object."""
+
+from typing import Any
+
+Object = dict[str, Any]
