@@ -1,4 +1,4 @@
-"""Sell prepaid credits on Stripe: the names that plugins use."""
+"""Sell prepaid credits on Stripe. These are the names that plugins import."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from .errors import Reject, Retry
     from .events import Event
     from .models import TopUp
-    from .plugin_api.context import Context, HookContext
+    from .plugin_api.context import Context, LifespanContext
     from .plugin_api.definition import Plugin
 
 __all__ = [
     "Context",
     "Event",
-    "HookContext",
+    "LifespanContext",
     "Plugin",
     "Reject",
     "Retry",
@@ -26,7 +26,7 @@ __all__ = [
 _MODULES = {
     "Context": "plugin_api.context",
     "Event": "events",
-    "HookContext": "plugin_api.context",
+    "LifespanContext": "plugin_api.context",
     "Plugin": "plugin_api.definition",
     "Reject": "errors",
     "Retry": "errors",
@@ -35,16 +35,19 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name at its first use: pytest imports this package in everybody's sessions."""
+    """Import a name at its first use.
+
+    The test kit is a pytest plugin, so pytest imports this package in projects that do not use it.
+    """
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    """Tell a Jupyter Server what to load; it alone asks.
+    """Return the server extension that a Jupyter Server loads.
 
-    jupyter-server.readthedocs.io/en/stable/developers/extensions.html
+    https://jupyter-server.readthedocs.io/en/stable/developers/extensions.html
     """
     from .jupyter.extension import DatalayerStripe  # noqa: PLC0415 (jupyter_server is an extra)
 

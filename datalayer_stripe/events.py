@@ -1,30 +1,34 @@
-"""Verify and parse a delivery, and list the event types that Stripe has. No I/O.
+"""Verify and parse deliveries, and list Stripe's event types. No I/O.
 
-The signature is verified before anything else, so that a request from a stranger costs one HMAC:
+The signature is verified before anything else, so that a stranger's request costs one HMAC:
 https://docs.stripe.com/webhooks#verify-manually
 """
 
 import difflib
 import typing
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from stripe import SignatureVerificationError, WebhookSignature
 
 from .errors import InvalidRequest, InvalidSignature
+from .stripe_api.objects import account_uid_of, id_of, payment_intent_id_of
 
 TOLERANCE_SECONDS = 300
+"""How far the signed time may be from ours."""
 
-# The end of the year 9999, where both `datetime` and the service's logs end.
-_LAST_SECOND = 253_402_300_799
+# The last second of the year 9999, where `datetime` ends.
+_MAX_EPOCH_SECONDS = 253_402_300_799
 
 PAYMENT_SUCCEEDED = "payment_intent.succeeded"
-"""The event that says that a PaymentIntent is paid."""
+"""The type of the event that says that a PaymentIntent is paid."""
 
 
 class EventData(BaseModel):
+    """The `data` field of an event."""
+
     model_config = ConfigDict(frozen=True)
 
     object: dict[str, Any]
@@ -32,29 +36,47 @@ class EventData(BaseModel):
 
 
 class Event(BaseModel):
-    """A Stripe event: docs.stripe.com/api/events/object. `created` is in epoch seconds."""
+    """A Stripe event; `created` is in epoch seconds.
+
+    https://docs.stripe.com/api/events/object
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str = Field(min_length=1, max_length=255)
     type: str = Field(min_length=1, max_length=255)
-    created: int = Field(ge=0, le=_LAST_SECOND)
+    created: int = Field(ge=0, le=_MAX_EPOCH_SECONDS)
     livemode: bool
     api_version: str | None = None
     account: str | None = None
-    """The connected account whose event it is, where Stripe Connect is used."""
+    """The connected account that the event is from, if Stripe Connect is used."""
     data: EventData = Field(repr=False)
 
     @property
     def object(self) -> dict[str, Any]:
-        """The Stripe object that the event is about, as it was when the event was made."""
+        """The Stripe object that the event is about, as it was when the event was created."""
         return self.data.object
 
     @property
     def object_id(self) -> str | None:
-        """Return the id of `object`, or None if it has none."""
+        """The id of the object, or None if it has none."""
         object_id = self.object.get("id")
         return object_id if isinstance(object_id, str) else None
+
+    @cached_property
+    def account_uid(self) -> str | None:
+        """The uid of the account that the object's metadata names, or None."""
+        return account_uid_of(self.object)
+
+    @cached_property
+    def payment_intent_id(self) -> str | None:
+        """The id of the PaymentIntent that a charge, a refund or a dispute is for, or None."""
+        return payment_intent_id_of(self.object)
+
+    @property
+    def customer_id(self) -> str | None:
+        """The id of the object's customer, or None."""
+        return id_of(self.object.get("customer"))
 
     def copied(self) -> "Event":
         """Return a copy that shares nothing mutable with this event.
@@ -66,26 +88,64 @@ class Event(BaseModel):
 
 
 def verify(body: bytes, signature: str | None, secrets: Sequence[SecretStr], now: float) -> None:
-    """Check that Stripe sent `body`, by any of `secrets`, within the tolerance of `now` (epoch s).
+    """Check that Stripe has signed the body within the tolerance of the present time.
 
-    Raises InvalidSignature, and never says which check failed.
+    Args:
+        body: The raw body of the request.
+        signature: The `Stripe-Signature` header.
+        secrets: The endpoint's signing secrets; any of them may have signed.
+        now: The present time, in epoch seconds.
+
+    Raises:
+        InvalidSignature: A check failed. The message does not say whether a secret matched.
     """
     if not signature or not signature.isascii():
         raise InvalidSignature
     if not any(_matches(body, signature, secret.get_secret_value()) for secret in secrets):
         raise InvalidSignature
-    # Ours and not the SDK's check, which reads the system's clock and takes any future time.
+    # The SDK's own check reads the system's clock, and accepts any time in the future.
     if abs(now - _timestamp(signature)) > TOLERANCE_SECONDS:
         raise InvalidSignature("The Stripe-Signature header is outside of the tolerance.")
 
 
 def parse(body: bytes) -> Event:
-    """The event in a verified body. Raises InvalidRequest when it holds none."""
+    """Return the event in a verified body.
+
+    Raises:
+        InvalidRequest: The body is not a Stripe event. The message names the field that is wrong.
+    """
     try:
         return Event.model_validate_json(body)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
         raise InvalidRequest(f"The body is not a Stripe event: {where or 'JSON'}.") from None
+
+
+@cache
+def known_types() -> frozenset[str]:
+    """Return the event types that a webhook endpoint can be sent, as the installed SDK lists them.
+
+    Types: https://docs.stripe.com/api/events/types
+    """
+    from stripe.params import WebhookEndpointCreateParams  # noqa: PLC0415 (few callers need it)
+
+    # `List[Literal["*", "account.updated", …]]`. Not get_type_hints, which fails: it also resolves
+    # the annotations of the base class, whose names only a type checker can find.
+    annotation = WebhookEndpointCreateParams.__annotations__["enabled_events"]
+    (literal,) = typing.get_args(annotation)
+    return frozenset(typing.get_args(literal)) - {"*"}
+
+
+def unknown_type_warning(event_type: str) -> str | None:
+    """Return a warning if Stripe's SDK does not list the event type, else None.
+
+    Stripe adds event types before its SDK lists them, so this is not an error.
+    """
+    if event_type in known_types():
+        return None
+    near = difflib.get_close_matches(event_type, sorted(known_types()), n=1)
+    hint = f"Did you mean {near[0]}?" if near else "https://docs.stripe.com/api/events/types"
+    return f"Stripe has no event type {event_type}. {hint}"
 
 
 def _matches(body: bytes, signature: str, secret: str) -> bool:
@@ -97,30 +157,6 @@ def _matches(body: bytes, signature: str, secret: str) -> bool:
 
 
 def _timestamp(signature: str) -> int:
-    """The signed time: the header's first `t`, which is the one that the SDK signs with."""
+    """Return the signed time in epoch seconds: the header's first `t`, which the SDK verifies."""
     fields = (field.split("=") for field in signature.split(","))
     return next(int(field[1]) for field in fields if field[0] == "t")
-
-
-@cache
-def known_types() -> frozenset[str]:
-    """All that a webhook endpoint can be sent, by the installed SDK's own list."""
-    from stripe.params import WebhookEndpointCreateParams  # noqa: PLC0415 (few need it)
-
-    # `List[Literal["*", "account.updated", …]]`. Not get_type_hints, which fails: it looks at the
-    # class that this one is derived from, too, whose names only a type checker can find.
-    annotation = WebhookEndpointCreateParams.__annotations__["enabled_events"]
-    (literal,) = typing.get_args(annotation)
-    return frozenset(typing.get_args(literal)) - {"*"}
-
-
-def unknown_type_warning(event_type: str) -> str | None:
-    """What is to be said of a type that Stripe does not have; None where it has it.
-
-    The SDK may be older than the type: so it is a doubt, and a service starts all the same.
-    """
-    if event_type in known_types():
-        return None
-    near = difflib.get_close_matches(event_type, sorted(known_types()), n=1)
-    hint = f"Did you mean {near[0]}?" if near else "https://docs.stripe.com/api/events/types"
-    return f"Stripe has no event type {event_type}. {hint}"

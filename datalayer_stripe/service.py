@@ -24,7 +24,7 @@ from .events import PAYMENT_SUCCEEDED
 from .limits import AccountRateLimiter
 from .metrics import Metrics
 from .plugin_api.context import ContextFactory
-from .plugin_api.hooks import Lifecycle
+from .plugin_api.lifespan import Lifespans
 from .plugin_api.registry import Registry
 from .plugin_api.settings import read_plugin_settings
 from .reconciliation.acceptance import Acceptance
@@ -38,7 +38,9 @@ from .store.readiness import DatabaseProbe
 from .stripe_api.client import StripeClient
 from .webhooks.delivery import Deliveries
 from .webhooks.metric_series import create_series
+from .webhooks.observers import Observers
 from .webhooks.open_events import OpenEvents
+from .webhooks.processor import EventProcessor
 from .webhooks.runner import Runner
 from .webhooks.worker import Worker
 
@@ -75,9 +77,11 @@ class Service:
     reversals: Reversals
     portal: Portal
     history: History
+    observers: Observers
+    processor: EventProcessor
     deliveries: Deliveries
     topup_statuses: TopUpStatuses
-    plugins: Lifecycle
+    lifespans: Lifespans
     worker: Worker
     database_probe: DatabaseProbe
     open_events: OpenEvents
@@ -88,9 +92,10 @@ class Service:
             self.store,
             self.stripe,
             self.registry,
-            self.deliveries,
+            self.processor,
             self.subscriptions,
             self.clock,
+            livemode=self.settings.livemode,
             **options,
         )
 
@@ -124,7 +129,7 @@ class Service:
             logger.warning(doubt)
         names = [plugin.name for plugin in self.registry.plugins]
         await self.store.first_seen.note(names, self.clock())
-        await self.plugins.start()
+        await self.lifespans.start()
         self.worker.start()
         self.open_events.start()
 
@@ -132,7 +137,7 @@ class Service:
         """Let what is late finish, for a while, stop the plugins, and close the clients."""
         await asyncio.gather(self._late_deliveries(), self.worker.stop(seconds=_LATE_SECONDS))
         await self.open_events.stop()
-        await self.plugins.stop()
+        await self.lifespans.stop()
         await self.stripe.close()
         await self.store.close()
 
@@ -215,17 +220,17 @@ async def open_service(
         floor_balances=settings.stripe_negative_balance == "debt",
     )
     runner = Runner(store, contexts, metrics, clock)
-    worker = Worker(store, registry, runner, metrics, clock)
+    observers = Observers()
+    worker = Worker(store, registry, runner, metrics, clock, observers)
+    processor = EventProcessor(
+        store, stripe, registry, runner, metrics, clock, observers, on_deferred=worker.wake
+    )
     deliveries = Deliveries(
-        store,
-        stripe,
-        registry,
-        runner,
-        metrics,
+        processor,
         clock,
+        observers,
         secrets=settings.stripe_webhook_secrets,
         livemode=settings.livemode,
-        on_deferred=worker.wake,
     )
     return Service(
         settings=settings,
@@ -253,9 +258,11 @@ async def open_service(
             faults=configuration_faults,
         ),
         history=History(store, stripe, rate_limiter),
+        observers=observers,
+        processor=processor,
         deliveries=deliveries,
         topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting, rate_limiter),
-        plugins=Lifecycle(registry, contexts),
+        lifespans=Lifespans(registry, contexts),
         worker=worker,
         database_probe=DatabaseProbe(store),
         open_events=OpenEvents(store, registry, metrics),

@@ -21,7 +21,7 @@ from tornado.web import Application, RequestHandler
 
 import datalayer_stripe
 import datalayer_stripe.testing as kit
-from datalayer_stripe import Context, Event, HookContext, Reject, TopUp
+from datalayer_stripe import Context, Event, LifespanContext, Reject, TopUp
 from datalayer_stripe.billing.catalog import Catalog
 from datalayer_stripe.billing.views import (
     BalanceView,
@@ -55,7 +55,7 @@ from datalayer_stripe.testing import (
     pytest_plugin,
 )
 from datalayer_stripe.testing.database import VARIABLE
-from datalayer_stripe.webhooks.runner import Outcome
+from datalayer_stripe.webhooks.outcome import Outcome
 from tests.support.app import ACCOUNT, Api, changed, recorded
 from tests.testing.plugins import racing
 
@@ -424,8 +424,8 @@ def test_what_a_plugin_is_given_is_all_listed() -> None:
     assert written == {field.name for field in fields(Context)}
     methods = {name for name in vars(PluginCollection) if not name.startswith("_")}
     assert names_in(PLUGINS, "call", r"(\w+)\(") == methods
-    hooks = names_in(PLUGINS, "attribute", r"`hook\.(\w+)`")
-    assert hooks == {field.name for field in fields(HookContext)}
+    hooks = names_in(PLUGINS, "attribute", r"`lifespan\.(\w+)`")
+    assert hooks == {field.name for field in fields(LifespanContext)}
     figures = {name for name in vars(PluginMetrics) if not name.startswith("_")}
     assert names_in(PLUGINS, "figure", r"(\w+)\(") == figures
 
@@ -434,7 +434,7 @@ def test_the_arguments_of_a_plugin_are_all_listed() -> None:
     written = [code(row["argument"])[0] for row in table(PLUGINS, "argument")]
     assert written == list(signature(Plugin).parameters)
     assert f"`Plugin{_shown(signature(Plugin))}`" in PLUGINS
-    decorators = {"on", "on_start", "on_stop"}
+    decorators = {"on", "lifespan"}
     assert names_in(PLUGINS, "decorator", r"@plugin\.(\w+)") == decorators
 
 
@@ -569,9 +569,9 @@ async def run_example(
     registry = Registry([plugin])
     service = await open_service(settings, registry=registry, plugin_settings=plugin_settings)
     try:
-        await service.plugins.start()
+        await service.lifespans.start()
         event = Event.model_validate_json(body)
-        assert await service.deliveries.process(event) in {"processed", "deferred"}
+        assert await service.processor.process(event) in {"processed", "deferred"}
         await service.worker.run_due()
         kept = await service.store.events.get(event.id)
         assert kept is not None
@@ -644,7 +644,7 @@ async def test_the_example_that_expects_keeps_the_largest(settings: Settings) ->
         for turn, sizes in enumerate(([50], [600, 220, 50, 400], [7, 599])):
             events = [paid(turn, size) for size in sizes]
             # At once, so that what one has read is changed by another.
-            await asyncio.gather(*map(service.deliveries.process, events))
+            await asyncio.gather(*map(service.processor.process, events))
         kept = await service.store.find_one("plugin_largest-top-up", {"_id": ACCOUNT})
         assert kept is not None
         assert kept["credits"] == 600

@@ -96,7 +96,7 @@ async def command_service(*, running_plugins: bool = False) -> AsyncIterator[Ser
     try:
         if running_plugins:
             # Its deferred work is left to `serve`.
-            await service.plugins.start()
+            await service.lifespans.start()
         yield service
     finally:
         await service.close()

@@ -9,7 +9,7 @@ import click
 from ..errors import RequestError, StripeObjectMissing
 from ..reconciliation.acceptance import NotAcceptable
 from ..store.events import FAILED, REJECTED, EventRecord
-from ..webhooks.runner import Outcome
+from ..webhooks.outcome import Outcome
 from .common import (
     Since,
     command_service,
@@ -124,7 +124,7 @@ def replay_events(event_ids: tuple[str, ...]) -> None:
         async with command_service(running_plugins=True) as service:
             for event_id in event_ids:
                 try:
-                    outcome = (await service.deliveries.replay(event_id)).value
+                    outcome = (await service.processor.replay(event_id)).value
                 except StripeObjectMissing:
                     outcome = "unknown, to us and to Stripe"
                 except RequestError as error:
@@ -162,7 +162,7 @@ def accept_event(event_id: str, reason: str, account: str | None, credits: int |
                 )
             except StripeObjectMissing:
                 raise NotAcceptable(f"{event_id} is unknown, to us and to Stripe.") from None
-            outcome = await service.deliveries.replay(event_id)
+            outcome = await service.processor.replay(event_id)
         top_up = verdict.top_up
         credited = "credited" if verdict.is_new else "credited before, nothing was changed"
         text = f"{top_up.credits} credits for {top_up.account_uid} ({top_up.payment_intent_id})"

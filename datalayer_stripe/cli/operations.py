@@ -12,7 +12,7 @@ from ..reconciliation.audit import AuditReport
 from ..reconciliation.differences import Difference, RepairTarget
 from ..reconciliation.repair import repair_all
 from ..reconciliation.sweeps import EVENTS_KEPT, NEEDS_REPAIR, Finding, Report
-from ..webhooks.runner import Outcome
+from ..webhooks.outcome import Outcome
 from .common import (
     DIFFERENCES,
     Progress,

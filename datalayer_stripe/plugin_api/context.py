@@ -1,10 +1,15 @@
-"""What a plugin is given: it reads, asks Stripe, and records writes. It writes nothing itself."""
+"""Give a plugin what it needs in a run. It reads, calls Stripe and records writes.
+
+Nothing is written before the run returns: the service commits what was recorded.
+"""
 
 import logging
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from ..billing.catalog import Catalog
 from ..billing.checkout import TopUps
@@ -21,11 +26,13 @@ from ..store.reversals import WriteReversals
 from ..store.subscriptions import WriteSnapshot
 from ..store.unit_of_work import DeleteOne, Document, InsertOne, UnitOfWork, UpdateOne
 from ..stripe_api.client import StripeClient
-from .definition import Plugin, S
+
+S = TypeVar("S", default=None)
+"""The pydantic model of a plugin's own settings, or None if it has none."""
 
 
 class Ledger:
-    """Records credit movements."""
+    """Records movements of credits."""
 
     def __init__(self, unit: UnitOfWork, event: Event, now: datetime) -> None:
         self._unit = unit
@@ -33,7 +40,11 @@ class Ledger:
         self._now = now
 
     def credit(self, top_up: TopUp) -> None:
-        """Add a top-up's credits, once for its PaymentIntent, whichever event says so."""
+        """Add the credits of a top-up to its account, once for its PaymentIntent.
+
+        Args:
+            top_up: The top-up, from `ctx.topups`.
+        """
         entry = LedgerEntry(
             id=top_up.payment_intent_id,
             kind="top-up",
@@ -45,7 +56,7 @@ class Ledger:
 
 
 class ReversalRecorder:
-    """Looks at Stripe, and records what refunds and disputes take off an account, or give again."""
+    """Records the credits that refunds and disputes take back, or give back again."""
 
     def __init__(
         self,
@@ -63,12 +74,19 @@ class ReversalRecorder:
         self._floor = floor
 
     async def refresh_from(self, data: Document) -> None:
-        """Follow the refunds and disputes of the payment that one of them, or a charge, names.
+        """Fetch all refunds and disputes of a payment from Stripe, and record what has changed.
 
-        Each change moves credits once, in proportion to the amount. Nothing is recorded for
-        another system's payment. Raises Retry while the top-up's own credits are not there, or
-        Stripe does not list the refund or dispute yet; Reject where the credits never will be
-        there, or the refund or dispute is in another currency than its payment.
+        Each change moves credits once, in proportion to the amount. Nothing is recorded for a
+        payment of another system on a shared Stripe account.
+
+        Args:
+            data: A charge, a refund or a dispute of the payment, as Stripe sends it.
+
+        Raises:
+            Retry: The credits of the top-up are not added yet, or Stripe does not list the refund
+                or dispute yet.
+            Reject: The credits of the top-up were rejected, or the refund or dispute is in another
+                currency than its payment.
         """
         look = await self._reversals.look(data)
         if look is not None:
@@ -80,16 +98,20 @@ class ReversalRecorder:
 
 
 class SnapshotRecorder:
-    """Looks at Stripe, and records the snapshot of what it sees."""
+    """Records snapshots of subscriptions."""
 
     def __init__(self, unit: UnitOfWork, subscriptions: Subscriptions) -> None:
         self._unit = unit
         self._subscriptions = subscriptions
 
     async def refresh_from(self, data: Document) -> None:
-        """Refresh the subscription that a subscription or an invoice names, if it is ours.
+        """Fetch a subscription from Stripe, and record its snapshot if it is for our products.
 
-        Raises Reject when Stripe or we do not know it.
+        Args:
+            data: The subscription, or an invoice of it, as Stripe sends it.
+
+        Raises:
+            Reject: Stripe does not have the subscription, or it belongs to no account.
         """
         subscription_id = await self._subscriptions.named_by(data)
         if subscription_id is not None:
@@ -98,23 +120,26 @@ class SnapshotRecorder:
 
 
 class CustomerRecorder:
-    """Records what becomes of the tie between an account and its Stripe customer."""
+    """Records changes of the Stripe customer that an account has."""
 
     def __init__(self, unit: UnitOfWork, now: datetime) -> None:
         self._unit = unit
         self._now = now
 
     def release(self, customer_id: str) -> None:
-        """Record that the customer is gone: its account gets a new one with its next purchase.
+        """Record that a customer was deleted: its account gets a new one with its next purchase.
 
         It is kept as a former customer of its account, so that it is never used again and what it
-        has paid is still credited. A customer that belongs to none of our accounts is not kept.
+        has paid is still credited. A customer that belongs to no account is not kept.
+
+        Args:
+            customer_id: The customer's id, `cus_…`.
         """
         self._unit.record(ReleaseCustomer(customer_id, self._now))
 
 
 class PluginCollection:
-    """The plugin's own MongoDB collection: reads now, records its writes."""
+    """The plugin's own MongoDB collection. Reads are immediate, writes are recorded."""
 
     def __init__(self, unit: UnitOfWork, store: Store, plugin_name: str) -> None:
         self._unit = unit
@@ -122,11 +147,25 @@ class PluginCollection:
         self.name = f"plugin_{plugin_name}"
 
     async def find_one(self, query: Document) -> dict[str, Any] | None:
-        """The first document that matches, as it is before this plugin's recorded writes."""
+        """Return the first document that matches, without the writes recorded in this run.
+
+        Args:
+            query: A MongoDB query.
+
+        Returns:
+            The document, or None if none matches.
+        """
         return await self._store.find_one(self.name, query)
 
     def insert_one(self, document: Document) -> None:
-        """Record an insert. When its `_id` is taken at the commit, the plugin is run again."""
+        """Record an insert.
+
+        If a document has this `_id` at the commit, nothing of this run is written and the plugin
+        is run again.
+
+        Args:
+            document: The document, with its `_id`.
+        """
         self._unit.record(InsertOne(self.name, document))
 
     def update_one(
@@ -139,75 +178,86 @@ class PluginCollection:
     ) -> None:
         """Record an update with MongoDB's operators.
 
-        `expect` says what else the document must hold at the commit; when no document matches
-        both, nothing of this run is kept and the plugin is run again.
+        Args:
+            query: Selects the document.
+            update: MongoDB's update operators, such as `{"$inc": {"count": 1}}`.
+            upsert: Whether a document is inserted if none matches.
+            expect: What else the document must hold at the commit. If no document matches both,
+                nothing of this run is written and the plugin is run again.
         """
         self._unit.record(UpdateOne(self.name, query, update, upsert=upsert, expect=expect))
 
     def delete_one(self, query: Document) -> None:
-        """Record a delete."""
+        """Record a delete of the first document that matches.
+
+        Args:
+            query: A MongoDB query.
+        """
         self._unit.record(DeleteOne(self.name, query))
 
 
 class PluginLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger that names its plugin. The event and its account are in the line already."""
+    """A logger that adds the plugin's name. Each line has the event and its account already."""
 
     def process(
         self, msg: Any, kwargs: MutableMapping[str, Any]
     ) -> tuple[Any, MutableMapping[str, Any]]:
+        """Add the plugin's name to the fields of the line."""
         kwargs["extra"] = {**(self.extra or {}), **(kwargs.get("extra") or {})}
         return msg, kwargs
 
 
 @dataclass(frozen=True)
 class Context(Generic[S]):
-    """One run of one plugin on one event. `Context[MySettings]` says what its settings are."""
+    """What a plugin's function is given. `Context[MySettings]` names the type of its settings."""
 
     now: datetime
     """When the run began, in UTC."""
     settings: S
-    """The plugin's own settings; None where it has none."""
+    """The plugin's own settings, or None if it has none."""
     ledger: Ledger
-    """Records credit movements."""
+    """Adds the credits of top-ups."""
     reversals: ReversalRecorder
-    """Records what refunds and disputes take back."""
+    """Takes back the credits of refunds and disputes."""
     snapshots: SnapshotRecorder
-    """Records subscription snapshots."""
+    """Refreshes the snapshots of subscriptions."""
     customers: CustomerRecorder
-    """Records what becomes of an account's customer."""
+    """Releases deleted customers."""
     collection: PluginCollection
     """The plugin's own MongoDB collection."""
     topups: TopUps
-    """Reads top-ups out of PaymentIntents."""
+    """Reads the top-up that a payment is for."""
     plans: Plans
     """Changes subscriptions at Stripe."""
     catalog: Catalog
-    """Packages and plans for sale."""
+    """Reads the packages and plans for sale."""
     stripe: StripeClient
     """The shared client of Stripe's API."""
     metrics: PluginMetrics
-    """The plugin's own figures in `/metrics`."""
+    """The plugin's own metrics in `/metrics`."""
     log: PluginLogger
-    """A logger that names plugin, event and account."""
+    """A logger whose lines have the plugin, the event and the account."""
+    state: Any
+    """What the plugin's lifespan yielded, or None if it has none."""
 
 
 @dataclass(frozen=True)
-class HookContext(Generic[S]):
-    """What `on_start` and `on_stop` are given."""
+class LifespanContext(Generic[S]):
+    """What a plugin's lifespan is given."""
 
     settings: S
-    """The plugin's own settings; None where it has none."""
+    """The plugin's own settings, or None if it has none."""
     stripe: StripeClient
     """The shared client of Stripe's API."""
     metrics: PluginMetrics
-    """The plugin's own figures in `/metrics`."""
+    """The plugin's own metrics in `/metrics`."""
     log: PluginLogger
-    """A logger that names the plugin."""
+    """A logger whose lines have the plugin."""
 
 
 @dataclass(frozen=True)
 class ContextFactory:
-    """Makes a context for each run. `plugin_settings` are by the plugin's name."""
+    """Makes a context for each run."""
 
     store: Store
     stripe: StripeClient
@@ -217,37 +267,48 @@ class ContextFactory:
     subscriptions: Subscriptions
     metrics: Metrics
     plugin_settings: Mapping[str, Any]
+    """The settings of each plugin that has any, by its name."""
     reversals: Reversals
     floor_balances: bool = False
-    """Whether what is taken back leaves a debt rather than a balance below zero."""
+    """Whether taking back too much leaves a debt rather than a balance below zero."""
+    states: dict[str, Any] = field(default_factory=dict)
+    """What the lifespan of each plugin has yielded, by the plugin's name."""
 
-    def make(
-        self, event: Event, plugin: Plugin[Any], unit: UnitOfWork, now: datetime
-    ) -> Context[Any]:
+    def make(self, event: Event, plugin_name: str, unit: UnitOfWork, now: datetime) -> Context[Any]:
+        """Return the context of one run.
+
+        Args:
+            event: The event that the plugin runs on.
+            plugin_name: The plugin's name.
+            unit: Takes the writes that the plugin records.
+            now: When the run begins, in UTC.
+        """
         return Context(
             now=now,
-            settings=self.plugin_settings.get(plugin.name),
+            settings=self.plugin_settings.get(plugin_name),
             ledger=Ledger(unit, event, now),
             reversals=ReversalRecorder(unit, self.reversals, event, now, floor=self.floor_balances),
             snapshots=SnapshotRecorder(unit, self.subscriptions),
             customers=CustomerRecorder(unit, now),
-            collection=PluginCollection(unit, self.store, plugin.name),
+            collection=PluginCollection(unit, self.store, plugin_name),
             topups=self.topups,
             plans=self.plans,
             catalog=self.catalog,
             stripe=self.stripe,
-            metrics=self.metrics.of_plugin(plugin.name),
-            log=_logger(plugin),
+            metrics=self.metrics.of_plugin(plugin_name),
+            log=_logger(plugin_name),
+            state=self.states.get(plugin_name),
         )
 
-    def make_for_hook(self, plugin: Plugin[Any]) -> HookContext[Any]:
-        return HookContext(
-            settings=self.plugin_settings.get(plugin.name),
+    def make_for_lifespan(self, plugin_name: str) -> LifespanContext[Any]:
+        """Return the context of a plugin's lifespan."""
+        return LifespanContext(
+            settings=self.plugin_settings.get(plugin_name),
             stripe=self.stripe,
-            metrics=self.metrics.of_plugin(plugin.name),
-            log=_logger(plugin),
+            metrics=self.metrics.of_plugin(plugin_name),
+            log=_logger(plugin_name),
         )
 
 
-def _logger(plugin: Plugin[Any]) -> PluginLogger:
-    return PluginLogger(logging.getLogger("datalayer_stripe.plugins"), {"plugin": plugin.name})
+def _logger(plugin_name: str) -> PluginLogger:
+    return PluginLogger(logging.getLogger("datalayer_stripe.plugins"), {"plugin": plugin_name})

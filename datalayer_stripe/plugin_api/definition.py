@@ -1,4 +1,4 @@
-"""What a plugin is: a name, its functions by event type, and what it asks of the service.
+"""Define plugins: a name, a function for each event type, settings and a lifespan.
 
 plugin = Plugin("top-up-credits", moves_money=True)
 
@@ -6,43 +6,38 @@ plugin = Plugin("top-up-credits", moves_money=True)
 async def credit_account(event: Event, ctx: Context) -> None: ...
 """
 
-from __future__ import annotations
-
 import inspect
 import re
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Literal
+from typing import Any, Generic, Literal
 
 from pydantic import BaseModel
-from typing_extensions import TypeVar
 
 from ..errors import PluginError
 from ..events import Event
+from .context import Context, LifespanContext, S
 
-if TYPE_CHECKING:
-    from .context import Context, HookContext
+PluginFunction = Callable[[Event, Context[S]], Coroutine[Any, Any, None]]
+PluginLifespan = Callable[[LifespanContext[S]], AsyncIterator[Any]]
 
-S = TypeVar("S", default=None)
-"""A plugin's own settings: its pydantic model, or None where it has none."""
-
-PluginFunction = Callable[[Event, "Context[S]"], Coroutine[Any, Any, None]]
-PluginHook = Callable[["HookContext[S]"], Coroutine[Any, Any, None]]
-
-# Below the answer's own deadline, so that a plugin is cut before Stripe gives up on the delivery.
+# Below the deadline of the answer, so that a plugin is cut before Stripe gives up on the delivery.
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MAX_TIMEOUT_SECONDS = 10.0
 DEFAULT_DEFERRED_TIMEOUT_SECONDS = 60.0
 MAX_DEFERRED_TIMEOUT_SECONDS = 600.0
 
-# A name is a field of the event's document, where a dot or a dollar would be an operator's.
+# A name is a field of the event's document, where MongoDB gives dots and dollars a meaning.
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _TYPE = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a plugin comes from: `name` is a distribution's or a file's; a file has no version."""
+    """Where a plugin comes from.
+
+    `name` is the name of a distribution or a file; a file has no version.
+    """
 
     kind: Literal["built-in", "package", "file", "code"]
     name: str
@@ -55,7 +50,10 @@ class Origin:
 
 @dataclass(frozen=True)
 class Registration(Generic[S]):
-    """What a plugin does on an event type, and how: `seconds` is its time limit."""
+    """A plugin's function for an event type, and how it runs.
+
+    `seconds` is the time limit of a run.
+    """
 
     function: PluginFunction[S]
     deferred: bool
@@ -63,16 +61,21 @@ class Registration(Generic[S]):
 
 
 class Plugin(Generic[S]):
-    """A named set of functions, at most one for an event type.
+    """A named set of functions, at most one for each event type.
 
-    `name` marks the events that it has finished, so a plugin keeps its name for life.
-    Plugins of one event run by `order`, lowest first; those of one order run at once. Those that
-    declare that they move money run before all others.
-    `timeout` is how many seconds a run may take, 10 at most.
-    With `catch_up`, reconciliation also gives it events from before it was first installed.
-    `settings` is a pydantic model, filled from `DATALAYER_STRIPE_PLUGIN_<NAME>_<FIELD>`.
+    Args:
+        name: Marks the events that the plugin has finished, so it must never change. Lower-case
+            letters, digits and hyphens.
+        order: The plugins of one event type run in this order, the lowest first. Plugins of the
+            same order run concurrently.
+        timeout: The time limit of a run, in seconds; 10 at most.
+        moves_money: Whether it adds or takes back credits. Plugins that do run before all others,
+            and the others wait until these have finished the event.
+        catch_up: Whether reconciliation also gives it events from before it was first installed.
+        settings: A pydantic model, filled from `DATALAYER_STRIPE_PLUGIN_<NAME>_<FIELD>`.
 
-    Raises PluginError for what is malformed.
+    Raises:
+        PluginError: An argument is not valid.
     """
 
     def __init__(
@@ -97,11 +100,10 @@ class Plugin(Generic[S]):
         if settings is not None and not (
             isinstance(settings, type) and issubclass(settings, BaseModel)
         ):
-            raise self._error("its settings are a class derived from pydantic.BaseModel")
+            raise self._error("its settings must be a class derived from pydantic.BaseModel")
         self.settings = settings
         self.origin = Origin("code", "code")
-        self.start_hook: PluginHook[S] | None = None
-        self.stop_hook: PluginHook[S] | None = None
+        self.lifespan_function: PluginLifespan[S] | None = None
         self._registrations: dict[str, Registration[S]] = {}
         self._frozen = False
 
@@ -115,11 +117,16 @@ class Plugin(Generic[S]):
     ) -> Callable[[PluginFunction[S]], PluginFunction[S]]:
         """Run the decorated coroutine function on exactly these event types.
 
-        A `deferred` one runs after the delivery has been answered, and again until it succeeds;
-        it may take `timeout` seconds, 60 unless told otherwise and 600 at most.
+        Args:
+            types: Event types, such as `invoice.paid`: https://docs.stripe.com/api/events/types
+            deferred: Whether it runs after the delivery has been answered, and again until it
+                succeeds.
+            timeout: The time limit of a run, in seconds. The plugin's own by default. For deferred
+                functions 60 by default, and 600 at most.
 
-        Raises PluginError for a malformed or repeated type, for a function that is not `async`,
-        and once the service has started. Types: docs.stripe.com/api/events/types.
+        Raises:
+            PluginError: A type is malformed or registered already, the function is not `async`,
+                or the service has started.
         """
         if timeout is None:
             timeout = DEFAULT_DEFERRED_TIMEOUT_SECONDS if deferred else self.timeout
@@ -127,7 +134,8 @@ class Plugin(Generic[S]):
         seconds = self._checked(timeout, longest)
 
         def register(function: PluginFunction[S]) -> PluginFunction[S]:
-            self._check_async(function)
+            if not inspect.iscoroutinefunction(function):
+                raise self._error("define its functions with `async def`")
             if not types:
                 raise self._error("`on` needs an event type")
             for event_type in types:
@@ -136,23 +144,30 @@ class Plugin(Generic[S]):
 
         return register
 
-    def on_start(self, hook: PluginHook[S]) -> PluginHook[S]:
-        """Run the decorated coroutine function before the first event, in each process.
+    def lifespan(self, function: PluginLifespan[S]) -> PluginLifespan[S]:
+        """Run the decorated asynchronous generator function around the service's life.
 
-        Raises PluginError for a second one, for one that is not `async`, and once it is too late.
+        What comes before its `yield` runs before the first event, in each process. What it yields
+        is `ctx.state` in the plugin's runs. What comes after the `yield` runs after the last event.
+
+        Args:
+            function: Takes a :class:`.LifespanContext` and yields once.
+
+        Raises:
+            PluginError: It is no asynchronous generator function, the plugin has a lifespan
+                already, or the service has started.
         """
-        self._check_hook(hook, self.start_hook)
-        self.start_hook = hook
-        return hook
-
-    def on_stop(self, hook: PluginHook[S]) -> PluginHook[S]:
-        """Run the decorated coroutine function after the last event; else as :meth:`on_start`."""
-        self._check_hook(hook, self.stop_hook)
-        self.stop_hook = hook
-        return hook
+        if not inspect.isasyncgenfunction(function):
+            raise self._error("define its lifespan with `async def` and one `yield`")
+        if self._frozen:
+            raise self._error("a lifespan must be defined before the service starts")
+        if self.lifespan_function is not None:
+            raise self._error("it has a lifespan already, and can have only one")
+        self.lifespan_function = function
+        return function
 
     def registration(self, event_type: str) -> Registration[S] | None:
-        """What it does on this event type; None where it does nothing."""
+        """Return its function for this event type and how it runs, or None if it has none."""
         return self._registrations.get(event_type)
 
     @property
@@ -162,37 +177,26 @@ class Plugin(Generic[S]):
 
     @property
     def max_timeout(self) -> float:
-        """The longest time limit of its functions."""
+        """The longest time limit of its functions, in seconds."""
         return max((one.seconds for one in self._registrations.values()), default=self.timeout)
 
     def freeze(self) -> None:
-        """Refuse further functions and hooks; called when the service starts."""
+        """Refuse further functions from now on."""
         self._frozen = True
 
     def _add(self, event_type: str, registration: Registration[S]) -> None:
         if self._frozen:
-            raise self._error(f"too late for {event_type}, the service runs")
+            raise self._error(f"{event_type} must be registered before the service starts")
         if not _TYPE.fullmatch(event_type):
-            raise self._error(f"{event_type!r} is no event type of Stripe's")
+            raise self._error(f"{event_type!r} is not an event type of Stripe")
         if event_type in self._registrations:
-            raise self._error(f"{event_type} is taken by another function")
+            raise self._error(f"{event_type} has another function already")
         self._registrations[event_type] = registration
-
-    def _check_hook(self, hook: PluginHook[S], former: PluginHook[S] | None) -> None:
-        self._check_async(hook)
-        if self._frozen:
-            raise self._error("too late for a hook, the service runs")
-        if former is not None:
-            raise self._error("it has such a hook already, and one is all it can have")
-
-    def _check_async(self, function: Callable[..., Any]) -> None:
-        if not inspect.iscoroutinefunction(function):
-            raise self._error("write `async def` for its functions")
 
     def _checked(self, seconds: float, longest: float) -> float:
         if not 0 < seconds <= longest:
             immediate = longest == MAX_TIMEOUT_SECONDS
-            hint = "; `deferred=True` is for what takes longer" if immediate else ""
+            hint = "; use `deferred=True` for what takes longer" if immediate else ""
             raise self._error(f"a timeout is more than 0 and at most {longest:g} seconds{hint}")
         return seconds
 

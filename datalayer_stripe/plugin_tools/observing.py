@@ -54,7 +54,7 @@ def observed(plugin: Plugin[Any], runs: Runs) -> Plugin[Any]:
         settings=plugin.settings,
     )
     twin.origin = plugin.origin
-    twin.start_hook, twin.stop_hook = plugin.start_hook, plugin.stop_hook
+    twin.lifespan_function = plugin.lifespan_function
     for event_type in plugin.types:
         registration = plugin.registration(event_type)
         assert registration is not None  # noqa: S101 (it is one of its types)

@@ -25,7 +25,7 @@ from ..store import Store
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, metadata_of, whole_number
 from ..webhooks.delivery import Deliveries
-from ..webhooks.runner import Outcome
+from ..webhooks.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class TopUpStatuses:
             if event is None:
                 event = await self._event_of(intent)
             if event is not None:  # else Stripe is about to make it
-                return await self._deliveries.catch_up(event) is Outcome.REJECTED
+                return await self._deliveries.process_undelivered(event) is Outcome.REJECTED
         except (DeliveryFailed, Overloaded, RateLimited, StripeUnavailable):
             # That it is paid is worth telling; the next question, or the webhook, does the rest.
             logger.info("not credited yet", extra={"payment_intent": intent["id"]})

@@ -30,8 +30,8 @@ from ..store import Store
 from ..store.events import DEFERRED, HANDLED, REJECTED
 from ..stripe_api.client import STRIPE_VERSION, StripeClient
 from ..stripe_api.objects import StripeData, metadata_of, paid_at, without_charge
-from ..webhooks.delivery import Deliveries
-from ..webhooks.runner import Outcome
+from ..webhooks.outcome import Outcome
+from ..webhooks.processor import EventProcessor
 from .customers import CUSTOMER_DELETED, CustomerFinding, CustomerSweep
 from .reversals import rejected_too_soon, unrecorded_reversals
 
@@ -85,10 +85,11 @@ class Reconciliation:
         store: Store,
         stripe: StripeClient,
         registry: Registry,
-        deliveries: Deliveries,
+        processor: EventProcessor,
         subscriptions: Subscriptions,
         clock: Clock,
         *,
+        livemode: bool,
         dry_run: bool = False,
         on_finding: Callable[[Finding], None] = lambda _: None,
         on_progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -98,7 +99,8 @@ class Reconciliation:
         self._store = store
         self._stripe = stripe
         self._registry = registry
-        self._deliveries = deliveries
+        self._processor = processor
+        self._livemode = livemode
         self._subscriptions = subscriptions
         self._clock = clock
         self._dry_run = dry_run
@@ -179,7 +181,7 @@ class Reconciliation:
     async def _heal_put_off(self) -> None:
         """Try again what has failed: the newest come first, and may have waited for an older."""
         for finding, too_new in self._put_off:
-            work = self._deliveries.replay(finding.id, without=too_new)
+            work = self._processor.replay(finding.id, without=too_new)
             outcome = await self._outcome(work)
             await self._tell(replace(finding, outcome=outcome))
 
@@ -288,7 +290,7 @@ class Reconciliation:
                     object_id = found.data["id"]
                     event_id = f"reconciled-{object_id}-{uuid.uuid4().hex[:8]}"
                     # A refund does not say which mode it is of.
-                    data = {"livemode": self._deliveries.livemode, **found.data}
+                    data = {"livemode": self._livemode, **found.data}
                     event = _event(event_id, found.event_type, data)
                     await self._heal(kind, object_id, found.detail, event, {})
 
@@ -337,7 +339,7 @@ class Reconciliation:
         await self._tell(Finding(kind, object_id, detail, outcome))
 
     async def _process(self, event: Event, too_new: frozenset[str]) -> str:
-        return await self._outcome(self._deliveries.process(event, without=too_new))
+        return await self._outcome(self._processor.process(event, without=too_new))
 
     async def _tell(self, finding: Finding) -> None:
         kind, outcome = finding.kind, finding.outcome

@@ -71,7 +71,7 @@ class Environment:
         )
         try:
             # Deferred work runs when the test says so: no worker is started.
-            await service.plugins.start()
+            await service.lifespans.start()
         except BaseException:
             await service.close()
             raise

@@ -11,7 +11,7 @@ from ..metrics import Metrics
 from ..plugin_api.registry import Registry
 from ..stripe_api.client import OPERATIONS
 from ..stripe_api.errors import CALL_OUTCOMES
-from .runner import Outcome
+from .outcome import Outcome
 
 _JOB_OUTCOMES = (Outcome.PROCESSED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.FAILED)
 

@@ -1,7 +1,7 @@
-"""Run deferred plugins: take a job by a lease, run it, commit, or put it off.
+"""Run deferred jobs: lease a job, run its plugin, and commit, or retry later with a backoff.
 
-Each process that serves has a worker. One of them runs a job; if its process dies, the lease ends
-and another takes it.
+Each process that serves has a worker. If the process that runs a job dies, the job's lease expires
+and another process takes it.
 """
 
 import asyncio
@@ -17,51 +17,67 @@ from ..errors import Reject, StoreUnavailable
 from ..logs import log_context
 from ..metrics import Metrics
 from ..plugin_api.definition import Plugin
+from ..plugin_api.isolation import log_failure
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
 from ..store.events import DONE, AlreadyDone, Mark
 from ..store.jobs import Job, JobDone, JobFailed, JobRejected
-from ..stripe_api.objects import account_uid_of
-from .runner import Outcome, Runner, report
+from .observers import Observers
+from .outcome import Outcome
+from .processor import log_rejection
+from .runner import Runner
 
 logger = logging.getLogger(__name__)
 
-# How often it looks when nobody wakes it.
 POLL_SECONDS = 5.0
+"""How often the worker looks for due jobs when it is not woken."""
 
-# Jobs that run at once in a process: in all, and of one plugin.
 MAX_CONCURRENT_JOBS = 16
+"""Jobs that one process runs at once."""
 MAX_CONCURRENT_JOBS_PER_PLUGIN = 4
-# Of these, what only plugins that move money may use.
+"""Of these, jobs of one plugin."""
 RESERVED_FOR_MONEY = 4
+"""Of these, jobs that only plugins that move money may take."""
 
-# 5 s, 10 s, 20 s … an hour, an hour: about three days, as long as Stripe tries to deliver.
+# The delay doubles from 5 s to an hour: 80 attempts take about three days, which is also how long
+# Stripe tries to deliver an event.
 INITIAL_BACKOFF = timedelta(seconds=5)
 MAX_BACKOFF = timedelta(hours=1)
 MAX_ATTEMPTS = 80
 
-# What a run needs beside the plugin's own limit: its commit, and the record of its end.
+# A lease is longer than the plugin's time limit, for the commit and the record of a failure.
 _LEASE_MARGIN = timedelta(seconds=20)
 
 
 def backoff_after(attempts: int) -> timedelta:
-    """How long a job rests after so many attempts, without the jitter."""
-    # Far above the cap already: a larger power is no timedelta any more.
-    doubled: int = 2 ** min(attempts - 1, 20)
-    return min(INITIAL_BACKOFF * doubled, MAX_BACKOFF)
+    """Return the delay before the next attempt, without jitter.
+
+    Args:
+        attempts: The number of attempts so far, at least 1.
+    """
+    # The cap is reached long before: a larger exponent would overflow a timedelta.
+    factor: int = 2 ** min(attempts - 1, 20)
+    return min(INITIAL_BACKOFF * factor, MAX_BACKOFF)
 
 
 class Worker:
-    """:meth:`start` and :meth:`stop` it in the event loop of the service."""
+    """Runs deferred jobs in the event loop of the service."""
 
     def __init__(
-        self, store: Store, registry: Registry, runner: Runner, metrics: Metrics, clock: Clock
+        self,
+        store: Store,
+        registry: Registry,
+        runner: Runner,
+        metrics: Metrics,
+        clock: Clock,
+        observers: Observers,
     ) -> None:
         self._store = store
         self._registry = registry
         self._runner = runner
         self._metrics = metrics
         self._clock = clock
+        self._observers = observers
         self._woken = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._jobs: set[asyncio.Task[None]] = set()
@@ -69,14 +85,20 @@ class Worker:
         self._money_plugins = [one.name for one in registry.plugins if one.moves_money]
 
     def start(self) -> None:
+        """Begin to take jobs."""
         self._loop = asyncio.create_task(self._work())
 
     def wake(self) -> None:
-        """Look at once whether something is due."""
+        """Look for due jobs at once."""
         self._woken.set()
 
     async def stop(self, *, seconds: float) -> None:
-        """Take no more, and let what runs finish within `seconds`; the rest is another's later."""
+        """Take no more jobs, and wait for those that run.
+
+        Args:
+            seconds: How long to wait. Jobs that still run are cancelled: another process runs them
+                again after their leases have expired.
+        """
         if self._loop is not None:
             self._loop.cancel()
             with suppress(asyncio.CancelledError):
@@ -87,12 +109,12 @@ class Worker:
             for job in unfinished:
                 job.cancel()
             if unfinished:
-                logger.warning("Deferred work was still under way: it is taken up again later")
+                logger.warning("Deferred jobs were cancelled; they will run again later")
                 await asyncio.wait(unfinished)
 
     async def run_due(self) -> None:
-        """Run all that is due, until nothing is."""
-        while await self._take_some() or self._jobs:
+        """Run all due jobs, and return when none is due and none runs."""
+        while await self._take_due_jobs() or self._jobs:
             if self._jobs:
                 await asyncio.wait(self._jobs, return_when=asyncio.FIRST_COMPLETED)
 
@@ -100,38 +122,43 @@ class Worker:
         while True:
             self._woken.clear()
             try:
-                await self._take_some()
+                await self._take_due_jobs()
                 self._metrics.jobs_waiting.set(await self._store.jobs.waiting())
             except StoreUnavailable as error:
-                logger.warning("no deferred work", extra={"cause": type(error.__cause__).__name__})
+                cause = type(error.__cause__).__name__
+                logger.warning("cannot take deferred jobs", extra={"cause": cause})
             except Exception:
-                logger.exception("no deferred work")
+                logger.exception("cannot take deferred jobs")
             with suppress(TimeoutError):
-                # Not in step with other processes.
+                # The jitter keeps several processes from looking at the same moment.
                 async with asyncio.timeout(POLL_SECONDS * random.uniform(0.8, 1.2)):  # noqa: S311
                     await self._woken.wait()
 
-    async def _take_some(self) -> int:
-        """Start what is due, in turn of the plugins, as long as there is room."""
+    async def _take_due_jobs(self) -> int:
+        """Start due jobs, one of each plugin in turn, while there are free slots.
+
+        Returns:
+            How many were started.
+        """
         taken = 0
-        names = [name for name in await self._store.jobs.plugins() if self._has_room(name)]
+        names = [name for name in await self._store.jobs.plugins() if self._has_free_slot(name)]
         while names:
             for name in list(names):
-                if self._has_room(name) and await self._take(name):
+                if self._has_free_slot(name) and await self._take(name):
                     taken += 1
                 else:
                     names.remove(name)
         return taken
 
-    def _has_room(self, name: str) -> bool:
+    def _has_free_slot(self, name: str) -> bool:
         """Return whether one more job of this plugin may run.
 
-        A plugin may have half as many running as there are slots left for it. So several that hang
-        leave some to the others.
+        A plugin may have half as many jobs running as there are slots left for it. So several
+        plugins that hang leave slots to the others.
         """
         plugin = self._registry.named(name)
         if plugin is None:
-            return False  # its jobs wait for a process that has it
+            return False  # its jobs wait for a process that has the plugin
         running = self._running[name]
         return running < MAX_CONCURRENT_JOBS_PER_PLUGIN and 2 * running < self._free_for(plugin)
 
@@ -144,33 +171,36 @@ class Worker:
         return min(free, MAX_CONCURRENT_JOBS - RESERVED_FOR_MONEY - others)
 
     async def _take(self, name: str) -> bool:
+        """Lease the job of this plugin that has been due for longest, and start it."""
         plugin = self._registry.named(name)
-        assert plugin is not None  # noqa: S101 (it has room)
+        assert plugin is not None  # noqa: S101 (it has a free slot)
         lease = timedelta(seconds=plugin.max_timeout) + _LEASE_MARGIN
         job = await self._store.jobs.take(name, self._clock(), lease)
         if job is None:
             return False
         self._running[name] += 1
-        task = asyncio.create_task(self._run_to_its_end(plugin, job))
+        task = asyncio.create_task(self._run(plugin, job))
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
         return True
 
-    async def _run_to_its_end(self, plugin: Plugin[Any], job: Job) -> None:
+    async def _run(self, plugin: Plugin[Any], job: Job) -> None:
         event = job.event
-        with log_context(event_id=event.id, account_uid=account_uid_of(event.object)):
+        with log_context(event_id=event.id, account_uid=event.account_uid):
             try:
-                outcome = await self._outcome(plugin, job)
+                outcome = await self._attempt(plugin, job)
+                if outcome is Outcome.DUPLICATE and await self._is_done(job):
+                    await self._store.jobs.forget(job)
             except StoreUnavailable:
-                outcome = Outcome.FAILED  # nothing is kept; the lease ends, and it is tried again
+                outcome = Outcome.FAILED  # nothing is recorded; it runs again after its lease
             except Exception:
-                logger.exception("a job's end could not be kept")
+                logger.exception("cannot record the end of a deferred job")
                 outcome = Outcome.FAILED
             finally:
                 self._running[plugin.name] -= 1
-                self.wake()  # there is room again
+                self.wake()  # a slot is free
             logger.info(
-                "job",
+                "deferred job",
                 extra={
                     "type": event.type,
                     "plugin": plugin.name,
@@ -179,27 +209,31 @@ class Worker:
                 },
             )
         self._metrics.jobs.labels(plugin.name, outcome.value).inc()
-
-    async def _outcome(self, plugin: Plugin[Any], job: Job) -> Outcome:
-        outcome = await self._attempt(plugin, job)
-        if outcome is Outcome.DUPLICATE and await self._is_done(job):
-            await self._store.jobs.forget(job)
-        return outcome
+        self._observers.job_ended(plugin.name, event, outcome, job.attempts)
 
     async def _attempt(self, plugin: Plugin[Any], job: Job) -> Outcome:
-        """DUPLICATE where it is done, or another's by now."""
+        """Run the plugin once, and record how it ended.
+
+        Returns:
+            DUPLICATE if the work is done, or another process holds the job by now.
+        """
         registration = plugin.registration(job.event.type)
+        raised: Exception | None = None
         try:
             if job.attempts > MAX_ATTEMPTS:
-                # Who runs it may die of it, and so never say that it has failed.
-                raise Reject(f"given up after {MAX_ATTEMPTS} attempts, the last without an end")
+                # The process may die in each run, and so never record a failure.
+                raise Reject(f"given up after {MAX_ATTEMPTS} attempts; the last one never ended")
             if registration is None:
-                raise Reject(f"the plugin does nothing on {job.event.type} any more")
-            return await self._runner.run(plugin, registration, job.event, JobDone)
-        except Reject as signal:
-            return await self._reject(job, signal.reason)
+                raise Reject(f"the plugin does not handle {job.event.type} any more")
+            outcome = await self._runner.run(plugin, registration, job.event, JobDone)
+        except Reject as error:
+            raised = error
+            outcome = await self._reject(job, error.reason)
         except Exception as error:
-            return await self._retry_later(job, report(plugin, error))
+            raised = error
+            outcome = await self._retry_later(job, log_failure(plugin.name, error))
+        self._observers.run_ended(plugin.name, job.event, outcome, raised)
+        return outcome
 
     async def _is_done(self, job: Job) -> bool:
         runs = await self._store.events.runs([job.event.id])
@@ -209,17 +243,17 @@ class Worker:
         if job.attempts >= MAX_ATTEMPTS:
             return await self._reject(job, f"given up after {job.attempts} attempts: {error}")
         now = self._clock()
-        pause = backoff_after(job.attempts) * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
-        failed = JobFailed(job.event, job.plugin, now, job, error, now + pause)
+        backoff = backoff_after(job.attempts) * random.uniform(0.8, 1.2)  # noqa: S311 (no secret)
+        failed = JobFailed(job.event, job.plugin, now, job, error, now + backoff)
         return Outcome.FAILED if await self._commit_end(failed) else Outcome.DUPLICATE
 
     async def _reject(self, job: Job, reason: str) -> Outcome:
-        logger.warning("rejected", extra={"plugin": job.plugin, "reason": reason})
+        log_rejection(job.plugin, reason)
         rejected = JobRejected(job.event, job.plugin, self._clock(), job, reason)
         return Outcome.REJECTED if await self._commit_end(rejected) else Outcome.DUPLICATE
 
     async def _commit_end(self, end: Mark) -> bool:
-        """Whether it was still ours to tell."""
+        """Commit how an attempt ended; return False if another process holds the job by now."""
         try:
             await self._store.commit(UnitOfWork(), end)
         except AlreadyDone:

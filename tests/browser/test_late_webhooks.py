@@ -128,6 +128,6 @@ def test_what_the_operator_has_mended_is_seen(visitor: Visitor, town: Town) -> N
     [rejected] = town.run(
         town.stage.service.store._database.events.find({"rejected": {"$gt": ""}}).to_list(None)
     )
-    town.run(town.stage.service.deliveries.replay(rejected["_id"]))
+    town.run(town.stage.service.processor.replay(rejected["_id"]))
     expect(tab.receipt).to_contain_text("50 credits added.")
     tab.expect_balance(50)

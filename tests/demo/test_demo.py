@@ -28,7 +28,8 @@ from datalayer_stripe.errors import Conflict
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.stripe_api import objects as shapes
 from datalayer_stripe.webhooks import delivery
-from datalayer_stripe.webhooks.delivery import Deliveries, Outcome
+from datalayer_stripe.webhooks.delivery import Deliveries
+from datalayer_stripe.webhooks.outcome import Outcome
 
 COMMAND = Path(sys.executable).parent / "datalayer-stripe"
 # The demo is to owe nothing to its surroundings; and curl is to go straight to it.

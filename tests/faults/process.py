@@ -76,4 +76,4 @@ class Process:
         return self._tasks | self._working() | committer.under_way | self.gate.abandoned
 
     def _working(self) -> set[asyncio.Task[Any]]:
-        return self.service.deliveries._under_way | self.service.worker._jobs
+        return self.service.deliveries._in_flight | self.service.worker._jobs

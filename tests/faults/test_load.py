@@ -112,8 +112,8 @@ def opened_at_the_end(service: Service, gate: Gate) -> Iterator[None]:
 def small(service: Service) -> Service:
     """A service that takes little at once."""
     gauge = service.metrics.deliveries_in_flight
-    service.deliveries._admission = Admission(gauge, most=MOST)
-    service.deliveries._money_admission = Admission(gauge, most=MOST)
+    service.processor._admission = Admission(gauge, most=MOST)
+    service.processor._money_admission = Admission(gauge, most=MOST)
     return service
 
 
@@ -308,7 +308,7 @@ async def test_what_is_late_and_fails_is_logged_and_comes_again(
         outage.setattr(service.store.events, "record_failure", unavailable)
         gate.opened.set()
         await service.deliveries.idle()
-    assert "failed late" in caplog.messages
+    assert "delivery failed after its deadline" in caplog.messages
     assert counted(service, "failed") == 1
     gc.collect()
     assert not [message for message in caplog.messages if "never retrieved" in message]

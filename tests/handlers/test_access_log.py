@@ -66,7 +66,7 @@ async def test_a_delivery_is_logged_with_its_event_and_account(
 async def test_a_rejection_is_logged_with_its_reason(api: Api, lines: list[dict[str, Any]]) -> None:
     body = changed(PAID, metadata={"account_uid": ACCOUNT, "credits": "5"})
     await api.deliver(body)
-    [line] = [line for line in lines if line["message"] == "rejected"]
+    [line] = [line for line in lines if line["message"] == "plugin rejected the event"]
     assert line["plugin"] == "top-up-credits"
     assert "lacks" in line["reason"]
     assert (line["event_id"], line["account_uid"]) == (json.loads(body)["id"], ACCOUNT)

@@ -147,7 +147,7 @@ async def test_what_another_process_commits_is_seen(
     try:
         async with opened(buyer.api) as reader:
             await reader.balance_becomes(0)
-            await other.deliveries.replay(await _paid_event(buyer))
+            await other.processor.replay(await _paid_event(buyer))
             await reader.balance_becomes(50)
     finally:
         await other.close()

@@ -112,19 +112,16 @@ def test_without_its_database_all_else_is_well(tmp_path: Path, stripe: Stripe) -
 
 
 PLUGIN = """
-from datalayer_stripe import Context, Event, HookContext, Plugin
+from datalayer_stripe import Context, Event, LifespanContext, Plugin
 
 plugin = Plugin("mailer")
 
 
-@plugin.on_start
-async def connect(hook: HookContext) -> None:
-    hook.log.info("the mailer is ready")
-
-
-@plugin.on_stop
-async def disconnect(hook: HookContext) -> None:
-    hook.log.info("the mailer has ended")
+@plugin.lifespan
+async def connect(lifespan: LifespanContext):
+    lifespan.log.info("the mailer is ready")
+    yield
+    lifespan.log.info("the mailer has ended")
 
 
 @plugin.on("payment_intent.succeeded", deferred=True)

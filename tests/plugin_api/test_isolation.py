@@ -73,8 +73,8 @@ async def swallows_cancellation(event: Event, ctx: Context) -> object:
 
 MISDEEDS: dict[Misdeed, str] = {
     sleeps: "it took longer than 0.3 s",
-    raises: "RuntimeError at test_plugin_isolation.py:",
-    writes_then_raises: "KeyError at test_plugin_isolation.py:",
+    raises: "RuntimeError at test_isolation.py:",
+    writes_then_raises: "KeyError at test_isolation.py:",
     returns_garbage: "it returned dict, and a plugin returns nothing",
     forgets_to_await: "it returned coroutine, and a plugin returns nothing",
     ends_the_process: "it raised SystemExit",
@@ -228,7 +228,7 @@ async def test_a_delivery_that_is_cancelled_cancels_its_plugin(service: Service,
 
     bad.does = waits
     event = Event.model_validate(json.loads(PAID))
-    work = asyncio.create_task(service.deliveries.process(event))
+    work = asyncio.create_task(service.processor.process(event))
     await begun.wait()
     work.cancel()
     with pytest.raises(asyncio.CancelledError):

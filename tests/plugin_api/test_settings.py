@@ -1,13 +1,14 @@
 """A plugin's own settings: from the environment, checked at the start, and never shown."""
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
 
 import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
-from datalayer_stripe import Context, Event, HookContext, Plugin
+from datalayer_stripe import Context, Event, LifespanContext, Plugin
 from datalayer_stripe.configuration import read_configuration
 from datalayer_stripe.errors import PluginError
 from datalayer_stripe.plugin_api.registry import Registry
@@ -171,14 +172,15 @@ def test_a_folder_that_is_not_there_is_one_fault(shell: pytest.MonkeyPatch, tmp_
 
 
 @pytest.mark.gen_test
-async def test_functions_and_hooks_are_given_them(
+async def test_functions_and_lifespan_are_given_the_settings(
     settings: Settings, shell: pytest.MonkeyPatch
 ) -> None:
     plugin, seen = mailer(), []
 
-    @plugin.on_start
-    async def start(hook: HookContext[Mail]) -> None:
-        seen.append(hook.settings.host)
+    @plugin.lifespan
+    async def start(lifespan: LifespanContext[Mail]) -> AsyncIterator[None]:
+        seen.append(lifespan.settings.host)
+        yield
 
     @plugin.on("payment_intent.succeeded")
     async def mail(event: Event, ctx: Context[Mail]) -> None:
@@ -192,9 +194,7 @@ async def test_functions_and_hooks_are_given_them(
     given = {"bulk-mailer": Mail(host="given")}
     service = await open_service(settings, registry=Registry([plugin]), plugin_settings=given)
     await service.start()
-    await service.deliveries.process(
-        Event.model_validate_json(recorded("payment_intent.succeeded"))
-    )
+    await service.processor.process(Event.model_validate_json(recorded("payment_intent.succeeded")))
     await service.close()
     assert seen == ["given", "given"]
 

@@ -95,7 +95,7 @@ def test_two_folders_do_not_see_each_other(tmp_path: Path) -> None:
         ),
         (
             "from datalayer_stripe import Plugin\nplugin = Plugin('slow', timeout=60)\n",
-            "at most 10 seconds; `deferred=True` is for what takes longer",
+            "at most 10 seconds; use `deferred=True` for what takes longer",
         ),
     ],
 )

@@ -161,8 +161,10 @@ async def test_sdk_errors_are_reported_by_kind_and_place_without_their_text(
     assert (await api.deliver(recorded(PAID))).code == 503
     [event] = await rows(service, "events")
     error = event["handlers"]["asking"]["error"]
-    assert error.startswith("InvalidRequestError resource_missing, request req_1, at test_plugin_")
-    [line] = [one for one in caplog.records if one.message == "failed"]
+    assert error.startswith(
+        "InvalidRequestError resource_missing, request req_1, at test_stripe.py"
+    )
+    [line] = [one for one in caplog.records if one.message == "plugin failed"]
     assert line.exc_info is None
     assert "alice" not in caplog.text
 
@@ -173,7 +175,7 @@ async def test_sdk_errors_are_reported_by_kind_and_place_without_their_text(
     await api.deliver(changed(recorded(PAID), id="evt_2"))
     kept = await service.store.events.get("evt_2")
     assert kept is not None
-    assert str(kept.handlers["asking"].error).startswith("APIConnectionError, at test_plugin_str")
+    assert str(kept.handlers["asking"].error).startswith("APIConnectionError, at test_stripe.py")
     assert NOBODY_LISTENS.rpartition(":")[2] not in str(kept.handlers["asking"].error)[:18]
 
 

@@ -58,7 +58,7 @@ async def test_accepted_payment_is_credited_once_with_its_reason(
     assert row["event_id"] == event_id
     assert await differences(service) == []
     assert [one async for one in service.store.events.find(status="rejected")] == []
-    assert await service.deliveries.replay(event_id) == "duplicate"
+    assert await service.processor.replay(event_id) == "duplicate"
     assert await buyer.credits() == 50
 
 
@@ -165,7 +165,7 @@ async def test_accepting_again_finishes_what_a_crash_has_cut(
     assert await buyer.credits() == 50
     verdict = await service.acceptance().accept(event_id, "why", credits=50)
     assert not verdict.is_new
-    await service.deliveries.replay(event_id)
+    await service.processor.replay(event_id)
     assert [one.id async for one in service.store.events.find(status="rejected")] == []
     assert await buyer.credits() == 50
 

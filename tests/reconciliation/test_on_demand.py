@@ -173,7 +173,7 @@ async def test_a_rejected_one_waits_for_the_operator(
     assert kept["handlers"]["top-up-credits"]["attempts"] == attempts == 1
     # Mended, it is credited, and told as any other.
     await service.store._database.customers.update_many({}, {"$set": {"customer_id": customer}})
-    await service.deliveries.replay(kept["_id"])
+    await service.processor.replay(kept["_id"])
     assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
 
 

@@ -146,7 +146,7 @@ async def test_what_was_rejected_with_its_top_up_is_healed_once_that_is_credited
         async for one in service.store.events.find(status="rejected")
         if one.type == "payment_intent.succeeded"
     ]
-    assert await service.deliveries.replay(top_up.id) == "processed"
+    assert await service.processor.replay(top_up.id) == "processed"
     assert await buyer.credits() == 50
     [difference] = await differences(service)
     assert difference.explanation == "amount: ledger 0, Stripe 100"

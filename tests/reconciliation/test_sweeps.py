@@ -158,7 +158,7 @@ async def test_a_rejected_event_waits_for_the_operator(
 
     await database.customers.delete_one(claimed)
     [record] = [one async for one in service.store.events.find(status="rejected")]
-    assert await service.deliveries.replay(record.id) == "processed"
+    assert await service.processor.replay(record.id) == "processed"
     assert await buyer.credits() == 50
     assert await audit(service) == []
 
@@ -255,7 +255,7 @@ async def test_what_cannot_be_healed_keeps_nothing_else_from_it_and_is_not_made_
     assert report.rejected > 0
     assert len(await rows(service, "events")) == known
     [record, *_] = [one async for one in service.store.events.find(status="rejected")]
-    assert await service.deliveries.replay(record.id) == "rejected"
+    assert await service.processor.replay(record.id) == "rejected"
 
 
 @pytest.mark.gen_test

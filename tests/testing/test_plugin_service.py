@@ -1,6 +1,6 @@
 """`PluginService`: the real service, as a plugin's author sees it."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 from pydantic import BaseModel
 from pymongo import MongoClient
 
-from datalayer_stripe import Context, Event, HookContext, Plugin, Reject, Retry
+from datalayer_stripe import Context, Event, LifespanContext, Plugin, Reject, Retry
 from datalayer_stripe.errors import KitError, PluginError
 from datalayer_stripe.settings import SettingsError
 from datalayer_stripe.testing import PluginService, recorded_event
@@ -164,16 +164,14 @@ def test_deferred_work_that_never_succeeds_is_given_up() -> None:
         assert standing.reason.startswith("given up after 80 attempts")
 
 
-def test_hooks_run_in_its_event_loop() -> None:
+def test_lifespan_runs_in_its_event_loop() -> None:
     plugin = Plugin("hooked")
     seen: list[str] = []
 
-    @plugin.on_start
-    async def start(hook: HookContext) -> None:
+    @plugin.lifespan
+    async def run(lifespan: LifespanContext) -> AsyncIterator[None]:
         seen.append("start")
-
-    @plugin.on_stop
-    async def stop(hook: HookContext) -> None:
+        yield
         seen.append("stop")
 
     async def here() -> str:
@@ -187,9 +185,10 @@ def test_hooks_run_in_its_event_loop() -> None:
 def test_a_plugin_that_cannot_start_is_told() -> None:
     plugin = Plugin("lame")
 
-    @plugin.on_start
-    async def start(hook: HookContext) -> None:
+    @plugin.lifespan
+    async def start(lifespan: LifespanContext) -> AsyncIterator[None]:
         raise OSError("nobody listens")
+        yield
 
     with pytest.raises(PluginError, match="Plugin lame"), PluginService(plugin):
         pass

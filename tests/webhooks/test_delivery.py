@@ -175,7 +175,7 @@ async def test_what_a_plugin_had_read_has_changed_so_it_runs_again(service: Serv
             ctx.collection.insert_one({"_id": "n", "value": 1})
 
     event = Event.model_validate_json(PAID)
-    assert await service.deliveries._run(plugin, event) == "processed"
+    assert await service.processor.run_plugin(plugin, event) == "processed"
     assert seen == [0, 7]
     assert (await effects(service, "plugin_counter"))[0]["value"] == 8
 
@@ -193,7 +193,7 @@ async def test_a_write_that_the_database_refuses_leaves_nothing(service: Service
         ctx.collection.update_one({"_id": "x"}, {"$inc": {"word": 1}})
 
     event = Event.model_validate_json(PAID)
-    assert await service.deliveries._run(plugin, event) == "failed"
+    assert await service.processor.run_plugin(plugin, event) == "failed"
     assert await effects(service, "ledger") == []
     assert await effects(service, "plugin_wrong") == []
     assert (await service.store.accounts.get(ACCOUNT)).credits == 0

@@ -73,7 +73,7 @@ async def test_unusual_content_is_kept_with_the_attempt_and_replayed(
     assert await api.credits() == 50
 
     switch.fails = False
-    await service.deliveries.replay("evt_unusual")
+    await service.processor.replay("evt_unusual")
     await service.worker.run_due()
     [event] = await rows(service, "events")
     assert {run["status"] for run in event["handlers"].values()} == {"done"}
@@ -162,7 +162,7 @@ async def test_document_that_cannot_be_encoded_is_a_refused_commit(
         ctx.collection.insert_one(document)
 
     event = Event.model_validate_json(PAID)
-    assert await service.deliveries._run(plugin, event) == "failed"
+    assert await service.processor.run_plugin(plugin, event) == "failed"
     [kept] = await rows(service, "events")
     assert kept["handlers"]["wrong"]["error"].startswith("CommitRefused")
     assert kept["account_uid"] == ACCOUNT

@@ -87,7 +87,7 @@ async def test_replay_after_a_changed_event_still_adds_the_credits(
     await database.accounts.delete_many({})
     await database.events.update_one({"_id": event_id}, {"$unset": {"handlers.top-up-credits": 1}})
     vandal.raises = None
-    assert await service.deliveries.replay(event_id) == "processed"
+    assert await service.processor.replay(event_id) == "processed"
     assert (await service.store.accounts.get(ACCOUNT)).credits == 50
 
 
@@ -120,7 +120,7 @@ async def test_plugin_that_runs_again_after_a_conflict_sees_the_verified_event(
             await service.store._database["plugin_counter"].insert_one({"_id": "n"})
             ctx.collection.insert_one({"_id": "n"})
 
-    assert await service.deliveries._run(plugin, parse(PAID)) == "processed"
+    assert await service.processor.run_plugin(plugin, parse(PAID)) == "processed"
     assert seen == [OBJECT, OBJECT]
 
 

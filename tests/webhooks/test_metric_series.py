@@ -3,7 +3,7 @@
 import ast
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import datalayer_stripe
-from datalayer_stripe import Context, Event, HookContext, Plugin, Reject, metrics
+from datalayer_stripe import Context, Event, LifespanContext, Plugin, Reject, metrics
 from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.service import Service
 from datalayer_stripe.stripe_api.client import OPERATIONS
 from datalayer_stripe.webhooks.open_events import OpenEvents
-from datalayer_stripe.webhooks.runner import Outcome
+from datalayer_stripe.webhooks.outcome import Outcome
 from tests.support.app import Api, changed, recorded
 
 PAID = recorded("payment_intent.succeeded")
@@ -31,9 +31,10 @@ class Deferring:
         self.ends: Exception | None = None
         self.plugin = Plugin("mailer")
 
-        @self.plugin.on_start
-        async def prepare(hook: HookContext) -> None:
-            hook.metrics.counter("mails", "Mails sent.")
+        @self.plugin.lifespan
+        async def prepare(lifespan: LifespanContext) -> AsyncIterator[None]:
+            lifespan.metrics.counter("mails", "Mails sent.")
+            yield
 
         @self.plugin.on("payment_intent.succeeded", deferred=True)
         async def mail(event: Event, ctx: Context) -> None:
@@ -73,7 +74,7 @@ def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.gen_test
 async def test_every_series_that_an_alert_reads_exists_at_zero(api: Api, service: Service) -> None:
-    await service.plugins.start()
+    await service.lifespans.start()
     found = await series(api)
     deliveries = found["deliveries_total"]
     for event_type, outcome in itertools.product((*service.registry.types, "other"), Outcome):
@@ -112,7 +113,8 @@ async def test_no_series_is_born_later_than_the_start(
 
 
 def test_every_operation_at_stripe_is_listed() -> None:
-    source = Path(datalayer_stripe.__file__).with_name("stripe_client.py").read_text()
+    sources = Path(datalayer_stripe.__file__).with_name("stripe_api").glob("*.py")
+    source = "\n".join(path.read_text(encoding="utf-8") for path in sources)
     called = {
         node.args[0].value
         for node in ast.walk(ast.parse(source))

@@ -102,14 +102,14 @@ async def test_replay_of_a_rejected_top_up_runs_the_later_stages_too(
 ) -> None:
     unpaid = changed(PAID, id=EVENT_ID, amount_received=1)
     assert json_of(await api.deliver(unpaid))["outcome"] == "rejected"
-    assert await service.deliveries.replay(EVENT_ID) == "rejected"
+    assert await service.processor.replay(EVENT_ID) == "rejected"
     assert set(await statuses(service)) == {"bonus", "top-up-credits"}
     assert mailer.runs == {"bonus": 1}
 
     await service.store._database.events.update_one(
         {"_id": EVENT_ID}, {"$set": {"payload": PAID.decode()}}
     )
-    assert await service.deliveries.replay(EVENT_ID) == "processed"
+    assert await service.processor.replay(EVENT_ID) == "processed"
     await service.worker.run_due()
     assert mailer.runs == {"bonus": 1, "mail": 1, "report": 1, "afterwards": 1}
     assert (await service.store.accounts.get(ACCOUNT)).credits == 50
@@ -133,7 +133,7 @@ async def test_reconcile_leaves_a_rejected_event_and_its_waiting_plugins_to_the_
     assert kept["handlers"]["bonus"]["attempts"] == 1
 
     mailer.fails = None
-    assert await service.deliveries.replay(event["_id"]) == "processed"
+    assert await service.processor.replay(event["_id"]) == "processed"
     assert mailer.runs["bonus"] == before["bonus"] + 1
     assert mailer.runs["mail"] == before["mail"] + 1
 

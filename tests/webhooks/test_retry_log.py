@@ -36,7 +36,7 @@ async def test_dispute_that_waits_for_its_top_up_is_no_error(
     await webhooks.settle()
     assert await buyer.credits() == 0
     assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
-    [line, *_] = [one for one in caplog.records if one.message == "not yet"]
+    [line, *_] = [one for one in caplog.records if one.message == "plugin asked to retry"]
     assert line.__dict__["plugin"] == "disputes"
     assert line.__dict__["error"].startswith("not credited yet: pi_")
 
@@ -48,5 +48,7 @@ async def test_deferred_work_that_waits_is_no_error(
     caplog.set_level(logging.INFO, "datalayer_stripe")
     await api.deliver(recorded("price.created"))
     await service.worker.run_due()
-    assert [one.levelname for one in caplog.records if one.message == "not yet"] == ["INFO"]
+    assert [one.levelname for one in caplog.records if one.message == "plugin asked to retry"] == [
+        "INFO"
+    ]
     assert [one for one in caplog.records if one.levelno > logging.INFO] == []

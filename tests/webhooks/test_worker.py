@@ -135,8 +135,14 @@ def counted(service: Service, outcome: str) -> float:
 
 def worker_of(service: Service) -> Worker:
     """One more worker of a service's."""
-    metrics, clock = service.metrics, service.clock
-    return Worker(service.store, service.registry, service.worker._runner, metrics, clock)
+    return Worker(
+        service.store,
+        service.registry,
+        service.worker._runner,
+        service.metrics,
+        service.clock,
+        service.observers,
+    )
 
 
 # The way of a job
@@ -359,20 +365,20 @@ async def test_in_the_end_it_is_rejected_and_can_be_replayed(
     assert mailer.runs[EVENT] == 3
     ended = await standing(service)
     assert ended["status"] == "rejected"
-    assert ended["error"].startswith("given up after 3 attempts: RuntimeError at test_jobs.py:")
+    assert ended["error"].startswith("given up after 3 attempts: RuntimeError at test_worker.py:")
     [record] = [one async for one in service.store.events.find(status="rejected")]
     assert (record.rejected, record.failed) == (("mailer",), ())
     assert await rows(service, "jobs") == []
 
     mailer.fails = None
-    assert await service.deliveries.replay(EVENT) == "deferred", "from what we have kept"
+    assert await service.processor.replay(EVENT) == "deferred", "from what we have kept"
     await service.worker.run_due()
     assert (await standing(service))["status"] == "done"
     assert await outbox(service) == [1]
     [event] = await rows(service, "events")
     assert event["rejected"] == []
     assert "payload" not in event
-    assert await service.deliveries.replay(EVENT) == "duplicate"
+    assert await service.processor.replay(EVENT) == "duplicate"
 
 
 @both_stores
@@ -394,7 +400,7 @@ async def test_one_that_its_processes_die_of_is_rejected_in_the_end(
     assert mailer.runs.total() == 0
     ended = await standing(service)
     assert ended["status"] == "rejected"
-    assert ended["error"] == "given up after 3 attempts, the last without an end"
+    assert ended["error"] == "given up after 3 attempts; the last one never ended"
     assert await rows(service, "jobs") == []
 
 
@@ -424,7 +430,7 @@ async def test_a_replay_does_not_wait_for_the_pause(
         clock.advance(hours=2)
     await service.worker.run_due()
     mailer.fails = None
-    assert await service.deliveries.replay(EVENT) == "deferred"
+    assert await service.processor.replay(EVENT) == "deferred"
     [job] = await rows(service, "jobs")
     assert job["attempts"] == 0, "all of them are before it"
     await service.worker.run_due()
@@ -463,7 +469,7 @@ async def test_a_plugin_that_hangs_leaves_room_for_another(
     try:
         for number in range(12):
             event = Event.model_validate_json(changed(PAID, id=f"evt_{number}"))
-            await service.deliveries.process(event)
+            await service.processor.process(event)
         running = asyncio.create_task(service.worker.run_due())
 
         async def prompt_is_done() -> bool:
@@ -496,7 +502,7 @@ async def test_several_plugins_that_hang_leave_slots_for_money_and_for_others(
         service.worker.start()
         for number in range(1, 31):
             event = Event.model_validate_json(changed(PAID, id=f"evt_{number}"))
-            await service.deliveries.process(event)
+            await service.processor.process(event)
 
             async def both_are_done(number: int = number) -> bool:
                 return money.runs.total() == prompt.runs.total() == number
@@ -524,7 +530,7 @@ async def test_slots_are_kept_free_for_money_however_many_plugins_hang(
         service.worker.start()
         for number in range(1, 3):
             event = Event.model_validate_json(changed(PAID, id=f"evt_{number}"))
-            await service.deliveries.process(event)
+            await service.processor.process(event)
 
             async def money_is_done_and_the_rest_is_full(number: int = number) -> bool:
                 inside = sum(mailer.inside for mailer in hanging)
@@ -608,7 +614,7 @@ async def test_a_plugin_that_no_longer_knows_the_type_rejects_it(
     await newer.close()
     ended = await standing(service)
     assert ended["status"] == "rejected"
-    assert "does nothing on payment_intent.succeeded any more" in ended["error"]
+    assert "does not handle payment_intent.succeeded any more" in ended["error"]
 
 
 @pytest.mark.parametrize("fails", [None, Retry("not now"), Reject("never")])
@@ -645,13 +651,13 @@ async def test_the_failure_of_another_is_no_second_job(
     service = await open_service(settings, registry=registry, clock=clock)
     try:
         event = Event.model_validate_json(PAID)
-        assert await service.deliveries.process(event) == "failed"
+        assert await service.processor.process(event) == "failed"
         await service.worker.run_due()
         [kept] = await rows(service, "events")
         assert "payload" in kept, "the other one is still to run"
-        assert await service.deliveries.process(event) == "failed"
+        assert await service.processor.process(event) == "failed"
         fails.clear()
-        assert await service.deliveries.process(event) == "processed"
+        assert await service.processor.process(event) == "processed"
         assert mailer.runs == {EVENT: 1}
         [kept] = await rows(service, "events")
         assert {run["status"] for run in kept["handlers"].values()} == {"done"}

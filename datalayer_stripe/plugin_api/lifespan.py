@@ -1,0 +1,108 @@
+"""Open what plugins need before the first event, and close it after the last."""
+
+import asyncio
+import logging
+from contextlib import asynccontextmanager
+from typing import Any
+
+from ..errors import PluginError, PluginFault
+from .context import ContextFactory, LifespanContext
+from .definition import Plugin, PluginLifespan
+from .isolation import cancel, contain, failure_summary, join
+from .registry import Registry
+
+logger = logging.getLogger(__name__)
+
+START_SECONDS = 10.0
+"""How long a plugin may take to open what it needs."""
+# Kubernetes kills a process 30 s after SIGTERM, and requests and deliveries are finished first.
+STOP_SECONDS = 3.0
+"""How long a plugin may take to close it."""
+
+
+class Lifespans:
+    """Runs the lifespans of a service's plugins, one after the other."""
+
+    def __init__(self, registry: Registry, contexts: ContextFactory) -> None:
+        self._registry = registry
+        self._contexts = contexts
+        self._started: list[tuple[Plugin[Any], _Lifespan]] = []
+
+    async def start(self) -> None:
+        """Open each lifespan, in the order of the plugins.
+
+        Raises:
+            PluginError: A plugin has failed or taken too long. The message names it.
+        """
+        for plugin in self._registry.plugins:
+            if plugin.lifespan_function is None:
+                continue
+            context = self._contexts.make_for_lifespan(plugin.name)
+            lifespan = _Lifespan(plugin.lifespan_function, context)
+            try:
+                self._contexts.states[plugin.name] = await lifespan.open()
+            except Exception as error:
+                logger.error("plugin cannot start", extra={"plugin": plugin.name}, exc_info=error)
+                raise PluginError(
+                    f"Plugin {plugin.name} ({plugin.origin}) cannot start: "
+                    f"{failure_summary(error)}. Fix it, or switch it off: "
+                    f"DATALAYER_STRIPE_PLUGINS_DISABLED={plugin.name}"
+                ) from error
+            self._started.append((plugin, lifespan))
+
+    async def stop(self) -> None:
+        """Close the open lifespans, the last one first; log errors."""
+        while self._started:
+            plugin, lifespan = self._started.pop()
+            self._contexts.states.pop(plugin.name, None)
+            try:
+                await lifespan.close()
+            except Exception as error:
+                logger.error("plugin cannot stop", extra={"plugin": plugin.name}, exc_info=error)
+
+
+class _Lifespan:
+    """One lifespan. It is entered and exited in one task, as task groups and timeouts require."""
+
+    def __init__(self, function: PluginLifespan[Any], context: LifespanContext[Any]) -> None:
+        self._manager = asynccontextmanager(function)(context)
+        self._state: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._closing = asyncio.Event()
+        self._task: asyncio.Task[object] | None = None
+
+    async def open(self) -> Any:
+        """Enter the context manager, and return its value.
+
+        Raises:
+            PluginFault: It takes too long, or raises what would end the process.
+            Exception: Whatever else it raises.
+        """
+        self._task = asyncio.create_task(contain(self._run()))
+        await asyncio.wait(
+            {self._task, self._state},
+            timeout=START_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if self._state.done():
+            return self._state.result()
+        if self._task.done():
+            self._task.result()  # raises what it raised
+            raise PluginFault("it ended before it yielded")
+        await cancel(self._task)
+        raise PluginFault(f"it took longer than {START_SECONDS:g} s")
+
+    async def close(self) -> None:
+        """Exit the context manager.
+
+        Raises:
+            PluginFault: It takes too long, or raises what would end the process.
+            Exception: Whatever else it raises.
+        """
+        self._closing.set()
+        if self._task is not None:
+            await join(self._task, STOP_SECONDS)
+
+    async def _run(self) -> None:
+        async with self._manager as state:
+            self._state.set_result(state)
+            await self._closing.wait()

@@ -1,0 +1,239 @@
+"""Run the plugins of a verified event in their order, and record how each of them ended."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from ..clock import Clock
+from ..errors import Reject, StoreUnavailable
+from ..events import Event
+from ..limits import Admission, Slot
+from ..logs import log_context
+from ..metrics import Metrics
+from ..plugin_api.definition import Plugin
+from ..plugin_api.isolation import log_failure
+from ..plugin_api.registry import Registry, Stage
+from ..store import Store, UnitOfWork
+from ..store.events import DEFERRED, HANDLED, AlreadyDone, EventRecord
+from ..store.jobs import Deferral
+from ..stripe_api.client import StripeClient
+from .observers import Observers
+from .outcome import Outcome, combined
+from .runner import Runner
+
+logger = logging.getLogger(__name__)
+
+# While a plugin that moves money ends like this, plugins that do not move money are not run.
+_BLOCKING_OUTCOMES = frozenset({Outcome.FAILED, Outcome.REJECTED})
+
+
+class EventProcessor:
+    """Processes verified events: in deliveries, in replays and in reconciliation.
+
+    It bounds the deliveries in flight. Events that move money have a bound of their own.
+
+    Args:
+        on_deferred: Called after a job is committed, so that the worker looks for it at once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stripe: StripeClient,
+        registry: Registry,
+        runner: Runner,
+        metrics: Metrics,
+        clock: Clock,
+        observers: Observers,
+        *,
+        on_deferred: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._stripe = stripe
+        self._registry = registry
+        self._runner = runner
+        self._metrics = metrics
+        self._clock = clock
+        self._observers = observers
+        self._on_deferred = on_deferred
+        self._admission = Admission(metrics.deliveries_in_flight)
+        self._money_admission = Admission(metrics.deliveries_in_flight)
+
+    def admission_for(self, event: Event) -> Admission:
+        """Return the bound on deliveries that a delivery of this event is counted in."""
+        stages = self._stages(event)
+        return self._money_admission if stages and stages[0][0].moves_money else self._admission
+
+    async def process(
+        self, event: Event, slot: Slot | None = None, *, without: Collection[str] = ()
+    ) -> Outcome:
+        """Run the plugins of a verified event that have not finished it.
+
+        The stages that move money come first, and all of them run. While one of their plugins has
+        failed or rejected the event, the other stages are not run: a later delivery or replay, in
+        which the money has moved, runs them.
+
+        Args:
+            event: The event.
+            slot: The delivery's slot, if it was admitted. It moves to the other bound after the
+                stages that move money.
+            without: The names of plugins that must not run.
+
+        Returns:
+            How the delivery ended.
+
+        Raises:
+            StoreUnavailable: The database does not answer, so not even the attempt is recorded.
+            Overloaded: There is no slot for the plugins that move no money. The others have run.
+        """
+        stages = self._stages(event, without)
+        if not stages:
+            # Types without a plugin share a label: Stripe's new types must not be new time series.
+            self._count("other", Outcome.IGNORED)
+            return Outcome.IGNORED
+        try:
+            outcome = await self._run_stages(stages, event, slot)
+        except StoreUnavailable:
+            self._count(event.type, Outcome.FAILED)
+            raise
+        self._count(event.type, outcome)
+        return outcome
+
+    async def replay(self, event_id: str, *, without: Collection[str] = ()) -> Outcome:
+        """Process an event again, from the database or fetched from Stripe. Safe to repeat.
+
+        Its deferred jobs become due at once.
+
+        Args:
+            event_id: The event's id, `evt_…`.
+            without: The names of plugins that must not run.
+
+        Returns:
+            How the replay ended.
+
+        Raises:
+            StripeObjectMissing: Neither the database nor Stripe has the event.
+            StoreUnavailable: The database does not answer.
+        """
+        record = await self._store.events.get(event_id)
+        if record is not None:
+            any_deferred = await self._make_jobs_due(record)
+            if self._is_handled(record):
+                return Outcome.DEFERRED if any_deferred else Outcome.DUPLICATE
+        event = record.event if record else None
+        if event is None:
+            event = Event.model_validate(await self._stripe.retrieve_event(event_id))
+        with log_context(event_id=event.id, account_uid=event.account_uid):
+            return await self.process(event, without=without)
+
+    def _stages(self, event: Event, without: Collection[str] = ()) -> Sequence[Stage]:
+        # An event of a connected account is about objects that are not in our Stripe account:
+        # https://docs.stripe.com/connect/webhooks
+        return () if event.account else self._registry.stages_for(event.type, without=without)
+
+    async def _run_stages(
+        self, stages: Sequence[Stage], event: Event, slot: Slot | None
+    ) -> Outcome:
+        """Run the stages in order, and the plugins of one stage concurrently."""
+        statuses = (await self._store.events.runs([event.id])).get(event.id, {})
+        outcomes: set[Outcome] = set()
+        is_blocked = False
+        for stage in stages:
+            moves_money = stage[0].moves_money
+            if is_blocked and not moves_money:
+                skipped = [one.name for late in stages for one in late if not one.moves_money]
+                logger.info("plugins skipped until the money moves", extra={"plugins": skipped})
+                break
+            if slot is not None and not moves_money:
+                slot.move_to(self._admission)
+            stage_outcomes = await self._run_stage(stage, event, statuses)
+            is_blocked |= moves_money and bool(stage_outcomes & _BLOCKING_OUTCOMES)
+            outcomes |= stage_outcomes
+        return combined(outcomes)
+
+    async def _run_stage(
+        self, stage: Stage, event: Event, statuses: Mapping[str, str]
+    ) -> set[Outcome]:
+        outcomes = {Outcome.DUPLICATE for plugin in stage if statuses.get(plugin.name) in HANDLED}
+        ended = await asyncio.gather(
+            *(
+                self.run_plugin(plugin, event)
+                for plugin in stage
+                if statuses.get(plugin.name) not in HANDLED
+            ),
+            return_exceptions=True,  # all of them end before one is raised
+        )
+        for outcome in ended:
+            if isinstance(outcome, BaseException):
+                raise outcome
+            outcomes.add(outcome)
+        return outcomes
+
+    async def run_plugin(self, plugin: Plugin[Any], event: Event) -> Outcome:
+        """Run one plugin, or commit a job for it, and record how it ended.
+
+        Returns:
+            PROCESSED, DEFERRED, REJECTED or FAILED; DUPLICATE if another delivery has finished or
+            deferred it meanwhile.
+
+        Raises:
+            StoreUnavailable: The database does not answer.
+        """
+        registration = plugin.registration(event.type)
+        assert registration is not None  # noqa: S101 (the registry chose it for this type)
+        raised: Exception | None = None
+        try:
+            if registration.deferred:
+                outcome = await self._defer(plugin, event)
+            else:
+                outcome = await self._runner.run(plugin, registration, event)
+        except Exception as error:
+            raised = error
+            outcome = await self._record(plugin, event, error)
+        self._observers.run_ended(plugin.name, event, outcome, raised)
+        return outcome
+
+    async def _defer(self, plugin: Plugin[Any], event: Event) -> Outcome:
+        try:
+            await self._store.commit(UnitOfWork(), Deferral(event, plugin.name, self._clock()))
+        except AlreadyDone:
+            return Outcome.DUPLICATE
+        self._on_deferred()
+        return Outcome.DEFERRED
+
+    async def _record(self, plugin: Plugin[Any], event: Event, error: Exception) -> Outcome:
+        """Record a run that raised, unless another delivery has finished it meanwhile."""
+        events = self._store.events
+        if isinstance(error, Reject):
+            log_rejection(plugin.name, error.reason)
+            kept = await events.record_rejection(event, plugin.name, error.reason, self._clock())
+            return Outcome.REJECTED if kept else Outcome.DUPLICATE
+        summary = log_failure(plugin.name, error)
+        kept = await events.record_failure(event, plugin.name, summary, self._clock())
+        return Outcome.FAILED if kept else Outcome.DUPLICATE
+
+    def _is_handled(self, record: EventRecord) -> bool:
+        handled = {name for name, run in record.handlers.items() if run.status in HANDLED}
+        return handled >= {plugin.name for plugin in self._registry.plugins_for(record.type)}
+
+    async def _make_jobs_due(self, record: EventRecord) -> bool:
+        """Make the event's deferred jobs due now; return whether it has any."""
+        deferred = [name for name, run in record.handlers.items() if run.status == DEFERRED]
+        for name in deferred:
+            await self._store.jobs.make_due_now(record.id, name, self._clock())
+        if deferred:
+            self._on_deferred()
+        return bool(deferred)
+
+    def _count(self, label: str, outcome: Outcome) -> None:
+        self._metrics.deliveries.labels(label, outcome.value).inc()
+
+    def count_overloaded(self) -> None:
+        """Count a delivery that was refused because too many are in flight."""
+        self._count("other", Outcome.OVERLOADED)
+
+
+def log_rejection(plugin_name: str, reason: str) -> None:
+    """Log that a plugin has rejected an event, and why."""
+    logger.warning("plugin rejected the event", extra={"plugin": plugin_name, "reason": reason})
