@@ -64,6 +64,13 @@ def test_reference_lists_every_public_name(page: str, module: ModuleType) -> Non
     assert sorted(listed) == sorted(public)
 
 
+def test_tests_named_in_the_reliability_page_exist() -> None:
+    text = (DOCS / "reliability.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert len(named) > 20
+    assert sorted(name for name in named if not (ROOT / "tests" / name).exists()) == []
+
+
 @pytest.mark.parametrize("path", PAGES, ids=relative)
 def test_lists_and_tables_start_after_a_blank_line(path: Path) -> None:
     """Python-Markdown shows a list that follows a paragraph's line as part of the paragraph."""
