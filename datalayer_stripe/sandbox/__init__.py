@@ -4,7 +4,8 @@ Its parts, each of which imports only from those below it:
 
     sandbox.py   the local Stripe with its HTTP server
     pages/       the pages, the panel and the controls under `/sandbox/`
-    actions.py   what tests and pages do to a sandbox: create, pay, refund, dispute, renew
+    actions.py   actions of merchants, customers and banks: create, pay, refund, dispute, renew
+    core.py      the state of a local Stripe, and calls to its API within the process
     delivery/    webhooks: signing, attempts, retries, simulated delivery faults
     resources/   the operations of the API, one module per Stripe resource
     api/         the API's protocol: parameters, routes, keys, versions, HTTP
@@ -14,7 +15,7 @@ Its parts, each of which imports only from those below it:
 `web/` holds the JavaScript, HTML and CSS files that `pages/` serves.
 """
 
-from .actions import Shopfront
+from .core import Shopfront
 from .engine.errors import SandboxCardError, StripeError
 from .sandbox import Sandbox
 

@@ -1,4 +1,4 @@
-"""Run a sandbox alone: `python -m datalayer_stripe.sandbox --port 12111`."""
+"""Run a sandbox as a process: `python -m datalayer_stripe.sandbox --port 12111`."""
 
 import argparse
 import asyncio
@@ -10,23 +10,31 @@ from .sandbox import Sandbox
 
 
 def main() -> None:
-    """Run a sandbox until it is interrupted."""
+    """Parse the command line and run a sandbox until it is interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m datalayer_stripe.sandbox",
-        description="A local Stripe: point the SDK's API base at it.",
+        description="Run a local Stripe. Set its URL as the API base of the Stripe SDK.",
     )
-    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: free)")
-    parser.add_argument("--address", default="127.0.0.1", help="address (default: %(default)s)")
-    parser.add_argument("--webhook", metavar="URL", help="endpoint that gets every event")
-    parser.add_argument("--secret", metavar="whsec_…", help="signs what the endpoint gets")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port to listen on (default: any free port)"
+    )
+    parser.add_argument(
+        "--address", default="127.0.0.1", help="IP address to listen on (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--webhook", metavar="URL", help="URL of a webhook endpoint that receives all events"
+    )
+    parser.add_argument(
+        "--secret", metavar="whsec_…", help="signing secret of the webhook endpoint"
+    )
     parser.add_argument(
         "--remote-webhooks",
         action="store_true",
-        help="let webhook endpoints be on other machines (default: this machine only)",
+        help="allow webhook endpoints on other machines (default: only on this machine)",
     )
     arguments = parser.parse_args()
     if bool(arguments.webhook) != bool(arguments.secret):
-        parser.error("--webhook and --secret go together")
+        parser.error("--webhook and --secret must be given together")
     sandbox = Sandbox(remote_webhooks=arguments.remote_webhooks)
     if arguments.webhook:
         try:

@@ -16,7 +16,7 @@ from .pages.static_files import static_handlers
 class Sandbox(SandboxActions):
     """A stateful Stripe for tests and demos, which the unmodified Stripe SDK can call.
 
-    See `SandboxActions` for its arguments, its attributes and the actions on it.
+    See `SandboxCore` for its arguments and attributes, and `SandboxActions` for its actions.
     """
 
     _server: HTTPServer | None = None

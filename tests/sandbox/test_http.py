@@ -81,7 +81,7 @@ async def test_secret_key_is_refused_in_a_request_of_a_web_page(
         named = {"key": None, "Authorization": authorization, "Origin": origin}
         read = await http("GET", "/v1/webhook_endpoints", **named)
         assert read.code == 403
-        assert "takes its secret key from no web page" in error(read)["message"]
+        assert "does not accept its secret key from a web page" in error(read)["message"]
         made = await http(
             "POST", "/v1/customers", "name=x", Content_Type=FORM, Idempotency_Key="k", **named
         )

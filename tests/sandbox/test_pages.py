@@ -62,7 +62,7 @@ async def test_in_the_dialog_of_stripe_js_the_page_says_that_it_is_over(
     assert b"Done: requires_payment_method" in refused.body
     assert b"authenticated.js" in refused.body
     late = await answer(http, intent["id"], accept=True)
-    assert b"does not wait" in late.body
+    assert b"does not require" in late.body
     nothing = await http("GET", f"/sandbox/authenticate/{intent['id']}", key=None)
     assert b"Nothing to do: requires_payment_method" in nothing.body
     assert b"authenticated.js" in nothing.body
@@ -86,7 +86,7 @@ async def test_a_setup_is_authenticated_as_well(sandbox: Sandbox, http: Http) ->
     sandbox.confirm_setup(intent["id"], "4000002760003184", return_url=BACK)
     assert sandbox.get(intent["id"])["next_action"]["type"] == "use_stripe_sdk"
     asked = await http("GET", f"/sandbox/authenticate/{intent['id']}", key=None)
-    assert b"keep your card" in asked.body
+    assert b"save your card" in asked.body
     assert b"Done: succeeded" in (await answer(http, intent["id"], accept=True)).body
 
 

@@ -101,7 +101,7 @@ async def test_a_plan_is_canceled_and_kept(sandbox: Sandbox, portal: Portal) -> 
     assert (done.code, done.headers["Location"]) == (303, f"{portal.path}?done=ending")
     assert sandbox.get(portal.subscription)["cancel_at_period_end"] is True
     shown = await portal.look("?done=ending")
-    assert "Your plan ends with its period." in shown
+    assert "Your plan will end with the current period." in shown
     assert "Your plan ends on " in shown
     assert "Don&#x27;t cancel plan" in shown or "Don't cancel plan" in shown
     done = await portal.post(action="resume", id=portal.subscription)
@@ -157,8 +157,8 @@ async def test_a_new_card_is_the_one_that_is_charged(
     [
         ({"number": "4000000000000002"}, 402, "Your card was declined."),
         ({"number": "4242424242424241"}, 402, "Your card number is incorrect."),
-        ({"expiry": "13 / 34"}, 400, "write MM / YY"),
-        ({"expiry": ""}, 400, "write MM / YY"),
+        ({"expiry": "13 / 34"}, 400, "Use the format MM / YY"),
+        ({"expiry": ""}, 400, "Use the format MM / YY"),
     ],
 )
 async def test_a_card_that_is_refused_changes_nothing(

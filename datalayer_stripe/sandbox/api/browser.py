@@ -1,4 +1,4 @@
-"""What Stripe.js does in the payer's browser, with the client secret alone.
+"""Confirm intents as Stripe.js does in the customer's browser, with the client secret only.
 
 https://docs.stripe.com/js/payment_intents/confirm_card_payment
 """
@@ -10,18 +10,18 @@ from ..shapes.objects import Object
 
 
 def intent_id(client_secret_or_id: str) -> str:
-    """Return the identifier that a client secret begins with."""
+    """Return the intent's identifier, which is the first part of its client secret."""
     return client_secret_or_id.partition("_secret_")[0]
 
 
 def confirm(
     call: Callable[..., Object], intent: Object, card: str, params: Mapping[str, Any]
 ) -> Object:
-    """Confirm a PaymentIntent or SetupIntent.
+    """Confirm a PaymentIntent or SetupIntent with a test card.
 
     Args:
-        call: runs an operation of the API.
-        intent: the intent.
+        call: runs an operation of the API, as `SandboxCore.call`.
+        intent: the PaymentIntent or SetupIntent.
         card: a test card's number, or a test token such as `pm_card_visa`.
         params: any other parameter of the confirmation.
 

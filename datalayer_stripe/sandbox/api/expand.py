@@ -1,4 +1,4 @@
-"""Expanding references in an answer.
+"""Expansion of references in an answer.
 
 https://docs.stripe.com/expand
 """
@@ -13,8 +13,8 @@ from ..shapes.objects import Object
 
 MAX_DEPTH = 4
 
-# What may be expanded, by the kind of object that holds it; a field inside a plain hash, such
-# as `payment.payment_intent` of an invoice payment, belongs to the object around the hash.
+# The expandable fields, by the type of the object that contains them. A field inside a plain hash,
+# such as `payment.payment_intent` of an invoice payment, belongs to the object around the hash.
 _REFERENCES: dict[str, set[str]] = {
     "product": {"default_price"},
     "price": {"product"},
@@ -38,10 +38,10 @@ _REFERENCES: dict[str, set[str]] = {
 
 
 def check_depth(paths: Iterable[str]) -> None:
-    """Check that no path is deeper than Stripe expands.
+    """Check that no path is deeper than `MAX_DEPTH`.
 
     Raises:
-        StripeError: one is.
+        StripeError: a path is deeper.
     """
     for path in paths:
         if path.count(".") >= MAX_DEPTH:
@@ -52,10 +52,15 @@ def check_depth(paths: Iterable[str]) -> None:
 
 
 def expand(store: Store, obj: Object, paths: Iterable[str]) -> Object:
-    """Return a copy of an object with the given dotted paths expanded.
+    """Return a copy of an object with some references replaced by the objects.
+
+    Args:
+        store: the objects of the sandbox.
+        obj: the object or list; it is not modified.
+        paths: dotted paths, such as `data.customer`.
 
     Raises:
-        StripeError: a path names what cannot be expanded.
+        StripeError: a path names a property that cannot be expanded.
     """
     expanded = copy.deepcopy(obj)
     for path in paths:
@@ -114,7 +119,7 @@ def _expand(store: Store, value: Any, names: list[str], owner: str) -> None:
         if isinstance(value[name], str):
             value[name] = copy.deepcopy(store.find(value[name]) or value[name])
     elif (kind, name) in _INCLUDED:
-        # What an earlier path has put there may hold expansions of its own.
+        # An earlier path may have included and expanded this value already: keep it.
         value[name] = value.get(name) or _INCLUDED[kind, name](store, value)
     elif not rest or not isinstance(value.get(name), dict | list):
         raise _not_expandable(names, kind)

@@ -1,4 +1,4 @@
-"""Troubles of the API, wished on it by tests: refusals, slowness, cut connections.
+"""Simulated faults of the API: error answers, delays, cut connections.
 
 https://docs.stripe.com/error-low-level
 """
@@ -10,7 +10,7 @@ from ..engine.errors import StripeError
 
 
 class Call(NamedTuple):
-    """One request to the API; `status` is None where the connection was cut."""
+    """A request to the API. `status` is None if the connection was cut."""
 
     method: str
     path: str
@@ -20,7 +20,16 @@ class Call(NamedTuple):
 
 @dataclass
 class _Fault:
-    """A fault for the next `times` requests to paths that begin with `path_prefix`."""
+    """A fault for the next `times` requests whose path starts with `path_prefix`.
+
+    Attributes:
+        times: how many more requests it affects; None: all.
+        path_prefix: None: every path.
+        status: of the error answer.
+        seconds: of the delay.
+        after: cut the connection after the execution instead of before it.
+        saved: store the error answer under the request's idempotency key.
+    """
 
     times: int | None
     path_prefix: str | None
@@ -29,8 +38,8 @@ class _Fault:
     after: bool = False
     saved: bool = False
 
-    def strikes(self, path: str) -> bool:
-        """Whether the fault is for this request; counts it if so."""
+    def consume(self, path: str) -> bool:
+        """Return whether the fault affects this request; if so, count the request."""
         if self.times == 0 or not path.startswith(self.path_prefix or "/"):
             return False
         if self.times is not None:
@@ -39,10 +48,10 @@ class _Fault:
 
 
 class ApiFaults:
-    """The API's troubles, and the record of what it was asked.
+    """Simulated faults of the API, and a record of its requests.
 
     Attributes:
-        calls: the record of all requests, oldest first.
+        calls: all requests, oldest first.
     """
 
     def __init__(self) -> None:
@@ -59,22 +68,28 @@ class ApiFaults:
         *,
         saved: bool = False,
     ) -> None:
-        """Answer the next `times` requests with a 400, 429, 500 or 503; nothing is executed.
+        """Answer the next `times` requests with an error, without executing them.
 
         Args:
-            status: the status of the answer.
+            status: the HTTP status of the answer: 400, 429, 500 or 503.
             times: how many requests.
-            path_prefix: only for paths that begin with it.
-            saved: keep the answer under the request's idempotency key and repeat it for a day, as
-                Stripe does once an endpoint has begun to work on a request. Requests without a
-                key are not refused then.
+            path_prefix: affects only paths that start with it.
+            saved: store the answer under the request's idempotency key and replay it for a day, as
+                Stripe does once an endpoint has started to execute a request. Requests without a
+                key are not affected then.
         """
         self._refusals.append(_Fault(times, path_prefix, status=status, saved=saved))
 
     def delay(
         self, seconds: float, times: int | None = None, path_prefix: str | None = None
     ) -> None:
-        """Wait before the next `times` requests are executed; None: before all of them."""
+        """Wait before the execution of the next `times` requests.
+
+        Args:
+            seconds: how long to wait.
+            times: how many requests; None: all.
+            path_prefix: affects only paths that start with it.
+        """
         self._delays.append(_Fault(times, path_prefix, seconds=seconds))
 
     def cut(
@@ -84,33 +99,38 @@ class ApiFaults:
 
         Args:
             times: how many requests.
-            cut_after: close it after the work was done, instead of before.
-            path_prefix: only for paths that begin with it.
+            cut_after: close it after the request was executed, instead of before.
+            path_prefix: affects only paths that start with it.
         """
         self._cuts.append(_Fault(times, path_prefix, after=cut_after))
 
     def normal(self) -> None:
-        """End all troubles."""
+        """Remove all simulated faults."""
         self._refusals, self._delays, self._cuts = [], [], []
 
     def refusal(self, path: str, key: str | None) -> StripeError | None:
-        """Return the error to answer a request with, if it is to be refused."""
+        """Return the error to answer a request with; None: execute it.
+
+        Args:
+            path: the request's path.
+            key: its idempotency key, if it has one.
+        """
         fault = _first([one for one in self._refusals if key or not one.saved], path)
         return None if fault is None else _error(fault.status, executed=fault.saved)
 
     def seconds(self, path: str) -> float:
-        """Return how long to wait before a request is executed."""
+        """Return the seconds to wait before a request is executed."""
         fault = _first(self._delays, path)
         return 0.0 if fault is None else fault.seconds
 
     def cuts(self, path: str) -> tuple[bool, bool]:
-        """Say whether to cut the connection of a request: before and after it is executed."""
+        """Return whether to cut a request's connection, as `(before, after)` its execution."""
         fault = _first(self._cuts, path)
         return (False, False) if fault is None else (not fault.after, fault.after)
 
 
 def _first(faults: list[_Fault], path: str) -> _Fault | None:
-    return next((fault for fault in faults if fault.strikes(path)), None)
+    return next((fault for fault in faults if fault.consume(path)), None)
 
 
 def _error(status: int, *, executed: bool) -> StripeError:

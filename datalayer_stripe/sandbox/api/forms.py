@@ -1,8 +1,8 @@
-"""Form bodies as Stripe takes them: nested hashes and lists in brackets.
+"""Encoding of form bodies, with nested hashes and lists in brackets.
 
 `items[0][price]=price_1&metadata[a]=b&expand[]=customer` becomes
 `{"items": {"0": {"price": "price_1"}}, "metadata": {"a": "b"}, "expand": ["customer"]}`;
-lists with explicit indexes stay dictionaries until a reader of `params` asks for a list.
+a list with explicit indexes is decoded as a dictionary, which `params.list_of` turns into a list.
 """
 
 import re
@@ -20,7 +20,7 @@ def decode(text: str) -> dict[str, Any]:
     """Decode a query string or form body.
 
     Raises:
-        StripeError: a key's brackets do not match, or a name is used as value and hash at once.
+        StripeError: a key's brackets do not match, or a name is used both as a value and as a hash.
     """
     decoded: dict[str, Any] = {}
     try:
@@ -37,9 +37,9 @@ def decode(text: str) -> dict[str, Any]:
 
 
 def encode(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn Python values into what `decode` returns: strings, hashes and lists.
+    """Convert Python values to the form that `decode` returns: strings, hashes and lists.
 
-    `None` unsets, as an empty string does in a form.
+    None becomes an empty string, which unsets a parameter.
     """
     return {name: _encode_value(value) for name, value in params.items()}
 

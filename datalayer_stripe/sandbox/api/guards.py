@@ -1,15 +1,15 @@
-"""Which requests and which addresses the sandbox trusts."""
+"""Checks of where a request comes from and which host a URL names."""
 
 from ipaddress import ip_address
 
 from tornado.httputil import HTTPServerRequest
 
 
-def is_rebound(request: HTTPServerRequest) -> bool:
-    """Whether a request names the sandbox by a domain name other than `localhost`.
+def is_dns_rebinding(request: HTTPServerRequest) -> bool:
+    """Return whether a request's host is a domain name other than `localhost`.
 
-    A page whose name its owner lets point here (DNS rebinding) is of the sandbox's own origin to
-    the browser; its name is what gives it away.
+    With DNS rebinding, a website makes its own domain name resolve to this machine. The browser
+    then takes the sandbox for that website's origin. Only the host name shows the attack.
     """
     if request.host_name == "localhost":
         return False
@@ -21,7 +21,7 @@ def is_rebound(request: HTTPServerRequest) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a host name of a URL is this machine: `localhost` or a loopback address."""
+    """Return whether a host name is `localhost` or a loopback address."""
     if host == "localhost":
         return True
     try:
@@ -31,6 +31,6 @@ def is_loopback(host: str) -> bool:
 
 
 def is_cross_site(request: HTTPServerRequest) -> bool:
-    """Whether a form comes from a page of another origin: browsers name the origin of a POST."""
+    """Return whether a POST comes from a page of another origin, by its `Origin` header."""
     origin = request.headers.get("Origin")
     return origin not in (None, f"{request.protocol}://{request.host}")

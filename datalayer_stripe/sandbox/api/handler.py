@@ -1,4 +1,4 @@
-"""The API over HTTP: authentication, versions, idempotency, errors.
+"""HTTP handler of the API: authentication, versions, idempotency, errors.
 
 https://docs.stripe.com/api
 """
@@ -17,20 +17,20 @@ from ..engine.errors import StripeError, invalid
 from ..shapes.objects import Object
 from .dispatcher import ApiDispatcher
 from .forms import decode
-from .guards import is_rebound
+from .guards import is_dns_rebinding
 from .idempotency import Answer
-from .public import check, visible
+from .public import check_access, public_view
 from .routes import Match
 
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
 
 
 class ApiHandler(RequestHandler):
-    """Answers `/v1/…` as Stripe does.
+    """Handler of `/v1/…`.
 
-    Any web page may send requests to this machine. So the secret key, which reads and changes
-    everything, is refused in a request with an `Origin` header, and all keys are refused in one
-    whose `Host` is a domain name: see `is_rebound`.
+    Any web page can send requests to this machine. The secret key reads and changes everything, so
+    a request that has it and an `Origin` header is rejected. A request whose `Host` is a domain
+    name is always rejected, see `is_dns_rebinding`.
     """
 
     def initialize(self, dispatcher: ApiDispatcher) -> None:
@@ -39,7 +39,7 @@ class ApiHandler(RequestHandler):
 
     def set_default_headers(self) -> None:
         self.set_header("Access-Control-Allow-Origin", "*")
-        # The wildcard alone does not cover this one.
+        # The wildcard does not include the Authorization header.
         self.set_header("Access-Control-Allow-Headers", "Authorization, *")
         self.set_header("Access-Control-Allow-Methods", "GET, POST, DELETE")
         self.clear_header("Server")
@@ -54,19 +54,21 @@ class ApiHandler(RequestHandler):
         await self._serve()
 
     async def options(self) -> None:
-        """Let browsers of any origin call, as Stripe does."""
+        """Answer a CORS preflight: every origin is allowed, as at Stripe."""
         self.set_status(204)
 
     def prepare(self) -> None:
         self._request_id = self._dispatcher.backend.ids.new("req")
         self._version = self.request.headers.get("Stripe-Version", API_VERSION)
         self._identify()
-        if is_rebound(self.request):
-            error = StripeError(421, "Use the sandbox's address: an IP address or localhost.")
+        if is_dns_rebinding(self.request):
+            error = StripeError(
+                421, "The host name is not allowed. Use the sandbox's IP address or localhost."
+            )
             self._answer(error.status, self._error_body(error))
 
     def write_error(self, status_code: int, **_kwargs: Any) -> None:
-        """Answer a fault of the sandbox itself in Stripe's form."""
+        """Answer an internal error of the sandbox as a Stripe API error."""
         self._identify()
         error = StripeError(status_code, "An unexpected error occurred.", type="api_error")
         self._answer(status_code, self._error_body(error))
@@ -91,7 +93,7 @@ class ApiHandler(RequestHandler):
         match = self._match(path)
         params = self._params()
         if publishable:
-            check(self._dispatcher.backend.store, match, params)
+            check_access(self._dispatcher.backend.store, match, params)
         refusal = self._dispatcher.faults.refusal(path, key)
         if refusal is not None and not refusal.executed:
             raise refusal
@@ -103,7 +105,7 @@ class ApiHandler(RequestHandler):
         if cut_after:
             self._cut()
             return
-        self._answer(status, visible(body) if publishable else body)
+        self._answer(status, public_view(body) if publishable else body)
 
     def _match(self, path: str) -> Match:
         if not _VERSION.fullmatch(self._version):
@@ -121,9 +123,9 @@ class ApiHandler(RequestHandler):
     async def _run_once(
         self, match: Match, params: dict[str, Any], key: str | None, refusal: StripeError | None
     ) -> tuple[int, Object]:
-        """Execute a request once for its idempotency key; return status and body.
+        """Execute a request once per idempotency key, and return its status and body.
 
-        With a `refusal` that is the result, which is kept under the key as any other.
+        A simulated `refusal` replaces the execution; it is stored under the key like any answer.
         """
         keys, path = self._dispatcher.idempotency, self.request.path
         if key:
@@ -153,7 +155,7 @@ class ApiHandler(RequestHandler):
         return status, body
 
     def _run(self, match: Match, params: dict[str, Any], key: str | None) -> Object:
-        with self._dispatcher.backend.requested(self._request_id, key):
+        with self._dispatcher.backend.request_context(self._request_id, key):
             return self._dispatcher.run(match, params, self._version)
 
     def _authenticate(self) -> bool:
@@ -175,9 +177,9 @@ class ApiHandler(RequestHandler):
         if "Origin" in self.request.headers:
             raise StripeError(
                 403,
-                "A request with an Origin header comes from a web page, and the sandbox takes its "
-                "secret key from no web page. Use the publishable key there, and send requests "
-                "with the secret key from a server or a terminal.",
+                "The sandbox does not accept its secret key from a web page, and a request with an "
+                "Origin header comes from a web page. Use the publishable key in web pages, and "
+                "the secret key on a server or in a terminal.",
                 executed=False,
             )
         return False
@@ -209,13 +211,13 @@ class ApiHandler(RequestHandler):
         self.finish(json.dumps(body, indent=2, ensure_ascii=False))
 
     def _cut(self) -> None:
-        """Close the connection without an answer."""
+        """Close the connection without sending an answer."""
         self._dispatcher.record_call(str(self.request.method), self.request.path, self._key, None)
         self.detach().close()
 
 
 def _api_key(header: str) -> str | None:
-    """Return the API key of an Authorization header: Bearer, or Basic with it as the user."""
+    """Return the API key of an Authorization header: a Bearer token or the Basic user name."""
     scheme, _, credentials = header.partition(" ")
     if scheme.lower() == "bearer":
         return credentials.strip() or None
@@ -228,5 +230,5 @@ def _api_key(header: str) -> str | None:
 
 
 def api_handlers(dispatcher: ApiDispatcher) -> list[Any]:
-    """Return the handler of the whole API."""
+    """Return the handler of the API."""
     return [(r"/v1/.*", ApiHandler, {"dispatcher": dispatcher})]

@@ -1,4 +1,4 @@
-"""Idempotency keys: a request that is sent twice is executed once.
+"""Idempotency keys: execute a request once, even if it is sent twice.
 
 https://docs.stripe.com/api/idempotent_requests
 """
@@ -10,13 +10,19 @@ from typing import Any
 from ..engine.errors import StripeError
 from ..shapes.objects import Object
 
-_KEPT_FOR = 24 * 3600
+_LIFETIME = 24 * 3600  # seconds
 _MAX_LENGTH = 255
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a request, kept for its repetitions."""
+    """The answer to a request, stored for its repetitions.
+
+    Attributes:
+        status: the HTTP status.
+        body: the JSON body.
+        request_id: `req_…` of the request that was executed.
+    """
 
     status: int
     body: Object
@@ -32,17 +38,30 @@ class _Entry:
 
 
 class IdempotencyKeys:
-    """The answers given to requests that carried a key; Stripe keeps them for a day."""
+    """Store of answers by idempotency key, each kept for a day.
+
+    Args:
+        clock: returns the time in epoch seconds.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
 
     def begin(self, key: str, path: str, params: dict[str, Any]) -> Answer | None:
-        """Begin a request and return the answer it has had before, if any.
+        """Register a request and return the stored answer of an earlier one with the same key.
+
+        Args:
+            key: the idempotency key.
+            path: the request's path.
+            params: its decoded parameters.
+
+        Returns:
+            The stored answer; None if the request is new and must be executed.
 
         Raises:
-            StripeError: the key came with another request, or its first one is still running.
+            StripeError: the key was used for a different request, or the first request with this
+                key is still running.
         """
         if len(key) > _MAX_LENGTH:
             raise StripeError(
@@ -52,7 +71,7 @@ class IdempotencyKeys:
                 executed=False,
             )
         entry = self._entries.get(key)
-        if entry is None or self._clock() - entry.at > _KEPT_FOR:
+        if entry is None or self._clock() - entry.at > _LIFETIME:
             self._entries[key] = _Entry(path, params, self._clock())
             return None
         if entry.path != path:
@@ -80,11 +99,11 @@ class IdempotencyKeys:
         return entry.answer
 
     def keep(self, key: str, answer: Answer) -> None:
-        """Keep the answer of the request that a key has begun."""
+        """Store the answer of a request that `begin` registered."""
         self._entries[key].answer = answer
 
     def forget(self, key: str) -> None:
-        """Forget a key whose request was not executed."""
+        """Remove a key whose request was not executed."""
         del self._entries[key]
 
 

@@ -1,4 +1,4 @@
-"""Pages of a list.
+"""Pagination of lists.
 
 https://docs.stripe.com/api/pagination
 """
@@ -27,15 +27,15 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
 
 
 def page(objects: Iterable[Object], values: Mapping[str, Any], url: str) -> Object:
-    """Return one page of objects that come newest first.
+    """Return one page of a list.
 
     Args:
-        objects: all that match the list's own filters.
+        objects: the objects that match the list's own filters, newest first.
         values: the checked parameters of `LIST_FIELDS`.
         url: the list's path.
 
     Raises:
-        StripeError: the limit is out of bounds, or a cursor names no object.
+        StripeError: the limit is not between 1 and 100, or a cursor names no object of the list.
     """
     limit = 10 if values.get("limit") is None else values["limit"]
     if not 1 <= limit <= 100:

@@ -1,7 +1,7 @@
-"""Reading and checking the parameters of a request.
+"""Validation of a request's parameters.
 
-A route says what it takes as a table of readers; whatever else is sent is refused, as Stripe
-refuses it. https://docs.stripe.com/error-codes (`parameter_missing`, `parameter_unknown`, …)
+Each operation has a table of readers, one per parameter. Any other parameter is an error, as at
+Stripe: https://docs.stripe.com/error-codes (`parameter_missing`, `parameter_unknown`, …)
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,8 +19,13 @@ _MAX_AMOUNT = 99_999_999
 def read(raw: Mapping[str, Any], fields: Fields, *, required: Iterable[str] = ()) -> dict[str, Any]:
     """Check the parameters of a request and return those that were sent, as Python values.
 
+    Args:
+        raw: the decoded parameters, see `forms.decode`.
+        fields: a reader for each parameter the operation accepts.
+        required: the names of the required parameters.
+
     Raises:
-        StripeError: a parameter is unknown, missing, or not of its type.
+        StripeError: a parameter is unknown, missing or has the wrong type.
     """
     return _read(raw, fields, required, "")
 
@@ -40,7 +45,7 @@ def _read(
 
 
 def string(value: Any, param: str) -> str | None:
-    """Read a string; an empty one unsets."""
+    """Read a string. An empty string unsets the parameter."""
     if not isinstance(value, str):
         raise invalid(f"Invalid string: {value}", param=param)
     if len(value) > _MAX_LENGTH:
@@ -53,7 +58,7 @@ def string(value: Any, param: str) -> str | None:
 
 
 def integer(value: Any, param: str) -> int | None:
-    """Read a whole number; an empty string unsets."""
+    """Read an integer. An empty string unsets the parameter."""
     if value == "":
         return None
     try:
@@ -90,7 +95,7 @@ def boolean(value: Any, param: str) -> bool:
 
 
 def currency(value: Any, param: str) -> str:
-    """Read a three-letter currency code, in either case."""
+    """Read a three-letter currency code and return it in lower case."""
     code = str(value).lower()
     if len(code) != 3 or not code.isalpha() or not code.isascii():
         raise invalid(f"Invalid currency: {value}", param=param)
@@ -98,7 +103,7 @@ def currency(value: Any, param: str) -> str:
 
 
 def choice(*allowed: str) -> Reader:
-    """Return a reader of one of the given words."""
+    """Return a reader that accepts one of the given values."""
 
     def read_choice(value: Any, param: str) -> str:
         if value not in allowed:
@@ -113,9 +118,10 @@ def choice(*allowed: str) -> Reader:
 
 
 def metadata(value: Any, param: str) -> dict[str, str]:
-    """Read metadata: up to 50 keys of 40 characters, values of 500; an empty value unsets a key.
+    """Read metadata: up to 50 keys of up to 40 characters, with values of up to 500.
 
-    An empty string in the place of the hash unsets all: it is read as `{"": ""}`.
+    An empty value removes its key. An empty string instead of the hash removes all keys; it is
+    read as `{"": ""}`. See `merge_metadata`.
     """
     if value == "":
         return {"": ""}
@@ -135,7 +141,12 @@ def metadata(value: Any, param: str) -> dict[str, str]:
 
 
 def hash_of(fields: Fields, *, required: Iterable[str] = ()) -> Reader:
-    """Return a reader of a nested hash; an empty string unsets it."""
+    """Return a reader of a nested hash. An empty string unsets it.
+
+    Args:
+        fields: a reader for each key.
+        required: the names of the required keys.
+    """
 
     def read_hash(value: Any, param: str) -> dict[str, Any] | None:
         if value == "":
@@ -148,7 +159,13 @@ def hash_of(fields: Fields, *, required: Iterable[str] = ()) -> Reader:
 
 
 def list_of(item: Reader) -> Reader:
-    """Return a reader of a list, sent as `name[]` or with indexes; an empty string is empty."""
+    """Return a reader of a list, sent as `name[]` or with indexes.
+
+    An empty string is an empty list.
+
+    Args:
+        item: the reader of each item.
+    """
 
     def read_list(value: Any, param: str) -> list[Any]:
         if value == "":
@@ -163,7 +180,7 @@ def list_of(item: Reader) -> Reader:
 
 
 def time_range(value: Any, param: str) -> dict[str, int]:
-    """Read a filter on a time: epoch seconds, or a hash of `gt`, `gte`, `lt`, `lte`."""
+    """Read a filter on a time in epoch seconds: exact, or a hash of `gt`, `gte`, `lt`, `lte`."""
     if isinstance(value, Mapping):
         bounds = _read(value, dict.fromkeys(("gt", "gte", "lt", "lte"), integer), (), param)
         return {name: bound for name, bound in bounds.items() if bound is not None}

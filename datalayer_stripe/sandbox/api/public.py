@@ -1,4 +1,4 @@
-"""What a browser, which only has the publishable key, may ask for and gets to see.
+"""Access with the publishable key: the allowed requests and the visible fields.
 
 https://docs.stripe.com/keys#obtain-api-keys
 """
@@ -60,11 +60,19 @@ _FIELDS = {
 }
 
 
-def check(store: Store, match: Match, params: Mapping[str, Any]) -> None:
-    """Let a publishable key have what is public; an existing object only with its client secret.
+def check_access(store: Store, match: Match, params: Mapping[str, Any]) -> None:
+    """Check that a request with the publishable key is allowed.
+
+    The operation must be public. If it addresses an object, the request must have the object's
+    client secret.
+
+    Args:
+        store: the objects of the sandbox.
+        match: the operation and the identifiers in its path.
+        params: the decoded parameters.
 
     Raises:
-        StripeError: it may not.
+        StripeError: the request is not allowed.
     """
     if not match.route.public:
         raise StripeError(
@@ -94,17 +102,17 @@ def check(store: Store, match: Match, params: Mapping[str, Any]) -> None:
         )
 
 
-def visible(body: Object) -> Object:
-    """Return what is public of an object, or of an error and the objects in it."""
+def public_view(body: Object) -> Object:
+    """Return the public fields of an object, or an error with the public fields of its objects."""
     if "error" in body:
-        return {"error": {name: _part(value) for name, value in body["error"].items()}}
-    return _object(body)
+        return {"error": {name: _public_part(value) for name, value in body["error"].items()}}
+    return _public_fields(body)
 
 
-def _part(value: Any) -> Any:
-    return _object(value) if isinstance(value, dict) else value
+def _public_part(value: Any) -> Any:
+    return _public_fields(value) if isinstance(value, dict) else value
 
 
-def _object(value: Object) -> Object:
+def _public_fields(value: Object) -> Object:
     fields = _FIELDS.get(value.get("object", ""), value)
     return {name: part for name, part in value.items() if name in fields}

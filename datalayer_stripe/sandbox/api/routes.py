@@ -1,4 +1,4 @@
-"""A route of the API: method, path and the operation behind them."""
+"""Routes of the API: method, path and operation."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from ..shapes.objects import Object
 
-# An operation takes the raw parameters and the identifiers in the path.
+# Called with the decoded parameters and the identifiers in the path.
 Operation = Callable[..., Object]
 
 
@@ -17,10 +17,10 @@ class Route:
 
     Attributes:
         method: `GET`, `POST` or `DELETE`.
-        path: such as `/v1/prices/{id}`.
-        operation: called with the raw parameters and the path's identifiers.
-        public: whether a publishable key may call it; for an object that there is, with its
-            `client_secret`.
+        path: the path's pattern, such as `/v1/prices/{id}`.
+        operation: called with the decoded parameters and the identifiers in the path.
+        public: whether the publishable key may call it. For an existing object it also needs the
+            object's `client_secret`.
     """
 
     method: str
@@ -31,24 +31,24 @@ class Route:
 
 @dataclass(frozen=True)
 class Match:
-    """A route and the identifiers of a path that matched it."""
+    """A route that matches a request, and the identifiers in the request's path."""
 
     route: Route
     ids: dict[str, str]
 
     def run(self, params: Mapping[str, Any]) -> Object:
-        """Run the operation."""
+        """Run the operation and return the object it answers."""
         return self.route.operation(params, **self.ids)
 
 
 class Router:
-    """Finds the route of a request."""
+    """Table of routes."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
         self._routes = [(_pattern(route.path), route) for route in routes]
 
     def match(self, method: str, path: str) -> Match | None:
-        """Return the route of a method and path; None if there is none."""
+        """Return the route that matches a method and path; None if there is none."""
         for pattern, route in self._routes:
             found = pattern.fullmatch(path)
             if found and route.method == method:

@@ -1,8 +1,8 @@
-"""The shapes of older API versions.
+"""Conversion of objects to the shapes of older API versions.
 
-An endpoint's API version decides the shape of what it gets. Since 2025-03-31 a subscription's
-period is on its items, and an invoice's subscription and payments are under `parent` and
-`payments`; before, they were fields of the object itself.
+A webhook endpoint's API version decides the shape of the events it receives. Since 2025-03-31 a
+subscription's period is on its items, and an invoice's subscription and payments are under `parent`
+and `payments`. Before, they were fields of the object itself.
 https://docs.stripe.com/changelog/basil
 """
 
@@ -18,7 +18,13 @@ _PERIOD = ("current_period_end", "current_period_start")
 
 
 def render_event(store: Store, event: Object, version: str | None) -> Object:
-    """Return an event as an endpoint of an API version gets it."""
+    """Return an event in the shape that an endpoint with an API version receives.
+
+    Args:
+        store: the objects of the sandbox.
+        event: the event in the current shape; it is not modified.
+        version: such as `2024-06-20`; None: the current one.
+    """
     if version is None:
         return event
     rendered = {**event, "api_version": version, "data": render(store, event["data"], version)}
@@ -29,7 +35,13 @@ def render_event(store: Store, event: Object, version: str | None) -> Object:
 
 
 def render(store: Store, value: Any, version: str | None) -> Any:
-    """Return an object, or anything that holds objects, in the shape of an API version."""
+    """Return a value with all objects in it in the shape of an API version.
+
+    Args:
+        store: the objects of the sandbox.
+        value: an object, or JSON data that contains objects; it is not modified.
+        version: such as `2024-06-20`; None: the current one.
+    """
     if not _is_old(version):
         return value
     return _render(store, copy.deepcopy(value))
@@ -112,7 +124,7 @@ def _invoice_id_of(store: Store, intent_id: str) -> str | None:
 
 
 def _previous_period(subscription: Object, previous: Object) -> None:
-    """Move a period that has changed from the previous items to the previous attributes."""
+    """Move a changed period from the previous items to the previous attributes."""
     for item in previous["items"]["data"]:
         for name in _PERIOD:
             before = item.pop(name)

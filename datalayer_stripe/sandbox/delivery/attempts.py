@@ -1,4 +1,4 @@
-"""One delivery of an event to an endpoint: the signed POST and the record of each attempt.
+"""Attempts to deliver an event to an endpoint: the signed POST and its record.
 
 https://docs.stripe.com/webhooks#verify-manually
 """
@@ -14,23 +14,23 @@ from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 from ..shapes.objects import Object
 
 USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
-_EXCERPT = 500
+_MAX_BODY = 500  # characters
 
 
 @dataclass(frozen=True)
 class AttemptRecord:
-    """One POST of an event.
+    """Record of one POST of an event.
 
     Attributes:
         event_id: the event's identifier.
         type: the event's type.
         endpoint_id: the endpoint's identifier.
-        url: where it was sent.
-        attempt: 1 for the first.
+        url: the endpoint's URL.
+        attempt: the attempt's number, starting at 1.
         status: the answer's HTTP status; None if there was no answer.
-        body: the answer's first 500 characters.
-        error: why there was no answer; None if there was one.
-        at: when it was sent, in epoch seconds.
+        body: the first 500 characters of the answer.
+        error: the reason if there was no answer; otherwise None.
+        at: the time of the POST, in epoch seconds.
     """
 
     event_id: str
@@ -45,7 +45,7 @@ class AttemptRecord:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the endpoint took the event."""
+        """Whether the endpoint accepted the event, with a 2xx status."""
         return self.status is not None and 200 <= self.status < 300
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,12 +55,12 @@ class AttemptRecord:
 
 @dataclass
 class Delivery:
-    """An event on its way to an endpoint.
+    """The delivery of an event to an endpoint.
 
     Attributes:
         event: the event, in Stripe's current shape.
         endpoint: the endpoint.
-        attempts: how often it was tried.
+        attempts: the number of attempts so far.
     """
 
     event: Object
@@ -69,12 +69,18 @@ class Delivery:
 
 
 def encode(event: Object) -> bytes:
-    """Return an event's body, byte for byte as Stripe lays it out."""
+    """Return the request body of an event, formatted byte for byte like Stripe's."""
     return json.dumps(event, indent=2, ensure_ascii=False).encode()
 
 
 def sign(body: bytes, secrets: list[str], timestamp: int) -> str:
-    """Return the `Stripe-Signature` header: one `v1` for each active secret."""
+    """Return the `Stripe-Signature` header, with one `v1` per secret.
+
+    Args:
+        body: the request body.
+        secrets: the active secrets, `whsec_…`.
+        timestamp: epoch seconds.
+    """
     signed = str(timestamp).encode() + b"." + body
     digests = [hmac.new(s.encode(), signed, hashlib.sha256).hexdigest() for s in secrets]
     return ",".join([f"t={timestamp}", *(f"v1={digest}" for digest in digests)])
@@ -87,9 +93,18 @@ async def post(
     secrets: list[str],
     *,
     at: float,
-    within: float,
+    timeout: float,  # noqa: ASYNC109 - Tornado's client enforces it
 ) -> AttemptRecord:
-    """POST an event once and return what came of it; nothing is raised."""
+    """POST an event once and return the record of the attempt; network errors are recorded.
+
+    Args:
+        client: the HTTP client.
+        delivery: the event and the endpoint; its number of attempts is increased.
+        body: the request body.
+        secrets: the active secrets of the endpoint.
+        at: the time of the attempt, in epoch seconds.
+        timeout: seconds to wait for the answer.
+    """
     delivery.attempts += 1
     request = HTTPRequest(
         delivery.endpoint["url"],
@@ -100,8 +115,8 @@ async def post(
             "Stripe-Signature": sign(body, secrets, int(at)),
             "User-Agent": USER_AGENT,
         },
-        connect_timeout=within,
-        request_timeout=within,
+        connect_timeout=timeout,
+        request_timeout=timeout,
         follow_redirects=False,
     )
     try:
@@ -122,7 +137,15 @@ def record(
     body: str = "",
     error: str | None = None,
 ) -> AttemptRecord:
-    """Return the record of a delivery's latest attempt."""
+    """Return the record of a delivery's latest attempt.
+
+    Args:
+        delivery: the event and the endpoint.
+        at: the time of the attempt, in epoch seconds.
+        status: the answer's HTTP status; None if there was no answer.
+        body: the answer's body.
+        error: the reason if there was no answer.
+    """
     event, endpoint = delivery.event, delivery.endpoint
     return AttemptRecord(
         event_id=event["id"],
@@ -131,7 +154,7 @@ def record(
         url=endpoint["url"],
         attempt=delivery.attempts,
         status=status,
-        body=body[:_EXCERPT],
+        body=body[:_MAX_BODY],
         error=error,
         at=at,
     )

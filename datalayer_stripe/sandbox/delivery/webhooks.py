@@ -1,4 +1,4 @@
-"""Delivery of events to endpoints, with retries, and the troubles one may wish on it.
+"""Delivery of events to endpoints, with retries and simulated faults.
 
 https://docs.stripe.com/webhooks#event-delivery-behaviors
 """
@@ -18,18 +18,24 @@ from .attempts import AttemptRecord, Delivery, encode, post, record
 
 Order = Literal["sent", "reversed", "shuffled"]
 
-# Stripe goes on for three days; this heals within a demo's patience.
+# Stripe retries for three days. These retries end while a demo is still running.
 DEFAULT_SCHEDULE = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 DEFAULT_TIMEOUT = 20.0
 
 
 class Webhooks:
-    """Sends every event to every endpoint that wants it.
+    """Sends each event to the endpoints that are subscribed to it.
 
     Attributes:
-        attempts: the record of all attempts, oldest first.
-        schedule: the pauses before each retry, in seconds; their number bounds the retries.
-        timeout: how long an endpoint may take to answer, in seconds.
+        attempts: the records of all attempts, oldest first.
+        schedule: the seconds before each retry; their number is the maximum number of retries.
+        timeout: seconds within which an endpoint must answer.
+
+    Args:
+        backend: the sandbox's state.
+        endpoints: the endpoints and their secrets.
+        schedule: the seconds before each retry.
+        timeout: seconds within which an endpoint must answer.
     """
 
     def __init__(
@@ -60,14 +66,14 @@ class Webhooks:
         backend.on_event(self._send)
 
     async def start(self) -> None:
-        """Open the client and send what has been waiting."""
+        """Open the HTTP client and send the events that were created before."""
         self._loop = asyncio.get_running_loop()
         self._client = AsyncHTTPClient(force_instance=True, max_clients=100)
         if not self._holding:
             self.release()
 
     async def stop(self) -> None:
-        """Cancel what is pending and close the client."""
+        """Cancel pending deliveries and close the HTTP client."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -78,12 +84,12 @@ class Webhooks:
 
     @property
     def held(self) -> int:
-        """How many deliveries are held back."""
+        """The number of deliveries that are held back."""
         return len(self._waiting)
 
     @property
-    def troubles(self) -> dict[str, Any]:
-        """What is wished on the following deliveries."""
+    def faults(self) -> dict[str, Any]:
+        """The simulated faults of the following deliveries, as the panel shows them."""
         return {
             "copies": self._copies,
             "drops": self._drops,
@@ -92,22 +98,22 @@ class Webhooks:
         }
 
     def duplicate(self, times: int = 1) -> None:
-        """Deliver each following event 1 + `times` times."""
+        """Deliver each following event `times` additional times."""
         self._copies = 1 + times
 
     def hold(self) -> None:
-        """Hold back all deliveries until `release`."""
+        """Hold back all deliveries until `release` is called."""
         self._holding = True
 
     def release(self, order: Order = "sent", seed: int | None = None) -> int:
-        """Let go of what is held, one after another, and hold no longer.
+        """Send the held deliveries one after another, and stop holding deliveries back.
 
         Args:
             order: the order of the first attempts.
-            seed: makes `shuffled` repeatable.
+            seed: makes `shuffled` reproducible.
 
         Returns:
-            How many deliveries were let go.
+            The number of deliveries that were released.
         """
         self._holding = False
         if self._loop is None:
@@ -122,56 +128,64 @@ class Webhooks:
         return len(deliveries)
 
     def reorder(self, gather: float = 0.05, seed: int | None = None) -> None:
-        """Shuffle the following deliveries among those of the same `gather` seconds."""
+        """Collect the following deliveries for a while and send them in random order.
+
+        Args:
+            gather: the seconds to collect deliveries.
+            seed: makes the order reproducible.
+        """
         self._gather, self._seed = gather, seed
 
     def delay(self, seconds: float) -> None:
-        """Wait before each following delivery's first attempt."""
+        """Wait some seconds before the first attempt of each following delivery."""
         self._delay = seconds
 
     def drop(self, n: int) -> None:
-        """Lose the next `n` deliveries: not sent, not retried, not counted as successful."""
+        """Drop the next `n` deliveries: they are neither sent nor retried, and stay pending."""
         self._drops = n
 
     def refuse(self, n: int) -> None:
-        """Fail the next `n` attempts with a 500 that the endpoint never saw; retries follow."""
+        """Record a 500 for the next `n` attempts without sending them; they are retried."""
         self._refusals = n
 
     def normal(self) -> None:
-        """End all troubles; what is held is let go."""
+        """Remove all simulated faults, and release the held deliveries."""
         self._copies, self._delay, self._drops, self._refusals = 1, 0.0, 0, 0
         self._gather = self._seed = None
         self.release()
 
-    async def settle(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - the callers' word
-        """Wait until nothing is on its way: each delivery has ended or is held back.
+    async def settle(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - part of the public API
+        """Wait until each delivery has succeeded, has no retries left, or is held back.
+
+        Args:
+            timeout: the maximum time to wait, in seconds.
 
         Raises:
-            TimeoutError: something was still on its way after `timeout` seconds.
+            TimeoutError: a delivery is still in progress after `timeout` seconds.
         """
         async with asyncio.timeout(timeout):
             while self._tasks:
                 await asyncio.wait(set(self._tasks))
 
     async def deliver(self, event_id: str, endpoint_id: str | None = None) -> AttemptRecord:
-        """Send an event once more, now, and return the record of the attempt.
+        """Send an event again now, and return the record of the attempt.
 
         Args:
-            event_id: the event.
-            endpoint_id: to which endpoint; by default the oldest that wants the event.
+            event_id: `evt_…`.
+            endpoint_id: `we_…`; None: the oldest endpoint that is subscribed to the event.
 
         Raises:
             StripeError: there is no such event.
-            LookupError: no such endpoint wants it.
+            LookupError: no such endpoint is subscribed to the event.
         """
         event = self._backend.store.get("event", event_id)
-        for endpoint in self._endpoints.interested(event):
+        for endpoint in self._endpoints.subscribed_to(event):
             if endpoint_id in (None, endpoint["id"]):
                 return await self._attempt(Delivery(event, endpoint))
-        raise LookupError("no enabled endpoint wants this event")
+        raise LookupError("no enabled webhook endpoint is subscribed to this event")
 
     def _send(self, event: Object) -> None:
-        endpoints = self._endpoints.interested(event)
+        endpoints = self._endpoints.subscribed_to(event)
         event["pending_webhooks"] = len(endpoints)
         self._pending[event["id"]] = {endpoint["id"] for endpoint in endpoints}
         for endpoint in endpoints:
@@ -198,7 +212,7 @@ class Webhooks:
 
     def _launch(self, work: Coroutine[Any, Any, None]) -> None:
         if self._loop is None:
-            raise RuntimeError("the sandbox has not started")
+            raise RuntimeError("the sandbox is not started: call start() first")
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -223,24 +237,24 @@ class Webhooks:
     async def _attempt(self, delivery: Delivery) -> AttemptRecord:
         at = self._backend.clock.real()
         if self._client is None:
-            raise RuntimeError("the sandbox has not started")
+            raise RuntimeError("the sandbox is not started: call start() first")
         if self._refusals:
             self._refusals -= 1
             delivery.attempts += 1
-            outcome = record(delivery, at, status=500, body="refused by the sandbox")
+            outcome = record(delivery, at, status=500, body="simulated by the sandbox")
         else:
             endpoint = delivery.endpoint
             event = render_event(self._backend.store, delivery.event, endpoint["api_version"])
             secrets = self._endpoints.secrets(endpoint)
             outcome = await post(
-                self._client, delivery, encode(event), secrets, at=at, within=self.timeout
+                self._client, delivery, encode(event), secrets, at=at, timeout=self.timeout
             )
         self.attempts.append(outcome)
         if outcome.succeeded:
-            self._settled(delivery)
+            self._mark_delivered(delivery)
         return outcome
 
-    def _settled(self, delivery: Delivery) -> None:
+    def _mark_delivered(self, delivery: Delivery) -> None:
         pending = self._pending.get(delivery.event["id"])
         if pending is not None:
             pending.discard(delivery.endpoint["id"])

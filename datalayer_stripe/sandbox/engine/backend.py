@@ -1,4 +1,4 @@
-"""What all resources of one sandbox share: time, identifiers, objects and events."""
+"""State shared by all resources of one sandbox: clock, identifiers, objects and events."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -17,11 +17,15 @@ class Backend:
     """The state of one sandbox.
 
     Attributes:
-        clock: the sandbox's time, in epoch seconds.
-        ids: the source of identifiers.
+        clock: the sandbox's clock.
+        ids: generates identifiers.
         store: the objects.
         events: the event objects, oldest first (https://docs.stripe.com/api/events).
-        url: where the sandbox listens, once it has started.
+        url: the sandbox's base URL; empty until the server listens.
+
+    Args:
+        clock: returns the time in epoch seconds.
+        seed: makes identifiers reproducible.
     """
 
     def __init__(self, clock: Callable[[], float], seed: int | None = None) -> None:
@@ -34,12 +38,17 @@ class Backend:
         self._request: dict[str, str | None] = {"id": None, "idempotency_key": None}
 
     def now(self) -> int:
-        """Return the sandbox's time in whole seconds, as Stripe's `created`."""
+        """Return the sandbox's time in whole epoch seconds, as in Stripe's `created`."""
         return int(self.clock())
 
     @contextmanager
-    def requested(self, request_id: str, idempotency_key: str | None) -> Iterator[None]:
-        """Name the API request that causes the events emitted meanwhile."""
+    def request_context(self, request_id: str, idempotency_key: str | None) -> Iterator[None]:
+        """Attribute the events emitted in this context to an API request.
+
+        Args:
+            request_id: `req_…`.
+            idempotency_key: the request's key, if it has one.
+        """
         before = self._request
         self._request = {"id": request_id, "idempotency_key": idempotency_key}
         try:
@@ -48,11 +57,17 @@ class Backend:
             self._request = before
 
     def on_event(self, listener: Callable[[Object], None]) -> None:
-        """Call `listener` with each event from now on."""
+        """Call `listener` with each new event."""
         self._listeners.append(listener)
 
     def emit(self, type: str, obj: Object, previous: Object | None = None) -> Object:
-        """Record an event with a snapshot of `obj` and hand it to the listeners."""
+        """Create an event with a snapshot of an object, and pass it to the listeners.
+
+        Args:
+            type: the event's type, such as `price.created`.
+            obj: the object.
+            previous: the `previous_attributes` of an update.
+        """
         data: Object = {"object": copy.deepcopy(obj)}
         if previous is not None:
             data["previous_attributes"] = previous
@@ -70,7 +85,7 @@ class Backend:
         return self.record(event)
 
     def record(self, event: Object) -> Object:
-        """Keep an event as it is and hand it to the listeners."""
+        """Store an event unchanged and pass it to the listeners."""
         self.events.append(event)
         self.store.put(event)
         for listener in self._listeners:
@@ -78,14 +93,25 @@ class Backend:
         return event
 
     def create(self, obj: Object, event: str | None = None) -> Object:
-        """Store a new object and emit its event."""
+        """Store a new object and emit its event.
+
+        Args:
+            obj: the object.
+            event: the event's type; None: emit no event.
+        """
         self.store.put(obj)
         if event:
             self.emit(event, obj)
         return obj
 
     def update(self, obj: Object, changes: dict[str, Any], event: str | None = None) -> Object:
-        """Change an object and emit its event with `previous_attributes`, if anything changed."""
+        """Apply changes to an object and, if any value changed, emit its event.
+
+        Args:
+            obj: the stored object.
+            changes: the new values by field.
+            event: the event's type; None: emit no event.
+        """
         previous = self.store.change(obj, changes)
         if event and previous:
             self.emit(event, obj, previous)

@@ -1,4 +1,4 @@
-"""Billing: making invoices of subscriptions, and the PaymentIntents that pay them.
+"""Billing of subscriptions: invoices, and the PaymentIntents that pay them.
 
 https://docs.stripe.com/billing/invoices/subscription
 https://docs.stripe.com/api/invoice-payment
@@ -15,21 +15,27 @@ from .errors import bad_request
 from .intents import cancel_payment_intent, new_payment_intent
 from .invoice_lines import add_line
 
-_RETRY_AFTER = 3 * 24 * 3600
+# Seconds until the next payment attempt of a renewal that failed.
+_RETRY_BACKOFF = 3 * 24 * 3600
 
 
 class InvoiceObserver(Protocol):
-    """Whoever follows what becomes of invoices, such as their subscriptions."""
+    """Receiver of invoice outcomes, such as the lifecycle of subscriptions."""
 
     def invoice_paid(self, invoice: Object, method_id: str | None) -> None:
-        """Follow a payment; `method_id` is the payment method, None if nothing was due."""
+        """Handle a paid invoice. `method_id` is None if nothing was due."""
 
     def invoice_failed(self, invoice: Object) -> None:
-        """Follow a payment that was refused."""
+        """Handle an invoice whose payment failed."""
 
 
 class Billing:
-    """Bills subscriptions, and follows what becomes of the payments."""
+    """Bills subscriptions, and updates invoices when their payments succeed or fail.
+
+    Args:
+        backend: the sandbox's state.
+        charging: pays the PaymentIntents of invoices.
+    """
 
     def __init__(self, backend: Backend, charging: Charging) -> None:
         self._backend = backend
@@ -38,16 +44,19 @@ class Billing:
         charging.observe(self)
 
     def observe(self, observer: InvoiceObserver) -> None:
-        """Tell `observer` of every outcome from now on."""
+        """Call `observer` with every future outcome."""
         self._observers.append(observer)
 
     def bill(self, subscription: Object, reason: str, period: tuple[int, int]) -> Object:
         """Create and finalize the invoice of a subscription's current period.
 
         Args:
-            subscription: its items say what is billed; in a trial, nothing is.
-            reason: the `billing_reason`.
-            period: the invoice's `period_start` and `period_end`: the time before.
+            subscription: whose items are billed; free of charge during a trial.
+            reason: the invoice's `billing_reason`.
+            period: the invoice's `period_start` and `period_end`, in epoch seconds.
+
+        Returns:
+            The invoice, with the status `open`, or `paid` if nothing is due.
         """
         backend = self._backend
         customer = backend.store.get("customer", subscription["customer"], "customer")
@@ -75,6 +84,15 @@ class Billing:
     ) -> Object:
         """Try to pay an open invoice.
 
+        Args:
+            invoice: the open invoice.
+            method: the payment method.
+            off_session: whether the customer is absent and cannot authenticate.
+            decline: decline the payment with this reason, whatever the card.
+
+        Returns:
+            The PaymentIntent.
+
         Raises:
             SandboxCardError: the card was declined.
         """
@@ -82,7 +100,7 @@ class Billing:
         return self._charging.attempt(self.intent_of(invoice), attempt)
 
     def fail_without_method(self, invoice: Object) -> None:
-        """Record that an automatic payment had no payment method to charge."""
+        """Record a failed payment attempt because there is no payment method."""
         self._record_failure(invoice)
 
     def void(self, invoice: Object) -> None:
@@ -97,7 +115,7 @@ class Billing:
         """Return the PaymentIntent of an invoice.
 
         Raises:
-            StripeError: there is none, because nothing was due.
+            StripeError: the invoice has none because nothing was due.
         """
         for payment in self._backend.store.of_kind("invoice_payment"):
             if payment["invoice"] == invoice["id"]:
@@ -107,14 +125,14 @@ class Billing:
         raise bad_request("Invoice is already paid", code="invoice_already_paid")
 
     def default_method(self, customer_id: str, subscription: Object | None) -> Object | None:
-        """Return what is charged by default: the subscription's method, else the customer's."""
+        """Return the default payment method: the subscription's, else the customer's, else None."""
         customer = self._backend.store.get("customer", customer_id, "customer")
         chosen = (subscription or {}).get("default_payment_method")
         method_id = chosen or customer["invoice_settings"]["default_payment_method"]
         return self._backend.store.find(method_id)
 
     def payment_succeeded(self, intent: Object) -> None:
-        """Pay the invoice of a PaymentIntent that has succeeded."""
+        """Mark the invoice of a PaymentIntent as paid."""
         payment = self._payment_of(intent)
         if payment is None:
             return
@@ -132,7 +150,7 @@ class Billing:
             self._record_failure(self._backend.store.get("invoice", payment["invoice"]))
 
     def payment_requires_action(self, intent: Object) -> None:
-        """Tell that an invoice waits for its payer to authenticate."""
+        """Emit the event that an invoice's payment requires authentication."""
         payment = self._payment_of(intent)
         if payment is not None:
             invoice = self._backend.store.get("invoice", payment["invoice"])
@@ -207,7 +225,7 @@ class Billing:
         changes = {
             "attempt_count": invoice["attempt_count"] + 1,
             "attempted": True,
-            "next_payment_attempt": self._backend.now() + _RETRY_AFTER if retried else None,
+            "next_payment_attempt": self._backend.now() + _RETRY_BACKOFF if retried else None,
         }
         self._backend.update(invoice, changes)
         self._backend.emit("invoice.payment_failed", invoice)
@@ -216,13 +234,13 @@ class Billing:
 
 
 def subscription_of(invoice: Object) -> str | None:
-    """Return the identifier of an invoice's subscription."""
+    """Return the identifier of an invoice's subscription; None if it has none."""
     details = (invoice["parent"] or {}).get("subscription_details") or {}
     return details.get("subscription")
 
 
 def no_default_method() -> Exception:
-    """Return the error for a customer that has nothing to be charged."""
+    """Return the error for a customer without a payment method."""
     return bad_request(
         "This customer has no attached payment source or default payment method. Please consider "
         "adding a default payment method.",

@@ -1,4 +1,4 @@
-"""Stripe's test cards and what becomes of a payment with each.
+"""Stripe's test cards, and the outcome of a payment with each.
 
 https://docs.stripe.com/testing
 """
@@ -10,7 +10,7 @@ from .errors import SandboxCardError
 
 
 class Authentication(Enum):
-    """When a card asks its holder to authenticate (3-D Secure)."""
+    """When a payment with a card requires authentication (3-D Secure)."""
 
     NEVER = "never"
     UNLESS_SET_UP = "unless set up for later payments"
@@ -19,7 +19,13 @@ class Authentication(Enum):
 
 @dataclass(frozen=True)
 class Decline:
-    """Why a card is refused."""
+    """Reason of a decline.
+
+    Attributes:
+        code: Stripe's error code, such as `card_declined`.
+        message: the text for the customer.
+        decline_code: the bank's reason, such as `insufficient_funds`.
+    """
 
     code: str
     message: str
@@ -28,15 +34,16 @@ class Decline:
 
 @dataclass(frozen=True)
 class Card:
-    """A card number and how it behaves.
+    """A test card's number and behavior.
 
     Attributes:
-        decline: why every payment is refused; None for a good card.
-        decline_attached: why payments are refused once the card is attached to a customer.
-        authentication: when the holder has to authenticate.
-        disputed_as: the reason for which each payment is disputed at once; None if none is.
-        inquiry: whether that is only an inquiry.
-        refunds_late: whether a refund is pending for a while.
+        number: digits only.
+        decline: the decline of every payment; None if payments succeed.
+        decline_attached: the decline of payments once the card is attached to a customer.
+        authentication: when a payment requires authentication.
+        disputed_as: the reason of the dispute that follows each payment; None: no dispute.
+        inquiry: whether that dispute is only an inquiry.
+        refund_pending: whether a refund is pending until `Sandbox.settle_refund`.
     """
 
     number: str
@@ -45,11 +52,11 @@ class Card:
     authentication: Authentication = Authentication.NEVER
     disputed_as: str | None = None
     inquiry: bool = False
-    refunds_late: bool = False
+    refund_pending: bool = False
 
     @property
     def last4(self) -> str:
-        """The last four digits."""
+        """The number's last four digits."""
         return self.number[-4:]
 
     @property
@@ -102,7 +109,7 @@ _CARDS = {
         Card("4000000000000259", disputed_as="fraudulent"),
         Card("4000000000002685", disputed_as="product_not_received"),
         Card("4000000000001976", disputed_as="fraudulent", inquiry=True),
-        Card("4000000000007726", refunds_late=True),
+        Card("4000000000007726", refund_pending=True),
     )
 }
 
@@ -132,16 +139,16 @@ _TOKENS = {
 
 
 def card_of_token(token: str) -> Card | None:
-    """Return the card of a test token such as `pm_card_visa`; None if it is no test token."""
+    """Return the card of a test token such as `pm_card_visa`; None if it is not a test token."""
     number = _TOKENS.get(token)
     return None if number is None else _CARDS[number]
 
 
 def card_of_number(number: str) -> Card:
-    """Return the card of a test number; spaces and dashes are ignored.
+    """Return the card with a number; spaces and dashes in the number are ignored.
 
     Raises:
-        SandboxCardError: it is no card number, or no test card.
+        SandboxCardError: the number is not valid, or not the number of a test card.
     """
     digits = number.replace(" ", "").replace("-", "")
     if not digits.isdigit() or not 12 <= len(digits) <= 19 or not _passes_luhn(digits):

@@ -1,4 +1,4 @@
-"""What happens when a PaymentIntent is paid with a card.
+"""Payment of PaymentIntents with cards.
 
 https://docs.stripe.com/payments/paymentintents/lifecycle
 """
@@ -17,28 +17,29 @@ from .intents import AUTHENTICATION_FAILURE, next_action
 
 
 class PaymentObserver(Protocol):
-    """Whoever follows what becomes of PaymentIntents, such as the invoices they pay."""
+    """Receiver of payment outcomes, such as the billing of invoices."""
 
     def payment_succeeded(self, intent: Object) -> None:
-        """Follow a success."""
+        """Handle a PaymentIntent that has succeeded."""
 
     def payment_failed(self, intent: Object) -> None:
-        """Follow a decline."""
+        """Handle a PaymentIntent whose payment was declined."""
 
     def payment_requires_action(self, intent: Object) -> None:
-        """Follow a request for authentication."""
+        """Handle a PaymentIntent that requires authentication."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """How a payment is attempted.
+    """One attempt to pay a PaymentIntent.
 
     Attributes:
         method: the payment method.
-        off_session: the customer is not there to authenticate.
-        return_url: where a redirect for authentication ends; None: Stripe.js asks in place.
-        decline: refuse, whatever the card.
-        authenticated: the holder has just authenticated.
+        off_session: whether the customer is absent and cannot authenticate.
+        return_url: where to redirect the browser after authentication; None: Stripe.js shows the
+            authentication page in a dialog.
+        decline: decline the payment with this reason, whatever the card.
+        authenticated: whether the cardholder has authenticated this attempt.
     """
 
     method: Object
@@ -49,7 +50,12 @@ class Attempt:
 
 
 class Charging:
-    """Charges cards for PaymentIntents."""
+    """Charges cards for PaymentIntents.
+
+    Args:
+        backend: the sandbox's state.
+        vault: knows the test card of each payment method.
+    """
 
     def __init__(self, backend: Backend, vault: CardVault) -> None:
         self._backend = backend
@@ -57,35 +63,46 @@ class Charging:
         self._observers: list[PaymentObserver] = []
 
     def observe(self, observer: PaymentObserver) -> None:
-        """Tell `observer` of every outcome from now on."""
+        """Call `observer` with every future outcome."""
         self._observers.append(observer)
 
     def attempt(self, intent: Object, attempt: Attempt) -> Object:
-        """Pay a PaymentIntent, or leave it in `requires_action`.
+        """Try to pay a PaymentIntent.
+
+        Args:
+            intent: the PaymentIntent.
+            attempt: the payment method and the circumstances.
+
+        Returns:
+            The PaymentIntent, with the status `succeeded` or `requires_action`.
 
         Raises:
-            SandboxCardError: the card was declined; the PaymentIntent says so as well.
+            SandboxCardError: the card was declined; the PaymentIntent records the error.
         """
         decline = attempt.decline or self._decline(attempt)
-        asks = self._asks_authentication(attempt)
-        if decline is None and asks and attempt.off_session:
+        required = self._requires_authentication(attempt)
+        if decline is None and required and attempt.off_session:
             decline = AUTHENTICATION_REQUIRED
         if decline is not None:
             raise self._fail(intent, attempt, decline)
-        if asks:
+        if required:
             return self._require_action(intent, attempt)
         return self._succeed(intent, attempt)
 
     def authenticate(self, intent: Object, accept: bool) -> Object:
-        """End the authentication of a PaymentIntent as its cardholder does.
+        """Complete the authentication of a PaymentIntent as its cardholder.
+
+        Args:
+            intent: the PaymentIntent.
+            accept: whether the cardholder accepts the payment.
 
         Raises:
-            StripeError: the PaymentIntent does not wait for it.
-            SandboxCardError: the payment was declined all the same.
+            StripeError: the PaymentIntent does not require authentication.
+            SandboxCardError: the payment was declined after the authentication.
         """
         if intent["status"] != "requires_action":
             raise bad_request(
-                f"This PaymentIntent has a status of {intent['status']}: it does not wait for "
+                f"This PaymentIntent has a status of {intent['status']}: it does not require "
                 "authentication.",
                 code="payment_intent_unexpected_state",
             )
@@ -103,16 +120,16 @@ class Charging:
         return intent
 
     def would_decline(self, method: Object) -> Decline | None:
-        """Return why a payment without the customer's presence would be refused; None if not."""
+        """Return the decline of an off-session payment; None if it would succeed."""
         attempt = Attempt(method, off_session=True)
-        asks = self._asks_authentication(attempt)
-        return self._decline(attempt) or (AUTHENTICATION_REQUIRED if asks else None)
+        required = self._requires_authentication(attempt)
+        return self._decline(attempt) or (AUTHENTICATION_REQUIRED if required else None)
 
     def _decline(self, attempt: Attempt) -> Decline | None:
         card = self._vault.card(attempt.method)
         return card.decline or (card.decline_attached if attempt.method["customer"] else None)
 
-    def _asks_authentication(self, attempt: Attempt) -> bool:
+    def _requires_authentication(self, attempt: Attempt) -> bool:
         card = self._vault.card(attempt.method)
         if attempt.authenticated or card.authentication is Authentication.NEVER:
             return False
@@ -147,7 +164,7 @@ class Charging:
         return intent
 
     def _save(self, intent: Object, attempt: Attempt) -> None:
-        """Keep the card for later payments, if that was asked for."""
+        """Save the card for later payments, if the PaymentIntent requests it."""
         if intent["setup_future_usage"] and intent["customer"]:
             customer = self._backend.store.get("customer", intent["customer"], "customer")
             self._vault.attach(attempt.method, customer)
@@ -177,7 +194,7 @@ class Charging:
             status="failed",
         )
         self._backend.emit("charge.failed", charge)
-        refusal = SandboxCardError(
+        error = SandboxCardError(
             decline.message,
             code=decline.code,
             decline_code=decline.decline_code,
@@ -185,9 +202,9 @@ class Charging:
             payment_method=copy.deepcopy(attempt.method),
         )
         self._backend.update(intent, {"latest_charge": charge["id"]})
-        self._set_failed(intent, {**refusal.error, "payment_method_type": "card"})
-        refusal.error["payment_intent"] = copy.deepcopy(intent)
-        return refusal
+        self._set_failed(intent, {**error.error, "payment_method_type": "card"})
+        error.error["payment_intent"] = copy.deepcopy(intent)
+        return error
 
     def _set_failed(self, intent: Object, error: dict[str, Any]) -> None:
         self._backend.update(

@@ -1,32 +1,40 @@
-"""The sandbox's time: a given clock, which can be moved forward."""
+"""A clock that can be moved forward."""
 
 from collections.abc import Callable
 
 
 class Clock:
-    """A callable of epoch seconds: its source's time plus what it was advanced by."""
+    """Callable that returns epoch seconds: the source's time plus an offset.
+
+    Attributes:
+        offset: how far the clock is ahead of its source, in seconds.
+
+    Args:
+        source: returns the time in epoch seconds.
+    """
 
     def __init__(self, source: Callable[[], float]) -> None:
         self._source = source
         self.offset = 0.0
 
     def __call__(self) -> float:
-        """Return the sandbox's time."""
+        """Return the sandbox's time in epoch seconds."""
         return self._source() + self.offset
 
     def real(self) -> float:
-        """Return the source's time, for signatures and the record of attempts.
+        """Return the source's time in epoch seconds, for signatures and delivery attempts.
 
-        Advancing a sandbox is not to make its signatures come from the future.
+        A receiver rejects a signature whose timestamp is in the future, so signatures must not use
+        the advanced time.
         """
         return self._source()
 
     def advance(self, seconds: float) -> None:
-        """Move the sandbox's time forward.
+        """Move the clock forward.
 
         Raises:
             ValueError: `seconds` is negative.
         """
         if seconds < 0:
-            raise ValueError("time only moves forward")
+            raise ValueError("the clock only moves forward: seconds must not be negative")
         self.offset += seconds

@@ -1,4 +1,4 @@
-"""Stripe's errors, as bodies and as exceptions.
+"""Errors of Stripe's API, as exceptions with Stripe's error body.
 
 https://docs.stripe.com/api/errors
 https://docs.stripe.com/error-codes
@@ -10,10 +10,22 @@ _DOC_URL = "https://docs.stripe.com/error-codes/"
 
 
 class StripeError(Exception):
-    """An error answer of Stripe's API: an HTTP status and a body `{"error": {…}}`.
+    """An error answer of Stripe's API.
 
-    `executed` says whether the operation had begun: only then does Stripe keep the answer for
-    its idempotency key (https://docs.stripe.com/api/idempotent_requests).
+    Attributes:
+        status: the HTTP status.
+        error: the hash under `error` in the body.
+        executed: whether the operation was started. Only then does Stripe store the answer under
+            the idempotency key (https://docs.stripe.com/api/idempotent_requests).
+
+    Args:
+        status: the HTTP status.
+        message: the text for people.
+        type: Stripe's error type.
+        code: Stripe's error code, if there is one.
+        param: the parameter that caused the error, if there is one.
+        executed: whether the operation was started.
+        details: further fields of the error; None values are left out.
     """
 
     def __init__(
@@ -40,7 +52,13 @@ class StripeError(Exception):
 
 
 class SandboxCardError(StripeError):
-    """A card was refused: status 402, type `card_error`, with `decline_code` where there is one."""
+    """A declined card: status 402 and type `card_error`.
+
+    Args:
+        message: the text for the customer.
+        code: Stripe's error code, such as `card_declined`.
+        details: further fields of the error, such as `decline_code`.
+    """
 
     def __init__(self, message: str, *, code: str, **details: Any) -> None:
         super().__init__(402, message, type="card_error", code=code, **details)
@@ -52,22 +70,28 @@ class SandboxCardError(StripeError):
 
     @property
     def decline_code(self) -> str | None:
-        """Why the bank refused, such as `insufficient_funds`."""
+        """The bank's reason, such as `insufficient_funds`; None if there is none."""
         return self.error.get("decline_code")
 
 
 def invalid(message: str, *, code: str | None = None, param: str | None = None) -> StripeError:
-    """Return the error for a request that fails validation: nothing has been executed."""
+    """Return the error for a request that fails validation, before it is executed.
+
+    Args:
+        message: the text for people.
+        code: Stripe's error code, if there is one.
+        param: the parameter that is invalid.
+    """
     return StripeError(400, message, code=code, param=param, executed=False)
 
 
 def missing_param(param: str) -> StripeError:
-    """Return the error for a required parameter that was not sent."""
+    """Return the error for a missing required parameter."""
     return invalid(f"Missing required param: {param}.", code="parameter_missing", param=param)
 
 
 def unknown_params(names: list[str]) -> StripeError:
-    """Return the error for parameters that the route does not take."""
+    """Return the error for parameters that the operation does not accept."""
     plural = "s" if len(names) > 1 else ""
     message = f"Received unknown parameter{plural}: {', '.join(names)}"
     return invalid(message, code="parameter_unknown", param=names[0])
@@ -76,12 +100,22 @@ def unknown_params(names: list[str]) -> StripeError:
 def no_such(kind: str, object_id: str, param: str = "id", *, status: int = 404) -> StripeError:
     """Return the error for an object that does not exist.
 
-    The status is 404 where the object is the one addressed, 400 where a parameter names it.
+    Args:
+        kind: the object's type, such as `price`.
+        object_id: the identifier in the request.
+        param: the parameter that names the object; `id` if it is in the path.
+        status: 404 if the object is in the path, 400 if a parameter names it.
     """
     message = f"No such {kind.replace('_', '')}: '{object_id}'"
     return StripeError(status, message, code="resource_missing", param=param)
 
 
 def bad_request(message: str, *, code: str | None = None, **details: Any) -> StripeError:
-    """Return a 400 for an operation that the state of its object does not allow."""
+    """Return the error for an operation that the object's state does not allow (400).
+
+    Args:
+        message: the text for people.
+        code: Stripe's error code, if there is one.
+        details: further fields of the error, such as `param`.
+    """
     return StripeError(400, message, code=code, **details)

@@ -1,4 +1,4 @@
-"""The lines of an invoice: what a subscription's items cost for a period."""
+"""Lines of an invoice: the cost of a subscription's items for a period."""
 
 from ...currencies import major_units, minor_digits
 from ..shapes import billing as shapes
@@ -7,7 +7,7 @@ from .backend import Backend
 
 
 def cost(price: Object, quantity: int) -> int:
-    """Return what a quantity costs at a price, in the currency's minor unit."""
+    """Return the cost of a quantity at a price, in the currency's minor unit."""
     transform = price["transform_quantity"]
     if transform:
         whole, rest = divmod(quantity, transform["divide_by"])
@@ -16,7 +16,14 @@ def cost(price: Object, quantity: int) -> int:
 
 
 def add_line(backend: Backend, invoice: Object, item: Object, *, free: bool) -> None:
-    """Add the line of a subscription item to a draft invoice and its totals."""
+    """Add a subscription item to a draft invoice: its line, and its amount to the totals.
+
+    Args:
+        backend: the sandbox's state.
+        invoice: the draft invoice.
+        item: the subscription item.
+        free: whether the item costs nothing, as during a trial.
+    """
     amount = 0 if free else cost(item["price"], item["quantity"])
     description = _describe(backend, item, free=free)
     line = shapes.line_item(backend.ids.new("il"), invoice, item, amount, description)
@@ -35,7 +42,7 @@ def _describe(backend: Backend, item: Object, *, free: bool) -> str:
         return f"Trial period for {name}"
     interval, count = price["recurring"]["interval"], price["recurring"]["interval_count"]
     every = interval if count == 1 else f"{count} {interval}s"
-    return f"{item['quantity']} × {name} (at {_money(price)} / {every})"  # noqa: RUF001 - Stripe's
+    return f"{item['quantity']} × {name} (at {_money(price)} / {every})"  # noqa: RUF001 - Stripe's text
 
 
 def _money(price: Object) -> str:

@@ -17,7 +17,7 @@ class SubscriptionLifecycle:
 
     Args:
         backend: the sandbox's state.
-        billing: whose invoices decide the status.
+        billing: reports which invoices are paid and which fail.
     """
 
     def __init__(self, backend: Backend, billing: Billing) -> None:

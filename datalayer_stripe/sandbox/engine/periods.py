@@ -1,4 +1,4 @@
-"""Billing periods: whole days, weeks, months or years from an anchor.
+"""Calculation of billing periods.
 
 https://docs.stripe.com/billing/subscriptions/billing-cycle
 """
@@ -10,9 +10,15 @@ from ..shapes.objects import Object
 
 
 def period_end(anchor: int, start: int, recurring: Object) -> int:
-    """Return when the period that starts at `start` ends, in epoch seconds.
+    """Return the end of a billing period, in epoch seconds.
 
-    A month keeps the anchor's day, or ends on its last day where it has no such day.
+    A period of months ends on the anchor's day of the month, or on the month's last day if the
+    month is shorter.
+
+    Args:
+        anchor: the `billing_cycle_anchor`, in epoch seconds.
+        start: the start of the period, in epoch seconds.
+        recurring: the price's `recurring` hash: `interval` and `interval_count`.
     """
     interval, count = recurring["interval"], recurring["interval_count"]
     if interval in ("day", "week"):

@@ -1,4 +1,4 @@
-"""The passing of billing periods.
+"""Renewal and expiry of subscriptions.
 
 https://docs.stripe.com/billing/subscriptions/overview#subscription-lifecycle
 """
@@ -13,12 +13,18 @@ from .errors import SandboxCardError, bad_request
 from .lifecycle import SubscriptionLifecycle
 from .periods import period_end
 
-_INCOMPLETE_FOR = 23 * 3600
+_INCOMPLETE_LIFETIME = 23 * 3600  # seconds
 _RENEWABLE = ("active", "trialing", "past_due")
 
 
 class Renewals:
-    """Moves subscriptions to their next period."""
+    """Moves subscriptions to their next period.
+
+    Args:
+        backend: the sandbox's state.
+        lifecycle: cancels and expires subscriptions.
+        billing: creates the invoices.
+    """
 
     def __init__(
         self, backend: Backend, lifecycle: SubscriptionLifecycle, billing: Billing
@@ -28,16 +34,16 @@ class Renewals:
         self._billing = billing
 
     def renew(self, subscription: Object, *, fail: bool = False) -> Object:
-        """End a subscription's period, whatever the time: bill the next one, or cancel.
+        """End a subscription's period now: bill the next one, or cancel if that was scheduled.
 
-        Without a default payment method the payment fails, as it does at Stripe.
+        Without a default payment method the payment fails, as at Stripe.
 
         Args:
-            subscription: an active, trialing or past due one.
-            fail: decline the payment whatever the card.
+            subscription: an active, trialing or past due subscription.
+            fail: decline the payment, whatever the card.
 
         Raises:
-            StripeError: the subscription is not one that renews.
+            StripeError: the subscription has another status.
         """
         if subscription["status"] not in _RENEWABLE:
             raise bad_request(
@@ -61,19 +67,19 @@ class Renewals:
 
     def run_due(self) -> list[str]:
         """Renew, cancel or expire the subscriptions that are due; return their identifiers."""
-        touched: list[str] = []
+        changed: list[str] = []
         for subscription in list(self._backend.store.of_kind("subscription")):
             age = self._backend.now() - subscription["created"]
-            if subscription["status"] == "incomplete" and age >= _INCOMPLETE_FOR:
+            if subscription["status"] == "incomplete" and age >= _INCOMPLETE_LIFETIME:
                 self._lifecycle.expire(subscription)
-                touched.append(subscription["id"])
+                changed.append(subscription["id"])
             while (
                 subscription["status"] in _RENEWABLE
                 and current_period_end(subscription) <= self._backend.now()
             ):
                 self.renew(subscription)
-                touched.append(subscription["id"])
-        return touched
+                changed.append(subscription["id"])
+        return changed
 
     def _next_period(self, subscription: Object) -> None:
         anchor = subscription["billing_cycle_anchor"]
@@ -92,9 +98,9 @@ class Renewals:
         try:
             self._billing.attempt(invoice, method, decline=GENERIC_DECLINE if fail else None)
         except SandboxCardError:
-            return  # the events have told it
+            return  # the events report the decline
 
 
 def current_period_end(subscription: Object) -> int:
-    """Return the end of a subscription's period, in epoch seconds."""
+    """Return the end of a subscription's current period, in epoch seconds."""
     return int(max(item["current_period_end"] for item in subscription["items"]["data"]))

@@ -9,31 +9,36 @@ from .errors import no_such
 
 
 class Store:
-    """Stripe objects as they are stored: references are identifiers, nothing is expanded."""
+    """Objects by identifier and by type. References are identifiers; nothing is expanded."""
 
     def __init__(self) -> None:
         self._objects: dict[str, Object] = {}
         self._kinds: dict[str, dict[str, Object]] = {}
 
     def __iter__(self) -> Iterator[Object]:
-        """Iterate over all objects, in the order in which they were stored."""
+        """Iterate over all objects in the order in which they were stored."""
         return iter(self._objects.values())
 
     def put(self, obj: Object) -> Object:
-        """Store an object under its `id`; one of the same identifier is replaced."""
+        """Store an object under its `id`, in place of any earlier one."""
         self._objects[obj["id"]] = obj
         self._kinds.setdefault(obj["object"], {})[obj["id"]] = obj
         return obj
 
     def find(self, object_id: object) -> Object | None:
-        """Return the object of this identifier, of any kind, or None."""
+        """Return the object with an identifier, of any type; None if there is none."""
         return self._objects.get(object_id) if isinstance(object_id, str) else None
 
     def get(self, kind: str, object_id: object, param: str = "id") -> Object:
-        """Return the object that a path addresses (`param` is `id`) or a parameter names.
+        """Return an object of a type.
+
+        Args:
+            kind: the object's type, such as `price`.
+            object_id: its identifier.
+            param: the parameter that names the object; `id` if it is in the path.
 
         Raises:
-            StripeError: `resource_missing`, with 404 or 400.
+            StripeError: `resource_missing`; 404 if the object is in the path, otherwise 400.
         """
         found = self._kinds.get(kind, {}).get(str(object_id))
         if found is None or found.get("deleted"):
@@ -41,17 +46,17 @@ class Store:
         return found
 
     def of_kind(self, kind: str) -> Iterator[Object]:
-        """Iterate over the objects of a kind, newest first."""
+        """Iterate over the objects of a type, newest first."""
         newest_last = sorted(self._kinds.get(kind, {}).values(), key=lambda o: o.get("created", 0))
         return reversed(newest_last)
 
     def remove(self, obj: Object) -> None:
-        """Forget an object."""
+        """Remove an object."""
         del self._objects[obj["id"]]
         del self._kinds[obj["object"]][obj["id"]]
 
     def change(self, obj: Object, changes: Mapping[str, Any]) -> Object:
-        """Apply changes to a stored object and return its `previous_attributes`."""
+        """Apply changes to a stored object, without an event; return the `previous_attributes`."""
         previous = {
             name: _previous(obj.get(name), value)
             for name, value in changes.items()
@@ -62,7 +67,7 @@ class Store:
 
 
 def _previous(old: Any, new: Any) -> Any:
-    """Return the part of an old value that differs; of a hash, only the keys that do."""
+    """Return the old value; of a hash, only the keys whose values differ."""
     if not isinstance(old, dict) or not isinstance(new, dict) or "object" in old:
         return copy.deepcopy(old)
     names = {*old, *new}

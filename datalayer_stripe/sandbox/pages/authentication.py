@@ -13,44 +13,47 @@ from .static_files import FRAMED_POLICY
 
 
 class AuthenticationPage(Page):
-    """Where a cardholder accepts or refuses a payment (3-D Secure)."""
+    """Page on which a cardholder accepts or rejects a payment (3-D Secure)."""
 
-    # For the dialog of Stripe.js to embed; and the answer may lead to a page of any origin.
+    # Stripe.js embeds this page in a dialog, and the form may redirect to a page of any origin.
     content_security_policy = FRAMED_POLICY
 
     def get(self, intent_id: str) -> None:
-        """Ask."""
+        """Show the form that asks the cardholder to accept or reject."""
         intent = self.find(intent_id, "payment_intent", "setup_intent")
         if intent["status"] != "requires_action":
-            self._end(f"Nothing to do: {intent['status']}.")
+            self._finish(f"Nothing to do: {intent['status']}.")
             return
-        request = "Somebody wants to keep your card for later payments."
+        request = "A shop wants to save your card for later payments."
         if intent["object"] == "payment_intent":
             request = f"A payment of {money(intent['amount'], intent['currency'])}."
         self.show("authenticate.html", "Authentication", request=request)
 
     def post(self, intent_id: str) -> None:
-        """Take the answer and go back to where the payer came from."""
+        """Complete the authentication, and redirect to the return URL if there is one."""
         intent = self.find(intent_id, "payment_intent", "setup_intent")
         action = intent["next_action"] or {}
         try:
             accept = self.get_body_argument("accept") == "true"
             intent = self.sandbox.authenticate(intent_id, accept)
         except StripeError as error:
-            self._end(str(error))
+            self._finish(str(error))
             return
         return_url = action.get("redirect_to_url", {}).get("return_url")
         if return_url:
-            self.redirect(url_concat(return_url, _returned(intent)))
+            self.redirect(url_concat(return_url, _return_parameters(intent)))
         else:
-            self._end(f"Done: {intent['status']}.")
+            self._finish(f"Done: {intent['status']}.")
 
-    def _end(self, text: str) -> None:
+    def _finish(self, text: str) -> None:
         self.show("authenticated.html", "Authentication", text=text)
 
 
-def _returned(intent: Object) -> dict[str, str]:
-    """Return what a return URL is given: https://docs.stripe.com/payments/accept-a-payment."""
+def _return_parameters(intent: Object) -> dict[str, str]:
+    """Return the query parameters of the return URL.
+
+    https://docs.stripe.com/payments/accept-a-payment
+    """
     kind = intent["object"]
     status = "succeeded" if intent["status"] == "succeeded" else "failed"
     return {

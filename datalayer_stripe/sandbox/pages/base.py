@@ -7,7 +7,7 @@ from tornado.template import Loader
 from tornado.web import HTTPError, RequestHandler
 
 from ..actions import SandboxActions
-from ..api.guards import is_cross_site, is_rebound
+from ..api.guards import is_cross_site, is_dns_rebinding
 from ..engine import formatting
 from ..shapes.objects import Object
 from .static_files import PAGE_POLICY, WEB
@@ -21,7 +21,12 @@ _FORMATTERS = {
 
 
 class Page(RequestHandler):
-    """A page of the sandbox; what it shows is escaped by its template."""
+    """Base class of the sandbox's HTML pages. The templates escape all values.
+
+    Attributes:
+        content_security_policy: the page's `Content-Security-Policy` header.
+        sandbox: the local Stripe.
+    """
 
     content_security_policy = PAGE_POLICY
 
@@ -29,14 +34,18 @@ class Page(RequestHandler):
         self.sandbox = sandbox
 
     def prepare(self) -> None:
-        """Refuse what a page of another origin sends."""
-        if is_rebound(self.request):
+        """Reject requests that come from a page of another origin."""
+        if is_dns_rebinding(self.request):
             raise HTTPError(421)
         if self.request.method == "POST" and is_cross_site(self.request):
             raise HTTPError(403)
 
     def find(self, object_id: str, *kinds: str) -> Object:
-        """Return an object of one of these kinds, or answer 404."""
+        """Return an object of one of the given types.
+
+        Raises:
+            HTTPError: 404 if there is no such object.
+        """
         try:
             found = self.sandbox.get(object_id)
         except KeyError:
@@ -46,7 +55,13 @@ class Page(RequestHandler):
         return found
 
     def show(self, template: str, title: str, **values: Any) -> None:
-        """Answer a page."""
+        """Render a template as the answer.
+
+        Args:
+            template: the template's file name.
+            title: the page's title.
+            values: the template's variables.
+        """
         self.set_header("Content-Security-Policy", self.content_security_policy)
         self.set_header("Referrer-Policy", "same-origin")
         page = _TEMPLATES.load(template).generate(title=title, **_FORMATTERS, **values)
@@ -55,4 +70,8 @@ class Page(RequestHandler):
     def write_error(self, status_code: int, **_kwargs: Any) -> None:
         """Answer an error as a page."""
         title = responses.get(status_code, "Error")
-        self.show("message.html", title, text=f"The local Stripe answers {status_code}.")
+        self.show(
+            "message.html",
+            title,
+            text=f"The local Stripe cannot show this page (status {status_code}).",
+        )

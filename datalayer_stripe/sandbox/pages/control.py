@@ -1,7 +1,7 @@
-"""The sandbox's controls over HTTP, under `/sandbox/`: JSON in, JSON out.
+"""JSON API under `/sandbox/` that controls the sandbox and reports its state.
 
-They need no key: whoever reaches the sandbox's port may use them. A body must be declared as
-`application/json`, which a page of another origin cannot send.
+It needs no key: every client that can connect to the sandbox's port may use it. A POST must have
+the content type `application/json`, which a page of another origin cannot send.
 """
 
 import inspect
@@ -12,7 +12,7 @@ from typing import Any
 from tornado.web import RequestHandler
 
 from ..actions import SandboxActions
-from ..api.guards import is_rebound
+from ..api.guards import is_dns_rebinding
 from ..engine.errors import StripeError
 from .overview import overview
 
@@ -20,21 +20,23 @@ Control = Callable[..., Any]
 
 
 class ControlHandler(RequestHandler):
-    """Runs a control with the JSON object in the body as its arguments."""
+    """Handler that runs a control with the JSON object in the body as its arguments."""
 
     def initialize(self, sandbox: SandboxActions) -> None:
         self._controls = controls(sandbox)
         self._reports = reports(sandbox)
 
     def prepare(self) -> None:
-        if is_rebound(self.request):
-            self._fail(421, "use the sandbox's address: an IP address or localhost")
+        if is_dns_rebinding(self.request):
+            self._fail(
+                421, "The host name is not allowed. Use the sandbox's IP address or localhost."
+            )
 
     async def get(self, name: str) -> None:
-        """Answer what can be read; the query string holds the report's arguments."""
+        """Answer a report; the query string has its arguments."""
         report = self._reports.get(name)
         if report is None:
-            self._fail(404, f"no report {name!r}; there are {', '.join(self._reports)}")
+            self._fail(404, f"There is no report {name!r}. Reports: {', '.join(self._reports)}.")
             return
         arguments = {key: self.get_query_argument(key) for key in self.request.query_arguments}
         try:
@@ -49,10 +51,10 @@ class ControlHandler(RequestHandler):
         """Run a control."""
         control = self._controls.get(name)
         if control is None:
-            self._fail(404, f"no control {name!r}; there are {', '.join(self._controls)}")
+            self._fail(404, f"There is no control {name!r}. Controls: {', '.join(self._controls)}.")
             return
         if self.request.headers.get("Content-Type", "").split(";")[0] != "application/json":
-            self._fail(415, "send application/json")
+            self._fail(415, "The content type must be application/json.")
             return
         try:
             arguments = json.loads(self.request.body or b"{}")
@@ -71,7 +73,7 @@ class ControlHandler(RequestHandler):
         except (LookupError, ValueError, TypeError) as error:
             self._fail(400, f"{type(error).__name__}: {error}")
         except TimeoutError:
-            self._fail(504, "not settled in time")
+            self._fail(504, "The deliveries did not end within the timeout.")
         else:
             self._answer(200, result if result is not None else {"ok": True})
 
@@ -81,16 +83,16 @@ class ControlHandler(RequestHandler):
     def _answer(self, status: int, body: Any) -> None:
         self.set_status(status)
         self.set_header("Content-Type", "application/json")
-        self.set_header("Cache-Control", "no-cache")  # asked again with its ETag, by the panel
+        self.set_header("Cache-Control", "no-cache")  # the panel revalidates it by ETag
         self.finish(json.dumps(body))
 
 
 def reports(sandbox: SandboxActions) -> dict[str, Callable[..., Any]]:
-    """Return what can be read, by name."""
+    """Return the reports by name."""
     webhooks = sandbox.webhooks
 
     def deliveries(after: str = "0") -> dict[str, Any]:
-        """Report the attempts after the first `after`; the next call's `after` is `next`."""
+        """Return the attempts after the first `after` ones; pass `next` as `after` next time."""
         return {
             "held": webhooks.held,
             "attempts": [attempt.as_dict() for attempt in webhooks.attempts[int(after) :]],
@@ -108,7 +110,7 @@ def reports(sandbox: SandboxActions) -> dict[str, Callable[..., Any]]:
 
 
 def controls(sandbox: SandboxActions) -> dict[str, Control]:
-    """Return what can be done, by name."""
+    """Return the controls by name."""
     webhooks, api = sandbox.webhooks, sandbox.api
 
     async def deliver(event_id: str, endpoint_id: str | None = None) -> dict[str, Any]:
@@ -149,6 +151,6 @@ def controls(sandbox: SandboxActions) -> dict[str, Control]:
 
 
 def control_handlers(sandbox: SandboxActions) -> list[Any]:
-    """Return the handlers of the controls and reports of a sandbox."""
+    """Return the handler of a sandbox's controls and reports."""
     names = "|".join([*controls(sandbox), *reports(sandbox)])
     return [(rf"/sandbox/({names})", ControlHandler, {"sandbox": sandbox})]

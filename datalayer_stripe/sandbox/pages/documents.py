@@ -7,16 +7,18 @@ from .base import Page
 
 
 class ReceiptPage(Page):
-    """The receipt of a charge."""
+    """Receipt of a charge."""
 
     def get(self, charge_id: str) -> None:
+        """Show the receipt."""
         self.show("receipt.html", "Receipt", charge=self.find(charge_id, "charge"))
 
 
 class InvoicePage(Page):
-    """An invoice."""
+    """Invoice."""
 
     def get(self, invoice_id: str) -> None:
+        """Show the invoice."""
         self.show("invoice.html", "Invoice", invoice=self.find(invoice_id, "invoice"))
 
 

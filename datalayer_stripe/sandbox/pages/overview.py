@@ -1,29 +1,29 @@
-"""What there is in a sandbox, in short: the report behind the panel."""
+"""Summary of a sandbox's state, which the panel shows."""
 
 from typing import Any
 
 from ...currencies import CURRENCY_DIGITS
-from ..actions import SandboxActions, Shopfront
+from ..actions import SandboxActions
+from ..core import Shopfront
 from ..shapes.objects import Object
 
-_PAYMENTS = 20
+_MAX_PAYMENTS = 20
 
 
 async def overview(sandbox: SandboxActions) -> dict[str, Any]:
-    """Return the shop's facts, and what the sandbox holds.
+    """Return the data of the panel.
 
-    That is its troubles, its customers and plans, the latest payments and disputes.
-
-    `offset` is how far its time is ahead, in seconds: unlike the time, it stays the same, and so
-    does the answer, while nothing happens. `currency_digits` is how many decimals amounts have,
-    by currency, where it is not 2.
+    It has the shop's facts, the simulated delivery faults, customers, subscriptions, and the latest
+    payments and disputes. `offset` is how far the sandbox's clock is ahead, in seconds. It is sent
+    instead of the time, so that the answer and its ETag stay the same until something changes.
+    `currency_digits` is the number of decimals by currency, for currencies without two decimals.
     """
     charges = {charge["id"]: charge for charge in _newest(sandbox, "charges", 100)}
     return {
         "offset": sandbox.clock.offset,
         "currency_digits": CURRENCY_DIGITS,
         "shop": await _shop(sandbox.shop) if sandbox.shop else None,
-        "webhooks": sandbox.webhooks.troubles,
+        "webhooks": sandbox.webhooks.faults,
         "customers": [
             {name: customer[name] for name in ("id", "name", "email")}
             for customer in _newest(sandbox, "customers", 100)
@@ -33,11 +33,11 @@ async def overview(sandbox: SandboxActions) -> dict[str, Any]:
         ],
         "payments": [
             _payment(found, charges.get(found["latest_charge"]))
-            for found in _newest(sandbox, "payment_intents", _PAYMENTS)
+            for found in _newest(sandbox, "payment_intents", _MAX_PAYMENTS)
         ],
         "disputes": [
             {name: found[name] for name in ("id", "payment_intent", "status", "amount", "currency")}
-            for found in _newest(sandbox, "disputes", _PAYMENTS)
+            for found in _newest(sandbox, "disputes", _MAX_PAYMENTS)
         ],
     }
 

@@ -1,4 +1,4 @@
-"""The billing portal as its customer sees it: plan, card, invoices.
+"""Pages of the billing portal: plan, card, invoices.
 
 https://docs.stripe.com/customer-management
 """
@@ -13,28 +13,28 @@ from ..engine.errors import StripeError, bad_request
 from ..shapes.objects import Object
 from .base import Page
 
-# https://docs.stripe.com/api/customer_portal/sessions: an hour after the customer's last step.
-# Here it is an hour after its creation.
-_SESSION_SECONDS = 3600
-_ENDED = ("canceled", "incomplete_expired")
-_DONE = {
+# At Stripe a session expires one hour after the customer's last request; here it expires one hour
+# after its creation. https://docs.stripe.com/api/customer_portal/sessions
+_SESSION_LIFETIME = 3600
+_ENDED_STATUSES = ("canceled", "incomplete_expired")
+_CONFIRMATIONS = {
     "canceled": "Your plan is canceled.",
-    "card": "Your card is changed.",
-    "ending": "Your plan ends with its period.",
-    "kept": "Your plan goes on.",
+    "card": "Your card has been changed.",
+    "ending": "Your plan will end with the current period.",
+    "kept": "Your plan continues.",
     "paid": "Your invoice is paid.",
 }
 
 
 class PortalPage(Page):
-    """A session of the portal. A form's POST is answered by a redirect to the page."""
+    """Session of the portal. A successful POST redirects to the page."""
 
     def get(self, session_id: str) -> None:
         """Show the customer's plan, card and invoices."""
         self._show(self._session(session_id), self.get_query_argument("done", ""))
 
     def post(self, session_id: str) -> None:
-        """Do what a form asks for."""
+        """Run the action of a form."""
         portal_session = self._session(session_id)
         actions = {
             "cancel": self._cancel,
@@ -54,17 +54,19 @@ class PortalPage(Page):
         self.redirect(f"{self.request.path}?done={done}", status=303)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say of a session that is not there what to do."""
+        """Answer an error as a page; for a missing session, explain how to open a new one."""
         if status_code != 404:
             super().write_error(status_code, **kwargs)
             return
-        text = "This session has expired, or there never was one. Open the portal again from the "
-        self.show("message.html", "Session not found", text=f"{text}page that you came from.")
+        text = (
+            "This session has expired or does not exist. Open the portal again from the page that "
+        )
+        self.show("message.html", "Session not found", text=f"{text}you came from.")
 
     def _session(self, session_id: str) -> Object:
         portal_session = self.find(session_id, "billing_portal.session")
         age = self.sandbox.clock() - portal_session["created"]
-        if age > _SESSION_SECONDS or self.sandbox.get(portal_session["customer"]).get("deleted"):
+        if age > _SESSION_LIFETIME or self.sandbox.get(portal_session["customer"]).get("deleted"):
             raise HTTPError(404)
         return portal_session
 
@@ -83,11 +85,11 @@ class PortalPage(Page):
             back=_link(portal_session["return_url"]),
             card=self.sandbox.get(method_id)["card"] if method_id else None,
             customer=customer,
-            done=_DONE.get(done, ""),
+            done=_CONFIRMATIONS.get(done, ""),
             features=self._features(portal_session),
             invoices=invoices,
             problem=problem,
-            subscriptions=[s for s in subscriptions if s["status"] not in _ENDED],
+            subscriptions=[s for s in subscriptions if s["status"] not in _ENDED_STATUSES],
         )
 
     def _cancel(self, portal_session: Object) -> str:
@@ -104,7 +106,7 @@ class PortalPage(Page):
         return "kept"
 
     def _change_card(self, portal_session: Object) -> str:
-        """Make a new card the one that is charged: the customer's and the subscriptions'."""
+        """Make a new card the default of the customer and of its subscriptions."""
         _check_enabled(self._features(portal_session)["payment_method_update"])
         call, customer_id = self.sandbox.call, portal_session["customer"]
         card = {"number": self.get_body_argument("number", ""), **self._expiry()}
@@ -124,11 +126,15 @@ class PortalPage(Page):
     def _expiry(self) -> dict[str, int]:
         digits = "".join(filter(str.isdigit, self.get_body_argument("expiry", "")))
         if len(digits) != 4 or not 1 <= int(digits[:2]) <= 12:
-            raise bad_request("Your card's expiration date is incomplete: write MM / YY.")
+            raise bad_request("Your card's expiration date is incomplete. Use the format MM / YY.")
         return {"exp_month": int(digits[:2]), "exp_year": 2000 + int(digits[2:])}
 
     def _own(self, portal_session: Object, kind: str) -> str:
-        """Return the identifier in the form, of an object that is this customer's."""
+        """Return the object identifier in the form.
+
+        Raises:
+            HTTPError: 404 if the object belongs to another customer.
+        """
         found = self.find(self.get_body_argument("id", ""), kind)
         if found["customer"] != portal_session["customer"]:
             raise HTTPError(404)
@@ -145,23 +151,24 @@ class PortalPage(Page):
 
 
 class SignInPage(Page):
-    """The portal's link to share, where a customer without a session signs in."""
+    """Page of the portal's shareable link, on which a customer without a session signs in."""
 
     def get(self) -> None:
+        """Explain how to open the portal."""
         text = (
             "At Stripe, customers sign in here with their e-mail address. The local Stripe sends "
-            "no mail: open the portal from the page that sells, which makes a session for you."
+            "no mail. Open the portal from the shop's page instead."
         )
         self.show("message.html", "Billing portal", text=text)
 
 
 def _check_enabled(feature: Object) -> None:
     if not feature["enabled"]:
-        raise bad_request("This is not enabled in the portal's configuration.")
+        raise bad_request("This action is not enabled in the portal's configuration.")
 
 
 def _link(url: str | None) -> tuple[str, str] | None:
-    """Return where a return URL leads and the name of the place; None if it is no web page."""
+    """Return the URL and the host name of a return URL; None if it is not a web page."""
     parts = urlsplit(url or "")
     return (parts.geturl(), parts.netloc) if parts.scheme in ("http", "https") else None
 

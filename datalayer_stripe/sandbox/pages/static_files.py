@@ -1,4 +1,4 @@
-"""The files that browsers get: the stand-in for Stripe.js, its iframes, the panel, styles."""
+"""Static files: the replacement of Stripe.js, its iframes, the panel, style sheets."""
 
 import re
 from pathlib import Path
@@ -6,11 +6,12 @@ from typing import Any
 
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
-from ..api.guards import is_rebound
+from ..api.guards import is_dns_rebinding
 
 WEB = Path(__file__).parents[1] / "web"
 
-# https://developer.mozilla.org/docs/Web/HTTP/Guides/CSP, for what any page may embed ...
+# Content-Security-Policy of documents that any page may embed
+# (https://developer.mozilla.org/docs/Web/HTTP/Guides/CSP).
 FRAMED_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -22,11 +23,11 @@ FRAMED_POLICY = "; ".join(
     )
 )
 
-# ... and for what is a page of its own.
+# Content-Security-Policy of pages that must not be embedded.
 PAGE_POLICY = f"{FRAMED_POLICY}; form-action 'self'; frame-ancestors 'none'"
 
-# In the order in which each finds what it imports.
-_PARTS = (
+# The modules of Stripe.js: each comes after the modules that it imports.
+_MODULES = (
     "origin",
     "errors",
     "styled",
@@ -44,38 +45,40 @@ _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
 def stripe_js() -> str:
-    """Return the stand-in for Stripe.js, which pages load by a plain `<script>`: as one script.
+    """Return the replacement of Stripe.js as one script, because pages load it with `<script>`.
 
-    It is kept as modules, which are joined here into one scope: names are unique among them.
+    The script joins the modules of `web/stripe/` in one scope, so the names that they declare must
+    differ.
     """
-    modules = [(WEB / "stripe" / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS]
+    modules = [(WEB / "stripe" / f"{name}.js").read_text(encoding="utf-8") for name in _MODULES]
     body = "\n".join(_EXPORT.sub("", _IMPORT.sub("", module)) for module in modules)
     return f'(() => {{\n"use strict";\n\n{body}}})();\n'
 
 
 class StripeJs(RequestHandler):
-    """Answers the stand-in for Stripe.js."""
+    """Handler of the replacement of Stripe.js."""
 
     def get(self) -> None:
+        """Answer the script."""
         self.set_header("Content-Type", "text/javascript; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")
         self.finish(stripe_js())
 
 
 class WebFile(StaticFileHandler):
-    """Answers a file."""
+    """Handler of a static file that any page may embed."""
 
-    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - tornado's signature
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 - Tornado's signature
         self.set_header("Cache-Control", "no-cache")
         self.set_header("Content-Security-Policy", FRAMED_POLICY)
         self.set_header("X-Content-Type-Options", "nosniff")
 
 
 class Panel(WebFile):
-    """Answers the panel, to nobody who came by another name or would show it in a frame."""
+    """Handler of the panel, which must not be embedded or reached by DNS rebinding."""
 
     def prepare(self) -> None:
-        if is_rebound(self.request):
+        if is_dns_rebinding(self.request):
             raise HTTPError(421)
 
     def set_extra_headers(self, path: str) -> None:
@@ -84,7 +87,7 @@ class Panel(WebFile):
 
 
 def static_handlers() -> list[Any]:
-    """Return the handlers of the files."""
+    """Return the handlers of the static files."""
     return [
         (r"/sandbox/panel()", Panel, {"path": str(WEB / "panel" / "panel.html")}),
         (r"/sandbox/stripe\.js", StripeJs),

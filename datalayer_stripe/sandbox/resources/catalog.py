@@ -66,7 +66,7 @@ _PRICE_LIST: p.Fields = {
 
 
 class Products:
-    """Products."""
+    """The API's operations on products."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -83,7 +83,7 @@ class Products:
         return self._backend.create(product, "product.created")
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Change a product."""
+        """Update a product."""
         values = p.read(raw, _PRODUCT_FIELDS)
         product = self._backend.store.get("product", id)
         changes = _changes(product, values)
@@ -119,7 +119,7 @@ class Products:
 
 
 class Prices:
-    """Prices: per unit, one-time or recurring."""
+    """The API's operations on prices: per unit, one-time or recurring."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -136,7 +136,7 @@ class Prices:
                 param="transform_quantity[divide_by]",
             )
         product = self._backend.store.get("product", values["product"], "product")
-        self._take_lookup_key(values)
+        self._claim_lookup_key(values)
         price = shapes.price(
             self._backend.ids.new("price"),
             product["id"],
@@ -153,12 +153,12 @@ class Prices:
         return self._backend.create(price, "price.created")
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Change a price: everything but what it costs."""
+        """Update a price; its amount and currency cannot be changed."""
         values = p.read(raw, _PRICE_UPDATE)
         price = self._backend.store.get("price", id)
-        self._take_lookup_key(values, price)
+        self._claim_lookup_key(values, price)
         self._backend.update(price, _changes(price, values), "price.updated")
-        # A subscription item carries its price, as it is now.
+        # A subscription item contains a copy of its price, which Stripe keeps up to date.
         for subscription in self._backend.store.of_kind("subscription"):
             for item in subscription["items"]["data"]:
                 if item["price"]["id"] == id:
@@ -194,7 +194,7 @@ class Prices:
             Route("POST", "/v1/prices/{id}", self.update),
         ]
 
-    def _take_lookup_key(self, values: dict[str, Any], price: Object | None = None) -> None:
+    def _claim_lookup_key(self, values: dict[str, Any], price: Object | None = None) -> None:
         key = values.get("lookup_key")
         transfer = values.pop("transfer_lookup_key", False)
         for other in list(self._backend.store.of_kind("price")) if key else []:

@@ -14,7 +14,7 @@ from ..shapes.objects import Object
 
 
 class Charges:
-    """Charges: made by PaymentIntents, read here."""
+    """The API's operations on charges, which PaymentIntents create."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend

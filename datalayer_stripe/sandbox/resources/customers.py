@@ -33,7 +33,13 @@ _FIELDS: p.Fields = {
 
 
 class Customers:
-    """Customers."""
+    """The API's operations on customers.
+
+    Args:
+        backend: the sandbox's state.
+        vault: the payment methods.
+        payment_methods: lists the payment methods of a customer.
+    """
 
     def __init__(self, backend: Backend, vault: CardVault, payment_methods: PaymentMethods) -> None:
         self._backend = backend
@@ -41,7 +47,7 @@ class Customers:
         self._payment_methods = payment_methods
 
     def create(self, raw: Mapping[str, Any]) -> Object:
-        """Create a customer; a `payment_method` given is attached to it."""
+        """Create a customer, and attach the `payment_method` if there is one."""
         values = p.read(raw, {**_FIELDS, "payment_method": p.string})
         method_id = values.pop("payment_method", None)
         method = self._vault.resolve(method_id) if method_id else None
@@ -55,14 +61,14 @@ class Customers:
         return customer
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Change a customer."""
+        """Update a customer."""
         values = p.read(raw, _FIELDS)
         customer = self._backend.store.get("customer", id)
         changes = self._changes(customer, values)
         return self._backend.update(customer, changes, "customer.updated")
 
     def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Return a customer; of a deleted one, that it is deleted."""
+        """Return a customer, or the `deleted` object of a deleted customer."""
         p.read(raw, {"expand": p.list_of(p.string)})
         found = self._backend.store.find(id)
         if found is None or found["object"] != "customer":

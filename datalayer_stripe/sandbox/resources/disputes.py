@@ -1,4 +1,4 @@
-"""Disputes: a cardholder wants the money back, and the bank decides.
+"""Disputes: a cardholder reclaims a payment, and the bank decides.
 
 https://docs.stripe.com/api/disputes, https://docs.stripe.com/disputes/how-disputes-work
 """
@@ -17,11 +17,11 @@ from ..engine.store import merge_metadata
 from ..shapes import disputes as shapes
 from ..shapes.objects import Object
 
-# What decides a dispute in test mode: https://docs.stripe.com/testing#evidence
+# The evidence text that decides a dispute in test mode: https://docs.stripe.com/testing#evidence
 WINNING_EVIDENCE = "winning_evidence"
 LOSING_EVIDENCE = "losing_evidence"
 
-# What becomes of a dispute when the merchant answers.
+# The next status after the merchant has submitted evidence, by status.
 _ANSWERED = {
     "needs_response": "under_review",
     "warning_needs_response": "warning_under_review",
@@ -36,7 +36,12 @@ _UPDATE: p.Fields = {
 
 
 class Disputes:
-    """Disputes of charges: made by the sandbox's user, or by a test card."""
+    """Disputes: their operations in the API, and what cardholders and banks do.
+
+    Args:
+        backend: the sandbox's state.
+        vault: knows the test cards whose payments are disputed.
+    """
 
     def __init__(self, backend: Backend, vault: CardVault) -> None:
         self._backend = backend
@@ -45,14 +50,17 @@ class Disputes:
     def open(
         self, intent: Object, amount: int | None, reason: str = "fraudulent", inquiry: bool = False
     ) -> Object:
-        """Dispute a paid PaymentIntent, as its cardholder does at the bank.
+        """Open a dispute of a PaymentIntent, as its cardholder does at the bank.
 
         Args:
-            intent: the PaymentIntent.
-            amount: in the currency's minor unit; None is what was paid and not refunded, or all
-                of it where all was refunded.
-            reason: as in https://docs.stripe.com/disputes/categories.
-            inquiry: the bank only asks; no money moves.
+            intent: a PaymentIntent that has succeeded.
+            amount: in the currency's minor unit; None: the amount that is not refunded, or the
+                full amount if everything is refunded.
+            reason: see https://docs.stripe.com/disputes/categories.
+            inquiry: open an inquiry, which withdraws no money.
+
+        Raises:
+            StripeError: the PaymentIntent is not paid, or the amount is too large.
         """
         if intent["status"] != "succeeded":
             raise bad_request(f"PaymentIntent {intent['id']} is not paid.")
@@ -62,7 +70,7 @@ class Disputes:
             amount = paid - charge["amount_refunded"] or paid
         if not 1 <= amount <= paid:
             raise bad_request(
-                f"The amount has to be above 0, and at most {money(paid, charge['currency'])}.",
+                f"The amount must be above 0 and at most {money(paid, charge['currency'])}.",
                 param="amount",
             )
         dispute = shapes.dispute(
@@ -78,18 +86,31 @@ class Disputes:
         return dispute
 
     def escalate(self, dispute: Object) -> Object:
-        """Let an inquiry become a dispute that takes the money."""
+        """Turn an inquiry into a dispute, which withdraws the money.
+
+        Raises:
+            StripeError: the dispute is not an inquiry.
+        """
         if not _is_inquiry(dispute):
-            raise bad_request(f"Dispute {dispute['id']} is {dispute['status']}: it is no inquiry.")
+            raise bad_request(
+                f"Dispute {dispute['id']} is {dispute['status']}: it is not an inquiry."
+            )
         previous = self._withdraw(dispute)
         self._backend.emit("charge.dispute.updated", dispute, previous)
         self._backend.emit("charge.dispute.funds_withdrawn", dispute)
         return dispute
 
     def decide(self, dispute: Object, won: bool) -> Object:
-        """Let the bank decide, for the merchant if `won`; once more, if it changes its mind.
+        """Decide a dispute as the bank does; a decided dispute can be decided again.
 
-        An inquiry that is won is closed; one that is lost has become a dispute first.
+        A won inquiry is closed. A lost inquiry becomes a dispute first.
+
+        Args:
+            dispute: the dispute.
+            won: whether the merchant wins.
+
+        Raises:
+            StripeError: the dispute already has this result, or is a closed inquiry.
         """
         if _is_inquiry(dispute):
             if won:
@@ -98,9 +119,9 @@ class Disputes:
             self.escalate(dispute)
         changes: dict[str, Any] = {"status": "won" if won else "lost"}
         if dispute["status"] in (changes["status"], "warning_closed"):
-            raise bad_request(f"Dispute {dispute['id']} is {dispute['status']} already.")
+            raise bad_request(f"Dispute {dispute['id']} is already {dispute['status']}.")
         if won == _has_withdrawn(dispute):
-            # The money moves: back to the merchant, or, where it had come back, away again.
+            # Return the withdrawn money to the merchant, or withdraw the returned money again.
             move = shapes.reinstatement if won else shapes.withdrawal
             transaction = move(self._backend.ids.new("txn"), dispute, self._backend.now())
             changes["balance_transactions"] = [*dispute["balance_transactions"], transaction]
@@ -111,19 +132,19 @@ class Disputes:
         return self._backend.update(dispute, changes, "charge.dispute.closed")
 
     def payment_succeeded(self, intent: Object) -> None:
-        """Dispute what was paid with a test card that always is."""
+        """Open the dispute that a test card causes after each payment."""
         method = self._backend.store.get("payment_method", intent["payment_method"])
         card = self._vault.card(method)
         if card.disputed_as is not None:
             self.open(intent, None, card.disputed_as, inquiry=card.inquiry)
 
     def payment_failed(self, intent: Object) -> None:
-        """Nothing was paid, and nothing is disputed."""
+        """Do nothing: only a succeeded payment can be disputed."""
 
     def payment_requires_action(self, intent: Object) -> None:
-        """Nothing is paid yet."""
+        """Do nothing: only a succeeded payment can be disputed."""
 
-    # The API
+    # Operations of the API
 
     def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
         """Return a dispute."""
@@ -144,7 +165,7 @@ class Disputes:
         return page(rows, values, "/v1/disputes")
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Send the merchant's evidence; `winning_evidence` and `losing_evidence` decide at once."""
+        """Add and submit evidence; `winning_evidence` and `losing_evidence` decide the dispute."""
         values = p.read(raw, _UPDATE)
         dispute = self._backend.store.get("dispute", id)
         evidence = values.get("evidence") or {}
@@ -161,7 +182,7 @@ class Disputes:
         return dispute
 
     def close(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Accept a dispute: it is lost."""
+        """Accept a dispute, which is lost then."""
         p.read(raw, {"expand": p.list_of(p.string)})
         return self.decide(self._backend.store.get("dispute", id), won=False)
 
@@ -175,7 +196,7 @@ class Disputes:
         ]
 
     def _withdraw(self, dispute: Object) -> Object:
-        """Take the money; return the `previous_attributes`."""
+        """Withdraw the money from the merchant; return the `previous_attributes`."""
         transaction = shapes.withdrawal(self._backend.ids.new("txn"), dispute, self._backend.now())
         card = {**dispute["payment_method_details"]["card"], "case_type": "chargeback"}
         changes = {
@@ -188,7 +209,9 @@ class Disputes:
 
     def _submitted(self, dispute: Object) -> dict[str, Any]:
         if dispute["status"] not in _ANSWERED:
-            raise bad_request(f"Dispute {dispute['id']} is {dispute['status']}: it is too late.")
+            raise bad_request(
+                f"Dispute {dispute['id']} is {dispute['status']}: it is too late for evidence."
+            )
         details = {
             **dispute["evidence_details"],
             "has_evidence": True,

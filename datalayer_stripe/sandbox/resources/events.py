@@ -17,7 +17,10 @@ _MAX_TYPES = 20
 
 
 class Events:
-    """Events, read back for 30 days at Stripe, here until they are told to be forgotten."""
+    """The API's operations on events.
+
+    Stripe keeps events for 30 days; the sandbox keeps them until `Sandbox.forget_events`.
+    """
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -30,7 +33,7 @@ class Events:
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of events.
 
-        `delivery_success=false` selects what is still pending or has failed at an endpoint.
+        `delivery_success=false` selects the events that an endpoint has not accepted yet.
         """
         filters = {
             "type": p.string,
@@ -64,6 +67,6 @@ class Events:
         ]
 
 
-def _matches(type: str, wanted: str) -> bool:
-    """Say whether an event type is the one wanted, or of its group, as in `charge.*`."""
-    return type.startswith(wanted[:-1]) if wanted.endswith("*") else type == wanted
+def _matches(type: str, pattern: str) -> bool:
+    """Return whether an event type equals a pattern or belongs to its group, such as `charge.*`."""
+    return type.startswith(pattern[:-1]) if pattern.endswith("*") else type == pattern

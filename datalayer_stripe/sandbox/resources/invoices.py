@@ -1,4 +1,4 @@
-"""Invoices, as a resource of the API.
+"""Invoices.
 
 https://docs.stripe.com/api/invoices
 """
@@ -20,7 +20,14 @@ _STATUSES = p.choice("draft", "open", "paid", "uncollectible", "void")
 
 
 class Invoices:
-    """Invoices of subscriptions."""
+    """The API's operations on invoices of subscriptions.
+
+    Args:
+        backend: the sandbox's state.
+        vault: the payment methods.
+        billing: pays and voids invoices.
+        lifecycle: expires subscriptions.
+    """
 
     def __init__(
         self,
@@ -52,7 +59,7 @@ class Invoices:
         return page(rows, values, "/v1/invoices")
 
     def pay(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Pay an open invoice with a given or the default payment method."""
+        """Pay an open invoice with the given or the default payment method."""
         fields = {"payment_method": p.string, "off_session": p.boolean}
         values = p.read(raw, {**fields, "expand": p.list_of(p.string)})
         invoice = self._backend.store.get("invoice", id)
@@ -73,7 +80,11 @@ class Invoices:
         return invoice
 
     def void(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Void an open invoice; a subscription that waited for it expires.
+        """Void an open invoice, and expire its subscription if that is incomplete.
+
+        Args:
+            raw: the decoded parameters.
+            id: `in_…`.
 
         Raises:
             StripeError: the invoice is not open.

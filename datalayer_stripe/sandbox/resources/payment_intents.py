@@ -19,9 +19,10 @@ from ..engine.store import merge_metadata
 from ..shapes.objects import Object
 from .payment_methods import DATA_FIELDS
 
-_CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
-_MINIMUM = {"gbp": 30}
-_DEFAULT_MINIMUM = 50
+_OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_action")
+# In the currency's minor unit: https://docs.stripe.com/currencies#minimum-and-maximum-charge-amounts
+_MIN_AMOUNTS = {"gbp": 30}
+_DEFAULT_MIN_AMOUNT = 50
 
 _CONFIRM_FIELDS: p.Fields = {
     "payment_method": p.string,
@@ -60,12 +61,18 @@ _CREATE_FIELDS: p.Fields = {
     "confirmation_method": p.choice("automatic"),
     "confirm": p.boolean,
 }
-# What a request says about this one attempt, and what the object does not keep.
+# Parameters of one attempt, which the object does not store.
 _ATTEMPT_ONLY = ("payment_method_data", "off_session", "return_url", "use_stripe_sdk", "expand")
 
 
 class PaymentIntents:
-    """PaymentIntents by card."""
+    """The API's operations on PaymentIntents that are paid with cards.
+
+    Args:
+        backend: the sandbox's state.
+        vault: the payment methods.
+        charging: pays PaymentIntents.
+    """
 
     def __init__(self, backend: Backend, vault: CardVault, charging: Charging) -> None:
         self._backend = backend
@@ -73,7 +80,7 @@ class PaymentIntents:
         self._charging = charging
 
     def create(self, raw: Mapping[str, Any]) -> Object:
-        """Create a PaymentIntent, and with `confirm=true` pay it at once."""
+        """Create a PaymentIntent; with `confirm=true` also confirm it."""
         values = p.read(raw, _CREATE_FIELDS, required=["amount", "currency"])
         confirm = values.pop("confirm", False)
         if "payment_method_data" in values and not confirm:
@@ -104,16 +111,16 @@ class PaymentIntents:
         return self._backend.store.get("payment_intent", id)
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Change a PaymentIntent; of one that has ended, only its labels."""
+        """Update a PaymentIntent; after it has ended, only fields such as its description."""
         values = p.read(raw, _UPDATE_FIELDS)
         intent = self._backend.store.get("payment_intent", id)
         fixed = [name for name in ("amount", "currency", "customer") if name in values]
-        if fixed and intent["status"] not in _CONFIRMABLE:
+        if fixed and intent["status"] not in _OPEN_STATUSES:
             raise _unexpected_state(
                 intent,
                 f"This PaymentIntent's {fixed[0]} could not be updated because it has a status of "
                 f"{intent['status']}. You may only update the {fixed[0]} of a PaymentIntent with "
-                f"one of the following statuses: {', '.join(_CONFIRMABLE)}.",
+                f"one of the following statuses: {', '.join(_OPEN_STATUSES)}.",
             )
         if "amount" in values:
             _check_amount(values["amount"], values.get("currency") or intent["currency"])
@@ -124,7 +131,7 @@ class PaymentIntents:
         """Confirm a PaymentIntent with a payment method or a test card's number."""
         values = p.read(raw, _CONFIRM_FIELDS)
         intent = self._backend.store.get("payment_intent", id)
-        if intent["status"] not in _CONFIRMABLE:
+        if intent["status"] not in _OPEN_STATUSES:
             reason = (
                 "it has already succeeded after being previously confirmed"
                 if intent["status"] == "succeeded"
@@ -144,12 +151,12 @@ class PaymentIntents:
         fields = {"cancellation_reason": reasons, "expand": p.list_of(p.string)}
         values = p.read(raw, fields)
         intent = self._backend.store.get("payment_intent", id)
-        if intent["status"] not in _CONFIRMABLE:
+        if intent["status"] not in _OPEN_STATUSES:
             raise _unexpected_state(
                 intent,
                 f"You cannot cancel this PaymentIntent because it has a status of "
                 f"{intent['status']}. Only a PaymentIntent with one of the following statuses may "
-                f"be canceled: {', '.join(_CONFIRMABLE)}.",
+                f"be canceled: {', '.join(_OPEN_STATUSES)}.",
             )
         return cancel_payment_intent(self._backend, intent, values.get("cancellation_reason"))
 
@@ -176,7 +183,7 @@ class PaymentIntents:
         ]
 
     def _apply(self, intent: Object, values: Mapping[str, Any]) -> None:
-        """Put the parameters that a PaymentIntent keeps onto it."""
+        """Set the fields of a PaymentIntent from parameters."""
         kept = {
             name: value
             for name, value in values.items()
@@ -215,13 +222,13 @@ class PaymentIntents:
                 "again, or confirm it again directly with a payment method or ConfirmationToken.",
             )
         off_session = values.get("off_session", False)
-        # Stripe.js asks in place, and only sends the return URL along.
+        # Stripe.js shows the authentication in a dialog, even if it sends a return URL.
         return_url = None if values.get("use_stripe_sdk") else values.get("return_url")
         attempt = Attempt(method, off_session=off_session, return_url=return_url)
         return self._charging.attempt(intent, attempt)
 
     def _check_return_url(self, intent: Object, values: Mapping[str, Any]) -> None:
-        """Refuse a confirmation that could redirect without saying where to.
+        """Reject a confirmation that could redirect but has no return URL.
 
         https://docs.stripe.com/api/payment_intents/confirm#confirm_payment_intent-return_url
         """
@@ -246,7 +253,7 @@ def _check_amount(amount: int | None, currency: str) -> None:
             code="parameter_invalid_integer",
             param="amount",
         )
-    if amount < _MINIMUM.get(currency, _DEFAULT_MINIMUM):
+    if amount < _MIN_AMOUNTS.get(currency, _DEFAULT_MIN_AMOUNT):
         raise invalid("Amount must be at least $0.50 usd", code="amount_too_small", param="amount")
 
 

@@ -1,4 +1,4 @@
-"""Payment methods: cards, made from test tokens and numbers.
+"""Payment methods: cards, created from test tokens and numbers.
 
 https://docs.stripe.com/api/payment_methods
 """
@@ -43,7 +43,12 @@ DATA_FIELDS: p.Fields = {
 
 
 class PaymentMethods:
-    """The API's operations on payment methods."""
+    """The API's operations on payment methods.
+
+    Args:
+        backend: the sandbox's state.
+        vault: stores the payment methods.
+    """
 
     def __init__(self, backend: Backend, vault: CardVault) -> None:
         self._backend = backend
@@ -72,7 +77,7 @@ class PaymentMethods:
         return page(rows, values, "/v1/payment_methods")
 
     def attach(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Attach a payment method, or one made from a test token, to a customer."""
+        """Attach a payment method to a customer; a test token creates one."""
         fields = {"customer": p.string, "expand": p.list_of(p.string)}
         values = p.read(raw, fields, required=["customer"])
         customer = self._backend.store.get("customer", values["customer"], "customer")

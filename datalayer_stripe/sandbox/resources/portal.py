@@ -1,4 +1,4 @@
-"""The billing portal: configurations and sessions.
+"""Configurations and sessions of the billing portal.
 
 https://docs.stripe.com/api/customer_portal/configurations
 https://docs.stripe.com/api/customer_portal/sessions
@@ -16,7 +16,7 @@ from ..engine.store import merge_metadata
 from ..shapes import portal as shapes
 from ..shapes.objects import Object
 
-_SWITCH = p.hash_of({"enabled": p.boolean}, required=["enabled"])
+_TOGGLE = p.hash_of({"enabled": p.boolean}, required=["enabled"])
 _FEATURES = p.hash_of(
     {
         "customer_update": p.hash_of(
@@ -28,8 +28,8 @@ _FEATURES = p.hash_of(
             },
             required=["enabled"],
         ),
-        "invoice_history": _SWITCH,
-        "payment_method_update": _SWITCH,
+        "invoice_history": _TOGGLE,
+        "payment_method_update": _TOGGLE,
         "subscription_cancel": p.hash_of(
             {"enabled": p.boolean, "mode": p.choice("at_period_end", "immediately")},
             required=["enabled"],
@@ -56,7 +56,7 @@ _SESSION_FIELDS: p.Fields = {
 
 
 class BillingPortal:
-    """Configurations of the billing portal, and sessions of customers in it."""
+    """The API's operations on configurations and sessions of the billing portal."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
@@ -71,7 +71,7 @@ class BillingPortal:
         return self._backend.create(configuration, "billing_portal.configuration.created")
 
     def update_configuration(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Change a configuration."""
+        """Update a configuration."""
         values = p.read(raw, {**_FIELDS, "active": p.boolean})
         configuration = self._backend.store.get("billing_portal.configuration", id)
         changes = {**_changes(configuration, values), "updated": self._backend.now()}
@@ -95,7 +95,7 @@ class BillingPortal:
         return page(rows, values, "/v1/billing_portal/configurations")
 
     def create_session(self, raw: Mapping[str, Any]) -> Object:
-        """Create a session of a customer; its address is a page of the sandbox."""
+        """Create a session of a customer; its URL is a page of the sandbox."""
         values = p.read(raw, _SESSION_FIELDS, required=["customer"])
         store, ids = self._backend.store, self._backend.ids
         customer = store.get("customer", values["customer"], "customer")

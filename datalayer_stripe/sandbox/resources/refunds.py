@@ -28,7 +28,12 @@ _CREATE: p.Fields = {
 
 
 class Refunds:
-    """Refunds of charges, whole or in part."""
+    """The API's operations on refunds.
+
+    Args:
+        backend: the sandbox's state.
+        vault: knows the cards whose refunds are pending at first.
+    """
 
     def __init__(self, backend: Backend, vault: CardVault) -> None:
         self._backend = backend
@@ -44,7 +49,7 @@ class Refunds:
         refund["metadata"] = merge_metadata({}, values.get("metadata", {}))
         refund["reason"] = values.get("reason")
         method = self._backend.store.get("payment_method", charge["payment_method"])
-        if self._vault.card(method).refunds_late:
+        if self._vault.card(method).refund_pending:
             refund["status"] = "pending"
         self._backend.create(refund, "refund.created")
         refunded = charge["amount_refunded"] + amount
@@ -54,16 +59,26 @@ class Refunds:
             "charge.refunded",
         )
         if refund["status"] == "succeeded":
-            self._refer(refund)
+            self._set_reference(refund)
         return refund
 
     def settle(self, refund: Object, fail: bool) -> Object:
-        """End a pending refund, or let one fail: the money is the merchant's again."""
+        """Complete a pending refund, or let a pending or succeeded refund fail.
+
+        A failed refund returns the money to the merchant.
+
+        Args:
+            refund: the refund.
+            fail: whether it fails.
+
+        Raises:
+            StripeError: the refund's status does not allow it.
+        """
         if refund["status"] not in (("pending", "succeeded") if fail else ("pending",)):
-            raise bad_request(f"Refund {refund['id']} is {refund['status']} already.")
+            raise bad_request(f"Refund {refund['id']} has already {refund['status']}.")
         if not fail:
             self._backend.update(refund, {"status": "succeeded"}, "refund.updated")
-            self._refer(refund)
+            self._set_reference(refund)
             return refund
         changes = {
             "failure_balance_transaction": self._backend.ids.new("txn"),
@@ -141,8 +156,8 @@ class Refunds:
             )
         return amount
 
-    def _refer(self, refund: Object) -> None:
-        """Let the card network give its reference, as it does some time after the refund."""
+    def _set_reference(self, refund: Object) -> None:
+        """Add the card network's reference, which Stripe receives some time after the refund."""
         card = {
             **refund["destination_details"]["card"],
             "reference": self._backend.ids.token(23),

@@ -1,4 +1,4 @@
-"""SetupIntents: keeping a card for later payments.
+"""SetupIntents, which save a card for later payments.
 
 https://docs.stripe.com/api/setup_intents
 """
@@ -20,7 +20,7 @@ from ..shapes import payments as shapes
 from ..shapes.objects import Object
 from .payment_methods import DATA_FIELDS
 
-_CONFIRMABLE = ("requires_payment_method", "requires_confirmation", "requires_action")
+_OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CONFIRM_FIELDS: p.Fields = {
     "payment_method": p.string,
     "payment_method_data": p.hash_of(DATA_FIELDS, required=["type"]),
@@ -46,14 +46,19 @@ _CREATE_FIELDS: p.Fields = {
 
 
 class SetupIntents:
-    """SetupIntents by card."""
+    """The API's operations on SetupIntents for cards.
+
+    Args:
+        backend: the sandbox's state.
+        vault: the payment methods.
+    """
 
     def __init__(self, backend: Backend, vault: CardVault) -> None:
         self._backend = backend
         self._vault = vault
 
     def create(self, raw: Mapping[str, Any]) -> Object:
-        """Create a SetupIntent, and with `confirm=true` confirm it at once."""
+        """Create a SetupIntent; with `confirm=true` also confirm it."""
         values = p.read(raw, _CREATE_FIELDS)
         if values.get("customer"):
             self._backend.store.get("customer", values["customer"], "customer")
@@ -67,7 +72,7 @@ class SetupIntents:
         intent["description"] = values.get("description")
         intent["metadata"] = merge_metadata({}, values.get("metadata", {}))
         intent["usage"] = values.get("usage", "off_session")
-        self._take_method(intent, values)
+        self._set_method(intent, values)
         self._backend.create(intent, "setup_intent.created")
         return self._confirm(intent, values) if values.get("confirm") else intent
 
@@ -89,18 +94,24 @@ class SetupIntents:
         values = p.read(raw, _CONFIRM_FIELDS)
         intent = self._backend.store.get("setup_intent", id)
         self._check_open(intent, "confirm")
-        self._take_method(intent, values)
+        self._set_method(intent, values)
         return self._confirm(intent, values)
 
     def authenticate(self, intent: Object, accept: bool) -> Object:
-        """End the authentication of a SetupIntent as its cardholder does.
+        """Complete the authentication of a SetupIntent as its cardholder.
+
+        Args:
+            intent: the SetupIntent.
+            accept: whether the cardholder accepts.
 
         Raises:
-            StripeError: the SetupIntent does not wait for it.
+            StripeError: the SetupIntent does not require authentication.
         """
         if intent["status"] != "requires_action":
             raise _unexpected_state(
-                intent, f"This SetupIntent has a status of {intent['status']}: nothing to do."
+                intent,
+                f"This SetupIntent has a status of {intent['status']}: it does not require "
+                "authentication.",
             )
         method = self._backend.store.get("payment_method", intent["payment_method"])
         if accept:
@@ -147,14 +158,14 @@ class SetupIntents:
         ]
 
     def _check_open(self, intent: Object, verb: str) -> None:
-        if intent["status"] not in _CONFIRMABLE:
+        if intent["status"] not in _OPEN_STATUSES:
             raise _unexpected_state(
                 intent,
                 f"You cannot {verb} this SetupIntent because it has a status of "
                 f"{intent['status']}.",
             )
 
-    def _take_method(self, intent: Object, values: Mapping[str, Any]) -> None:
+    def _set_method(self, intent: Object, values: Mapping[str, Any]) -> None:
         if values.get("payment_method_data"):
             method = self._vault.create_from_data(values["payment_method_data"])
         elif values.get("payment_method"):

@@ -1,4 +1,4 @@
-"""What an update changes on a subscription."""
+"""Changes that an update makes to a subscription."""
 
 import copy
 from collections.abc import Mapping
@@ -20,13 +20,17 @@ def changes_of(
     """Return the changes that checked parameters make to a subscription.
 
     Args:
-        subscription: as it is; it stays untouched.
+        subscription: the current subscription; it is not modified.
         values: the checked parameters.
-        prices: the new price of each item that gets one, by the item's identifier.
-        now: epoch seconds.
+        prices: the new prices, by the item's identifier.
+        now: the time in epoch seconds.
+
+    Returns:
+        The new values by field.
 
     Raises:
-        StripeError: an item is not the subscription's, or its new price is of another interval.
+        StripeError: the subscription does not have the item, or the new price has another
+            currency or interval.
     """
     changes = {name: values[name] for name in _PLAIN if name in values}
     if "metadata" in values:
@@ -39,7 +43,7 @@ def changes_of(
     if "cancel_at_period_end" in values:
         cancel = values["cancel_at_period_end"]
         if cancel != subscription["cancel_at_period_end"]:
-            changes.update(_scheduled(subscription, cancel, now))
+            changes.update(_cancellation(subscription, cancel, now))
             details["reason"] = "cancellation_requested" if cancel else None
     if details != subscription["cancellation_details"]:
         changes["cancellation_details"] = details
@@ -48,7 +52,7 @@ def changes_of(
     return changes
 
 
-def _scheduled(subscription: Object, cancel: bool, now: int) -> dict[str, Any]:
+def _cancellation(subscription: Object, cancel: bool, now: int) -> dict[str, Any]:
     end = max(item["current_period_end"] for item in subscription["items"]["data"])
     return {
         "cancel_at": end if cancel else None,
@@ -58,11 +62,11 @@ def _scheduled(subscription: Object, cancel: bool, now: int) -> dict[str, Any]:
 
 
 def _items(
-    subscription: Object, wanted: list[dict[str, Any]], prices: Mapping[str, Object]
+    subscription: Object, changes: list[dict[str, Any]], prices: Mapping[str, Object]
 ) -> Object:
     items: Object = copy.deepcopy(subscription["items"])
     by_id = {item["id"]: item for item in items["data"]}
-    for change in wanted:
+    for change in changes:
         item = by_id.get(change["id"])
         if item is None:
             raise bad_request(
@@ -80,10 +84,10 @@ def _items(
 
 
 def _check_interval(old: Object, new: Object) -> None:
-    """Refuse what would start a new period: the sandbox prorates nothing."""
+    """Reject a price that would start a new period, because the sandbox does not prorate."""
     if old["recurring"] != new["recurring"] or old["currency"] != new["currency"]:
         raise bad_request(
-            "The sandbox only changes a subscription's price to one of the same currency and "
+            "The sandbox cannot change a subscription's price to one with another currency or "
             "interval.",
             param="items",
         )

@@ -1,4 +1,4 @@
-"""The parameters that the routes of subscriptions take."""
+"""Parameters of the operations on subscriptions."""
 
 from ..api import params as p
 

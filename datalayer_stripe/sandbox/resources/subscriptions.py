@@ -28,7 +28,16 @@ _DAY = 24 * 3600
 
 
 class Subscriptions:
-    """Subscriptions, charged automatically."""
+    """The API's operations on subscriptions that are charged automatically.
+
+    Args:
+        backend: the sandbox's state.
+        vault: the payment methods.
+        charging: knows which payments would be declined.
+        billing: creates the invoices.
+        lifecycle: cancels subscriptions.
+        setup_intents: creates the SetupIntent of a trial.
+    """
 
     def __init__(
         self,
@@ -73,7 +82,7 @@ class Subscriptions:
         return self._backend.store.get("subscription", id)
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Change a subscription."""
+        """Update a subscription."""
         values = p.read(raw, UPDATE_FIELDS)
         subscription = self._backend.store.get("subscription", id)
         if subscription["status"] in ("canceled", "incomplete_expired"):
@@ -111,7 +120,7 @@ class Subscriptions:
         return self._lifecycle.end(subscription, {**changes, "ended_at": now})
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
-        """Return a page of subscriptions; canceled ones only if asked for."""
+        """Return a page of subscriptions, by default without the canceled ones."""
         fields = {"customer": p.string, "price": p.string, "status": p.choice(*STATUSES)}
         values = p.read(raw, {**LIST_FIELDS, **fields})
         rows = (
@@ -134,7 +143,7 @@ class Subscriptions:
         ]
 
     def _new(self, customer: Object, prices: list[Object], values: Mapping[str, Any]) -> Object:
-        """Return the subscription that is asked for, not stored yet."""
+        """Return a new subscription, which is not stored yet."""
         now, ids = self._backend.now(), self._backend.ids
         subscription = shapes.subscription(
             ids.new("sub"), customer["id"], prices[0]["currency"], now
@@ -192,7 +201,7 @@ class Subscriptions:
             try:
                 self._billing.attempt(invoice, method, off_session=off_session)
             except SandboxCardError:
-                return  # with allow_incomplete the answer is the incomplete subscription
+                return  # with `allow_incomplete` the answer is the incomplete subscription
 
     def _price(self, item: Mapping[str, Any], index: int) -> Object:
         param = f"items[{index}][price]"

@@ -26,12 +26,12 @@ _FIELDS: p.Fields = {
 
 
 class WebhookEndpoints:
-    """Webhook endpoints and the secrets that sign what they get.
+    """Webhook endpoints and their signing secrets.
 
     Args:
         backend: the sandbox's state.
-        remote: whether an endpoint may be on another machine. Otherwise nobody who reaches the
-            sandbox can make it POST to other hosts.
+        remote: whether an endpoint may be on another machine. If not, a client of the sandbox
+            cannot make it POST to other hosts.
     """
 
     def __init__(self, backend: Backend, *, remote: bool = False) -> None:
@@ -40,7 +40,7 @@ class WebhookEndpoints:
         self._secrets: dict[str, list[str]] = {}
 
     def create(self, raw: Mapping[str, Any]) -> Object:
-        """Create an endpoint; only this answer carries its secret."""
+        """Create an endpoint; only this answer contains its secret."""
         fields = {**_FIELDS, "api_version": p.string}
         values = p.read(raw, fields, required=["url", "enabled_events"])
         endpoint = self.add(
@@ -56,7 +56,17 @@ class WebhookEndpoints:
     def add(
         self, url: str, secrets: list[str], enabled_events: list[str], api_version: str | None
     ) -> Object:
-        """Add an endpoint that knows its secrets already."""
+        """Add an endpoint with given secrets.
+
+        Args:
+            url: where events are POSTed.
+            secrets: `whsec_…`; each of them signs.
+            enabled_events: event types, or `*` for all.
+            api_version: decides the shape of its events; None: the current one.
+
+        Raises:
+            StripeError: the URL is not allowed.
+        """
         self._check_url(url)
         endpoint: Object = {
             "id": self._backend.ids.new("we"),
@@ -75,11 +85,11 @@ class WebhookEndpoints:
         return self._backend.store.put(endpoint)
 
     def secrets(self, endpoint: Object) -> list[str]:
-        """Return the active secrets of an endpoint: several while one is being rolled."""
+        """Return the active secrets of an endpoint; several while a secret is being rolled."""
         return self._secrets[endpoint["id"]]
 
-    def interested(self, event: Object) -> list[Object]:
-        """Return the enabled endpoints that want an event, oldest first."""
+    def subscribed_to(self, event: Object) -> list[Object]:
+        """Return the enabled endpoints that are subscribed to an event's type, oldest first."""
         endpoints = [
             endpoint
             for endpoint in self._backend.store.of_kind("webhook_endpoint")
@@ -94,7 +104,7 @@ class WebhookEndpoints:
         return self._backend.store.get("webhook_endpoint", id)
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Change an endpoint, or disable it."""
+        """Update, enable or disable an endpoint."""
         values = p.read(raw, {**_FIELDS, "disabled": p.boolean})
         endpoint = self._backend.store.get("webhook_endpoint", id)
         if "url" in values:
@@ -129,7 +139,7 @@ class WebhookEndpoints:
             raise invalid("Invalid URL.", param="url") from None
         if not is_loopback(host):
             raise invalid(
-                "The sandbox sends webhooks to this machine only: use 127.0.0.1 or localhost in "
+                "The sandbox sends webhooks only to this machine. Use 127.0.0.1 or localhost in "
                 "the URL, or start the sandbox with --remote-webhooks "
                 "(Sandbox(remote_webhooks=True)).",
                 param="url",

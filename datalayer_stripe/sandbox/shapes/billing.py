@@ -11,7 +11,7 @@ from .objects import Object
 
 
 def subscription(subscription_id: str, customer_id: str, currency: str, now: int) -> Object:
-    """Return a new subscription without items, incomplete until its first invoice is paid."""
+    """Return a new subscription without items, with the status `incomplete`."""
     return {
         "id": subscription_id,
         "object": "subscription",
@@ -86,7 +86,7 @@ def subscription(subscription_id: str, customer_id: str, currency: str, now: int
 def subscription_item(
     item_id: str, subscription_id: str, price: Object, period: tuple[int, int], now: int
 ) -> Object:
-    """Return an item of quantity one for the period `(start, end)`."""
+    """Return a subscription item with quantity 1 for the period `(start, end)`."""
     return {
         "id": item_id,
         "object": "subscription_item",
@@ -213,7 +213,7 @@ def invoice(invoice_id: str, subscription: Object, customer: Object, now: int) -
 
 
 def line_item(line_id: str, invoice: Object, item: Object, amount: int, description: str) -> Object:
-    """Return an invoice's line for a subscription item and its current period."""
+    """Return an invoice line for a subscription item and its current period."""
     price = item["price"]
     return {
         "id": line_id,
@@ -253,7 +253,7 @@ def line_item(line_id: str, invoice: Object, item: Object, amount: int, descript
 
 
 def invoice_payment(payment_id: str, invoice: Object, intent: Object, now: int) -> Object:
-    """Return the payment that ties an open invoice to its PaymentIntent."""
+    """Return the invoice payment that links an open invoice to its PaymentIntent."""
     return {
         "id": payment_id,
         "object": "invoice_payment",

@@ -31,7 +31,7 @@ def product(product_id: str, name: str, now: int) -> Object:
 
 
 def price(price_id: str, product_id: str, currency: str, unit_amount: int, now: int) -> Object:
-    """Return a new active one-time price per unit."""
+    """Return a new active one-time per-unit price."""
     return {
         "id": price_id,
         "object": "price",

@@ -42,13 +42,13 @@ def customer(customer_id: str, invoice_prefix: str, now: int) -> Object:
 
 
 def billing_details() -> Object:
-    """Return billing details of which nothing is known."""
+    """Return empty billing details."""
     address = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
     return {"address": address, "email": None, "name": None, "phone": None, "tax_id": None}
 
 
 def payment_method(method_id: str, brand: str, last4: str, fingerprint: str, now: int) -> Object:
-    """Return a new payment method of type card, attached to no customer."""
+    """Return a new card payment method that is not attached to a customer."""
     return {
         "id": method_id,
         "object": "payment_method",

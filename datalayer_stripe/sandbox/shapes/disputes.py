@@ -1,4 +1,4 @@
-"""New disputes, and the balance transactions that move their money.
+"""New disputes and their balance transactions.
 
 https://docs.stripe.com/api/disputes/object
 https://docs.stripe.com/api/balance_transactions/object
@@ -9,7 +9,7 @@ from .objects import Object
 _DAY = 24 * 3600
 _DAYS_TO_RESPOND = 7
 
-_FEE = 1500
+_FEE = 1500  # in the currency's minor unit
 
 EVIDENCE = (
     "access_activity_log",
@@ -43,7 +43,7 @@ EVIDENCE = (
 
 
 def dispute(dispute_id: str, charge: Object, amount: int, reason: str, now: int) -> Object:
-    """Return a new inquiry into a charge: no money has moved yet."""
+    """Return a new inquiry about a charge, before any money is withdrawn."""
     card = charge["payment_method_details"]["card"]
     return {
         "id": dispute_id,
@@ -82,13 +82,13 @@ def dispute(dispute_id: str, charge: Object, amount: int, reason: str, now: int)
 
 
 def withdrawal(transaction_id: str, dispute: Object, now: int) -> Object:
-    """Return the balance transaction by which a dispute takes its money, and a fee."""
+    """Return the balance transaction that withdraws a dispute's amount and a fee."""
     description = f"Chargeback withdrawal for {dispute['charge']}"
     return _transaction(transaction_id, dispute, -dispute["amount"], _FEE, description, now)
 
 
 def reinstatement(transaction_id: str, dispute: Object, now: int) -> Object:
-    """Return the balance transaction by which the money of a dispute comes back."""
+    """Return the balance transaction that returns a dispute's amount and the fee."""
     description = f"Chargeback reversal for {dispute['charge']}"
     return _transaction(transaction_id, dispute, dispute["amount"], -_FEE, description, now)
 

@@ -14,7 +14,7 @@ from .objects import Object
 def payment_intent(
     intent_id: str, client_secret: str, amount: int, currency: str, now: int
 ) -> Object:
-    """Return a new PaymentIntent by card that waits for a payment method."""
+    """Return a new PaymentIntent for cards, with the status `requires_payment_method`."""
     return {
         "id": intent_id,
         "object": "payment_intent",
@@ -69,7 +69,7 @@ def payment_intent(
 
 
 def charge(charge_id: str, intent: Object, method: Object, url: str, now: int) -> Object:
-    """Return the charge of a PaymentIntent's attempt, before its outcome is known."""
+    """Return the charge of a payment attempt, with the status `pending`."""
     return {
         "id": charge_id,
         "object": "charge",
@@ -116,7 +116,7 @@ def charge(charge_id: str, intent: Object, method: Object, url: str, now: int) -
 
 
 def outcome(type: str, reason: str | None = None) -> Object:
-    """Return the `outcome` of a charge: `authorized` or `issuer_declined`."""
+    """Return the `outcome` of a charge; `type` is `authorized` or `issuer_declined`."""
     approved = type == "authorized"
     return {
         "advice_code": None,
@@ -133,7 +133,7 @@ def outcome(type: str, reason: str | None = None) -> Object:
 
 
 def refund(refund_id: str, charge: Object, amount: int, now: int) -> Object:
-    """Return a refund that has succeeded; the network's reference is yet to come."""
+    """Return a succeeded refund, without the card network's reference."""
     return {
         "id": refund_id,
         "object": "refund",
@@ -161,7 +161,7 @@ def refund(refund_id: str, charge: Object, amount: int, now: int) -> Object:
 
 
 def setup_intent(intent_id: str, client_secret: str, now: int) -> Object:
-    """Return a new SetupIntent by card that waits for a payment method."""
+    """Return a new SetupIntent for cards, with the status `requires_payment_method`."""
     return {
         "id": intent_id,
         "object": "setup_intent",

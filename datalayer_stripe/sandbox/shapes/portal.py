@@ -8,7 +8,7 @@ from .objects import Object
 
 
 def configuration(configuration_id: str, now: int) -> Object:
-    """Return a configuration with nothing enabled but the history of invoices."""
+    """Return a configuration in which only the invoice history is enabled."""
     return {
         "id": configuration_id,
         "object": "billing_portal.configuration",
@@ -52,7 +52,7 @@ def configuration(configuration_id: str, now: int) -> Object:
 def portal_session(
     session_id: str, configuration_id: str, customer_id: str, url: str, now: int
 ) -> Object:
-    """Return a session of the portal for a customer, at `url`."""
+    """Return a portal session of a customer with the given URL."""
     return {
         "id": session_id,
         "object": "billing_portal.session",
