@@ -312,7 +312,7 @@ def test_the_outcomes_of_a_delivery_are_listed() -> None:
     written = {code(row["`outcome` or code"])[0] for row in rows if row["status"] == "200"}
     assert written == set(Outcome) - TRIED_AGAIN
     [counted] = [row for row in table(OPERATIONS, "metric") if "_deliveries_total" in row["metric"]]
-    assert set(Outcome) <= set(code(counted["what"]))
+    assert set(Outcome) <= set(code(counted["description"]))
 
 
 @pytest.mark.parametrize(
