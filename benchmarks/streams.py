@@ -14,6 +14,7 @@ import jwt
 
 from benchmarks.environment import COLD, JWT_SECRET, on_a_mongod, paid, per_second, show, sign
 from datalayer_stripe.app import Server, make_app
+from datalayer_stripe.handlers.urls import STRIPE_PREFIX
 from datalayer_stripe.service import Service
 
 WATCHERS = 400
@@ -30,7 +31,7 @@ class Watched:
     async def stream(self, stack: AsyncExitStack, account_uid: str) -> aiohttp.StreamReader:
         """An open stream that has told how things stand."""
         answer = await stack.enter_async_context(
-            self._session.get(f"{self._url}/api/iam/stripe/v1/stream", headers=bearer(account_uid))
+            self._session.get(f"{self._url}{STRIPE_PREFIX}/stream", headers=bearer(account_uid))
         )
         assert answer.status == 200
         for _ in range(3):  # retry, balance, plan

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPError
 
+from ..handlers.urls import WEBHOOK_PATH
 from .environment import DemoEnvironment
 
 _SECONDS = 20
@@ -37,7 +38,7 @@ class Browser:
     """
 
     def __init__(self, stage: DemoEnvironment) -> None:
-        self._url = f"{stage.url}/api/iam"
+        self._url = stage.url
         self._stripe_url = stage.sandbox.url
         self._publishable_key = stage.sandbox.publishable_key
         self._token = stage.token
@@ -47,7 +48,7 @@ class Browser:
         self._http.close()
 
     async def get(self, path: str) -> Answer:
-        """GET a route of the service, such as `/v1/subscription`."""
+        """GET a route of the service by its path."""
         return await self._fetch("GET", self._url + path, Authorization=f"Bearer {self._token}")
 
     async def post(self, path: str, **fields: Any) -> Answer:
@@ -64,7 +65,7 @@ class Browser:
         """POST an event to the webhook, under a signature that Stripe has not made."""
         return await self._fetch(
             "POST",
-            f"{self._url}/stripe/v1/webhook",
+            self._url + WEBHOOK_PATH,
             json.dumps(event),
             **{"Stripe-Signature": "t=1,v1=00"},
         )

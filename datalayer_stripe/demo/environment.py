@@ -12,6 +12,7 @@ from ..auth import issue_token
 from ..clock import Clock, system_clock
 from ..configuration import PluginSources
 from ..errors import StartError
+from ..handlers.urls import WEBHOOK_PATH
 from ..plugin_api.registry import Registry
 from ..sandbox import Sandbox, Shopfront
 from ..service import Service, open_service
@@ -113,7 +114,7 @@ async def open_environment(
 
         url = f"http://{ADDRESS}:{server.port}"
         sandbox.create_webhook_endpoint(
-            f"{url}/api/iam/stripe/v1/webhook",
+            url + WEBHOOK_PATH,
             [secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
             enabled_events=service.registry.types,
         )

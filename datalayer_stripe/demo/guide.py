@@ -6,6 +6,7 @@ import click
 
 from .._version import __version__
 from ..currencies import major_units
+from ..handlers.urls import IAM_PREFIX, STRIPE_PREFIX
 from .environment import ACCOUNT, PACKAGES, PLAN_AMOUNT, DemoEnvironment
 
 # For bash and zsh alike, which pastes no comments; and without jq, which not everybody has.
@@ -18,8 +19,8 @@ EVENT=$(curl -sS "$STRIPE/v1/events?type=payment_intent.succeeded&limit=1" -u "$
   | sed -n 's/.*"id": "\(evt_[^"]*\)".*/\1/p'); echo "$EVENT"
 curl -sS "$STRIPE/sandbox/webhooks/deliver" -H "$JSON" -d "{\"event_id\": \"$EVENT\"}" | pretty
 """.strip()
-_STATUS = """curl -sS "$API/v1/subscription" -H "$AUTH" | grep -o '"status":"[a-z_]*"' | head -1"""
-_CREDITS = 'curl -sS "$API/v1/usage/credits" -H "$AUTH" | pretty'
+_STATUS = """curl -sS "$IAM/subscription" -H "$AUTH" | grep -o '"status":"[a-z_]*"' | head -1"""
+_CREDITS = 'curl -sS "$IAM/usage/credits" -H "$AUTH" | pretty'
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def variables(stage: DemoEnvironment) -> str:
     """The shell lines that the steps rely on."""
     return "\n".join(
         [
-            f"API={stage.url}/api/iam",
+            f"API={stage.url}{STRIPE_PREFIX}",
+            f"IAM={stage.url}{IAM_PREFIX}",
             f"STRIPE={stage.sandbox.url}",
             f"SECRET_KEY={stage.sandbox.secret_key}",
             f"PUBLISHABLE_KEY={stage.sandbox.publishable_key}",
@@ -67,12 +69,12 @@ def variables(stage: DemoEnvironment) -> str:
 
 def shell_steps(stage: DemoEnvironment) -> list[ShellStep]:
     """The story, to be run one step after the other."""
-    top_up = _post("/stripe/v1/topup/payment-intent", stage.package_prices[0])
-    subscribe = _post("/stripe/v1/subscription/payment-intent", stage.plan_price)
+    top_up = _post("/topup/payment-intent", stage.package_prices[0])
+    subscribe = _post("/subscription/payment-intent", stage.plan_price)
     return [
         ShellStep(
             "What is for sale",
-            'curl -sS "$API/stripe/v1/topup/prices" -H "$AUTH" | pretty',
+            'curl -sS "$API/topup/prices" -H "$AUTH" | pretty',
         ),
         ShellStep(
             "Credits are refused without a subscription: 403 subscription_required",
@@ -101,7 +103,7 @@ def shell_steps(stage: DemoEnvironment) -> list[ShellStep]:
         ShellStep("The balance still says so", _CREDITS),
         ShellStep(
             "Cancel: the subscription ends with its month",
-            'curl -sS -X POST "$API/v1/subscription/cancel" -H "$AUTH" | pretty',
+            'curl -sS -X POST "$IAM/subscription/cancel" -H "$AUTH" | pretty',
         ),
     ]
 

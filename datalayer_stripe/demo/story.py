@@ -4,13 +4,14 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ..handlers.urls import IAM_PREFIX, STRIPE_PREFIX
 from .browser import Answer, Browser
 from .environment import PACKAGES, PLAN_AMOUNT, DemoEnvironment
 from .expectations import becomes, expect
 
 Step = tuple[str, Callable[[], Awaitable[str]]]
 
-_TOP_UP = "/stripe/v1/topup/payment-intent"
+_TOP_UP = f"{STRIPE_PREFIX}/topup/payment-intent"
 _REFUSED = "403 code=subscription_required"
 
 
@@ -56,10 +57,12 @@ class Story:
         ]
 
     async def look(self) -> str:
-        prices = (await self._browser.get("/stripe/v1/topup/prices")).fields.get("prices", [])
+        prices = (await self._browser.get(f"{STRIPE_PREFIX}/topup/prices")).fields.get("prices", [])
         came = {price["unit_amount"]: price["credits"] for price in prices}
         expect(_listed(PACKAGES), _listed(came))
-        plans = (await self._browser.get("/v1/subscription/plans")).fields.get("plans", [])
+        plans = (await self._browser.get(f"{IAM_PREFIX}/subscription/plans")).fields.get(
+            "plans", []
+        )
         came = {plan["amount"]: plan["interval"] for plan in plans}
         expect(_listed({PLAN_AMOUNT: "month"}), _listed(came))
         return f"{', '.join(map(str, PACKAGES.values()))} credits; $29 a month"
@@ -71,7 +74,7 @@ class Story:
 
     async def subscribe(self) -> str:
         answer = await self._browser.post(
-            "/stripe/v1/subscription/payment-intent", price_id=self._plan
+            f"{STRIPE_PREFIX}/subscription/payment-intent", price_id=self._plan
         )
         expect("201 status=incomplete", answer.said("status"))
         self._client_secret = answer.fields["client_secret"]
@@ -141,12 +144,12 @@ class Story:
         return f"{heard}, {await self._credits_stay(160)}"
 
     async def cancelled(self) -> str:
-        answer = await self._browser.post("/v1/subscription/cancel")
+        answer = await self._browser.post(f"{IAM_PREFIX}/subscription/cancel")
         expect("200 cancel_at_period_end=True", answer.said("cancel_at_period_end"))
         return f"{answer.said('cancel_at_period_end')}, {await self._status()}"
 
     async def resumed(self) -> str:
-        answer = await self._browser.post("/v1/subscription/resume")
+        answer = await self._browser.post(f"{IAM_PREFIX}/subscription/resume")
         expect("200 cancel_at_period_end=False", answer.said("cancel_at_period_end"))
         return answer.said("cancel_at_period_end")
 
@@ -178,7 +181,9 @@ class Story:
 
     async def _end_month(self, event_type: str) -> str:
         self._delivered_before = len(await self._browser.deliveries())
-        subscription = (await self._browser.get("/v1/subscription")).fields["subscription"]
+        subscription = (await self._browser.get(f"{IAM_PREFIX}/subscription")).fields[
+            "subscription"
+        ]
         await self._browser.sandbox("renew", subscription_id=subscription["id"])
         return await self._hear_of(event_type)
 
@@ -193,7 +198,9 @@ class Story:
         return next((one for one in reversed(attempts) if one["type"] == event_type), {})
 
     async def _status(self) -> str:
-        fields = (await self._browser.get("/v1/subscription")).fields.get("subscription", {})
+        fields = (await self._browser.get(f"{IAM_PREFIX}/subscription")).fields.get(
+            "subscription", {}
+        )
         may = "may" if fields.get("is_eligible") else "may not"
         return f"{fields.get('status')}, {may} buy credits"
 
@@ -201,7 +208,7 @@ class Story:
         return await self._becomes(self._status, expected)
 
     async def _credits(self) -> str:
-        fields = (await self._browser.get("/v1/usage/credits")).fields
+        fields = (await self._browser.get(f"{IAM_PREFIX}/usage/credits")).fields
         return f"{fields.get('credits', {}).get('credits')} credits"
 
     async def _credits_become(self, number: int) -> str:

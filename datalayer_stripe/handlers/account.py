@@ -2,6 +2,7 @@
 
 from ..billing.views import profile_view
 from .base import ApiHandler, AuthenticatedHandler
+from .urls import IAM_PREFIX
 
 
 class CreditsHandler(AuthenticatedHandler):
@@ -42,8 +43,8 @@ class PingHandler(ApiHandler):
 
 
 default_handlers = [
-    (r"/api/iam/v1/usage/credits", CreditsHandler),
-    (r"/api/iam/v1/whoami", WhoAmIHandler),
-    (r"/api/iam/v1/memberships", MembershipsHandler),
-    (r"/api/iam/v1/ping", PingHandler),
+    (rf"{IAM_PREFIX}/usage/credits", CreditsHandler),
+    (rf"{IAM_PREFIX}/whoami", WhoAmIHandler),
+    (rf"{IAM_PREFIX}/memberships", MembershipsHandler),
+    (rf"{IAM_PREFIX}/ping", PingHandler),
 ]

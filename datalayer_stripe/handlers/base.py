@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from tornado.web import HTTPError, OutputTransform, RequestHandler
+from tornado.web import HTTPError, OutputTransform
 
 from ..errors import (
     InvalidRequest,
@@ -24,6 +24,7 @@ from ..models import Identity
 from ..service import Service
 from .account_scope import AccountScope
 from .bodies import BodyHandler
+from .methods import implemented_methods
 from .site import Site
 
 logger = logging.getLogger(__name__)
@@ -195,21 +196,14 @@ class ApiHandler(BaseHandler):
         """Answer a preflight: developer.mozilla.org/docs/Glossary/Preflight_request."""
         self.set_status(204)
         self.clear_header("Content-Type")
-        self.set_header("Access-Control-Allow-Methods", ", ".join(self._methods()))
+        methods = implemented_methods(type(self))
+        self.set_header("Access-Control-Allow-Methods", ", ".join(methods))
         self.set_header(
             "Access-Control-Allow-Headers",
             "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, Pragma, "
             "X-External-Token, X-Request-Id",
         )
         self.set_header("Access-Control-Max-Age", "600")
-
-    def _methods(self) -> list[str]:
-        unimplemented = RequestHandler._unimplemented_method
-        return [
-            method
-            for method in ("GET", "POST", "OPTIONS")
-            if getattr(type(self), method.lower()) is not unimplemented
-        ]
 
 
 class AuthenticatedHandler(ApiHandler):

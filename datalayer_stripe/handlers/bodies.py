@@ -11,6 +11,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, OutputTransform, RequestHandler, stream_request_body
 
 from ..errors import InvalidRequest, Overloaded, RequestError, TooLarge
+from .methods import implements
 
 MAX_HELD_BYTES = 64 * 1024 * 1024
 """Bytes of request bodies in memory, over all connections of a process."""
@@ -121,8 +122,7 @@ class BodyHandler(RequestHandler):
             InvalidRequest: if the Content-Length is not a number.
             TooLarge: if the body is declared longer than the route takes.
         """
-        method = str(self.request.method).lower()
-        if getattr(type(self), method) is RequestHandler._unimplemented_method:
+        if not implements(type(self), str(self.request.method)):
             raise HTTPError(405)
         if not self._length_is_valid:
             raise InvalidRequest("The Content-Length is not a number.")

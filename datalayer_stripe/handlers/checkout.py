@@ -14,14 +14,12 @@ from ..errors import RequestError
 from ..settings import STRIPE_JS_URL, Settings
 from .base import BaseHandler
 from .bodies import BodyHandler
-from .urls import origin_of
+from .urls import IAM_PREFIX, STRIPE_PREFIX, origin_of
 
 WEB = Path(__file__).parents[1] / "web"
 
 # The browser asks for all of them at once, and not for each when another one imports it.
 MODULES = sorted(path.name for path in WEB.glob("*.js"))
-
-API = "/api/iam"
 
 Sources = tuple[str, ...]
 
@@ -45,12 +43,13 @@ class CheckoutHandler(BaseHandler):
         sign_in_url = site.page if site.identity == "cookie" else None
         self.finish(
             self.templates.load("index.html").generate(
-                api=f"{site.root}{API}",
                 assets=site.page,
                 currency_digits=json.dumps(CURRENCY_DIGITS),
+                iam_api=f"{site.root}{IAM_PREFIX}",
                 identity=site.identity,
                 modules=MODULES,
                 publishable_key=settings.stripe_js_api_key,
+                stripe_api=f"{site.root}{STRIPE_PREFIX}",
                 stripe_js=settings.stripe_js_url,
                 sign_in_url=settings.stripe_sign_in_url or sign_in_url or "",
             )

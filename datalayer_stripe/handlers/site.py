@@ -10,6 +10,7 @@ from ..errors import Starting, Unavailable
 from ..metrics import Metrics
 from ..service import Service
 from .bodies import BodyBudget
+from .methods import implemented_methods
 from .traffic import RequestTracker, Streams
 
 # Those that an operator may want an alert on.
@@ -56,9 +57,9 @@ class Site:
         """
         self.routes = route_labels(handlers)
         for handler, route in self.routes.items():
-            for method in ("GET", "POST"):
-                if getattr(handler, method.lower()) is getattr(RequestHandler, method.lower()):
-                    continue
+            for method in implemented_methods(handler):
+                if method == "OPTIONS":
+                    continue  # a preflight of a browser
                 for status in _COUNTED_STATUSES:
                     self.metrics.requests.labels(method, route, status)
 

@@ -18,6 +18,7 @@ from tornado.iostream import IOStream, StreamClosedError
 from ..billing.views import BalanceView
 from .subscription import SubscriberHandler
 from .traffic import RequestTracker
+from .urls import STRIPE_PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -118,4 +119,4 @@ class StreamHandler(SubscriberHandler):
         return max(0.0, (expires_at - now).total_seconds()) if expires_at else HEARTBEAT_SECONDS
 
 
-default_handlers = [(r"/api/iam/stripe/v1/stream", StreamHandler)]
+default_handlers = [(rf"{STRIPE_PREFIX}/stream", StreamHandler)]

@@ -4,9 +4,8 @@ The 2025 command line says `subscription`, the 2026 one `plans`: the same routes
 """
 
 import asyncio
-from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from ..billing.subscriptions import primary_subscription
 from ..billing.views import (
@@ -16,20 +15,14 @@ from ..billing.views import (
     plan_view,
     subscription_view,
 )
-from ..errors import InvalidRequest, NotConfigured, RateLimited, StripeUnavailable
+from ..errors import NotConfigured, RateLimited, StripeUnavailable
 from ..models import Account, AccountUid, Plan, SubscriptionSnapshot
 from .base import AuthenticatedHandler
 from .topup import PriceRequest
-from .urls import absolute_url, is_loopback, origin_of
+from .urls import IAM_PREFIX, STRIPE_PREFIX
 
 _ENDS_WITH_PERIOD = "Your subscription ends with its period."
 _PENDING_CANCELED = "The subscription was canceled before its first payment."
-
-
-class PortalRequest(BaseModel):
-    """Where the billing portal leads back to."""
-
-    return_url: Annotated[str, Field(max_length=2048, strict=True), AfterValidator(absolute_url)]
 
 
 class AccountsRequest(BaseModel):
@@ -145,39 +138,6 @@ class ResumeHandler(AuthenticatedHandler):
         )
 
 
-class PortalHandler(AuthenticatedHandler):
-    """`POST /checkout/portal`: a session of Stripe's billing portal."""
-
-    async def post(self) -> None:
-        return_url = self.json_body(PortalRequest).return_url
-        settings = self.service.settings
-        allowed = settings.cors_origins
-        if allowed != ("*",) and origin_of(return_url) not in (*allowed, *self._own_origins()):
-            raise InvalidRequest(
-                "Invalid request: `return_url` is not of an origin in DATALAYER_CORS_ORIGIN."
-            )
-        self.service.rate_limiter.take(self.identity.account_uid)
-        self.answer(
-            portal={
-                "url": await self.service.portal.open(self.identity.account_uid, return_url),
-                "route": self.site.checkout_route,
-                "is_modal": False,
-                "metadata": {"stripe_key": settings.stripe_js_api_key},
-            }
-        )
-
-    def _own_origins(self) -> tuple[str, ...]:
-        """Return the origins of the checkout page here, on a loopback address only.
-
-        A client chooses its Host header, so that any other host has to be in the settings. A
-        proxy on this machine may have taken TLS off.
-        """
-        host = self.request.host.lower()
-        if not is_loopback(host):
-            return ()
-        return f"https://{host}", f"http://{host}"
-
-
 class EligibleAccountsHandler(SubscriberHandler):
     """`GET /plans/eligible-accounts`: the accounts that the caller may act for: its own."""
 
@@ -195,13 +155,12 @@ class AccountDetailsHandler(SubscriberHandler):
 
 
 default_handlers = [
-    (r"/api/iam/v1/(?:subscription|plans)", SubscriptionHandler),
-    (r"/api/iam/v1/(?:subscription/plans|plans/catalog)", CatalogHandler),
-    (r"/api/iam/v1/(?:subscription|plans)/cancel", CancelHandler),
-    (r"/api/iam/v1/(?:subscription|plans)/resume", ResumeHandler),
-    (r"/api/iam/v1/checkout/portal", PortalHandler),
-    (r"/api/iam/v1/plans/eligible-accounts", EligibleAccountsHandler),
-    (r"/api/iam/v1/plans/accounts/details", AccountDetailsHandler),
-    (r"/api/iam/stripe/v1/subscription/payment-intent", SubscribeHandler),
-    (r"/api/iam/stripe/v1/subscription/resume/setup-intent", RenewCardHandler),
+    (rf"{IAM_PREFIX}/(?:subscription|plans)", SubscriptionHandler),
+    (rf"{IAM_PREFIX}/(?:subscription/plans|plans/catalog)", CatalogHandler),
+    (rf"{IAM_PREFIX}/(?:subscription|plans)/cancel", CancelHandler),
+    (rf"{IAM_PREFIX}/(?:subscription|plans)/resume", ResumeHandler),
+    (rf"{IAM_PREFIX}/plans/eligible-accounts", EligibleAccountsHandler),
+    (rf"{IAM_PREFIX}/plans/accounts/details", AccountDetailsHandler),
+    (rf"{STRIPE_PREFIX}/subscription/payment-intent", SubscribeHandler),
+    (rf"{STRIPE_PREFIX}/subscription/resume/setup-intent", RenewCardHandler),
 ]

@@ -1,10 +1,11 @@
-"""Buying credits: `/api/iam/stripe/v1/topup`."""
+"""Buy credits: the routes below `/topup`."""
 
 from pydantic import BaseModel, Field
 
 from ..billing.history import MAX_PAGE_SIZE
 from ..billing.views import movement_view, package_view
 from .base import AuthenticatedHandler
+from .urls import STRIPE_PREFIX
 
 
 class PriceRequest(BaseModel):
@@ -72,8 +73,8 @@ class HistoryHandler(AuthenticatedHandler):
 
 
 default_handlers = [
-    (r"/api/iam/stripe/v1/(?:topup|plans)/prices", PricesHandler),
-    (r"/api/iam/stripe/v1/topup/payment-intent", TopUpPaymentIntentHandler),
-    (r"/api/iam/stripe/v1/topup/payment-intent/(?P<id>pi_[A-Za-z0-9]{1,250})", TopUpStatusHandler),
-    (r"/api/iam/stripe/v1/topup/history", HistoryHandler),
+    (rf"{STRIPE_PREFIX}/(?:topup|plans)/prices", PricesHandler),
+    (rf"{STRIPE_PREFIX}/topup/payment-intent", TopUpPaymentIntentHandler),
+    (rf"{STRIPE_PREFIX}/topup/payment-intent/(?P<id>pi_[A-Za-z0-9]{{1,250}})", TopUpStatusHandler),
+    (rf"{STRIPE_PREFIX}/topup/history", HistoryHandler),
 ]

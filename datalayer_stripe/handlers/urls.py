@@ -1,8 +1,20 @@
-"""Addresses that clients give us."""
+"""The prefixes of the routes, and checks of URLs that clients send."""
 
 from urllib.parse import urlsplit
 
 from ..settings_checks import LOCAL_HOSTS
+
+API_PREFIX = "/api/iam"
+"""The prefix of all routes that clients and Stripe call."""
+
+STRIPE_PREFIX = f"{API_PREFIX}/stripe/v1"
+"""The prefix of the routes that buy credits and subscriptions, and of the webhook."""
+
+IAM_PREFIX = f"{API_PREFIX}/v1"
+"""The prefix of the routes that read and change the caller's account."""
+
+WEBHOOK_PATH = f"{STRIPE_PREFIX}/webhook"
+"""The path of the webhook, without the base URL of a Jupyter Server."""
 
 
 def absolute_url(text: str) -> str:

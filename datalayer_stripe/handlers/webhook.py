@@ -2,10 +2,11 @@
 
 from ..errors import InvalidSignature
 from .base import BaseHandler
+from .urls import WEBHOOK_PATH
 
 
 class WebhookHandler(BaseHandler):
-    """`POST /api/iam/stripe/v1/webhook`: docs.stripe.com/webhooks.
+    """`POST /webhook`: docs.stripe.com/webhooks.
 
     Exempt from bearer token and XSRF, since the signature over the raw body says who calls; and
     from nothing else.
@@ -32,4 +33,4 @@ class WebhookHandler(BaseHandler):
         self._finish_json({"received": True, "event": event.id, "outcome": outcome.value})
 
 
-default_handlers = [(r"/api/iam/stripe/v1/webhook", WebhookHandler)]
+default_handlers = [(WEBHOOK_PATH, WebhookHandler)]

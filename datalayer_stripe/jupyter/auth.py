@@ -16,6 +16,7 @@ from tornado.web import HTTPError, RequestHandler, authenticated
 
 from ..errors import Forbidden, Unauthorized
 from ..handlers.base import BaseHandler
+from ..handlers.methods import implemented_methods
 from ..models import Identity
 from .users import identity_of
 
@@ -168,17 +169,11 @@ def in_jupyter(
     """The handler as one of the server's: its own code, behind `access`."""
     is_open = not issubclass(access, Access)
     methods: dict[str, Callable[..., Any]] = {
-        name: allow_unauthenticated(method)
+        name: allow_unauthenticated(getattr(handler, name))
         # A preflight comes without cookie and token.
         if is_open or name == "options"
-        else authenticated(method)
-        for name, method in _implemented(handler).items()
+        else authenticated(getattr(handler, name))
+        for name in map(str.lower, implemented_methods(handler))
     }
     kept = {"__module__": handler.__module__, "__doc__": handler.__doc__}
     return type(handler.__name__, (access, handler, JupyterHandler), {**methods, **kept})
-
-
-def _implemented(handler: type[RequestHandler]) -> dict[str, Callable[..., Any]]:
-    methods = {name.lower(): getattr(handler, name.lower()) for name in handler.SUPPORTED_METHODS}
-    unimplemented = RequestHandler._unimplemented_method
-    return {name: method for name, method in methods.items() if method is not unimplemented}

@@ -8,10 +8,11 @@ from tornado.web import authenticated
 from ..handlers import default_handlers, webhook
 from ..handlers import operations as ops
 from ..handlers.checkout import CheckoutFileHandler, CheckoutHandler, checkout_handlers
+from ..handlers.urls import API_PREFIX
 from .auth import Access, OpenAccess, OperatorAccess, PageAccess, in_jupyter
 
 # Jupyter has a /metrics of its own.
-OPS_PREFIX = "/api/iam/stripe"
+OPS_PREFIX = f"{API_PREFIX}/stripe"
 
 Routes = list[tuple[Any, ...]]
 

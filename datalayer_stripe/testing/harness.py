@@ -9,6 +9,7 @@ from typing import Any, Self
 from tornado.httpclient import AsyncHTTPClient
 
 from ..app import Server, make_app
+from ..handlers.urls import WEBHOOK_PATH
 from ..plugin_api.definition import Plugin
 from ..service import Service
 from .database import Database
@@ -16,7 +17,6 @@ from .environment import Environment, PluginSettings, signed
 from .faults import Gate, gated_store
 
 _ADDRESS = "127.0.0.1"
-_WEBHOOK = "/api/iam/stripe/v1/webhook"
 _SECONDS = 30
 _SHUTDOWN_SECONDS = 1
 
@@ -85,7 +85,12 @@ class Harness:
         http = AsyncHTTPClient(force_instance=True)
         closing.callback(http.close)
         return cls(
-            database, stage, service, http, f"http://{_ADDRESS}:{server.port}{_WEBHOOK}", closing
+            database,
+            stage,
+            service,
+            http,
+            f"http://{_ADDRESS}:{server.port}{WEBHOOK_PATH}",
+            closing,
         )
 
     async def close(self) -> None:

@@ -31,59 +31,63 @@ export class ApiError extends Error {
  * that has become another account's.
  */
 export class Api {
-  #base;
+  #iamApi;
+  #stripeApi;
   #token;
   #signal;
   #onUnauthorized;
 
   /** `token()` is the account's token as of now; `onUnauthorized` is called when it is refused. */
-  constructor({ base, token, signal, onUnauthorized }) {
-    this.#base = base;
+  constructor({ iamApi, stripeApi, token, signal, onUnauthorized }) {
+    this.#iamApi = iamApi;
+    this.#stripeApi = stripeApi;
     this.#token = token;
     this.#signal = signal;
     this.#onUnauthorized = onUnauthorized;
   }
 
-  subscription = () => this.#json("/v1/subscription");
-  plans = () => this.#json("/v1/subscription/plans");
-  prices = () => this.#json("/stripe/v1/topup/prices");
-  paymentIntent = (id) => this.#json(`/stripe/v1/topup/payment-intent/${encodeURIComponent(id)}`);
+  subscription = () => this.#json(`${this.#iamApi}/subscription`);
+  plans = () => this.#json(`${this.#iamApi}/subscription/plans`);
+  prices = () => this.#json(`${this.#stripeApi}/topup/prices`);
+  paymentIntent = (id) =>
+    this.#json(`${this.#stripeApi}/topup/payment-intent/${encodeURIComponent(id)}`);
 
   history(cursor = null) {
     const query = new URLSearchParams({ limit: 20, ...(cursor && { cursor }) });
-    return this.#json(`/stripe/v1/topup/history?${query}`);
+    return this.#json(`${this.#stripeApi}/topup/history?${query}`);
   }
 
-  startTopUp = (priceId) => this.#json("/stripe/v1/topup/payment-intent", { price_id: priceId });
+  startTopUp = (priceId) =>
+    this.#json(`${this.#stripeApi}/topup/payment-intent`, { price_id: priceId });
   subscribe = (priceId) =>
-    this.#json("/stripe/v1/subscription/payment-intent", { price_id: priceId });
-  cancel = () => this.#json("/v1/subscription/cancel", {});
-  resume = () => this.#json("/v1/subscription/resume", {});
-  portal = (returnUrl) => this.#json("/v1/checkout/portal", { return_url: returnUrl });
+    this.#json(`${this.#stripeApi}/subscription/payment-intent`, { price_id: priceId });
+  cancel = () => this.#json(`${this.#iamApi}/subscription/cancel`, {});
+  resume = () => this.#json(`${this.#iamApi}/subscription/resume`, {});
+  portal = (returnUrl) => this.#json(`${this.#iamApi}/checkout/portal`, { return_url: returnUrl });
 
   /** The open event stream, as a Response; it ends with `signal`. */
   stream(lastEventId, signal) {
     const headers = { Accept: "text/event-stream" };
     if (lastEventId) headers["Last-Event-ID"] = lastEventId;
-    return this.#fetch("/stripe/v1/stream", { headers, signal });
+    return this.#fetch(`${this.#stripeApi}/stream`, { headers, signal });
   }
 
-  async #json(path, body) {
+  async #json(url, body) {
     const options = { headers: {}, signal: AbortSignal.timeout(TIMEOUT_MS) };
     if (body !== undefined) {
       options.method = "POST";
       options.headers["Content-Type"] = "application/json";
       options.body = JSON.stringify(body);
     }
-    const response = await this.#fetch(path, options);
+    const response = await this.#fetch(url, options);
     return this.#orUnreachable(response.json());
   }
 
-  async #fetch(path, options) {
+  async #fetch(url, options) {
     this.#signal.throwIfAborted();
     const token = this.#token();
     const response = await this.#orUnreachable(
-      fetch(this.#base + path, {
+      fetch(url, {
         ...options,
         ...withIdentity(token, options.headers),
         signal: AbortSignal.any([this.#signal, options.signal]),
@@ -92,7 +96,7 @@ export class Api {
     );
     if (response.ok) return response;
     if (response.status === 401) {
-      if (this.#token() !== token) return this.#fetch(path, options);
+      if (this.#token() !== token) return this.#fetch(url, options);
       this.#onUnauthorized();
     }
     this.#signal.throwIfAborted();

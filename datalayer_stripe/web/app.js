@@ -36,7 +36,13 @@ async function start() {
   const leaving = new AbortController();
   const { signal } = leaving;
   current = { token, leaving };
-  const api = new Api({ base: config.api, token: freshToken, signal, onUnauthorized });
+  const api = new Api({
+    iamApi: config.iamApi,
+    stripeApi: config.stripeApi,
+    token: freshToken,
+    signal,
+    onUnauthorized,
+  });
   try {
     await new Checkout({ config, api, signal }).open();
     setView("ready");

@@ -46,7 +46,8 @@ async def test_it_is_told_what_it_needs_and_no_more(api: Api) -> None:
     text = answer.body.decode()
     assert 'data-publishable-key="pk_test_tests"' in text
     assert f'data-stripe-js="{STRIPE_JS_URL}"' in text
-    assert 'data-api="/api/iam"' in text
+    assert 'data-iam-api="/api/iam/v1"' in text
+    assert 'data-stripe-api="/api/iam/stripe/v1"' in text
     assert "sk_test" not in text
     assert "whsec" not in text
 

@@ -239,7 +239,8 @@ def test_credits_are_bought(server: JupyterServer, stripe: Stripe) -> None:
 
 def test_all_is_below_the_base_url(server: JupyterServer) -> None:
     page = server.get("/checkout", cookies=signed_in(server)).body.decode()
-    assert 'data-api="/user/x/api/iam"' in page
+    assert 'data-iam-api="/user/x/api/iam/v1"' in page
+    assert 'data-stripe-api="/user/x/api/iam/stripe/v1"' in page
     assert 'data-identity="cookie"' in page
     assert 'data-sign-in-url="/user/x/checkout"' in page
     paths = re.findall(r'(?:src|href)="([^"]+)"', page)

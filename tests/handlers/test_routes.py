@@ -1,0 +1,121 @@
+"""Compare what belongs to a route with its handler, so that a forgotten place has a name."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tornado.web import Application, RequestHandler
+
+import datalayer_stripe
+from datalayer_stripe import handlers
+from datalayer_stripe.handlers import default_handlers, urls
+from datalayer_stripe.handlers.base import ApiHandler, BaseHandler, NotFoundHandler
+from datalayer_stripe.handlers.checkout import CheckoutHandler
+from tests.support.app import Api
+
+PACKAGE = Path(datalayer_stripe.__file__).parent
+UNIMPLEMENTED = RequestHandler._unimplemented_method
+
+# They have no pattern in `default_handlers`: one answers all other paths, one has a path that is
+# set by the operator.
+WITHOUT_PATTERN = {NotFoundHandler, CheckoutHandler}
+
+
+def methods(handler: type[RequestHandler]) -> set[str]:
+    """Return the HTTP methods that a handler class defines."""
+    names = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+    return {name for name in names if getattr(handler, name.lower()) is not UNIMPLEMENTED}
+
+
+def example_path(pattern: str) -> str:
+    """Return a path that matches `pattern`: its first alias, with a PaymentIntent's id."""
+    path = re.sub(r"\(\?P<id>[^)]*\)", "pi_1", pattern)
+    return re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", path)
+
+
+def handler_classes() -> Iterator[type[BaseHandler]]:
+    """Yield each class of `handlers/` that implements a method itself and is no route's base."""
+    for module in pkgutil.iter_modules(handlers.__path__, f"{handlers.__name__}."):
+        members = vars(importlib.import_module(module.name)).values()
+        for member in members:
+            if (
+                inspect.isclass(member)
+                and issubclass(member, BaseHandler)
+                and member.__module__ == module.name
+                and methods(member) - {"OPTIONS"}
+            ):
+                yield member
+
+
+def test_every_handler_module_is_in_the_list_of_routes() -> None:
+    for module in pkgutil.iter_modules(handlers.__path__, f"{handlers.__name__}."):
+        own = getattr(importlib.import_module(module.name), "default_handlers", [])
+        missing = [pattern for pattern, _ in own if pattern not in dict(default_handlers)]
+        assert not missing, f"add {module.name} to handlers/__init__.py: it serves {missing}"
+
+
+def test_every_handler_class_has_a_route() -> None:
+    routed = {handler for _, handler in default_handlers}
+    missing = [
+        f"{handler.__module__}.{handler.__name__}"
+        for handler in handler_classes()
+        if handler not in routed | WITHOUT_PATTERN
+    ]
+    assert not missing, f"add to default_handlers at the end of their modules: {missing}"
+
+
+def test_only_post_routes_take_a_body() -> None:
+    for pattern, handler in default_handlers:
+        others = methods(handler) - {"GET", "HEAD", "POST", "OPTIONS"}
+        assert not others, (
+            f"{pattern}: handlers/bodies.py refuses a body with {others}; change its limit first"
+        )
+
+
+def test_every_route_has_a_metric_label_and_its_series(app: Application) -> None:
+    site = app.settings["datalayer_stripe"]
+    for pattern, handler in default_handlers:
+        label = example_path(pattern).replace("pi_1", "{id}")
+        assert site.routes[handler] == label
+        for method in methods(handler) - {"OPTIONS"}:
+            labels = {"method": method, "route": label, "status": "200"}
+            sample = site.metrics.registry.get_sample_value(
+                "datalayer_stripe_requests_total", labels
+            )
+            assert sample is not None, f"{method} {label} has no series before its first request"
+
+
+@pytest.mark.gen_test
+async def test_preflight_of_every_route_names_its_methods(api: Api) -> None:
+    for pattern, handler in default_handlers:
+        answer = await api.request("OPTIONS", example_path(pattern))
+        if not issubclass(handler, ApiHandler):
+            assert answer.code == 405, f"{pattern}: pages of other origins do not call this route"
+            continue
+        allowed = set(answer.headers["Access-Control-Allow-Methods"].split(", "))
+        assert (answer.code, allowed) == (204, methods(handler)), pattern
+
+
+def test_route_prefixes_are_written_only_in_urls() -> None:
+    """The sandbox is left out: its `/v1` is the prefix of Stripe's own API."""
+    literal = re.compile(r"/api/iam|/stripe/v1|[\"'`]/v1/")
+    found = [
+        f"{path.relative_to(PACKAGE.parent)}:{number}: {line.strip()}"
+        for path in sorted(PACKAGE.rglob("*"))
+        if path.suffix in {".py", ".js", ".html"}
+        and path != Path(urls.__file__)
+        and not path.is_relative_to(PACKAGE / "sandbox")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if literal.search(line) and not is_call_to_stripe(line)
+    ]
+    assert not found, "\n".join(["use the prefixes of handlers/urls.py:", *found])
+
+
+def is_call_to_stripe(line: str) -> bool:
+    """Return whether `line` names a path of Stripe's API, such as `/v1/payment_intents`."""
+    stripe_paths = r"payment_intents|payment_methods|subscriptions|billing_portal|events"
+    return re.search(rf"/v1/(?:{stripe_paths})\b", line) is not None and "/api/iam" not in line
