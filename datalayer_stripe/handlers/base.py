@@ -192,7 +192,7 @@ class ApiHandler(BaseHandler):
             self.set_header("Access-Control-Allow-Credentials", "true")
         self.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
 
-    async def options(self, *_: str) -> None:
+    async def options(self, *_args: str, **_kwargs: str) -> None:
         """Answer a preflight: developer.mozilla.org/docs/Glossary/Preflight_request."""
         self.set_status(204)
         self.clear_header("Content-Type")
