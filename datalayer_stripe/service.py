@@ -1,4 +1,4 @@
-"""The parts of a running service, put together once and passed to the handlers."""
+"""The composition root: build the parts of a service, and pass them to each other."""
 
 import asyncio
 import logging
@@ -46,18 +46,20 @@ from .webhooks.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-_LATE_SECONDS = 4
+# How long a shutdown waits for deliveries past their deadline and for deferred jobs.
+_SHUTDOWN_SECONDS = 4
 
 DISABLED_MONEY_PLUGIN = (
-    "The plugin %s is switched off, and it moves money: what it does is NOT DONE"
+    "The plugin %s moves money and is switched off: its credits are NOT added or taken back"
 )
 
 
 @dataclass(frozen=True)
 class Service:
-    """Open it with :func:`open_service`, in the event loop that it is to run in.
+    """The parts of a service. Use :func:`open_service` in the event loop that it runs in.
 
-    Before it serves, :meth:`start` it; :meth:`close` it at the end, whether it was started or not.
+    Call :meth:`start` before it serves, and :meth:`close` at the end, whether it was started or
+    not.
     """
 
     settings: Settings
@@ -87,7 +89,11 @@ class Service:
     open_events: OpenEvents
 
     def reconciliation(self, **options: Any) -> Reconciliation:
-        """A run that heals what was never delivered; options as for :class:`.Reconciliation`."""
+        """Return a run that finds and processes what was never delivered.
+
+        Args:
+            options: Keyword arguments of :class:`.Reconciliation`.
+        """
         return Reconciliation(
             self.store,
             self.stripe,
@@ -100,11 +106,15 @@ class Service:
         )
 
     def audit(self, **options: Any) -> Audit:
-        """A run that compares our books with themselves and with Stripe."""
+        """Return a run that compares the ledger with the balances and with Stripe.
+
+        Args:
+            options: Keyword arguments of :class:`.Audit`.
+        """
         return Audit(self.store, self.stripe, self.registry, self.clock, **options)
 
     def repairs(self) -> Repairs:
-        """A run that puts right what an audit has found."""
+        """Return what repairs the differences that an audit has found."""
         return Repairs(
             self.store,
             self.stripe,
@@ -115,18 +125,20 @@ class Service:
         )
 
     def acceptance(self) -> Acceptance:
-        """What credits one rejected payment by an operator's decision."""
+        """Return what credits a rejected payment by an operator's decision."""
         return Acceptance(self.store, self.stripe, self.registry, self.repairs(), self.clock)
 
     async def start(self) -> None:
-        """Start the plugins, and run deferred work from now on.
+        """Open the plugins' lifespans, and begin to run deferred jobs.
 
-        Raises PluginError for a plugin that cannot start.
+        Raises:
+            PluginError: A plugin cannot start.
+            StoreUnavailable: The database does not answer.
         """
         for name in self.registry.disabled_money_plugins:
             logger.warning(DISABLED_MONEY_PLUGIN, name)
-        for doubt in self.registry.unknown_type_warnings:
-            logger.warning(doubt)
+        for warning in self.registry.unknown_type_warnings:
+            logger.warning(warning)
         names = [plugin.name for plugin in self.registry.plugins]
         await self.store.first_seen.note(names, self.clock())
         await self.lifespans.start()
@@ -134,19 +146,21 @@ class Service:
         self.open_events.start()
 
     async def close(self) -> None:
-        """Let what is late finish, for a while, stop the plugins, and close the clients."""
-        await asyncio.gather(self._late_deliveries(), self.worker.stop(seconds=_LATE_SECONDS))
+        """Wait a while for what still runs, close the plugins' lifespans, and close the clients."""
+        await asyncio.gather(
+            self._wait_for_deliveries(), self.worker.stop(seconds=_SHUTDOWN_SECONDS)
+        )
         await self.open_events.stop()
         await self.lifespans.stop()
         await self.stripe.close()
         await self.store.close()
 
-    async def _late_deliveries(self) -> None:
+    async def _wait_for_deliveries(self) -> None:
         try:
-            async with asyncio.timeout(_LATE_SECONDS):
+            async with asyncio.timeout(_SHUTDOWN_SECONDS):
                 await self.deliveries.idle()
         except TimeoutError:
-            logger.warning("Deliveries were still under way: Stripe delivers them again")
+            logger.warning("Deliveries were cut by the shutdown; Stripe delivers them again")
 
 
 async def open_service(
@@ -159,13 +173,23 @@ async def open_service(
     store: Store | None = None,
     stripe: StripeClient | None = None,
 ) -> Service:
-    """Connect to the database and put everything together; nothing runs yet.
+    """Connect to the database, and build a service. Nothing runs before :meth:`Service.start`.
 
-    `registry` replaces the plugins that the settings lead to, `plugin_settings` those that the
-    environment has, and `metrics` those of the service's own. `store` and `stripe` replace what
-    the settings connect to; they are the service's from now on, which closes them.
+    Args:
+        settings: The settings.
+        registry: The plugins; by default the installed ones and those of the settings' folder.
+        plugin_settings: The plugins' own settings; by default those of the environment.
+        metrics: The metrics; by default new ones.
+        clock: Returns the present time.
+        store: Replaces the database of the settings. The service closes it.
+        stripe: Replaces the client of Stripe's API. The service closes it.
 
-    Raises StartError or SettingsError, with what to do, when the service cannot start.
+    Returns:
+        The service.
+
+    Raises:
+        StartError: The service cannot start. The message says what to do.
+        SettingsError: Settings of plugins are missing or not valid.
     """
     if registry is None:
         registry = Registry.load(settings.stripe_plugins_dir, settings.stripe_plugins_disabled)

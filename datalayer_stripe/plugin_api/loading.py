@@ -1,6 +1,6 @@
-"""Where plugins come from: installed distributions, and a folder of files.
+"""Load plugins from installed distributions and from a folder of files.
 
-The built-in ones are found as anyone's. One that cannot be loaded stops the start.
+The built-in plugins are loaded like any other. A plugin that cannot be loaded stops the start.
 """
 
 import hashlib
@@ -24,9 +24,17 @@ _OWN_DISTRIBUTION = "datalayer-stripe"
 
 
 def load_plugins(folder: Path | None = None) -> list[Plugin[Any]]:
-    """Every plugin that is installed or in a file of the folder.
+    """Load every installed plugin, and those in the files of a folder.
 
-    Raises PluginError, with the file or distribution and what to do, for one that cannot be.
+    Args:
+        folder: A folder of Python files, or None.
+
+    Returns:
+        The plugins, in no particular order.
+
+    Raises:
+        PluginError: A plugin cannot be loaded. The message names its file or distribution and says
+            what to do.
     """
     installed = [_installed(one) for one in entry_points(group=ENTRY_POINT_GROUP)]
     if not installed:
@@ -42,21 +50,30 @@ def load_plugins(folder: Path | None = None) -> list[Plugin[Any]]:
 
 def _refuse_exposed(folder: Path) -> None:
     """Raise PluginError if every user of this machine can change what is loaded from `folder`."""
-    with suppress(OSError):  # which load_folder() reports
+    with suppress(OSError):  # load_folder() reports it
         if exposed := writable_by_everybody(folder):
             raise PluginError(
-                f"{FOLDER_VARIABLE}: everybody on this machine can write {exposed}, and so run "
-                f"code in the service. Take that away: chmod o-w {exposed}"
+                f"{FOLDER_VARIABLE}: every user of this machine can write {exposed}, and so run "
+                f"code in the service. Remove that permission: chmod o-w {exposed}"
             )
 
 
 def _installed(entry_point: EntryPoint) -> Plugin[Any]:
     origin = _origin(entry_point)
-    return load_entry_point(entry_point, origin, f"Mend it, or uninstall {origin.name}.")
+    return load_entry_point(entry_point, origin, f"Fix it, or uninstall {origin.name}.")
 
 
 def load_entry_point(entry_point: EntryPoint, origin: Origin, remedy: str) -> Plugin[Any]:
-    """The plugin that an entry point names. Raises PluginError, which ends with the remedy."""
+    """Load the plugin that an entry point names.
+
+    Args:
+        entry_point: An entry point of the group `datalayer_stripe.plugins`.
+        origin: Where it comes from.
+        remedy: What the message of an error ends with.
+
+    Raises:
+        PluginError: It cannot be loaded, or is not a plugin.
+    """
     try:
         plugin = entry_point.load()
     except (Exception, SystemExit) as error:
@@ -78,13 +95,17 @@ def _origin(entry_point: EntryPoint) -> Origin:
 
 
 def load_folder(folder: Path) -> Iterator[Plugin[Any]]:
-    """The plugins of each file of the folder. Raises PluginError as :func:`load_plugins`."""
+    """Yield the plugins in each file of a folder. Files that begin with an underscore are skipped.
+
+    Raises:
+        PluginError: The folder cannot be read, or a file cannot be loaded.
+    """
     try:
         paths = sorted(path for path in folder.iterdir() if _is_plugin_file(path))
     except OSError as error:
         raise PluginError(
             f"{FOLDER_VARIABLE}: the folder cannot be read ({error.strerror}). "
-            "Name a folder that is there, or leave the variable out."
+            "Name a folder that exists, or unset the variable."
         ) from None
     for path in paths:
         yield from load_file(path)
@@ -95,7 +116,7 @@ def _is_plugin_file(path: Path) -> bool:
 
 
 def _package(folder: Path) -> str:
-    """The name of a package that stands for the folder, so that `from ._shared import …` works."""
+    """Return the name of a package for the folder, so that `from ._shared import …` works."""
     digest = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()
     name = f"datalayer_stripe_plugin_files_{digest[:12]}"
     if name not in sys.modules:
@@ -106,15 +127,19 @@ def _package(folder: Path) -> str:
 
 
 def load_file(path: Path) -> Iterator[Plugin[Any]]:
-    """The plugins at the top level of a file. Raises PluginError as :func:`load_plugins`."""
+    """Yield the plugins at the top level of a file.
+
+    Raises:
+        PluginError: The file cannot be loaded, or has no plugin.
+    """
     origin = Origin("file", str(path))
     module = _executed(path, f"{_package(path.parent)}.{path.stem.replace('.', '_')}")
-    # Two names for one plugin are one plugin.
+    # A plugin that has two names in the file is yielded once.
     found = {id(value): value for value in vars(module).values() if isinstance(value, Plugin)}
     if not found:
         raise PluginError(
-            f"{path} has no plugin: make a datalayer_stripe.Plugin at its top level, "
-            "or let the file's name begin with an underscore."
+            f"{path} has no plugin: create a datalayer_stripe.Plugin at its top level, "
+            "or begin the file's name with an underscore."
         )
     for plugin in found.values():
         plugin.origin = origin
@@ -124,20 +149,20 @@ def load_file(path: Path) -> Iterator[Plugin[Any]]:
 def _executed(path: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise PluginError(f"{path} cannot be loaded: Python does not take it for a module.")
+        raise PluginError(f"{path} cannot be loaded: Python cannot import it as a module.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         del sys.modules[name]
-        remedy = "Mend it, or let the file's name begin with an underscore."
+        remedy = "Fix it, or begin the file's name with an underscore."
         raise _not_loaded(f"Plugin file {path}", error, remedy) from error
     return module
 
 
 def _not_loaded(what: str, error: BaseException, remedy: str) -> PluginError:
-    # The traceback's last line; it names the line of a SyntaxError.
+    # The last line of the traceback. For a SyntaxError it has the line of the file.
     last = f"{type(error).__name__}: {' '.join(str(error).split())}"
     reason = str(error) if isinstance(error, PluginError) else last
     return PluginError(f"{what} cannot be loaded: {reason.rstrip('.: ')}. {remedy}")

@@ -1,4 +1,4 @@
-"""Who can write the files of a folder of plugins, and so run code in the service."""
+"""Check who can write the files of a plugin folder, and so run code in the service."""
 
 import os
 import stat
@@ -10,15 +10,18 @@ _CODE = frozenset({".py", ".pyc", ".so"})
 
 
 def writable_by_everybody(folder: Path) -> Path | None:
-    """Return what of the folder every user of this machine can change, or None.
+    """Return the first path of a plugin folder that every user of this machine can write, or None.
 
-    That is the folder, code or a folder in it, or a folder above one of them or above a link to
-    the folder. A folder above with the sticky bit, such as /tmp, is not: there, only an owner can
-    replace what is in it. On a read-only file system nobody can write, whatever the modes say:
-    Kubernetes mounts a ConfigMap so.
+    Checked are the folder, its sub-folders, its code, and all folders above them and above a link
+    to the folder. A folder above that has the sticky bit, such as /tmp, is accepted: there, only
+    an owner can replace a file. A read-only file system is accepted whatever its modes say:
+    Kubernetes mounts a ConfigMap like that.
+
+    Args:
+        folder: The folder.
 
     Raises:
-        OSError: if the folder cannot be read.
+        OSError: The folder cannot be read.
     """
     named, folder = folder.absolute(), folder.resolve()
     files = set(_code_in(folder))
@@ -33,10 +36,10 @@ def writable_by_everybody(folder: Path) -> Path | None:
 
 
 def _code_in(folder: Path) -> Iterator[Path]:
-    """Yield the folders below a folder and the code in them, links followed one step.
+    """Yield the sub-folders of a folder and the code in them; links are followed one step.
 
-    Python runs a file of `__pycache__` in place of its source, and a plugin may import the files
-    of a folder beside it. A link that leads nowhere or to itself holds no code.
+    Python runs a file of `__pycache__` in place of its source, and a plugin may import files of a
+    sub-folder. A dangling or circular link holds no code.
     """
     for path in (folder / name for name in os.listdir(folder)):
         with suppress(OSError, RuntimeError):
@@ -48,12 +51,12 @@ def _code_in(folder: Path) -> Iterator[Path]:
 
 
 def is_read_only(path: Path) -> bool:
-    """Return whether the file system of `path` is mounted read-only."""
+    """Return whether the file system of a path is mounted read-only."""
     return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _others_can_write(path: Path) -> bool:
-    # Windows has no such modes, and no statvfs().
+    # Windows has neither these modes nor statvfs().
     if os.name != "posix":
         return False
     return bool(path.stat().st_mode & stat.S_IWOTH) and not is_read_only(path)

@@ -1,4 +1,4 @@
-"""Which plugins run on which event type, in which order."""
+"""The plugins of a service: which of them run on an event type, and in which order."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -15,17 +15,22 @@ from .loading import load_plugins
 DISABLED_VARIABLE = "DATALAYER_STRIPE_PLUGINS_DISABLED"
 
 Stage = tuple[Plugin[Any], ...]
-"""Plugins of one event that run at once."""
+"""Plugins of one event that run concurrently."""
 
 
 class Registry:
-    """The plugins of a running service: event type → plugins, in order. It never changes."""
+    """The plugins of a service, by event type and in order. A registry never changes.
+
+    Args:
+        plugins: All plugins, in any order. They are frozen.
+        disabled: The names of plugins that must not run.
+
+    Raises:
+        PluginError: Two plugins have one name.
+        SettingsError: A disabled name is the name of no plugin.
+    """
 
     def __init__(self, plugins: Iterable[Plugin[Any]], *, disabled: Collection[str] = ()) -> None:
-        """Keep the plugins, `disabled` ones aside.
-
-        Raises PluginError for two of one name, SettingsError for a disabled one that is unknown.
-        """
         known = sorted(plugins, key=_place)
         _check_names(known)
         if faults := unknown_names(known, disabled):
@@ -40,55 +45,66 @@ class Registry:
 
     @classmethod
     def load(cls, folder: Path | None = None, disabled: Collection[str] = ()) -> "Registry":
-        """The plugins of installed distributions, and those of a folder's files.
+        """Return a registry of the installed plugins, and of those in the files of a folder.
 
-        Raises PluginError for one that cannot be loaded: money is not best-effort.
+        Args:
+            folder: A folder of Python files, or None.
+            disabled: The names of plugins that must not run.
+
+        Raises:
+            PluginError: A plugin cannot be loaded, or two have one name.
+            SettingsError: A disabled name is the name of no plugin.
         """
         return cls(load_plugins(folder), disabled=disabled)
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The event types that have a plugin: what to send to the webhook endpoint."""
+        """The event types that a plugin runs on: those that the webhook endpoint must be sent."""
         return tuple(sorted(self._by_type))
 
     def plugins_for(self, event_type: str) -> tuple[Plugin[Any], ...]:
-        """The plugins that run on exactly this type, in order."""
+        """Return the plugins that run on exactly this event type, in order."""
         return self._by_type.get(event_type, ())
 
     def stages_for(self, event_type: str, *, without: Collection[str] = ()) -> tuple[Stage, ...]:
-        """The same, those that run at once together: money first, and then order by order.
+        """Return the plugins that run on this event type, in stages.
 
-        `without` names plugins to leave out.
+        Args:
+            event_type: The event type.
+            without: The names of plugins to leave out.
+
+        Returns:
+            The stages in order. The stages of plugins that move money come first.
         """
         plugins = [one for one in self.plugins_for(event_type) if one.name not in without]
         return tuple(tuple(stage) for _, stage in groupby(plugins, _stage))
 
     def money_on(self, event_type: str) -> frozenset[str]:
-        """The names of those that move money on this type."""
+        """Return the names of the plugins that move money on this event type."""
         return frozenset(one.name for one in self.plugins_for(event_type) if one.moves_money)
 
     def named(self, name: str) -> Plugin[Any] | None:
-        """The plugin of this name; None where there is none, or it is switched off."""
+        """Return the plugin of this name, or None if there is none or it is switched off."""
         return next((plugin for plugin in self.plugins if plugin.name == name), None)
 
     @property
     def disabled_money_plugins(self) -> tuple[str, ...]:
-        """The names of those that move money and are switched off."""
+        """The names of the plugins that move money and are switched off."""
         return tuple(plugin.name for plugin in self.disabled if plugin.moves_money)
 
     @property
     def unknown_type_warnings(self) -> tuple[str, ...]:
-        """A line for each event type that Stripe does not have: such a function never runs."""
+        """A warning for each function whose event type Stripe does not have: it never runs."""
         return tuple(
-            f"The plugin {plugin.name} runs on {event_type}: {doubt}"
+            f"The plugin {plugin.name} runs on {event_type}: {warning}"
             for plugin in self.plugins
             for event_type in plugin.types
-            if (doubt := unknown_type_warning(event_type))
+            if (warning := unknown_type_warning(event_type))
         )
 
 
 def unknown_names(plugins: Iterable[Plugin[Any]], disabled: Iterable[str]) -> list[Fault]:
-    """A fault for each name that is to be switched off and is no plugin's."""
+    """Return a fault for each disabled name that is the name of no plugin."""
     names = [plugin.name for plugin in plugins]
     return [
         Fault(DISABLED_VARIABLE, f"there is no plugin {name}", _suggestion(name, names))
@@ -115,7 +131,7 @@ def _check_names(plugins: Iterable[Plugin[Any]]) -> None:
 
 
 def _stage(plugin: Plugin[Any]) -> tuple[bool, int]:
-    # Money comes first, whatever order others give themselves.
+    # Plugins that move money come first, whatever order the others have.
     return not plugin.moves_money, plugin.order
 
 

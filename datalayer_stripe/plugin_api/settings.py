@@ -1,6 +1,6 @@
-"""The plugins' own settings, from `DATALAYER_STRIPE_PLUGIN_<NAME>_<FIELD>`.
+"""Read the settings of plugins from `DATALAYER_STRIPE_PLUGIN_<NAME>_<FIELD>`.
 
-As with the service's own: a fault names its variable, says what is wrong and never shows a value.
+A fault names its variable and says what is wrong. It never shows a value.
 """
 
 import typing
@@ -21,16 +21,24 @@ _LISTS = (list, tuple, set, frozenset)
 
 
 def variable(plugin_name: str, field: str) -> str:
-    """The variable that sets a field of a plugin's settings."""
+    """Return the name of the variable that sets a field of a plugin's settings."""
     return f"{PREFIX}{plugin_name}_{field}".replace("-", "_").upper()
 
 
 def read_plugin_settings(
     plugins: Iterable[Plugin[Any]], environ: Mapping[str, str]
 ) -> tuple[dict[str, BaseModel], list[Fault]]:
-    """The settings of each plugin that has any, by its name; and all that is wrong with them.
+    """Read the settings of all plugins that have any.
 
-    Blanks and quotes around a value are dropped, a blank value is none, lists are comma separated.
+    Blanks and quotes around a value are removed. A blank value counts as missing. Lists are
+    separated by commas.
+
+    Args:
+        plugins: The plugins.
+        environ: The environment variables.
+
+    Returns:
+        The settings by the plugin's name, and all faults.
     """
     settings: dict[str, BaseModel] = {}
     faults: list[Fault] = []
@@ -48,9 +56,15 @@ def read_plugin_settings(
 def validated(
     name: str, model: type[BaseModel], given: Mapping[str, Any]
 ) -> tuple[BaseModel | None, list[Fault]]:
-    """The settings of the plugin of this name from its fields, or all that is wrong with them.
+    """Validate the settings of one plugin.
 
-    A text may stand for any value, as it does in a variable.
+    Args:
+        name: The plugin's name.
+        model: The class of its settings.
+        given: The value of each field. A string is parsed as in a variable.
+
+    Returns:
+        The settings and no fault, or None and all faults.
     """
     fields = model.model_fields
     values = {
@@ -85,13 +99,13 @@ def _fault(
     place = detail["loc"][0] if detail["loc"] else None
     field = place if isinstance(place, str) and place in model.model_fields else None
     problem = "is missing or blank" if detail["type"] == "missing" else detail["msg"]
-    # A message of the plugin's own validator may repeat the value.
+    # The message of a validator in the plugin may contain the value.
     for text in sorted(texts.values(), key=len, reverse=True):
         problem = problem.replace(text, "…")
     description = model.model_fields[field].description if field else None
-    told = f": {description.rstrip('.')}" if description else ""
+    explained = f": {description.rstrip('.')}" if description else ""
     return Fault(
         variable(name, field) if field else variable(name, ""),
         problem.removeprefix("Value error, "),
-        f"It is a setting of the plugin {name}{told}.",
+        f"It is a setting of the plugin {name}{explained}.",
     )

@@ -1,7 +1,7 @@
-"""Create counter series at 0, before anything is counted.
+"""Create the series of counters at 0, before anything is counted.
 
-Prometheus computes an increase from two samples of a series: a series whose first sample is 1 has
-no increase, and an alert on it never fires.
+Prometheus computes an increase from two samples of a series. A series whose first sample is 1 has
+no increase, so an alert on it does not fire.
 https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
 """
 
@@ -17,8 +17,13 @@ _JOB_OUTCOMES = (Outcome.PROCESSED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome
 
 
 def create_series(metrics: Metrics, registry: Registry) -> None:
-    """Create every series whose labels are known when the service starts."""
-    # Types that no plugin runs on share the label `other`.
+    """Create each series whose labels are known when the service starts.
+
+    Args:
+        metrics: The metrics of the service.
+        registry: Its plugins.
+    """
+    # Event types that no plugin runs on share the label `other`.
     for event_type, outcome in product((*registry.types, "other"), Outcome):
         metrics.deliveries.labels(event_type, outcome.value)
     for plugin in registry.plugins:

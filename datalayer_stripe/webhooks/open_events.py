@@ -1,4 +1,4 @@
-"""Keep the gauge of events that a plugin has failed or rejected and not finished since."""
+"""Count open events: those that a plugin has failed or rejected and not finished since."""
 
 import asyncio
 import logging
@@ -14,15 +14,12 @@ from ..store.events import FAILED, REJECTED
 
 logger = logging.getLogger(__name__)
 
-# A scrape reads what the last refresh has counted, so that scrapes cost the database nothing.
+# A scrape reads the numbers of the last refresh, so that scrapes do not query the database.
 REFRESH_SECONDS = 60.0
 
 
 class OpenEvents:
-    """Count open events by installed plugin.
-
-    :meth:`start` and :meth:`stop` it in the service's event loop.
-    """
+    """Counts the open events of each installed plugin, in the event loop of the service."""
 
     def __init__(self, store: Store, registry: Registry, metrics: Metrics) -> None:
         self._store = store
@@ -34,9 +31,11 @@ class OpenEvents:
             self._gauge.labels(*key).set(0)
 
     def start(self) -> None:
+        """Begin to count every 60 s."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
+        """Stop counting."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
@@ -44,7 +43,11 @@ class OpenEvents:
             self._task = None
 
     async def refresh(self) -> None:
-        """Count once. Raises StoreUnavailable."""
+        """Count once.
+
+        Raises:
+            StoreUnavailable: The database does not answer.
+        """
         for key in self._keys:
             self._gauge.labels(*key).set(await self._store.events.open_count(*key))
 
@@ -54,8 +57,8 @@ class OpenEvents:
                 await self.refresh()
             except StoreUnavailable as error:
                 cause = type(error.__cause__).__name__
-                logger.warning("open events not counted", extra={"cause": cause})
+                logger.warning("cannot count open events", extra={"cause": cause})
             except Exception:
-                logger.exception("open events not counted")
+                logger.exception("cannot count open events")
             # The jitter keeps several processes from counting at the same moment.
             await asyncio.sleep(REFRESH_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311

@@ -1,7 +1,7 @@
-"""Notice that deliveries are refused for their signatures and none is verified.
+"""Warn if deliveries are refused for their signatures and none is verified.
 
-A webhook secret that is not the endpoint's looks like strangers who knock: each delivery is
-answered 400. What tells them apart is that nothing else comes.
+With a webhook secret of another endpoint, each delivery is answered 400, as a stranger's request
+is. The difference is that no delivery is verified in between.
 """
 
 import logging
@@ -10,22 +10,23 @@ from collections.abc import Callable
 
 logger = logging.getLogger(__name__)
 
-# However many strangers there are, the log has one line in this time.
+# The log has at most one warning in this time, however many deliveries are refused.
 WARNING_INTERVAL = 3600.0  # seconds
 
-# Refused deliveries in a row that are worth a warning once others have been verified.
+# After a delivery was verified, this many refused ones in a row cause a warning.
 REFUSED_IN_A_ROW = 10
 
 _ADVICE = (
     "Compare DATALAYER_STRIPE_WEBHOOK_SECRET with the endpoint's signing secret in Stripe's "
-    "dashboard; or a proxy changes the body, or this machine's clock is wrong."
+    "dashboard. Other causes: a proxy changes the body, or this machine's clock is wrong."
 )
 
 
 class SignatureMonitor:
     """Counts the deliveries that were refused since the last one that was verified.
 
-    `monotonic` returns seconds.
+    Args:
+        monotonic: Returns seconds.
     """
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -35,12 +36,12 @@ class SignatureMonitor:
         self._warned_at = float("-inf")
 
     def count_verified(self) -> None:
-        """Count a delivery whose signature is right."""
+        """Count a delivery whose signature is valid."""
         self._any_verified = True
         self._refused = 0
 
     def count_refused(self) -> None:
-        """Count a delivery whose signature is wrong, and log a warning now and then."""
+        """Count a delivery whose signature is not valid, and log a warning once an hour."""
         self._refused += 1
         warning = self.warning
         if warning and self._monotonic() - self._warned_at >= WARNING_INTERVAL:
@@ -49,7 +50,7 @@ class SignatureMonitor:
 
     @property
     def warning(self) -> str | None:
-        """What an operator has to know, or None."""
+        """The warning for the operator, or None."""
         if not self._refused:
             return None
         if not self._any_verified:

@@ -66,7 +66,7 @@ async def test_files_and_what_is_switched_off_are_listed(folder: Path) -> None:
     assert "\n    charge.refunded, charge.succeeded (deferred)\n" in out
     assert row(out, "top-up-credits")[2] == "off, moves money"
     assert row(out, "catalog-changed")[2] == "off"
-    assert "WARNING: The plugin top-up-credits is switched off, and it moves money" in out
+    assert "WARNING: The plugin top-up-credits moves money and is switched off" in out
     types = re.findall(r"^  (\S+)$", out, re.MULTILINE)
     assert "charge.refunded" in types
     code, out, _ = await run_command("plugins", "list", "--json", variables=variables)

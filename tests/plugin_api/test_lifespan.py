@@ -221,7 +221,7 @@ async def test_money_that_is_not_moved_is_said_loudly(
     [line] = [one for one in caplog.records if "switched off" in one.message]
     assert line.levelname == "WARNING"
     assert "top-up-credits" in line.message
-    assert "NOT DONE" in line.message
+    assert "NOT added" in line.message
 
 
 @pytest.mark.gen_test

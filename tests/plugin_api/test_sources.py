@@ -84,14 +84,14 @@ def test_two_folders_do_not_see_each_other(tmp_path: Path) -> None:
     ("text", "fault"),
     [
         ("import no_such_module_at_all\n", "cannot be loaded: ModuleNotFoundError"),
-        ("def (\n", "cannot be loaded: SyntaxError: invalid syntax (wrong.py, line 1). Mend it"),
-        ("raise ValueError('two\\nlines.')\n", "cannot be loaded: ValueError: two lines. Mend it"),
+        ("def (\n", "cannot be loaded: SyntaxError: invalid syntax (wrong.py, line 1). Fix it"),
+        ("raise ValueError('two\\nlines.')\n", "cannot be loaded: ValueError: two lines. Fix it"),
         ("raise SystemExit(0)\n", "cannot be loaded: SystemExit"),
-        ("x = 1\n", "has no plugin: make a datalayer_stripe.Plugin"),
+        ("x = 1\n", "has no plugin: create a datalayer_stripe.Plugin"),
         (
             "from datalayer_stripe import Plugin\nplugin = Plugin('Bad Name')\n",
             "cannot be loaded: Plugin 'Bad Name': a name has lower-case letters, digits and hyphens"
-            ". Mend it",
+            ". Fix it",
         ),
         (
             "from datalayer_stripe import Plugin\nplugin = Plugin('slow', timeout=60)\n",
@@ -146,8 +146,8 @@ def test_plugins_that_everybody_can_write_stop_the_start(tmp_path: Path, writabl
     with pytest.raises(PluginError) as error:
         Registry.load(folder)
     assert str(error.value) == (
-        f"DATALAYER_STRIPE_PLUGINS_DIR: everybody on this machine can write {path}, and so run "
-        f"code in the service. Take that away: chmod o-w {path}"
+        f"DATALAYER_STRIPE_PLUGINS_DIR: every user of this machine can write {path}, and so run "
+        f"code in the service. Remove that permission: chmod o-w {path}"
     )
     path.chmod(path.stat().st_mode & ~stat.S_IWOTH)
     assert "counter" in loaded(folder)
@@ -183,7 +183,7 @@ def test_link_is_followed_to_the_folder_that_everybody_can_write(tmp_path: Path)
     link = tmp_path / "link"
     link.symlink_to(target)
     target.chmod(0o777)
-    with pytest.raises(PluginError, match="everybody on this machine can write"):
+    with pytest.raises(PluginError, match="every user of this machine can write"):
         Registry.load(link)
     target.chmod(0o755)
     (tmp_path / "open").mkdir()

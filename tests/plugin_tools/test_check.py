@@ -181,7 +181,7 @@ def test_a_package_that_lacks_something_is_told_to_install_it(tmp_path: Path) ->
     ("text", "said"),
     [
         ("1 / 0\n", "cannot be loaded: ZeroDivisionError"),
-        ("x = 1\n", "has no plugin: make a datalayer_stripe.Plugin"),
+        ("x = 1\n", "has no plugin: create a datalayer_stripe.Plugin"),
         (HEAD + 'plugin = Plugin("invoice-paid")\n', "Two plugins are named 'invoice-paid'"),
         (HEAD + 'plugin = Plugin("No Name")\n', "lower-case letters"),
     ],
