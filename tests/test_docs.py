@@ -427,7 +427,7 @@ def test_what_a_plugin_is_given_is_all_listed() -> None:
     hooks = names_in(PLUGINS, "attribute", r"`lifespan\.(\w+)`")
     assert hooks == {field.name for field in fields(LifespanContext)}
     figures = {name for name in vars(PluginMetrics) if not name.startswith("_")}
-    assert names_in(PLUGINS, "figure", r"(\w+)\(") == figures
+    assert names_in(PLUGINS, "metric", r"(\w+)\(") == figures
 
 
 def test_the_arguments_of_a_plugin_are_all_listed() -> None:
@@ -509,7 +509,7 @@ def test_the_kit_is_all_listed() -> None:
     methods = {name for name in vars(PluginService) if not name.startswith("_")}
     assert names_in(PLUGINS, "method", r"^`(\w+)") == methods
     own = {name for name in vars(ShopSandbox) if not name.startswith("_")}
-    listed = names_in(PLUGINS, "of the sandbox", r"^`(\w+)")
+    listed = names_in(PLUGINS, "sandbox method", r"^`(\w+)")
     assert own <= listed
     assert all(hasattr(ShopSandbox, name) for name in listed)
     options = {one for one in signature(assert_exactly_once).parameters if one not in TRIED}

@@ -27,14 +27,14 @@ def public(of: type) -> set[str]:
 
 
 def test_each_method_of_the_stripe_client_is_documented() -> None:
-    assert names_in(PLUGINS, "of `ctx.stripe`", r"`(?:await |async for page in )?(\w+)\(") == (
-        public(StripeClient) - _OWN
-    )
+    assert names_in(
+        PLUGINS, "method of `ctx.stripe`", r"`(?:await |async for page in )?(\w+)\("
+    ) == (public(StripeClient) - _OWN)
 
 
 def test_each_argument_of_the_stripe_client_is_documented() -> None:
-    for row in table(PLUGINS, "of `ctx.stripe`"):
-        shown = code(row["of `ctx.stripe`"])[0].split("page in ")[-1].removeprefix("await ")
+    for row in table(PLUGINS, "method of `ctx.stripe`"):
+        shown = code(row["method of `ctx.stripe`"])[0].split("page in ")[-1].removeprefix("await ")
         name, _, rest = shown.partition("(")
         arguments = [one.strip().partition("=")[0] for one in rest.rstrip(")").split(",")]
         parameters = list(inspect.signature(getattr(StripeClient, name)).parameters)
