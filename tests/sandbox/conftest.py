@@ -1,4 +1,4 @@
-"""A running sandbox whose every object is checked, the stock SDK, and an endpoint for webhooks."""
+"""Fixtures: a sandbox whose objects are all validated, the unmodified SDK, a webhook endpoint."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,19 +15,20 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application, RequestHandler
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.sandbox.schemas import check
+from tests.sandbox.schemas import check, check_error
 
 SECRET = "whsec_example"
+FORM = "application/x-www-form-urlencoded"
 
 
 @dataclass
 class Receiver:
-    """An endpoint: what it got, and what it is to answer.
+    """A webhook endpoint that records its requests.
 
     Attributes:
-        url: its address.
-        answers: the statuses of the next answers; 200 when there are no more.
-        requests: headers and body of all that came, in order.
+        url: the endpoint's URL.
+        answers: the HTTP statuses of the next answers; 200 when the list is empty.
+        requests: headers and body of each request, oldest first.
     """
 
     url: str
@@ -56,7 +57,7 @@ class _ReceiverHandler(RequestHandler):
 
 @pytest.fixture
 def sandbox(io_loop: IOLoop) -> Iterator[Sandbox]:
-    """A sandbox that retries quickly; at the end all it has made is held against the schemas."""
+    """A sandbox with fast retries; its objects are validated against the schemas at the end."""
     sandbox = Sandbox(seed=1, retry_schedule=(0.01, 0.01, 0.01))
     io_loop.run_sync(sandbox.start)
     yield sandbox
@@ -64,13 +65,13 @@ def sandbox(io_loop: IOLoop) -> Iterator[Sandbox]:
     for event in sandbox.events:
         check(event)
         check(event["data"]["object"])
-    for obj in list(sandbox.backend.store._objects.values()):
+    for obj in list(sandbox.backend.store):
         check(obj)
 
 
 @pytest.fixture
 def client(io_loop: IOLoop, sandbox: Sandbox) -> Iterator[stripe.StripeClient]:
-    """The stock SDK, talking to the sandbox."""
+    """The unmodified Stripe SDK as a client of the sandbox."""
     transport = stripe.AIOHTTPClient()
     yield stripe.StripeClient(
         sandbox.secret_key,
@@ -84,10 +85,10 @@ def client(io_loop: IOLoop, sandbox: Sandbox) -> Iterator[stripe.StripeClient]:
 
 @pytest.fixture
 def new_receiver(io_loop: IOLoop) -> Iterator[Callable[[], Receiver]]:
-    """Make endpoints: `new_receiver()`."""
+    """Return a function that starts an endpoint: `new_receiver()`."""
     servers: list[HTTPServer] = []
 
-    def make() -> Receiver:
+    def start() -> Receiver:
         socket, port = bind_unused_port()
         receiver = Receiver(f"http://127.0.0.1:{port}/hook")
         server = HTTPServer(Application([("/hook", _ReceiverHandler, {"receiver": receiver})]))
@@ -95,7 +96,7 @@ def new_receiver(io_loop: IOLoop) -> Iterator[Callable[[], Receiver]]:
         servers.append(server)
         return receiver
 
-    yield make
+    yield start
     for server in servers:
         server.stop()
         io_loop.run_sync(server.close_all_connections)
@@ -103,16 +104,16 @@ def new_receiver(io_loop: IOLoop) -> Iterator[Callable[[], Receiver]]:
 
 @pytest.fixture
 def receiver(new_receiver: Callable[[], Receiver], sandbox: Sandbox) -> Receiver:
-    """An endpoint that gets every event of the sandbox."""
+    """An endpoint that receives all events of the sandbox."""
     receiver = new_receiver()
     sandbox.create_webhook_endpoint(receiver.url, SECRET)
     return receiver
 
 
 class Http:
-    """Speaks plain HTTP to the sandbox, by its secret key unless told otherwise.
+    """HTTP client of the sandbox that returns error answers instead of raising them.
 
-    Errors are answers too.
+    It sends the secret key, unless `key` is another key or None.
     """
 
     def __init__(self, url: str, secret_key: str) -> None:
@@ -148,7 +149,7 @@ class Http:
 
 @pytest.fixture
 def http(sandbox: Sandbox, io_loop: IOLoop) -> Iterator[Http]:
-    """Plain HTTP to the sandbox."""
+    """An HTTP client of the sandbox."""
     http = Http(sandbox.url, sandbox.secret_key)
     yield http
     http.close()
@@ -156,7 +157,7 @@ def http(sandbox: Sandbox, io_loop: IOLoop) -> Iterator[Http]:
 
 @dataclass
 class Shop:
-    """What is for sale, and a customer."""
+    """Identifiers of products, prices and a customer."""
 
     product: str
     price: str
@@ -179,3 +180,45 @@ def shop(sandbox: Sandbox) -> Shop:
         )["id"],
         customer=sandbox.create_customer(email="ada@example.com", name="Ada")["id"],
     )
+
+
+def event_types(sandbox: Sandbox, since: int = 0) -> list[str]:
+    """The types of the events after the first `since`, oldest first."""
+    return [event["type"] for event in sandbox.events[since:]]
+
+
+def last_event_data(sandbox: Sandbox, type: str) -> dict[str, Any]:
+    """The `data` of the newest event of a type."""
+    return next(event["data"] for event in reversed(sandbox.events) if event["type"] == type)
+
+
+def error_of(response: HTTPResponse) -> dict[str, Any]:
+    """The validated error in the body of an API answer."""
+    body = json.loads(response.body)
+    check_error(body)
+    return body["error"]
+
+
+def pay(sandbox: Sandbox, card: str = "pm_card_visa") -> str:
+    """Pay $5.00 with a test card and return the PaymentIntent's identifier."""
+    intent = sandbox.call("POST", "/v1/payment_intents", amount=500, currency="usd")
+    return str(sandbox.confirm_payment(intent["client_secret"], card)["id"])
+
+
+async def run_control(http: Http, name: str, **arguments: Any) -> Any:
+    """Run a control, and return its answer after checking that it succeeded."""
+    response = await http(
+        "POST",
+        f"/sandbox/{name}",
+        json.dumps(arguments),
+        key=None,
+        Content_Type="application/json",
+    )
+    body = json.loads(response.body)
+    assert response.code == 200, body
+    return body
+
+
+async def get_report(http: Http, name: str) -> Any:
+    """Return a report of the sandbox."""
+    return json.loads((await http("GET", f"/sandbox/{name}", key=None)).body)

@@ -1,4 +1,4 @@
-"""Stripe's own schemas, and what must hold for an object that claims to be Stripe's."""
+"""Validation of objects against Stripe's own schemas."""
 
 import functools
 import json
@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 
 SCHEMAS = Path(__file__).parents[1] / "data" / "schemas"
 
-# Objects that have no file of their own: where Stripe's schemas hold them.
-_INSIDE = {
+# Objects without a schema file: the file and the definition that contain their schema.
+_DEFINITIONS = {
     "payment_method": ("payment_intent", "payment_method"),
     "invoice_payment": ("invoice", "invoice_payment"),
     "line_item": ("invoice", "line_item"),
@@ -24,7 +24,7 @@ def _load(name: str) -> dict[str, Any]:
 
 @functools.cache
 def _schema(kind: str) -> dict[str, Any]:
-    file, definition = _INSIDE.get(kind, (kind, None))
+    file, definition = _DEFINITIONS.get(kind, (kind, None))
     schema = _load(file)
     if definition is not None:
         return {"$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]}
@@ -37,7 +37,7 @@ def _validator(kind: str) -> Draft202012Validator:
 
 
 def properties(kind: str) -> set[str]:
-    """The names of a kind's fields."""
+    """The names of an object type's fields."""
     schema = _schema(kind)
     if "$ref" in schema:
         schema = schema["$defs"][schema["$ref"].rsplit("/", 1)[1]]
@@ -45,9 +45,9 @@ def properties(kind: str) -> set[str]:
 
 
 def check(obj: dict[str, Any], kind: str | None = None) -> None:
-    """Fail unless an object, and all that it holds, is as Stripe's schema says.
+    """Fail unless an object and the objects in it conform to Stripe's schema.
 
-    The schemas allow unknown fields; here they are refused.
+    The schemas allow unknown fields; this check does not.
     """
     kind = kind or obj["object"]
     if obj.get("deleted"):
@@ -59,9 +59,9 @@ def check(obj: dict[str, Any], kind: str | None = None) -> None:
     ]
     assert not problems, f"{kind}: {problems}"
     unknown = set(obj) - properties(kind)
-    assert not unknown, f"{kind} has fields that Stripe's has not: {unknown}"
+    assert not unknown, f"{kind} has fields that are not in Stripe's schema: {unknown}"
 
 
 def check_error(body: dict[str, Any]) -> None:
-    """Fail unless an error body is as Stripe's schema says."""
+    """Fail unless an error body conforms to Stripe's schema."""
     check(body, "error")

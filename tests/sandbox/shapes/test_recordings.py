@@ -1,4 +1,4 @@
-"""What the sandbox makes looks like what was recorded."""
+"""The sandbox's objects have the fields of recorded Stripe objects."""
 
 import json
 from pathlib import Path
@@ -11,28 +11,29 @@ from datalayer_stripe.testing.recordings import EVENTS
 from tests.sandbox.conftest import Shop
 from tests.sandbox.schemas import check
 
-# Those by which the sandbox was made; the others it has recorded itself.
+# Recorded at Stripe, and the model of the sandbox. The other files were recorded in the sandbox.
 RECORDED = [path for path in sorted(EVENTS.glob("*.json")) if b'"evt_1xNn' in path.read_bytes()]
 
-# The schema of a charge and a payment method has no null here, the recordings have.
-KNOWN = {"radar_options"}
+
+# Null in the recordings, although the schemas of charges and payment methods do not allow null.
+IGNORED_FIELDS = {"radar_options"}
 
 
-def keys(value: Any, path: str = "") -> set[str]:
-    """The paths of all fields; a field that is null has none below it."""
+def field_paths(value: Any, path: str = "") -> set[str]:
+    """The paths of all fields; a null field has no paths below it."""
     if isinstance(value, list):
-        return set().union(*(keys(item, f"{path}[]") for item in value))
+        return set().union(*(field_paths(item, f"{path}[]") for item in value))
     if not isinstance(value, dict):
         return set()
     found: set[str] = set()
     for name, inner in value.items():
-        if name not in KNOWN:
-            found |= {f"{path}.{name}"} | keys(inner, f"{path}.{name}")
+        if name not in IGNORED_FIELDS:
+            found |= {f"{path}.{name}"} | field_paths(inner, f"{path}.{name}")
     return found
 
 
-def play(sandbox: Sandbox, shop: Shop) -> None:
-    """The story of the recordings: pay, be declined, refund, dispute, subscribe, fail, cancel."""
+def replay_recorded_scenario(sandbox: Sandbox, shop: Shop) -> None:
+    """Repeat the recorded scenario: decline, pay, refund, dispute, subscribe, fail, cancel."""
     for card in ("4000000000009995", "4242424242424242"):
         intent = sandbox.call(
             "POST",
@@ -67,38 +68,36 @@ def play(sandbox: Sandbox, shop: Shop) -> None:
     sandbox.cancel_subscription(subscription)
 
 
-def allowed_difference(name: str) -> set[str]:
-    """Fields below a value that is null on one side only, by the story that was told."""
+def allowed_differences(name: str) -> set[str]:
+    """Fields that differ because the recorded objects had other values."""
     return {
-        # The recorded metadata holds what our own prices and accounts have.
+        # The recorded customer has the metadata of our own accounts.
         "customer.created": {".metadata.account_uid"},
     }.get(name, set())
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
-def test_events_have_the_fields_of_the_recorded_ones(
-    sandbox: Sandbox, shop: Shop, path: Path
-) -> None:
+def test_event_has_fields_of_recorded_event(sandbox: Sandbox, shop: Shop, path: Path) -> None:
     recorded = json.loads(path.read_text())
-    play(sandbox, shop)
+    replay_recorded_scenario(sandbox, shop)
     made = [event for event in sandbox.events if event["type"] == recorded["type"]]
     assert made
     status = recorded["data"]["object"].get("status")
     alike = [event for event in made if event["data"]["object"].get("status") == status]
     assert alike, f"no {recorded['type']} with the status {status}"
-    assert keys({**recorded, "data": None}) == keys({**alike[-1], "data": None})
-    wanted = keys(recorded["data"]["object"]) - {".items.data[].price.metadata.credits"}
+    assert field_paths({**recorded, "data": None}) == field_paths({**alike[-1], "data": None})
+    wanted = field_paths(recorded["data"]["object"]) - {".items.data[].price.metadata.credits"}
     differences = [
-        (wanted ^ keys(event["data"]["object"])) - allowed_difference(recorded["type"])
+        (wanted ^ field_paths(event["data"]["object"])) - allowed_differences(recorded["type"])
         for event in alike
     ]
     assert set() in differences, min(differences, key=len)
 
 
-def test_a_field_that_stripe_has_not_is_noticed() -> None:
+def test_schema_check_rejects_unknown_field_and_wrong_type() -> None:
     product = Sandbox().create_product(name="x")
     check(product)
-    with pytest.raises(AssertionError, match="has not"):
+    with pytest.raises(AssertionError, match="not in Stripe's schema"):
         check({**product, "colour": "red"})
     with pytest.raises(AssertionError, match="created"):
         check({**product, "created": 1.5})

@@ -1,4 +1,4 @@
-"""The billing portal as its customer uses it."""
+"""Pages of the billing portal."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,23 +8,24 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.sandbox.conftest import Http, Shop
+from tests.sandbox.conftest import FORM, Http, Shop
 
-FORM = "application/x-www-form-urlencoded"
-BACK = "https://shop.example.com/account"
+RETURN_URL = "https://shop.example.com/account"
+
+
 CARD = {"action": "card", "number": "5555 5555 5555 4444", "expiry": "12 / 34", "cvc": "123"}
 
 
 @dataclass
 class Portal:
-    """A session of a customer who has a plan, and what one does there."""
+    """A portal session of a customer with a plan, and an HTTP client for it."""
 
     http: Http
     path: str
     subscription: str
     invoice: str
 
-    async def look(self, query: str = "") -> str:
+    async def show(self, query: str = "") -> str:
         response = await self.http("GET", self.path + query, key=None)
         assert response.code == 200
         return response.body.decode()
@@ -35,17 +36,21 @@ class Portal:
         return await self.http("POST", self.path, body, key=None, Content_Type=FORM, **given)
 
 
-def enabled(**features: Any) -> dict[str, Any]:
+def enabled_features(**features: Any) -> dict[str, Any]:
     return {name: {"enabled": True, **more} for name, more in features.items()}
 
 
-ALL = enabled(
+ALL_FEATURES = enabled_features(
     invoice_history={}, payment_method_update={}, subscription_cancel={"mode": "at_period_end"}
 )
 
 
-def new_portal(
-    sandbox: Sandbox, http: Http, shop: Shop, features: dict[str, Any] = ALL, back: str = BACK
+def open_portal(
+    sandbox: Sandbox,
+    http: Http,
+    shop: Shop,
+    features: dict[str, Any] = ALL_FEATURES,
+    return_url: str = RETURN_URL,
 ) -> Portal:
     created = sandbox.call(
         "POST",
@@ -64,7 +69,7 @@ def new_portal(
         "/v1/billing_portal/sessions",
         customer=shop.customer,
         configuration=configuration,
-        return_url=back,
+        return_url=return_url,
     )
     path = portal_session["url"].removeprefix(sandbox.url)
     return Portal(http, path, created["id"], created["latest_invoice"]["id"])
@@ -72,12 +77,12 @@ def new_portal(
 
 @pytest.fixture
 def portal(sandbox: Sandbox, http: Http, shop: Shop) -> Portal:
-    return new_portal(sandbox, http, shop)
+    return open_portal(sandbox, http, shop)
 
 
 @pytest.mark.gen_test
-async def test_it_shows_plan_card_and_invoices(sandbox: Sandbox, portal: Portal) -> None:
-    shown = await portal.look()
+async def test_portal_shows_plan_card_and_invoices(sandbox: Sandbox, portal: Portal) -> None:
+    shown = await portal.show()
     invoice = sandbox.get(portal.invoice)
     for text in (
         "$29.00 a month",
@@ -86,7 +91,7 @@ async def test_it_shows_plan_card_and_invoices(sandbox: Sandbox, portal: Portal)
         "Visa •••• 4242",
         invoice["number"],
         f'href="{invoice["hosted_invoice_url"]}"',
-        f'<a href="{BACK}">Return to shop.example.com</a>',
+        f'<a href="{RETURN_URL}">Return to shop.example.com</a>',
     ):
         assert text in shown
     page = invoice["hosted_invoice_url"].removeprefix(sandbox.url)
@@ -96,11 +101,11 @@ async def test_it_shows_plan_card_and_invoices(sandbox: Sandbox, portal: Portal)
 
 
 @pytest.mark.gen_test
-async def test_a_plan_is_canceled_and_kept(sandbox: Sandbox, portal: Portal) -> None:
+async def test_plan_is_canceled_at_period_end_and_resumed(sandbox: Sandbox, portal: Portal) -> None:
     done = await portal.post(action="cancel", id=portal.subscription)
     assert (done.code, done.headers["Location"]) == (303, f"{portal.path}?done=ending")
     assert sandbox.get(portal.subscription)["cancel_at_period_end"] is True
-    shown = await portal.look("?done=ending")
+    shown = await portal.show("?done=ending")
     assert "Your plan will end with the current period." in shown
     assert "Your plan ends on " in shown
     assert "Don&#x27;t cancel plan" in shown or "Don't cancel plan" in shown
@@ -110,24 +115,24 @@ async def test_a_plan_is_canceled_and_kept(sandbox: Sandbox, portal: Portal) -> 
 
 
 @pytest.mark.gen_test
-async def test_a_plan_is_canceled_at_once_where_the_configuration_says_so(
+async def test_plan_is_canceled_immediately_if_configured(
     sandbox: Sandbox, http: Http, shop: Shop
 ) -> None:
-    features = enabled(subscription_cancel={"mode": "immediately"})
-    portal = new_portal(sandbox, http, shop, features)
+    features = enabled_features(subscription_cancel={"mode": "immediately"})
+    portal = open_portal(sandbox, http, shop, features)
     done = await portal.post(action="cancel", id=portal.subscription)
     assert done.headers["Location"].endswith("?done=canceled")
     assert sandbox.get(portal.subscription)["status"] == "canceled"
-    assert "You have no plan." in await portal.look()
+    assert "You have no plan." in await portal.show()
 
 
 @pytest.mark.gen_test
-async def test_what_is_not_enabled_is_neither_shown_nor_done(
+async def test_disabled_feature_is_neither_shown_nor_executed(
     sandbox: Sandbox, http: Http, shop: Shop
 ) -> None:
     features = {"invoice_history": {"enabled": False}}
-    portal = new_portal(sandbox, http, shop, features)
-    shown = await portal.look()
+    portal = open_portal(sandbox, http, shop, features)
+    shown = await portal.show()
     for text in ("Cancel plan", "Change card", "Invoices"):
         assert text not in shown
     for fields in ({"action": "cancel", "id": portal.subscription}, CARD):
@@ -137,9 +142,7 @@ async def test_what_is_not_enabled_is_neither_shown_nor_done(
 
 
 @pytest.mark.gen_test
-async def test_a_new_card_is_the_one_that_is_charged(
-    sandbox: Sandbox, portal: Portal, shop: Shop
-) -> None:
+async def test_new_card_becomes_default(sandbox: Sandbox, portal: Portal, shop: Shop) -> None:
     done = await portal.post(**CARD)
     assert done.headers["Location"].endswith("?done=card")
     method_id = sandbox.get(portal.subscription)["default_payment_method"]
@@ -148,7 +151,7 @@ async def test_a_new_card_is_the_one_that_is_charged(
     method = sandbox.get(method_id)
     assert (method["card"]["last4"], method["card"]["exp_year"]) == ("4444", 2034)
     assert method["customer"] == shop.customer
-    assert "Mastercard •••• 4444, expires 12/2034" in await portal.look("?done=card")
+    assert "Mastercard •••• 4444, expires 12/2034" in await portal.show("?done=card")
 
 
 @pytest.mark.gen_test
@@ -161,7 +164,7 @@ async def test_a_new_card_is_the_one_that_is_charged(
         ({"expiry": ""}, 400, "Use the format MM / YY"),
     ],
 )
-async def test_a_card_that_is_refused_changes_nothing(
+async def test_declined_card_changes_nothing(
     sandbox: Sandbox, portal: Portal, fields: dict[str, str], status: int, text: str
 ) -> None:
     before = sandbox.get(portal.subscription)["default_payment_method"]
@@ -172,16 +175,16 @@ async def test_a_card_that_is_refused_changes_nothing(
 
 
 @pytest.mark.gen_test
-async def test_an_open_invoice_is_paid(sandbox: Sandbox, portal: Portal) -> None:
+async def test_open_invoice_is_paid(sandbox: Sandbox, portal: Portal) -> None:
     failed = sandbox.renew(portal.subscription, fail=True)
-    assert "Status: past due." in await portal.look()
+    assert "Status: past due." in await portal.show()
     done = await portal.post(action="pay", id=failed["latest_invoice"])
     assert done.headers["Location"].endswith("?done=paid")
     assert sandbox.get(portal.subscription)["status"] == "active"
 
 
 @pytest.mark.gen_test
-async def test_another_customer_s_business_is_not_found(
+async def test_objects_of_another_customer_are_not_found(
     sandbox: Sandbox, http: Http, shop: Shop, portal: Portal
 ) -> None:
     other = sandbox.create_customer(name="Eve")["id"]
@@ -196,7 +199,7 @@ async def test_another_customer_s_business_is_not_found(
 
 
 @pytest.mark.gen_test
-async def test_a_page_of_another_origin_cannot_act(sandbox: Sandbox, portal: Portal) -> None:
+async def test_action_from_another_origin_is_rejected(sandbox: Sandbox, portal: Portal) -> None:
     fields = {"action": "cancel", "id": portal.subscription}
     forged = await portal.post({"Origin": "https://evil.example.com"}, **fields)
     assert forged.code == 403
@@ -209,7 +212,9 @@ async def test_a_page_of_another_origin_cannot_act(sandbox: Sandbox, portal: Por
 
 
 @pytest.mark.gen_test
-async def test_a_session_ends(sandbox: Sandbox, http: Http, shop: Shop, portal: Portal) -> None:
+async def test_expired_or_missing_session_is_not_found(
+    sandbox: Sandbox, http: Http, shop: Shop, portal: Portal
+) -> None:
     for path in ("/sandbox/portal/bps_none", f"/sandbox/portal/{shop.customer}"):
         missing = await http("GET", path, key=None)
         assert (missing.code, b"has expired" in missing.body) == (404, True)
@@ -220,7 +225,7 @@ async def test_a_session_ends(sandbox: Sandbox, http: Http, shop: Shop, portal: 
 
 
 @pytest.mark.gen_test
-async def test_a_deleted_customer_has_no_portal(
+async def test_deleted_customer_has_no_portal(
     sandbox: Sandbox, http: Http, shop: Shop, portal: Portal
 ) -> None:
     sandbox.call("DELETE", f"/v1/customers/{shop.customer}")
@@ -228,16 +233,16 @@ async def test_a_deleted_customer_has_no_portal(
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("back", ["javascript:alert(1)", "/relative"])
-async def test_only_a_web_page_is_linked_to(
-    sandbox: Sandbox, http: Http, shop: Shop, back: str
+@pytest.mark.parametrize("return_url", ["javascript:alert(1)", "/relative"])
+async def test_return_link_is_shown_only_for_web_page(
+    sandbox: Sandbox, http: Http, shop: Shop, return_url: str
 ) -> None:
-    shown = await new_portal(sandbox, http, shop, back=back).look()
+    shown = await open_portal(sandbox, http, shop, return_url=return_url).show()
     assert "Return to" not in shown
     assert "javascript" not in shown
 
 
 @pytest.mark.gen_test
-async def test_the_link_to_share_says_what_it_is(http: Http) -> None:
+async def test_shareable_link_explains_how_to_open_portal(http: Http) -> None:
     shown = await http("GET", "/sandbox/portal", key=None)
     assert (shown.code, b"sends no mail" in shown.body) == (200, True)

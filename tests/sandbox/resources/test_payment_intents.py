@@ -1,4 +1,4 @@
-"""PaymentIntents, charges and refunds, through the stock SDK."""
+"""PaymentIntents and charges, through the unmodified SDK."""
 
 from typing import Any
 
@@ -6,25 +6,13 @@ import pytest
 import stripe
 
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError, StripeError
-from tests.sandbox.conftest import Shop
-
-NO_REDIRECTS = {"enabled": True, "allow_redirects": "never"}
-
-
-def types(sandbox: Sandbox) -> list[str]:
-    return [event["type"] for event in sandbox.events]
-
-
-async def new_intent(client: stripe.StripeClient, **params: Any) -> stripe.PaymentIntent:
-    defaults = {"amount": 500, "currency": "usd", "automatic_payment_methods": NO_REDIRECTS}
-    return await client.v1.payment_intents.create_async({**defaults, **params})
+from tests.sandbox.conftest import Shop, event_types
+from tests.sandbox.creation import create_intent
 
 
 @pytest.mark.gen_test
-async def test_a_payment_succeeds(
-    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
-) -> None:
-    intent = await new_intent(client, customer=shop.customer, metadata={"credits": "50"})
+async def test_payment_succeeds(sandbox: Sandbox, client: stripe.StripeClient, shop: Shop) -> None:
+    intent = await create_intent(client, customer=shop.customer, metadata={"credits": "50"})
     assert intent.status == "requires_payment_method"
     assert intent.client_secret.startswith(f"{intent.id}_secret_")
 
@@ -38,7 +26,7 @@ async def test_a_payment_succeeds(
     assert paid.latest_charge.metadata["credits"] == "50"
     assert paid.customer.email == "ada@example.com"
     assert paid.payment_method.card.last4 == "4242"
-    assert types(sandbox)[-3:] == [
+    assert event_types(sandbox)[-3:] == [
         "payment_intent.created",
         "charge.succeeded",
         "payment_intent.succeeded",
@@ -59,11 +47,11 @@ async def test_a_payment_succeeds(
         ("4000000000000119", "processing_error", None),
     ],
 )
-async def test_a_card_is_declined(
+async def test_declined_card_leaves_intent_payable(
     sandbox: Sandbox, client: stripe.StripeClient, card: str, code: str, decline_code: str | None
 ) -> None:
-    intent = await new_intent(client)
-    data = {"payment_method": card} if card.startswith("pm_") else _number(card)
+    intent = await create_intent(client)
+    data = {"payment_method": card} if card.startswith("pm_") else _card_params(card)
     with pytest.raises(stripe.CardError) as caught:
         await client.v1.payment_intents.confirm_async(intent.id, data)
     error = caught.value
@@ -76,16 +64,16 @@ async def test_a_card_is_declined(
     assert declined["last_payment_error"]["code"] == code
     assert declined["amount_received"] == 0
     assert sandbox.get(declined["latest_charge"])["status"] == "failed"
-    assert types(sandbox)[-2:] == ["charge.failed", "payment_intent.payment_failed"]
+    assert event_types(sandbox)[-2:] == ["charge.failed", "payment_intent.payment_failed"]
 
     assert sandbox.confirm_payment(intent.id)["status"] == "succeeded"
 
 
 @pytest.mark.gen_test
-async def test_a_number_that_is_no_test_card_is_refused(
+async def test_number_of_unknown_card_is_rejected(
     sandbox: Sandbox, client: stripe.StripeClient
 ) -> None:
-    intent = await new_intent(client)
+    intent = await create_intent(client)
     with pytest.raises(SandboxCardError) as wrong:
         sandbox.confirm_payment(intent.client_secret, "4242424242424241")
     assert wrong.value.code == "incorrect_number"
@@ -97,14 +85,14 @@ async def test_a_number_that_is_no_test_card_is_refused(
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("card", ["4000002500003155", "4000000000003220", "4000002760003184"])
-async def test_authentication_is_accepted(
+async def test_payment_succeeds_after_accepted_authentication(
     sandbox: Sandbox, client: stripe.StripeClient, card: str
 ) -> None:
-    intent = await new_intent(client)
+    intent = await create_intent(client)
     waiting = sandbox.confirm_payment(intent.client_secret, card)
     assert waiting["status"] == "requires_action"
     assert waiting["next_action"]["type"] == "use_stripe_sdk"
-    assert types(sandbox)[-1] == "payment_intent.requires_action"
+    assert event_types(sandbox)[-1] == "payment_intent.requires_action"
 
     paid = sandbox.authenticate(intent.id)
     assert (paid["status"], paid["next_action"]) == ("succeeded", None)
@@ -113,18 +101,20 @@ async def test_authentication_is_accepted(
 
 
 @pytest.mark.gen_test
-async def test_authentication_is_refused(sandbox: Sandbox, client: stripe.StripeClient) -> None:
-    intent = await new_intent(client)
+async def test_payment_fails_after_rejected_authentication(
+    sandbox: Sandbox, client: stripe.StripeClient
+) -> None:
+    intent = await create_intent(client)
     sandbox.confirm_payment(intent.client_secret, "pm_card_authenticationRequired")
     refused = sandbox.authenticate(intent.id, accept=False)
     assert refused["status"] == "requires_payment_method"
     assert refused["last_payment_error"]["code"] == "payment_intent_authentication_failure"
     assert refused["latest_charge"] is None
-    assert types(sandbox)[-1] == "payment_intent.payment_failed"
+    assert event_types(sandbox)[-1] == "payment_intent.payment_failed"
 
 
 @pytest.mark.gen_test
-async def test_authentication_redirects_when_a_return_url_is_given(
+async def test_authentication_redirects_if_return_url_is_given(
     sandbox: Sandbox, client: stripe.StripeClient
 ) -> None:
     intent = await client.v1.payment_intents.create_async(
@@ -141,11 +131,11 @@ async def test_authentication_redirects_when_a_return_url_is_given(
 
 
 @pytest.mark.gen_test
-async def test_a_card_that_asks_is_declined_without_its_holder(
+async def test_off_session_payment_is_declined_if_card_requires_authentication(
     client: stripe.StripeClient, shop: Shop
 ) -> None:
     with pytest.raises(stripe.CardError) as caught:
-        await new_intent(
+        await create_intent(
             client,
             customer=shop.customer,
             payment_method="pm_card_authenticationRequired",
@@ -156,7 +146,7 @@ async def test_a_card_that_asks_is_declined_without_its_holder(
 
 
 @pytest.mark.gen_test
-async def test_confirming_on_the_server_needs_a_return_url_or_no_redirects(
+async def test_server_side_confirmation_requires_return_url_or_no_redirects(
     client: stripe.StripeClient,
 ) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="return_url"):
@@ -166,11 +156,11 @@ async def test_confirming_on_the_server_needs_a_return_url_or_no_redirects(
 
 
 @pytest.mark.gen_test
-async def test_states_forbid_what_they_forbid(
+async def test_succeeded_intent_cannot_be_confirmed_canceled_or_repriced(
     sandbox: Sandbox, client: stripe.StripeClient
 ) -> None:
     intents = client.v1.payment_intents
-    intent = await new_intent(client)
+    intent = await create_intent(client)
     with pytest.raises(stripe.InvalidRequestError, match="missing a payment method"):
         await intents.confirm_async(intent.id)
 
@@ -189,11 +179,11 @@ async def test_states_forbid_what_they_forbid(
 
 
 @pytest.mark.gen_test
-async def test_a_payment_is_changed_and_canceled(
+async def test_intent_is_updated_and_canceled(
     sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
 ) -> None:
     intents = client.v1.payment_intents
-    intent = await new_intent(client, metadata={"a": "1", "b": "2"})
+    intent = await create_intent(client, metadata={"a": "1", "b": "2"})
     changed = await intents.update_async(
         intent.id, {"amount": 700, "customer": shop.customer, "metadata": {"a": "", "c": "3"}}
     )
@@ -201,62 +191,28 @@ async def test_a_payment_is_changed_and_canceled(
     assert changed.metadata.to_dict() == {"b": "2", "c": "3"}
     canceled = await intents.cancel_async(intent.id, {"cancellation_reason": "abandoned"})
     assert (canceled.status, canceled.cancellation_reason) == ("canceled", "abandoned")
-    assert types(sandbox)[-1] == "payment_intent.canceled"
+    assert event_types(sandbox)[-1] == "payment_intent.canceled"
     with pytest.raises(StripeError, match="status of canceled"):
         sandbox.confirm_payment(intent.id)
 
 
 @pytest.mark.gen_test
-async def test_amounts_are_checked(client: stripe.StripeClient) -> None:
+async def test_invalid_amount_is_rejected(client: stripe.StripeClient) -> None:
     for amount, code in ((0, "parameter_invalid_integer"), (49, "amount_too_small")):
         with pytest.raises(stripe.InvalidRequestError) as caught:
-            await new_intent(client, amount=amount)
+            await create_intent(client, amount=amount)
         assert (caught.value.code, caught.value.param) == (code, "amount")
     with pytest.raises(stripe.InvalidRequestError) as caught:
-        await new_intent(client, amount=100_000_000)
+        await create_intent(client, amount=100_000_000)
     assert caught.value.code == "amount_too_large"
 
 
 @pytest.mark.gen_test
-async def test_refunds_in_part_then_in_full(sandbox: Sandbox, client: stripe.StripeClient) -> None:
-    intent = await new_intent(client, confirm=True, payment_method="pm_card_visa")
-    refunds = client.v1.refunds
-    part = await refunds.create_async({"payment_intent": intent.id, "amount": 200})
-    assert (part.amount, part.status) == (200, "succeeded")
-    charge = sandbox.get(intent.latest_charge)
-    assert (charge["amount_refunded"], charge["refunded"]) == (200, False)
-    assert types(sandbox)[-3:] == ["refund.created", "charge.refunded", "refund.updated"]
-    assert sandbox.events[-2]["data"]["previous_attributes"] == {"amount_refunded": 0}
-
-    with pytest.raises(stripe.InvalidRequestError, match="greater than"):
-        await refunds.create_async({"payment_intent": intent.id, "amount": 301})
-    rest = sandbox.refund(intent.id)
-    assert rest["amount"] == 300
-    assert sandbox.get(intent.latest_charge)["refunded"] is True
-    with pytest.raises(stripe.InvalidRequestError) as caught:
-        await refunds.create_async({"charge": intent.latest_charge})
-    assert caught.value.code == "charge_already_refunded"
-    listed = await refunds.list_async({"payment_intent": intent.id})
-    assert [refund.amount for refund in listed.data] == [300, 200]
-    with_refunds = await client.v1.charges.retrieve_async(
-        intent.latest_charge, {"expand": ["refunds"]}
-    )
-    assert len(with_refunds.refunds.data) == 2
-
-
-@pytest.mark.gen_test
-async def test_an_unpaid_payment_cannot_be_refunded(client: stripe.StripeClient) -> None:
-    intent = await new_intent(client)
-    with pytest.raises(stripe.InvalidRequestError, match="successful charge"):
-        await client.v1.refunds.create_async({"payment_intent": intent.id})
-
-
-@pytest.mark.gen_test
-async def test_payments_and_charges_are_listed_by_customer(
+async def test_intents_and_charges_are_listed_by_customer(
     sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
 ) -> None:
-    await new_intent(client)
-    mine = await new_intent(client, customer=shop.customer)
+    await create_intent(client)
+    mine = await create_intent(client, customer=shop.customer)
     sandbox.confirm_payment(mine.id)
     intents = await client.v1.payment_intents.list_async({"customer": shop.customer})
     assert [intent.id for intent in intents.data] == [mine.id]
@@ -264,12 +220,8 @@ async def test_payments_and_charges_are_listed_by_customer(
     assert [charge.payment_intent for charge in charges.data] == [mine.id]
 
 
-def _number(card: str) -> dict[str, Any]:
-    return {"payment_method_data": {"type": "card", "card": {"number": card}}}
-
-
 @pytest.mark.gen_test
-async def test_what_was_paid_since_a_moment_is_found_by_customer(
+async def test_charges_are_listed_by_customer_and_time(
     sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
 ) -> None:
     def pay(**params: Any) -> str:
@@ -290,3 +242,7 @@ async def test_what_was_paid_since_a_moment_is_found_by_customer(
         {"type": "payment_intent.succeeded", "created": since}
     )
     assert {event.data.object["id"] for event in events.data} == {wanted, other}
+
+
+def _card_params(card: str) -> dict[str, Any]:
+    return {"payment_method_data": {"type": "card", "card": {"number": card}}}

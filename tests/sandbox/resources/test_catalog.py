@@ -1,0 +1,60 @@
+"""Products and prices."""
+
+from typing import Any
+
+import pytest
+import stripe
+
+from datalayer_stripe.sandbox import Sandbox
+from tests.sandbox.conftest import Shop
+
+
+@pytest.mark.gen_test
+async def test_product_is_created_updated_and_listed(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    products = client.v1.products
+    made = await products.create_async({"name": "Runs", "metadata": {"team": "x"}})
+    changed = await products.update_async(made.id, {"active": False, "description": "old"})
+    assert (changed.active, changed.description) == (False, "old")
+    previous = sandbox.events[-1]["data"]["previous_attributes"]
+    assert {"active": True, "description": None}.items() <= previous.items()
+    active = await products.list_async({"active": True})
+    assert {product.id for product in active.data} == {shop.product, shop.plan}
+    by_id = await products.list_async({"ids": [made.id]})
+    assert [product.id for product in by_id.data] == [made.id]
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await products.create_async({"id": made.id, "name": "Again"})
+    assert caught.value.code == "resource_already_exists"
+
+
+@pytest.mark.gen_test
+async def test_price_is_listed_and_updated(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    prices = client.v1.prices
+    package = await prices.retrieve_async(shop.price)
+    assert (package.type, package.unit_amount, package.recurring) == ("one_time", 500, None)
+    assert package.transform_quantity.to_dict() == {"divide_by": 50, "round": "up"}
+    monthly = await prices.retrieve_async(shop.monthly, {"expand": ["product"]})
+    assert (monthly.type, monthly.recurring.interval) == ("recurring", "month")
+    assert monthly.product.name == "Monthly"
+
+    async def listed(**params: Any) -> list[str]:
+        return [price.id for price in (await prices.list_async(params)).data]
+
+    assert await listed(product=shop.product) == [shop.price]
+    assert await listed(type="recurring") == [shop.monthly]
+    assert await listed(recurring={"interval": "year"}) == []
+    assert await listed(currency="eur") == []
+    sandbox.update_price(shop.price, active=False, nickname="old", lookup_key="fifty")
+    assert sandbox.events[-1]["type"] == "price.updated"
+    assert await listed(active=False) == [shop.price]
+    assert await listed(lookup_keys=["fifty"]) == [shop.price]
+    with pytest.raises(stripe.InvalidRequestError, match="already uses that lookup key"):
+        await prices.update_async(shop.monthly, {"lookup_key": "fifty"})
+    await prices.update_async(shop.monthly, {"lookup_key": "fifty", "transfer_lookup_key": True})
+    assert await listed(lookup_keys=["fifty"]) == [shop.monthly]
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await prices.update_async(shop.price, {"unit_amount": 1})
+    assert caught.value.code == "parameter_unknown"

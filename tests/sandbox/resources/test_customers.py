@@ -1,0 +1,60 @@
+"""Customers."""
+
+import pytest
+import stripe
+
+from datalayer_stripe.sandbox import Sandbox
+from tests.sandbox.conftest import Shop, event_types
+
+
+@pytest.mark.gen_test
+async def test_customer_is_created_updated_and_deleted(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    customers = client.v1.customers
+    made = await customers.create_async(
+        {"email": "bob@example.com", "payment_method": "pm_card_visa"}
+    )
+    methods = await customers.payment_methods.list_async(made.id)
+    assert [method.customer for method in methods.data] == [made.id]
+    found = await customers.list_async({"email": "bob@example.com"})
+    assert [customer.id for customer in found.data] == [made.id]
+
+    changed = await customers.update_async(
+        made.id,
+        {
+            "name": "Bob",
+            "address": {"city": "Paris"},
+            "metadata": {"a": "1"},
+            "invoice_settings": {"default_payment_method": methods.data[0].id},
+        },
+    )
+    assert (changed.name, changed.address.city) == ("Bob", "Paris")
+    expanded = await customers.retrieve_async(
+        made.id, {"expand": ["invoice_settings.default_payment_method"]}
+    )
+    assert expanded.invoice_settings.default_payment_method.card.brand == "visa"
+
+    deleted = await customers.delete_async(made.id)
+    assert deleted.deleted is True
+    assert (await customers.retrieve_async(made.id)).deleted is True
+    assert event_types(sandbox)[-1] == "customer.deleted"
+    with pytest.raises(stripe.InvalidRequestError):
+        await customers.update_async(made.id, {"name": "Ghost"})
+    remaining = await customers.list_async()
+    assert [customer.id for customer in remaining.data] == [shop.customer]
+
+
+@pytest.mark.gen_test
+async def test_deleting_customer_cancels_its_subscriptions(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    subscription = sandbox.call(
+        "POST",
+        "/v1/subscriptions",
+        customer=shop.customer,
+        items=[{"price": shop.monthly}],
+        payment_behavior="default_incomplete",
+    )
+    await client.v1.customers.delete_async(shop.customer)
+    assert sandbox.get(subscription["id"])["status"] == "canceled"

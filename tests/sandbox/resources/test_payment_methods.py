@@ -1,0 +1,50 @@
+"""Payment methods."""
+
+import pytest
+import stripe
+
+from datalayer_stripe.sandbox import Sandbox
+from tests.sandbox.conftest import Shop, event_types
+
+
+@pytest.mark.gen_test
+async def test_payment_method_is_attached_and_detached(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    methods = client.v1.payment_methods
+    made = await methods.create_async(
+        {
+            "type": "card",
+            "card": {"number": "5555555555554444", "exp_month": 1, "exp_year": 2039, "cvc": "1"},
+            "billing_details": {"name": "Ada", "address": {"country": "GB"}},
+        }
+    )
+    assert (made.card.brand, made.card.exp_year, made.customer) == ("mastercard", 2039, None)
+    assert made.billing_details.address.country == "GB"
+    attached = await methods.attach_async(made.id, {"customer": shop.customer})
+    assert attached.customer == shop.customer
+    other = sandbox.create_customer()["id"]
+    with pytest.raises(stripe.InvalidRequestError, match="already been attached"):
+        await methods.attach_async(made.id, {"customer": other})
+    listed = await methods.list_async({"customer": shop.customer, "type": "card"})
+    assert [method.id for method in listed.data] == [made.id]
+    with pytest.raises(stripe.CardError):
+        await methods.attach_async("pm_card_chargeDeclined", {"customer": shop.customer})
+    detached = await methods.detach_async(made.id)
+    assert detached.customer is None
+    assert event_types(sandbox)[-1] == "payment_method.detached"
+    with pytest.raises(stripe.InvalidRequestError, match="not attached"):
+        await methods.detach_async(made.id)
+
+
+@pytest.mark.gen_test
+async def test_payment_method_of_another_customer_is_rejected(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    method = sandbox.call("POST", "/v1/payment_methods/pm_card_visa/attach", customer=shop.customer)
+    for create, fields in (
+        (client.v1.payment_intents.create_async, {"amount": 500, "currency": "usd"}),
+        (client.v1.setup_intents.create_async, {}),
+    ):
+        with pytest.raises(stripe.InvalidRequestError, match="belongs to"):
+            await create({**fields, "payment_method": method["id"]})

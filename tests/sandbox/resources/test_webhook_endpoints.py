@@ -1,0 +1,83 @@
+"""Webhook endpoints."""
+
+from collections.abc import Callable
+
+import pytest
+import stripe
+
+from datalayer_stripe.sandbox import Sandbox, StripeError
+from tests.sandbox.conftest import SECRET, Receiver
+
+
+@pytest.mark.gen_test
+async def test_endpoint_receives_subscribed_event_types(
+    sandbox: Sandbox, client: stripe.StripeClient, new_receiver: Callable[[], Receiver]
+) -> None:
+    endpoints = client.v1.webhook_endpoints
+    chosen, everything = new_receiver(), new_receiver()
+    made = await endpoints.create_async(
+        {"url": chosen.url, "enabled_events": ["customer.updated"], "metadata": {"a": "1"}}
+    )
+    sandbox.create_webhook_endpoint(everything.url, SECRET)
+    customer = sandbox.create_customer()
+    path = f"/v1/customers/{customer['id']}"
+    sandbox.call("POST", path, name="x")
+    await sandbox.webhooks.settle()
+    assert chosen.types == ["customer.updated"]
+    assert sorted(everything.types) == ["customer.created", "customer.updated"]
+    headers, body = chosen.requests[0]
+    stripe.Webhook.construct_event(body, headers["Stripe-Signature"], made.secret)
+
+    retrieved = await endpoints.retrieve_async(made.id)
+    assert "secret" not in retrieved.to_dict()
+    await endpoints.update_async(made.id, {"disabled": True})
+    sandbox.call("POST", path, name="y")
+    await endpoints.update_async(made.id, {"disabled": False, "enabled_events": ["*"]})
+    sandbox.call("POST", path, name="z")
+    await sandbox.webhooks.settle()
+    assert len(chosen.requests) == 2
+    assert len((await endpoints.list_async()).data) == 2
+    assert (await endpoints.delete_async(made.id)).deleted is True
+    with pytest.raises(stripe.InvalidRequestError, match="scheme"):
+        await endpoints.create_async({"url": "nowhere", "enabled_events": ["*"]})
+
+
+REMOTE_URLS = (
+    "https://example.com/hook",
+    "http://192.0.2.1/hook",
+    "http://0.0.0.0/hook",
+    "http://127.0.0.1@example.com/hook",
+    "http://127.0.0.1.example.com/hook",
+    "http:///hook",
+    "http://[::1/hook",
+)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("url", REMOTE_URLS)
+async def test_endpoint_on_another_machine_is_rejected(
+    sandbox: Sandbox, client: stripe.StripeClient, url: str
+) -> None:
+    endpoints = client.v1.webhook_endpoints
+    with pytest.raises(StripeError):
+        sandbox.create_webhook_endpoint(url, SECRET)
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        await endpoints.create_async({"url": url, "enabled_events": ["*"]})
+    assert refused.value.param == "url"
+    made = sandbox.create_webhook_endpoint("http://localhost:9/hook", SECRET, ["price.created"])
+    with pytest.raises(stripe.InvalidRequestError):
+        await endpoints.update_async(made["id"], {"url": url})
+    assert [one["url"] for one in sandbox.call("GET", "/v1/webhook_endpoints")["data"]] == [
+        "http://localhost:9/hook"
+    ]
+
+
+def test_endpoint_on_another_machine_is_allowed_by_option() -> None:
+    sandbox = Sandbox(remote_webhooks=True)
+    made = sandbox.create_webhook_endpoint("https://example.com/hook", SECRET)
+    assert made["url"] == "https://example.com/hook"
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://[::1]:9/", "https://LOCALHOST/"])
+def test_endpoint_on_this_machine_is_allowed(url: str) -> None:
+    assert Sandbox().create_webhook_endpoint(url, SECRET)["url"] == url
