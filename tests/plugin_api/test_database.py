@@ -1,4 +1,4 @@
-"""What plugins ask of MongoDB has bounds and threads of its own, and delays no credits."""
+"""Plugins' MongoDB calls have their own limits and threads, and do not delay credits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.mongod
 
 PAID = recorded("payment_intent.succeeded")
 
-# A query of so many milliseconds for each document. A test ends it earlier, by killOp.
+# A query that takes this many milliseconds per document. Tests end it earlier, with killOp.
 FOREVER = {"$where": "sleep(60000) || true"}
 
 
@@ -32,7 +32,7 @@ def mark(plugin_name: str, event_id: str) -> Mark:
 
 
 class Operations:
-    """The operations on plugins' collections that run on the server."""
+    """The operations on the collections of plugins that run on the server."""
 
     def __init__(self, service: Service) -> None:
         self._admin = service.store._client.admin
@@ -61,7 +61,7 @@ class Operations:
 
 @pytest.fixture
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let slow operations of plugins run for as long as a test may take."""
+    """Raise the time limits of plugins' operations above the length of a test."""
     monkeypatch.setattr(store_module, "PLUGIN_READ_SECONDS", 60.0)
     monkeypatch.setattr(commit, "PLUGIN_WRITE_SECONDS", 60.0)
     monkeypatch.setattr("datalayer_stripe.store.errors.CALL_SECONDS", 60.0)
@@ -69,7 +69,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def slow_reads(service: Service, plugin_name: str, number: int) -> AsyncIterator[list[Any]]:
-    """So many reads of a plugin at once, which do not end by themselves."""
+    """Run this many concurrent reads of a plugin, which do not end by themselves."""
     collection = f"plugin_{plugin_name}"
     await service.store._database[collection].insert_one({"_id": 1})
     reads = [
@@ -90,7 +90,7 @@ async def slow_reads(service: Service, plugin_name: str, number: int) -> AsyncIt
 async def test_slow_reads_of_a_plugin_do_not_delay_credits_or_readiness(
     api: Api, service: Service, unhurried: None
 ) -> None:
-    # More reads than there are threads for the service's own calls, if there are not very many.
+    # More reads than the service has threads for its own calls.
     most = plugin_client.MAX_PLUGIN_READS
     plugins = min(motor_asyncio.max_workers // most + 1, plugin_client.PLUGIN_THREADS // most)
     async with AsyncExitStack() as hanging:
@@ -114,14 +114,14 @@ async def test_slow_reads_of_one_plugin_leave_room_for_another(
     async with slow_reads(service, "slow", plugin_client.PLUGIN_THREADS + 4) as reads:
         assert await service.store.find_one("plugin_quick", {"_id": 1}) is None
         operations = Operations(service)
-        # The server does not list an operation at a moment at which it yields.
+        # The server does not list an operation while it yields.
         await operations.wait_for("slow", plugin_client.MAX_PLUGIN_READS)
         assert len(await operations.running("slow")) <= plugin_client.MAX_PLUGIN_READS
         assert not any(read.done() for read in reads)
 
 
 @pytest.mark.gen_test
-async def test_a_read_that_nobody_waits_for_takes_room_until_it_ends(
+async def test_abandoned_read_occupies_its_slot_until_it_ends(
     service: Service, unhurried: None
 ) -> None:
     operations = Operations(service)
@@ -137,9 +137,7 @@ async def test_a_read_that_nobody_waits_for_takes_room_until_it_ends(
 
 
 @pytest.mark.gen_test
-async def test_a_slow_read_is_ended_by_the_server(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_server_ends_a_slow_read(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "PLUGIN_READ_SECONDS", 0.5)
     await service.store._database.plugin_slow.insert_one({"_id": 1})
     with pytest.raises(PluginFault, match=r"a read of plugin_slow took longer than 0\.5 s"):
@@ -148,7 +146,7 @@ async def test_a_slow_read_is_ended_by_the_server(
 
 
 @pytest.mark.gen_test
-async def test_a_slow_write_is_ended_by_the_server_and_nothing_is_kept(
+async def test_server_ends_a_slow_write_and_nothing_is_committed(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commit, "PLUGIN_WRITE_SECONDS", 0.5)
@@ -165,7 +163,7 @@ async def test_a_slow_write_is_ended_by_the_server_and_nothing_is_kept(
 async def test_slow_writes_of_one_plugin_do_not_delay_others(
     service: Service, unhurried: None, event_id: str
 ) -> None:
-    """Neither those of another event nor those of the same event, nor the account's credits."""
+    """Check plugins of another event and of the same event, and the credits of the account."""
     store, operations = service.store, Operations(service)
     await store._database.plugin_slow.insert_one({"_id": 1})
     slow = UpdateOne("plugin_slow", FOREVER, {"$set": {"seen": True}})
@@ -179,7 +177,7 @@ async def test_slow_writes_of_one_plugin_do_not_delay_others(
         assert await store.find_one("plugin_quick", {"_id": 1}) == {"_id": 1, "seen": True}
         await store.commit(credit("a", "pi_1"), mark("money", event_id))
         assert (await store.accounts.get("a")).credits == 50
-        assert await operations.running("slow") == before, "it was waited for, or started again"
+        assert await operations.running("slow") == before, "it was repeated"
     finally:
         while not writing.done():
             await operations.kill("slow")
@@ -188,9 +186,9 @@ async def test_slow_writes_of_one_plugin_do_not_delay_others(
 
 
 @pytest.mark.gen_test
-async def test_a_unit_that_is_done_already_is_not_applied_again(service: Service) -> None:
+async def test_unit_of_work_that_is_marked_done_is_not_applied_again(service: Service) -> None:
     unit = UnitOfWork([InsertOne("plugin_one", {"_id": "once"})])
     await service.store.commit(unit, mark("one", "evt_1"))
-    # And not ExpectationFailed, for which the plugin would be run again.
+    # Not ExpectationFailed, after which the plugin would run again.
     with pytest.raises(AlreadyDone):
         await service.store.commit(unit, mark("one", "evt_1"))

@@ -1,4 +1,4 @@
-"""Every public method of what plugins are given is in `docs/plugins.md`."""
+"""Each public method of the objects in a plugin's context is in `docs/plugins.md`."""
 
 import inspect
 
@@ -14,7 +14,7 @@ from datalayer_stripe.plugin_api.context import (
 from datalayer_stripe.stripe_api.client import StripeClient
 from tests.test_docs import PLUGINS, code, example, names_in, table
 
-# What the service alone calls.
+# Methods that only the service calls.
 _OWN = {"close"}
 
 
@@ -56,7 +56,7 @@ def test_each_method_of_a_recorder_is_documented(attribute: str, kind: type) -> 
         assert f"{name}(" in str(row), name
 
 
-def test_the_example_of_the_sdk_is_exactly_once() -> None:
+def test_documented_example_of_the_sdk_is_exactly_once() -> None:
     plugin = example("dispute-notes")
     dispute = kit.recorded_event("charge.dispute.created")
     kit.assert_exactly_once(plugin, dispute)

@@ -1,4 +1,4 @@
-"""A plugin cannot hurt another: whatever one does, the credits of its event come once, in time."""
+"""Plugins are isolated: whatever one does, the credits of its event are added once and in time."""
 
 import asyncio
 import json
@@ -85,7 +85,7 @@ MISDEEDS: dict[Misdeed, str] = {
 
 
 class Bad:
-    """A plugin that misbehaves as it is told, and wants to be first."""
+    """A plugin whose misbehaviour the test sets, with the lowest order."""
 
     def __init__(self) -> None:
         self.does: Misdeed | None = None
@@ -97,7 +97,7 @@ class Bad:
 
 
 class Good:
-    """One of the same order as the bad one; it says when it has run."""
+    """A plugin of the same order as the bad one, which records when it ran."""
 
     def __init__(self) -> None:
         self.ran_at: list[float] = []
@@ -126,14 +126,14 @@ def extra_plugins(bad: Bad, good: Good) -> list[Plugin]:
 
 @pytest.mark.parametrize("misdeed", MISDEEDS, ids=lambda misdeed: misdeed.__name__)
 @pytest.mark.gen_test
-async def test_whatever_one_does_the_others_are_done_once(
+async def test_misbehaving_plugin_does_not_affect_the_other_plugins(
     api: Api, service: Service, bad: Bad, misdeed: Misdeed
 ) -> None:
     bad.does = misdeed
     for attempt in (1, 2):
         answer = await api.deliver(PAID)
         assert (answer.code, json_of(answer)["code"]) == (503, "delivery_failed")
-        assert answer.request_time < LIMIT + 3, "nobody waits for one that goes on"
+        assert answer.request_time < LIMIT + 3, "a plugin that goes on is abandoned"
         [event] = await rows(service, "events")
         runs = event["handlers"]
         assert (runs["bad"]["status"], runs["bad"]["attempts"]) == ("failed", attempt)
@@ -155,7 +155,7 @@ async def test_whatever_one_does_the_others_are_done_once(
     "reason", ["\ud800", {"not": "a text"}, "x" * 20_000_000], ids=["half", "object", "long"]
 )
 @pytest.mark.gen_test
-async def test_whatever_the_reason_it_can_be_kept(
+async def test_any_reason_of_a_rejection_can_be_stored(
     api: Api, service: Service, bad: Bad, signal: type[PluginSignal], reason: Any
 ) -> None:
     async def gives_a_reason(event: Event, ctx: Context) -> object:
@@ -171,7 +171,7 @@ async def test_whatever_the_reason_it_can_be_kept(
 
 
 @pytest.mark.gen_test
-async def test_credits_are_there_before_the_others_begin_whatever_their_order(
+async def test_credits_are_committed_before_other_plugins_run_whatever_their_order(
     api: Api, service: Service, bad: Bad
 ) -> None:
     begun, release = asyncio.Event(), asyncio.Event()
@@ -190,7 +190,7 @@ async def test_credits_are_there_before_the_others_begin_whatever_their_order(
 
 
 @pytest.mark.gen_test
-async def test_one_that_sleeps_does_not_keep_its_equals_back(
+async def test_sleeping_plugin_does_not_delay_plugins_of_the_same_order(
     api: Api, bad: Bad, good: Good
 ) -> None:
     bad.does = sleeps
@@ -200,7 +200,7 @@ async def test_one_that_sleeps_does_not_keep_its_equals_back(
 
 
 @pytest.mark.gen_test
-async def test_the_answer_comes_by_its_deadline_though_cancellation_is_swallowed(
+async def test_delivery_is_answered_by_its_deadline_when_a_plugin_swallows_cancellation(
     api: Api, service: Service, bad: Bad, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "ANSWER_DEADLINE_SECONDS", 0.2)
@@ -214,7 +214,7 @@ async def test_the_answer_comes_by_its_deadline_though_cancellation_is_swallowed
 
 
 @pytest.mark.gen_test
-async def test_a_delivery_that_is_cancelled_cancels_its_plugin(service: Service, bad: Bad) -> None:
+async def test_cancelled_delivery_cancels_its_plugin(service: Service, bad: Bad) -> None:
     begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def waits(event: Event, ctx: Context) -> object:
@@ -235,4 +235,4 @@ async def test_a_delivery_that_is_cancelled_cancels_its_plugin(service: Service,
         await work
     await cancelled.wait()
     [kept] = await rows(service, "events")
-    assert "bad" not in kept["handlers"], "to be cancelled is no failure of the plugin's"
+    assert "bad" not in kept["handlers"], "a cancelled plugin has not failed"

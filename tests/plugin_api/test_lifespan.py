@@ -207,11 +207,11 @@ def test_plugin_has_one_lifespan_which_yields_and_is_defined_before_the_start() 
         late.lifespan(run)
 
 
-# Switched off, and it moves money
+# Disabled plugins that move money
 
 
 @pytest.mark.gen_test
-async def test_money_that_is_not_moved_is_said_loudly(
+async def test_disabled_money_plugin_is_logged_as_a_warning(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = Registry.load(disabled=("top-up-credits", "catalog-changed"))
@@ -225,7 +225,7 @@ async def test_money_that_is_not_moved_is_said_loudly(
 
 
 @pytest.mark.gen_test
-async def test_readiness_warns_of_money_that_is_not_moved(
+async def test_readyz_warns_of_a_disabled_money_plugin(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     off = Registry.load(disabled=("top-up-credits",)).disabled
@@ -237,7 +237,7 @@ async def test_readiness_warns_of_money_that_is_not_moved(
     }
 
 
-# Figures
+# Metrics
 
 
 COUNTER = Plugin("bulk-mailer")
@@ -253,7 +253,7 @@ async def count(event: Event, ctx: Context) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_plugin_s_figures_are_counted_at_each_run(settings: Settings) -> None:
+async def test_plugin_metrics_are_counted_at_each_run(settings: Settings) -> None:
     service = await open_service(settings, registry=Registry([COUNTER]))
     for _ in range(2):
         await service.processor.process(Event.model_validate_json(PAID))
@@ -267,7 +267,7 @@ async def test_a_plugin_s_figures_are_counted_at_each_run(settings: Settings) ->
     await service.close()
 
 
-def test_a_metric_keeps_its_kind_and_its_labels() -> None:
+def test_metric_cannot_change_its_kind_or_labels() -> None:
     metrics = Metrics().of_plugin("a")
     first = metrics.counter("n", "N.", ["kind"])
     assert metrics.counter("n", "N.", ["kind"]) is first

@@ -1,4 +1,4 @@
-"""Which plugins run on what: in order, exactly, and settled before the first event."""
+"""The registry: exact event types, a defined order, and no change after the start."""
 
 from importlib.metadata import EntryPoint
 
@@ -12,7 +12,7 @@ from datalayer_stripe.plugin_api.registry import Registry
 
 
 async def nothing(event: Event, ctx: Context) -> None:
-    """What a plugin may do."""
+    """Do nothing."""
 
 
 def plugin(name: str, *types: str, order: int = 100) -> Plugin:
@@ -46,14 +46,14 @@ def test_types_match_exactly(event_type: str) -> None:
     assert found.plugins_for(event_type) == ()
 
 
-def test_a_registry_lists_its_types() -> None:
+def test_registry_lists_its_event_types() -> None:
     found = Registry(
         [plugin("a", "price.updated", "charge.refunded"), plugin("b", "price.updated")]
     )
     assert found.types == ("charge.refunded", "price.updated")
 
 
-def test_a_plugin_may_have_a_function_for_each_type() -> None:
+def test_plugin_can_have_a_function_for_each_event_type() -> None:
     made = plugin("a", "charge.refunded")
 
     @made.on("price.updated")
@@ -68,12 +68,12 @@ def test_a_plugin_may_have_a_function_for_each_type() -> None:
     }
 
 
-def test_a_name_is_taken_once() -> None:
+def test_two_plugins_cannot_have_one_name() -> None:
     with pytest.raises(PluginError, match="Two plugins are named 'a'"):
         Registry([plugin("a", "charge.refunded"), plugin("a", "price.updated")])
 
 
-def test_a_type_is_taken_once_in_a_plugin() -> None:
+def test_plugin_cannot_register_an_event_type_twice() -> None:
     made = plugin("a", "charge.refunded")
     with pytest.raises(PluginError, match=r"charge\.refunded has another function"):
         made.on("charge.refunded")(nothing)
@@ -81,7 +81,7 @@ def test_a_type_is_taken_once_in_a_plugin() -> None:
         made.on("price.updated", "price.updated")(nothing)
 
 
-def test_it_is_too_late_once_the_service_runs() -> None:
+def test_plugin_cannot_register_a_function_after_the_start() -> None:
     made = plugin("a", "charge.refunded")
     Registry([made])
     with pytest.raises(PluginError, match="before the service starts"):
@@ -90,30 +90,30 @@ def test_it_is_too_late_once_the_service_runs() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "A", "a.b", "a_b", "$set", "-a", "a b", "x" * 64, "a\n"])
-def test_a_name_is_safe_in_a_document(name: str) -> None:
+def test_plugin_name_with_other_characters_is_refused(name: str) -> None:
     with pytest.raises(PluginError, match="lower-case"):
         Plugin(name)
 
 
 @pytest.mark.parametrize("event_type", ["", "charge", "*", "charge.*", "charge.", ".x", "A.b"])
-def test_a_type_is_one_of_stripes(event_type: str) -> None:
+def test_malformed_event_type_is_refused(event_type: str) -> None:
     with pytest.raises(PluginError, match="is not an event type"):
         Plugin("a").on(event_type)(nothing)
 
 
-def test_on_needs_a_type() -> None:
+def test_on_needs_an_event_type() -> None:
     with pytest.raises(PluginError, match="needs an event type"):
         Plugin("a").on()(nothing)
 
 
-def test_a_function_is_async() -> None:
+def test_function_that_is_not_async_is_refused() -> None:
     def function(event: Event, ctx: Context) -> None: ...
 
     with pytest.raises(PluginError, match="async def"):
         Plugin("a").on("charge.refunded")(function)  # type: ignore[arg-type]
 
 
-def test_the_built_in_plugins_are_found_as_anyones() -> None:
+def test_built_in_plugins_are_loaded_from_entry_points() -> None:
     found = Registry.load()
     assert names(found, "payment_intent.succeeded") == ["top-up-credits"]
     assert {
@@ -127,7 +127,7 @@ def test_the_built_in_plugins_are_found_as_anyones() -> None:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
-    """Let these be what installed distributions name in the entry-point group."""
+    """Replace the entry points of installed distributions."""
     points = [EntryPoint(f"p{n}", value, ENTRY_POINT_GROUP) for n, value in enumerate(values)]
 
     def entry_points(*, group: str) -> list[EntryPoint]:
@@ -137,7 +137,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
     monkeypatch.setattr(plugin_loading, "entry_points", entry_points)
 
 
-def test_an_installed_plugin_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_installed_plugin_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, "datalayer_stripe_plugins.catalog_changed:plugin")
     assert [plugin.name for plugin in Registry.load().plugins] == ["catalog-changed"]
 
@@ -150,7 +150,7 @@ def test_an_installed_plugin_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("datalayer_stripe_plugins.catalog_changed:forget_prices", "is not a datalayer_stripe.Plu"),
     ],
 )
-def test_a_plugin_that_fails_to_load_stops_the_start(
+def test_plugin_that_fails_to_load_stops_the_start(
     monkeypatch: pytest.MonkeyPatch, value: str, fault: str
 ) -> None:
     install(monkeypatch, "datalayer_stripe_plugins.invoice_paid:plugin", value)
@@ -159,13 +159,13 @@ def test_a_plugin_that_fails_to_load_stops_the_start(
     assert value in str(error.value)
 
 
-def test_no_plugin_at_all_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_registry_without_any_plugin_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch)
     with pytest.raises(PluginError, match="pip install"):
         Registry.load()
 
 
-def test_a_plugin_that_is_installed_twice_stops_the_start(
+def test_plugin_that_is_installed_twice_stops_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     value = "datalayer_stripe_plugins.invoice_paid:plugin"

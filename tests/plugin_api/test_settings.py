@@ -1,4 +1,4 @@
-"""A plugin's own settings: from the environment, checked at the start, and never shown."""
+"""Settings of plugins are read from the environment, checked at the start, and never shown."""
 
 import os
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ def faults(**variables: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def test_each_field_has_its_variable() -> None:
+def test_variable_is_built_from_plugin_name_and_field() -> None:
     assert variable("bulk-mailer", "host") == f"{PREFIX}_HOST"
     environ = {
         f"{PREFIX}_HOST": ' "mail.example.com" ',
@@ -76,14 +76,14 @@ def test_each_field_has_its_variable() -> None:
     assert "hunter2" not in repr(found)
 
 
-def test_defaults_count_where_a_variable_is_blank() -> None:
+def test_blank_variable_leaves_the_default() -> None:
     found, wrong = read_plugin_settings(
         [mailer()], {f"{PREFIX}_HOST": "mail", f"{PREFIX}_PORT": "  "}
     )
     assert (wrong, found["bulk-mailer"]) == ([], Mail(host="mail"))
 
 
-def test_faults_name_the_variable_and_show_no_value() -> None:
+def test_faults_name_the_variable_and_do_not_show_its_value() -> None:
     assert faults(PORT="x25x") == {
         "HOST": (
             "is missing or blank",
@@ -97,7 +97,7 @@ def test_faults_name_the_variable_and_show_no_value() -> None:
     assert faults(HOST="not a host")["HOST"][0] == "'…' is no host"
 
 
-def test_settings_are_a_model() -> None:
+def test_settings_must_be_a_pydantic_model() -> None:
     with pytest.raises(PluginError, match=r"derived from pydantic\.BaseModel"):
         Plugin("x", settings=dict)
 
@@ -121,7 +121,9 @@ plugin = Plugin("bulk-mailer", settings=Mail)
 """
 
 
-def test_all_that_is_wrong_is_said_together(shell: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_faults_of_service_and_plugins_are_reported_together(
+    shell: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "mailer.py").write_text(FILE, encoding="utf-8")
     for name, value in REQUIRED.items():
         shell.setenv(name, value)
@@ -137,7 +139,9 @@ def test_all_that_is_wrong_is_said_together(shell: pytest.MonkeyPatch, tmp_path:
     ]
 
 
-def test_what_is_right_is_read_together(shell: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_of_service_and_plugins_are_read_together(
+    shell: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     (tmp_path / "mailer.py").write_text(FILE, encoding="utf-8")
     for name, value in REQUIRED.items():
         shell.setenv(name, value)
@@ -150,7 +154,7 @@ def test_what_is_right_is_read_together(shell: pytest.MonkeyPatch, tmp_path: Pat
     assert found.plugin_settings["bulk-mailer"].model_dump() == {"host": "mail"}
 
 
-def test_what_is_switched_off_needs_no_settings(shell: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_disabled_plugin_needs_no_settings(shell: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "mailer.py").write_text(FILE, encoding="utf-8")
     for name, value in REQUIRED.items():
         shell.setenv(name, value)
@@ -159,7 +163,9 @@ def test_what_is_switched_off_needs_no_settings(shell: pytest.MonkeyPatch, tmp_p
     assert read_configuration().plugin_settings == {}
 
 
-def test_a_folder_that_is_not_there_is_one_fault(shell: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_plugin_folder_is_reported_as_one_fault(
+    shell: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name, value in REQUIRED.items():
         shell.setenv(name, value)
     shell.setenv("DATALAYER_STRIPE_PLUGINS_DIR", str(tmp_path / "nowhere"))

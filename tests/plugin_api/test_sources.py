@@ -1,4 +1,4 @@
-"""Where plugins come from: distributions and a folder's files, and which are switched off."""
+"""Plugins are loaded from distributions and from the files of a folder, and can be disabled."""
 
 import stat
 from pathlib import Path
@@ -34,7 +34,7 @@ def loaded(folder: Path) -> dict[str, Plugin]:
     return {plugin.name: plugin for plugin in Registry.load(folder).plugins}
 
 
-def test_each_file_of_the_folder_is_loaded_beside_the_installed_ones(tmp_path: Path) -> None:
+def test_files_of_the_folder_are_loaded_in_addition_to_installed_plugins(tmp_path: Path) -> None:
     path = write(tmp_path, "counter.py")
     write(tmp_path, "other.py", event_type="charge.succeeded")
     found = Registry.load(tmp_path)
@@ -47,14 +47,14 @@ def test_each_file_of_the_folder_is_loaded_beside_the_installed_ones(tmp_path: P
     assert (counter.origin.kind, str(counter.origin)) == ("file", str(path))
 
 
-def test_a_file_may_have_several_plugins_each_once(tmp_path: Path) -> None:
+def test_file_with_several_plugins_yields_each_once(tmp_path: Path) -> None:
     text = COUNTER.format(name="one", event_type="charge.refunded")
     text += 'alias = plugin\nsecond = Plugin("two")\n'
     write(tmp_path, "several.py", text)
     assert {"one", "two"} < loaded(tmp_path).keys()
 
 
-def test_what_begins_with_an_underscore_is_shared_and_no_plugin(tmp_path: Path) -> None:
+def test_file_that_begins_with_an_underscore_is_importable_and_not_loaded(tmp_path: Path) -> None:
     write(tmp_path, "_shared.py", "NAME = 'shared-name'\n")
     write(tmp_path, "__init__.py", "raise RuntimeError\n")
     write(tmp_path, "notes.txt", "no Python\n")
@@ -66,7 +66,7 @@ def test_what_begins_with_an_underscore_is_shared_and_no_plugin(tmp_path: Path) 
     assert "shared-name" in loaded(tmp_path)
 
 
-def test_two_folders_do_not_see_each_other(tmp_path: Path) -> None:
+def test_two_folders_have_separate_packages(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write(tmp_path / name, "_shared.py", f"NAME = 'from-{name}'\n")
@@ -99,9 +99,7 @@ def test_two_folders_do_not_see_each_other(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_file_that_is_wrong_stops_the_start_and_is_named(
-    tmp_path: Path, text: str, fault: str
-) -> None:
+def test_faulty_file_stops_the_start_and_is_named(tmp_path: Path, text: str, fault: str) -> None:
     path = write(tmp_path, "wrong.py", text)
     with pytest.raises(PluginError) as error:
         Registry.load(tmp_path)
@@ -110,7 +108,7 @@ def test_a_file_that_is_wrong_stops_the_start_and_is_named(
     assert "underscore" in str(error.value)
 
 
-def test_a_name_that_is_taken_names_both_origins(tmp_path: Path) -> None:
+def test_error_of_a_repeated_name_has_both_origins(tmp_path: Path) -> None:
     path = write(tmp_path, "mine.py", name="top-up-credits")
     with pytest.raises(PluginError, match="Two plugins are named 'top-up-credits'") as error:
         Registry.load(tmp_path)
@@ -118,24 +116,24 @@ def test_a_name_that_is_taken_names_both_origins(tmp_path: Path) -> None:
     assert "built-in" in str(error.value)
 
 
-def test_a_folder_that_is_not_there_stops_the_start(tmp_path: Path) -> None:
+def test_missing_folder_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(PluginError, match="DATALAYER_STRIPE_PLUGINS_DIR: the folder cannot be"):
         Registry.load(tmp_path / "nowhere")
 
 
-def test_the_built_in_ones_know_where_they_come_from() -> None:
+def test_built_in_plugins_have_their_origin() -> None:
     for plugin in Registry.load().plugins:
         assert plugin.origin.kind == "built-in"
         assert str(plugin.origin).startswith("built-in 0.")
 
 
-# Files that others can write
+# World-writable files
 
 
 @pytest.mark.parametrize(
     "writable", ["plugins", "plugins/counter.py", "plugins/_shared.py", "plugins/__pycache__", "."]
 )
-def test_plugins_that_everybody_can_write_stop_the_start(tmp_path: Path, writable: str) -> None:
+def test_world_writable_plugin_files_stop_the_start(tmp_path: Path, writable: str) -> None:
     folder = tmp_path / "plugins"
     folder.mkdir()
     write(folder, "counter.py")
@@ -156,14 +154,12 @@ def test_plugins_that_everybody_can_write_stop_the_start(tmp_path: Path, writabl
 @pytest.mark.parametrize(
     "writable", ["plugins/lib", "plugins/lib/names.py", "plugins/__pycache__/counter.pyc"]
 )
-def test_code_below_the_folder_that_everybody_can_write_stops_the_start(
-    tmp_path: Path, writable: str
-) -> None:
+def test_world_writable_code_in_sub_folders_stops_the_start(tmp_path: Path, writable: str) -> None:
     folder = tmp_path / "plugins"
     for name in ("lib", "__pycache__"):
         (folder / name).mkdir(parents=True)
     write(folder, "counter.py")
-    # Links that lead nowhere, as editors make, or to themselves keep nothing from being checked.
+    # Dangling links, as editors create, and circular links do not stop the check.
     (folder / ".#counter.py").symlink_to("ada@host.1")
     (folder / "lib" / "loop.py").symlink_to("loop.py")
     path = tmp_path / writable
@@ -176,7 +172,7 @@ def test_code_below_the_folder_that_everybody_can_write_stops_the_start(
     assert "counter" in loaded(folder)
 
 
-def test_link_is_followed_to_the_folder_that_everybody_can_write(tmp_path: Path) -> None:
+def test_link_to_a_world_writable_folder_stops_the_start(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.mkdir()
     write(target, "counter.py")
@@ -199,32 +195,30 @@ def test_link_is_followed_to_the_folder_that_everybody_can_write(tmp_path: Path)
         Registry.load(tmp_path / "folder")
 
 
-def test_parent_with_the_sticky_bit_is_no_danger(tmp_path: Path) -> None:
+def test_parent_folder_with_the_sticky_bit_is_accepted(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     folder = shared / "plugins"
     folder.mkdir(parents=True)
     write(folder, "counter.py")
     shared.chmod(0o1777)
     assert "counter" in loaded(folder)
-    # Everybody may add a file to the folder itself, sticky or not.
+    # In the folder itself every user could add a file, sticky bit or not.
     folder.chmod(0o1777)
     with pytest.raises(PluginError, match="can write"):
         Registry.load(folder)
 
 
-def test_read_only_file_system_is_no_danger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_read_only_file_system_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "counter.py")
     tmp_path.chmod(0o777)
     monkeypatch.setattr(plugin_permissions, "is_read_only", lambda _: True)
     assert "counter" in loaded(tmp_path)
 
 
-# Switched off
+# Disabled
 
 
-def test_what_is_switched_off_runs_on_nothing() -> None:
+def test_disabled_plugin_does_not_run() -> None:
     found = Registry.load(disabled=("catalog-changed",))
     assert "price.created" not in found.types
     assert found.named("catalog-changed") is None
@@ -232,7 +226,7 @@ def test_what_is_switched_off_runs_on_nothing() -> None:
     assert found.disabled_money_plugins == ()
 
 
-def test_an_unknown_name_is_a_fault_that_suggests_the_nearest() -> None:
+def test_unknown_disabled_name_is_a_fault_with_a_suggestion() -> None:
     with pytest.raises(SettingsError) as error:
         Registry.load(disabled=("top-up-credit", "catalog-changed", "xyz"))
     near, far = error.value.faults
@@ -242,11 +236,11 @@ def test_an_unknown_name_is_a_fault_that_suggests_the_nearest() -> None:
     assert far.remedy == "`datalayer-stripe plugins list` shows all names."
 
 
-def test_one_that_moves_money_is_known_to_be_off() -> None:
+def test_registry_lists_disabled_money_plugins() -> None:
     assert Registry.load(disabled=("top-up-credits",)).disabled_money_plugins == ("top-up-credits",)
 
 
-# In which order
+# Order
 
 
 def staged(*plugins: Plugin) -> list[list[str]]:
@@ -258,7 +252,7 @@ def staged(*plugins: Plugin) -> list[list[str]]:
     return [[plugin.name for plugin in stage] for stage in stages]
 
 
-def test_money_comes_first_and_those_of_one_order_run_at_once() -> None:
+def test_stages_put_money_first_and_group_plugins_of_one_order() -> None:
     assert staged(
         Plugin("early", order=-5),
         Plugin("b"),

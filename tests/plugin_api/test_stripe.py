@@ -1,4 +1,4 @@
-"""What plugins have of Stripe: the account behind an object, and the SDK's own client."""
+"""Plugins find the account of a Stripe object, and can use the client of Stripe's SDK."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ PAID = "payment_intent.succeeded"
 
 
 class Asking:
-    """A plugin that keeps what `ctx.topups.of` says, and does with Stripe's SDK as it is told."""
+    """A plugin that records what `ctx.topups.of` returns, and calls the SDK as the test sets."""
 
     def __init__(self) -> None:
         self.found: dict[str, TopUp | None] = {}
@@ -45,7 +45,7 @@ def extra_plugins(asking: Asking) -> Sequence[Plugin]:
 
 
 @pytest.mark.gen_test
-async def test_charge_refund_dispute_and_payment_lead_to_their_top_up(
+async def test_top_up_is_found_from_its_charge_refund_dispute_and_payment(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, asking: Asking
 ) -> None:
     await buyer.subscribe()
@@ -79,7 +79,7 @@ async def test_top_up_that_is_not_credited_yet_is_found_at_stripe(
 
 
 @pytest.mark.gen_test
-async def test_object_that_is_about_no_top_up_leads_to_none(
+async def test_object_without_a_top_up_yields_none(
     buyer: Buyer, sandbox: Sandbox, service: Service
 ) -> None:
     theirs = sandbox.call("POST", "/v1/payment_intents", amount=700, currency="usd")
@@ -105,9 +105,7 @@ async def test_object_that_is_about_no_top_up_leads_to_none(
 
 
 @pytest.mark.gen_test
-async def test_payment_that_is_ours_and_malformed_is_rejected(
-    sandbox: Sandbox, service: Service
-) -> None:
+async def test_malformed_top_up_payment_is_rejected(sandbox: Sandbox, service: Service) -> None:
     made = sandbox.call(
         "POST",
         "/v1/payment_intents",
@@ -181,7 +179,7 @@ async def test_sdk_errors_are_reported_by_kind_and_place_without_their_text(
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.gen_test
-async def test_sdk_calls_are_cut_by_the_test_kit(
+async def test_test_kit_injects_faults_into_sdk_calls(
     service: Service, sandbox: Sandbox, when: Literal["before", "after"]
 ) -> None:
     gate = Gate(Cut(2, when, Kind.ERROR))

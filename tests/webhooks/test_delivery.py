@@ -1,4 +1,4 @@
-"""The path of a delivery, on a real MongoDB: one effect, whatever is delivered how often."""
+"""Deliveries on a real MongoDB: one effect, however often an event is delivered."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ PAID = recorded("payment_intent.succeeded")
 
 
 class Recorder:
-    """Plugins that fail when told to, and remember how often they ran."""
+    """Plugins that fail on request and count their runs."""
 
     def __init__(self) -> None:
         self.runs: Counter[str] = Counter()
@@ -52,7 +52,7 @@ async def effects(service: Service, collection: str) -> list[dict]:
 
 
 @pytest.mark.gen_test
-async def test_fifty_simultaneous_deliveries_of_one_event_have_one_effect(
+async def test_fifty_concurrent_deliveries_of_one_event_have_one_effect(
     api: Api, service: Service
 ) -> None:
     answers = await asyncio.gather(*(api.deliver(PAID) for _ in range(50)))
@@ -76,7 +76,7 @@ async def test_two_events_for_one_payment_have_one_effect(api: Api, service: Ser
 
 
 @pytest.mark.gen_test
-async def test_many_payments_of_one_account_at_once_all_count(api: Api) -> None:
+async def test_concurrent_payments_of_one_account_all_add_credits(api: Api) -> None:
     events = [changed(PAID, **{"id": f"evt_{n}"}) for n in range(20)]
     bodies = []
     for n, event in enumerate(events):
@@ -90,7 +90,7 @@ async def test_many_payments_of_one_account_at_once_all_count(api: Api) -> None:
 
 @pytest.mark.parametrize("failure", [Retry("not now"), RuntimeError("a bug"), KeyError("x")])
 @pytest.mark.gen_test
-async def test_a_plugin_that_fails_once_is_tried_again_and_no_other(
+async def test_only_the_failed_plugin_runs_again(
     api: Api, service: Service, recorder: Recorder, failure: Exception
 ) -> None:
     recorder.fails.append(failure)
@@ -102,7 +102,7 @@ async def test_a_plugin_that_fails_once_is_tried_again_and_no_other(
     assert stored["handlers"]["flaky"]["status"] == "failed"
     assert stored["failed"] == ["flaky"]
     assert "a bug" not in str(stored["handlers"])
-    assert await api.credits() == 50, "the failure of one plugin holds no credits back"
+    assert await api.credits() == 50, "the failure of one plugin does not delay the credits"
     assert await effects(service, "plugin_flaky") == []
 
     answer = await api.deliver(PAID)
@@ -116,7 +116,7 @@ async def test_a_plugin_that_fails_once_is_tried_again_and_no_other(
 
 
 @pytest.mark.gen_test
-async def test_a_rejection_is_kept_answered_200_and_can_be_repaired(
+async def test_rejection_is_recorded_answered_200_and_can_be_replayed(
     api: Api, service: Service, recorder: Recorder
 ) -> None:
     recorder.fails.append(Reject("the account is unknown"))
@@ -134,7 +134,7 @@ async def test_a_rejection_is_kept_answered_200_and_can_be_repaired(
 
 
 @pytest.mark.gen_test
-async def test_a_type_without_a_plugin_is_ignored_and_not_stored(
+async def test_event_type_without_a_plugin_is_ignored_and_not_stored(
     api: Api, service: Service
 ) -> None:
     answer = await api.deliver(recorded("customer.created"))
@@ -147,7 +147,7 @@ async def test_a_type_without_a_plugin_is_ignored_and_not_stored(
 
 
 @pytest.mark.gen_test
-async def test_an_event_of_a_connected_account_is_ignored(api: Api) -> None:
+async def test_event_of_a_connected_account_is_ignored(api: Api) -> None:
     event = json.loads(PAID)
     event["account"] = "acct_1"
     answer = await api.deliver(json.dumps(event).encode())
@@ -156,14 +156,14 @@ async def test_an_event_of_a_connected_account_is_ignored(api: Api) -> None:
 
 
 @pytest.mark.gen_test
-async def test_what_a_plugin_had_read_has_changed_so_it_runs_again(service: Service) -> None:
+async def test_plugin_runs_again_when_what_it_read_has_changed(service: Service) -> None:
     plugin = Plugin("counter")
     seen: list[int] = []
 
     @plugin.on("payment_intent.succeeded")
     async def count(_: Event, ctx: Context) -> None:
         found = await ctx.collection.find_one({"_id": "n"}) or {"value": 0}
-        if not seen:  # somebody else is faster, once
+        if not seen:  # another process writes first, once
             other = service.store._database["plugin_counter"]
             await other.insert_one({"_id": "n", "value": 7})
         seen.append(found["value"])
@@ -181,7 +181,7 @@ async def test_what_a_plugin_had_read_has_changed_so_it_runs_again(service: Serv
 
 
 @pytest.mark.gen_test
-async def test_a_write_that_the_database_refuses_leaves_nothing(service: Service) -> None:
+async def test_refused_write_rolls_back_the_whole_unit_of_work(service: Service) -> None:
     plugin = Plugin("wrong")
 
     @plugin.on("payment_intent.succeeded")
@@ -200,7 +200,7 @@ async def test_a_write_that_the_database_refuses_leaves_nothing(service: Service
 
 
 @pytest.mark.gen_test
-async def test_a_transaction_left_open_by_a_killed_process_costs_a_503_and_no_credits(
+async def test_delivery_is_answered_503_while_a_killed_process_left_its_transaction_open(
     api: Api, service: Service
 ) -> None:
     database = service.store._database
@@ -211,7 +211,7 @@ async def test_a_transaction_left_open_by_a_killed_process_costs_a_503_and_no_cr
         )
         answer = await api.deliver(PAID)
         assert answer.code == 503
-        assert answer.request_time < 15, "well below Stripe's own time-out"
+        assert answer.request_time < 15, "well below Stripe's own timeout"
         await abandoned.abort_transaction()
     answer = await api.deliver(PAID)
     assert json_of(answer)["outcome"] == "processed"

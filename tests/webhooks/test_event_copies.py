@@ -1,4 +1,4 @@
-"""Each run of a plugin gets its own copy of the event, and what is stored is what was verified."""
+"""Each run of a plugin gets its own copy of the event; the stored event is the verified one."""
 
 import json
 from datetime import timedelta
@@ -92,7 +92,7 @@ async def test_replay_after_a_changed_event_still_adds_the_credits(
 
 
 @pytest.mark.gen_test
-async def test_deferred_run_that_is_tried_again_sees_the_verified_event(
+async def test_retried_deferred_run_sees_the_verified_event(
     api: Api, service: Service, vandal: Vandal, clock: Any
 ) -> None:
     await api.deliver(PAID)
@@ -127,5 +127,5 @@ async def test_plugin_that_runs_again_after_a_conflict_sees_the_verified_event(
 @pytest.mark.gen_test
 async def test_plugin_cannot_change_the_cached_catalog(buyer: Buyer, service: Service) -> None:
     for cached in (await service.catalog.packages(), await service.catalog.plans()):
-        assert isinstance(cached, tuple), "a list is shared by all who ask within a minute"
+        assert isinstance(cached, tuple), "a list would be shared by all callers within a minute"
         assert cached

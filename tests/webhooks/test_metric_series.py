@@ -68,7 +68,7 @@ def labels(**values: str) -> frozenset[tuple[str, str]]:
 
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each request gets the metrics of its moment."""
+    """Turn off the cache of the exposition."""
     monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
 
 
@@ -95,7 +95,7 @@ async def test_every_series_that_an_alert_reads_exists_at_zero(api: Api, service
 
 
 @pytest.mark.gen_test
-async def test_no_series_is_born_later_than_the_start(
+async def test_no_series_appears_after_the_start(
     api: Api, service: Service, deferring: Deferring, quick_retries: None
 ) -> None:
     before = await series(api)
@@ -103,7 +103,7 @@ async def test_no_series_is_born_later_than_the_start(
     await api.deliver(PAID)
     await service.worker.run_due()
     await api.deliver(changed(PAID, amount_received=1))
-    await api.deliver(recorded("invoice.paid"))  # Stripe cannot be reached
+    await api.deliver(recorded("invoice.paid"))  # Stripe does not answer
     await api.deliver(PAID, "t=1,v1=00")
     after = await series(api)
     for name in ("deliveries_total", "jobs_total", "stripe_calls_total", "events_open"):

@@ -1,4 +1,4 @@
-"""Plugins that do not move money wait for those of the same event that do."""
+"""Plugins that do not move money run only after those of the same event that do."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ EVENT_ID = json.loads(PAID)["id"]
 
 
 class Mailer:
-    """A plugin that moves money and fails when told to, and two that write mails."""
+    """A plugin that moves money and fails on request, and two that send mails."""
 
     def __init__(self) -> None:
         self.fails: Exception | None = None
@@ -76,7 +76,7 @@ async def reconcile(service: Service, clock: Clock) -> tuple[Report, list[Findin
     ("error", "code"), [(RuntimeError("a bug"), 503), (Retry("not now"), 503), (Reject("no"), 200)]
 )
 @pytest.mark.gen_test
-async def test_later_stages_wait_while_the_money_stage_has_not_succeeded(
+async def test_later_stages_do_not_run_until_the_money_stage_succeeds(
     api: Api, service: Service, mailer: Mailer, error: Exception, code: int
 ) -> None:
     mailer.fails = error
@@ -86,7 +86,7 @@ async def test_later_stages_wait_while_the_money_stage_has_not_succeeded(
         assert set(await statuses(service)) == {"bonus", "top-up-credits"}
         assert mailer.runs == {}
         assert await rows(service, "jobs") == []
-    assert await api.credits() == 50, "of two plugins that move money, none waits for the other"
+    assert await api.credits() == 50, "two plugins that move money do not wait for each other"
 
     mailer.fails = None
     answer = await api.deliver(PAID)
@@ -116,7 +116,7 @@ async def test_replay_of_a_rejected_top_up_runs_the_later_stages_too(
 
 
 @pytest.mark.gen_test
-async def test_reconcile_leaves_a_rejected_event_and_its_waiting_plugins_to_the_operator(
+async def test_reconcile_does_not_run_plugins_that_wait_for_a_rejected_event(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, mailer: Mailer
 ) -> None:
     await buyer.subscribe()

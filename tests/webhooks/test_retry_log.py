@@ -1,4 +1,4 @@
-"""A plugin that raises Retry is logged at INFO: it is run again, and nothing is wrong."""
+"""A plugin that raises Retry is logged as INFO: it runs again, and no operator has to act."""
 
 import logging
 
@@ -24,7 +24,7 @@ def extra_plugins() -> list[Plugin]:
 
 
 @pytest.mark.gen_test
-async def test_dispute_that_waits_for_its_top_up_is_no_error(
+async def test_dispute_that_waits_for_its_top_up_is_not_logged_as_an_error(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "datalayer_stripe")
@@ -42,7 +42,7 @@ async def test_dispute_that_waits_for_its_top_up_is_no_error(
 
 
 @pytest.mark.gen_test
-async def test_deferred_work_that_waits_is_no_error(
+async def test_deferred_job_that_asks_to_retry_is_not_logged_as_an_error(
     api: Api, service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "datalayer_stripe")

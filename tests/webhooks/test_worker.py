@@ -1,4 +1,4 @@
-"""Deferred plugins: recorded with the event, run once, tried again, and given up in the end."""
+"""Deferred jobs: committed with the event, run once, retried with a backoff, finally rejected."""
 
 import asyncio
 import json
@@ -41,7 +41,7 @@ both_stores = pytest.mark.parametrize(
 
 
 class Mailer:
-    """Defers on payments; it does as it is told."""
+    """A deferred plugin for payments, whose behaviour the test sets."""
 
     def __init__(self, name: str = "mailer", *, moves_money: bool = False) -> None:
         self.runs: Counter[str] = Counter()
@@ -64,7 +64,7 @@ class Mailer:
                 raise self.fails
 
     async def held(self, number: int) -> None:
-        """Wait until so many runs wait."""
+        """Wait until this many runs are blocked."""
 
         async def reached() -> bool:
             return self.inside == number
@@ -79,7 +79,7 @@ def mailer() -> Mailer:
 
 @pytest.fixture
 def caller() -> Plugin:
-    """One that defers on payments, too, and writes nothing."""
+    """Another deferred plugin for payments, which writes nothing."""
     plugin = Plugin("caller")
 
     @plugin.on("payment_intent.succeeded", deferred=True)
@@ -100,7 +100,7 @@ def extra_plugins(request: pytest.FixtureRequest, mailer: Mailer) -> list[Plugin
 def second(
     io_loop: IOLoop, settings: Settings, service: Service, clock: Clock
 ) -> Iterator[Service]:
-    """Another process's service, on the same database."""
+    """The service of another process, on the same database."""
     other = io_loop.run_sync(lambda: open_service(settings, registry=service.registry, clock=clock))
     yield other
     io_loop.run_sync(other.close)
@@ -118,8 +118,8 @@ async def outcome(api: Api, body: bytes = PAID) -> str:
     return str(json_of(answer)["outcome"])
 
 
-async def standing(service: Service, name: str = "mailer") -> dict[str, Any]:
-    """How the plugin's work on the one event stands."""
+async def handler_run(service: Service, name: str = "mailer") -> dict[str, Any]:
+    """Return the plugin's entry in the document of the one event."""
     [event] = await rows(service, "events")
     return dict(event["handlers"][name])
 
@@ -134,7 +134,7 @@ def counted(service: Service, outcome: str) -> float:
 
 
 def worker_of(service: Service) -> Worker:
-    """One more worker of a service's."""
+    """Return another worker of the same service."""
     return Worker(
         service.store,
         service.registry,
@@ -145,18 +145,18 @@ def worker_of(service: Service) -> Worker:
     )
 
 
-# The way of a job
+# Life of a job
 
 
 @both_stores
 @pytest.mark.gen_test
-async def test_it_is_recorded_with_its_event_and_run_once(
+async def test_job_is_committed_with_its_event_and_runs_once(
     api: Api, service: Service, mailer: Mailer, store: str
 ) -> None:
-    assert await outcome(api) == "processed", "the credits were added meanwhile"
+    assert await outcome(api) == "processed", "the credits are added before the job runs"
     assert await api.credits() == 50
     assert mailer.runs.total() == 0, "the delivery is answered first"
-    assert (await standing(service))["status"] == "deferred"
+    assert (await handler_run(service))["status"] == "deferred"
     [job] = await rows(service, "jobs")
     assert job["_id"] == f"{EVENT}:mailer"
     assert json.loads(job["event"])["data"]["object"]["object"] == "payment_intent"
@@ -165,12 +165,12 @@ async def test_it_is_recorded_with_its_event_and_run_once(
     assert len(await rows(service, "jobs")) == 1
 
     await service.worker.run_due()
-    done = await standing(service)
+    done = await handler_run(service)
     assert (done["status"], done["attempts"]) == ("done", 1)
     assert await outbox(service) == [1]
     assert await rows(service, "jobs") == []
     [event] = await rows(service, "events")
-    assert "payload" not in event, "nothing is kept of what the payment's owner is called"
+    assert "payload" not in event, "no personal data of the payer is kept"
     assert await outcome(api) == "duplicate"
     await service.worker.run_due()
     assert mailer.runs == {EVENT: 1}
@@ -179,7 +179,7 @@ async def test_it_is_recorded_with_its_event_and_run_once(
 
 @both_stores
 @pytest.mark.gen_test
-async def test_a_delivery_wakes_the_worker(
+async def test_delivery_wakes_the_worker(
     api: Api, service: Service, mailer: Mailer, monkeypatch: pytest.MonkeyPatch, store: str
 ) -> None:
     monkeypatch.setattr("datalayer_stripe.webhooks.worker.POLL_SECONDS", 3600)
@@ -200,7 +200,7 @@ async def test_a_delivery_wakes_the_worker(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_many_deliveries_at_once_make_one_job(
+async def test_concurrent_deliveries_create_one_job(
     api: Api, service: Service, mailer: Mailer
 ) -> None:
     answers = await asyncio.gather(*(api.deliver(PAID) for _ in range(30)))
@@ -228,7 +228,7 @@ async def test_ten_workers_of_two_processes_run_each_job_once(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_when_a_lease_was_too_short_two_run_it_and_one_commits(
+async def test_two_workers_run_a_job_after_a_short_lease_and_one_commits(
     api: Api, service: Service, second: Service, mailer: Mailer, clock: Clock
 ) -> None:
     await outcome(api)
@@ -236,20 +236,20 @@ async def test_when_a_lease_was_too_short_two_run_it_and_one_commits(
     first_run = asyncio.create_task(service.worker.run_due())
     await mailer.held(1)
     await second.worker.run_due()
-    assert mailer.runs == {EVENT: 1}, "it is the first one's"
+    assert mailer.runs == {EVENT: 1}, "the first worker holds the lease"
     clock.advance(seconds=81)
     second_run = asyncio.create_task(second.worker.run_due())
     await mailer.held(2)
     mailer.waits.set()
     await asyncio.gather(first_run, second_run)
     assert await outbox(service) == [1]
-    assert (await standing(service))["status"] == "done"
+    assert (await handler_run(service))["status"] == "done"
     assert await rows(service, "jobs") == []
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_whose_lease_has_ended_does_not_speak_for_the_job(
+async def test_worker_cannot_finish_job_after_its_lease_expired(
     api: Api, service: Service, second: Service, mailer: Mailer, clock: Clock
 ) -> None:
     await outcome(api)
@@ -267,12 +267,12 @@ async def test_whose_lease_has_ended_does_not_speak_for_the_job(
     [job] = await rows(service, "jobs")
     assert job["holder"] == taken.holder
     assert job["until"] > clock()
-    assert "error" not in await standing(service)
+    assert "error" not in await handler_run(service)
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_who_is_faster_than_the_answer_to_the_deferral_has_done_the_job(
+async def test_job_that_runs_before_its_deferral_is_acknowledged_is_done(
     api: Api, service: Service, caller: Plugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     committer = service.store._committer
@@ -282,7 +282,7 @@ async def test_who_is_faster_than_the_answer_to_the_deferral_has_done_the_job(
     async def slow(works: Sequence[Work]) -> list[CommitReceipt]:
         receipts = await attempt(works)
         if isinstance(works[0].mark, Deferral):
-            # The job is there for all to see, and the delivery does not know it yet.
+            # The job is committed, and the delivery has no answer from MongoDB yet.
             works_meanwhile.append(asyncio.create_task(service.worker.run_due()))
 
             async def wants_to_commit() -> bool:
@@ -294,22 +294,22 @@ async def test_who_is_faster_than_the_answer_to_the_deferral_has_done_the_job(
     monkeypatch.setattr(committer.transactions, "attempt", slow)
     await outcome(api)
     await asyncio.gather(*works_meanwhile)
-    assert (await standing(service, "caller"))["status"] == "done"
+    assert (await handler_run(service, "caller"))["status"] == "done"
     assert await rows(service, "jobs") == []
 
 
-# Trouble
+# Failures
 
 
 @both_stores
 @pytest.mark.gen_test
-async def test_one_that_fails_is_tried_again_later_and_later(
+async def test_failed_job_is_retried_with_an_exponential_backoff(
     api: Api, service: Service, mailer: Mailer, clock: Clock, store: str
 ) -> None:
     mailer.fails = Retry("the mail server does not answer")
     await outcome(api)
     await service.worker.run_due()
-    failed = await standing(service)
+    failed = await handler_run(service)
     assert (failed["status"], failed["attempts"]) == ("deferred", 1)
     assert failed["error"] == "the mail server does not answer"
     [record] = [one async for one in service.store.events.find(status="failed")]
@@ -317,7 +317,7 @@ async def test_one_that_fails_is_tried_again_later_and_later(
     assert await outbox(service) == []
 
     await service.worker.run_due()
-    assert mailer.runs[EVENT] == 1, "not before its pause is over"
+    assert mailer.runs[EVENT] == 1, "not before its backoff is over"
     clock.advance(seconds=3.9)
     await service.worker.run_due()
     assert mailer.runs[EVENT] == 1
@@ -326,12 +326,12 @@ async def test_one_that_fails_is_tried_again_later_and_later(
     assert mailer.runs[EVENT] == 2
     clock.advance(seconds=7.9)
     await service.worker.run_due()
-    assert mailer.runs[EVENT] == 2, "the second pause is twice as long"
+    assert mailer.runs[EVENT] == 2, "the second backoff is twice as long"
 
     mailer.fails = None
     clock.advance(seconds=4.2)
     await service.worker.run_due()
-    done = await standing(service)
+    done = await handler_run(service)
     assert (done["status"], done["attempts"]) == ("done", 3)
     assert [one async for one in service.store.events.find(status="failed")] == []
     assert (counted(service, "failed"), counted(service, "processed")) == (2, 1)
@@ -339,7 +339,7 @@ async def test_one_that_fails_is_tried_again_later_and_later(
     assert "payload" not in event
 
 
-def test_pauses_double_up_to_an_hour_and_last_about_three_days_in_all() -> None:
+def test_backoffs_double_up_to_an_hour_and_sum_to_about_three_days() -> None:
     pauses = [backoff_after(attempt) for attempt in range(1, MAX_ATTEMPTS)]
     assert [pause.total_seconds() for pause in pauses[:3]] == [5, 10, 20]
     assert pauses[-1] == MAX_BACKOFF == backoff_after(10_000)
@@ -348,7 +348,7 @@ def test_pauses_double_up_to_an_hour_and_last_about_three_days_in_all() -> None:
 
 @both_stores
 @pytest.mark.gen_test
-async def test_in_the_end_it_is_rejected_and_can_be_replayed(
+async def test_job_is_rejected_after_its_last_attempt_and_can_be_replayed(
     api: Api,
     service: Service,
     mailer: Mailer,
@@ -363,7 +363,7 @@ async def test_in_the_end_it_is_rejected_and_can_be_replayed(
         await service.worker.run_due()
         clock.advance(hours=2)
     assert mailer.runs[EVENT] == 3
-    ended = await standing(service)
+    ended = await handler_run(service)
     assert ended["status"] == "rejected"
     assert ended["error"].startswith("given up after 3 attempts: RuntimeError at test_worker.py:")
     [record] = [one async for one in service.store.events.find(status="rejected")]
@@ -371,9 +371,9 @@ async def test_in_the_end_it_is_rejected_and_can_be_replayed(
     assert await rows(service, "jobs") == []
 
     mailer.fails = None
-    assert await service.processor.replay(EVENT) == "deferred", "from what we have kept"
+    assert await service.processor.replay(EVENT) == "deferred", "from the stored event"
     await service.worker.run_due()
-    assert (await standing(service))["status"] == "done"
+    assert (await handler_run(service))["status"] == "done"
     assert await outbox(service) == [1]
     [event] = await rows(service, "events")
     assert event["rejected"] == []
@@ -383,7 +383,7 @@ async def test_in_the_end_it_is_rejected_and_can_be_replayed(
 
 @both_stores
 @pytest.mark.gen_test
-async def test_one_that_its_processes_die_of_is_rejected_in_the_end(
+async def test_job_that_kills_its_processes_is_rejected_after_the_last_attempt(
     api: Api,
     service: Service,
     mailer: Mailer,
@@ -398,7 +398,7 @@ async def test_one_that_its_processes_die_of_is_rejected_in_the_end(
         clock.advance(seconds=81)
     await service.worker.run_due()
     assert mailer.runs.total() == 0
-    ended = await standing(service)
+    ended = await handler_run(service)
     assert ended["status"] == "rejected"
     assert ended["error"] == "given up after 3 attempts; the last one never ended"
     assert await rows(service, "jobs") == []
@@ -406,13 +406,13 @@ async def test_one_that_its_processes_die_of_is_rejected_in_the_end(
 
 @both_stores
 @pytest.mark.gen_test
-async def test_what_can_never_succeed_is_rejected_at_once(
+async def test_job_that_raises_reject_is_rejected_at_its_first_attempt(
     api: Api, service: Service, mailer: Mailer, store: str
 ) -> None:
     mailer.fails = Reject("nobody of that name")
     await outcome(api)
     await service.worker.run_due()
-    ended = await standing(service)
+    ended = await handler_run(service)
     assert (ended["status"], ended["error"]) == ("rejected", "nobody of that name")
     assert await rows(service, "jobs") == []
     assert counted(service, "rejected") == 1
@@ -420,7 +420,7 @@ async def test_what_can_never_succeed_is_rejected_at_once(
 
 @both_stores
 @pytest.mark.gen_test
-async def test_a_replay_does_not_wait_for_the_pause(
+async def test_replay_makes_a_backed_off_job_due_now(
     api: Api, service: Service, mailer: Mailer, clock: Clock, store: str
 ) -> None:
     mailer.fails = Retry("not yet")
@@ -432,14 +432,14 @@ async def test_a_replay_does_not_wait_for_the_pause(
     mailer.fails = None
     assert await service.processor.replay(EVENT) == "deferred"
     [job] = await rows(service, "jobs")
-    assert job["attempts"] == 0, "all of them are before it"
+    assert job["attempts"] == 0, "the attempts are counted from zero"
     await service.worker.run_due()
     assert await outbox(service) == [1]
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_database_that_is_away_costs_a_lease_and_no_job(
+async def test_job_runs_again_after_its_lease_when_the_database_did_not_answer(
     api: Api, service: Service, mailer: Mailer, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> None:
@@ -459,7 +459,7 @@ async def test_a_database_that_is_away_costs_a_lease_and_no_job(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_plugin_that_hangs_leaves_room_for_another(
+async def test_hanging_plugin_leaves_slots_for_another(
     settings: Settings, mailer: Mailer, clock: Clock, bearer: Callable[..., str]
 ) -> None:
     prompt = Mailer("prompt")
@@ -487,7 +487,7 @@ async def test_a_plugin_that_hangs_leaves_room_for_another(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_several_plugins_that_hang_leave_slots_for_money_and_for_others(
+async def test_several_hanging_plugins_leave_slots_for_money_and_for_others(
     settings: Settings, clock: Clock, bearer: Callable[..., str]
 ) -> None:
     hanging = [Mailer(f"hanging-{number}") for number in range(3)]
@@ -516,7 +516,7 @@ async def test_several_plugins_that_hang_leave_slots_for_money_and_for_others(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_slots_are_kept_free_for_money_however_many_plugins_hang(
+async def test_slots_reserved_for_money_stay_free_however_many_plugins_hang(
     settings: Settings, clock: Clock, bearer: Callable[..., str]
 ) -> None:
     hanging = [Mailer(f"hanging-{number}") for number in range(MAX_CONCURRENT_JOBS)]
@@ -550,7 +550,7 @@ async def test_slots_are_kept_free_for_money_however_many_plugins_hang(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_shutdown_lets_a_job_finish_and_takes_no_other(
+async def test_shutdown_waits_for_the_running_job_and_takes_no_other(
     api: Api, service: Service, mailer: Mailer
 ) -> None:
     await service.start()
@@ -569,7 +569,7 @@ async def test_a_shutdown_lets_a_job_finish_and_takes_no_other(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_what_a_shutdown_has_cut_is_taken_up_by_another(
+async def test_job_cancelled_by_a_shutdown_runs_in_another_process(
     api: Api, service: Service, second: Service, mailer: Mailer, clock: Clock
 ) -> None:
     await service.start()
@@ -582,15 +582,15 @@ async def test_what_a_shutdown_has_cut_is_taken_up_by_another(
     clock.advance(seconds=81)
     await second.worker.run_due()
     assert await outbox(service) == [1]
-    assert (await standing(service))["status"] == "done"
+    assert (await handler_run(service))["status"] == "done"
 
 
-# Beside others
+# Several processes and plugins
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_process_without_the_plugin_leaves_its_work_to_another(
+async def test_worker_without_the_plugin_leaves_its_jobs_to_another_process(
     api: Api, service: Service, settings: Settings, mailer: Mailer, clock: Clock
 ) -> None:
     await outcome(api)
@@ -604,7 +604,7 @@ async def test_a_process_without_the_plugin_leaves_its_work_to_another(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_plugin_that_no_longer_knows_the_type_rejects_it(
+async def test_job_is_rejected_when_the_plugin_no_longer_handles_its_event_type(
     api: Api, service: Service, settings: Settings, clock: Clock
 ) -> None:
     await outcome(api)
@@ -612,7 +612,7 @@ async def test_a_plugin_that_no_longer_knows_the_type_rejects_it(
     newer = await open_service(settings, registry=registry, clock=clock)
     await newer.worker.run_due()
     await newer.close()
-    ended = await standing(service)
+    ended = await handler_run(service)
     assert ended["status"] == "rejected"
     assert "does not handle payment_intent.succeeded any more" in ended["error"]
 
@@ -620,23 +620,23 @@ async def test_a_plugin_that_no_longer_knows_the_type_rejects_it(
 @pytest.mark.parametrize("fails", [None, Retry("not now"), Reject("never")])
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_job_whose_work_a_delivery_has_done_is_dropped(
+async def test_job_is_deleted_when_a_delivery_has_done_its_work(
     api: Api, service: Service, mailer: Mailer, clock: Clock, fails: Exception | None
 ) -> None:
     mailer.fails = fails
     await outcome(api)
     event = Event.model_validate_json(PAID)
-    # By a process of another version, whose plugin does not defer it.
+    # By a process of another version, whose plugin is not deferred.
     await service.store.commit(UnitOfWork(), Mark(event, "mailer", clock()))
     await service.worker.run_due()
     assert await rows(service, "jobs") == []
     assert await outbox(service) == []
-    assert (await standing(service))["status"] == "done"
+    assert (await handler_run(service))["status"] == "done"
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_the_failure_of_another_is_no_second_job(
+async def test_failure_of_another_plugin_creates_no_second_job(
     api: Api, settings: Settings, mailer: Mailer, clock: Clock
 ) -> None:
     flaky = Plugin("flaky")
@@ -654,7 +654,7 @@ async def test_the_failure_of_another_is_no_second_job(
         assert await service.processor.process(event) == "failed"
         await service.worker.run_due()
         [kept] = await rows(service, "events")
-        assert "payload" in kept, "the other one is still to run"
+        assert "payload" in kept, "the other plugin has not finished"
         assert await service.processor.process(event) == "failed"
         fails.clear()
         assert await service.processor.process(event) == "processed"
@@ -669,10 +669,10 @@ async def test_the_failure_of_another_is_no_second_job(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_delivery_that_fails_to_defer_does_not_undo_one_that_has(
+async def test_failed_deferral_does_not_undo_a_committed_one(
     api: Api, service: Service, clock: Clock
 ) -> None:
     await outcome(api)
     event = Event.model_validate_json(PAID)
     assert not await service.store.events.record_failure(event, "mailer", "late", clock())
-    assert (await standing(service))["status"] == "deferred"
+    assert (await handler_run(service))["status"] == "deferred"
