@@ -58,19 +58,8 @@ DOCS = [
     "mkdocstrings-python>=2.0.11",
 ]
 
-BUILT_IN_PLUGINS = [
-    "payment_intent_succeeded",
-    "customer_subscription_created",
-    "customer_subscription_updated",
-    "customer_subscription_deleted",
-    "invoice_paid",
-    "invoice_payment_failed",
-    "charge_refunded",
-    "charge_disputed",
-    "setup_intent_succeeded",
-    "catalog_changed",
-    "customer_deleted",
-]
+# Each file is a plugin, and its name with hyphens is the name of its entry point.
+BUILT_IN_PLUGINS = sorted(path.stem for path in (HERE / "plugins").glob("[!_]*.py"))
 
 setup(
     name="datalayer-stripe",

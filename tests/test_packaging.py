@@ -156,7 +156,9 @@ def test_the_sdist_builds_and_has_the_tests(sources: Path) -> None:
 def test_installed_plugins_load() -> None:
     installed = entry_points(group="datalayer_stripe.plugins")
     ours = [one for one in installed if one.module.startswith("datalayer_stripe_plugins.")]
-    assert sorted(one.module.split(".")[1] for one in ours) == PLUGINS
+    assert sorted(one.module.split(".")[1] for one in ours) == PLUGINS, (
+        "a file was added to plugins/ or removed: run `pip install --editable .` again"
+    )
     for one in ours:
         assert isinstance(one.load(), Plugin), one.value
 
