@@ -1,6 +1,7 @@
 """Tests of the documentation site; `make docs` builds it and checks links and docstrings."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -62,6 +63,19 @@ def test_reference_lists_every_public_name(page: str, module: ModuleType) -> Non
     listed = re.findall(rf"^::: {prefix}\.(\w+)$", text, re.MULTILINE)
     public = [name for name in module.__all__ if not name.startswith("__")]
     assert sorted(listed) == sorted(public)
+
+
+def test_diagram_of_the_layers_has_the_order_of_the_design() -> None:
+    design = (DOCS / "design.md").read_text(encoding="utf-8").partition("\n## Layers\n")[2]
+    rows = re.findall(r"^\| \d+ \| ([^|]+) \|", design, re.MULTILINE)
+    order = [re.findall(r"`(\w+)`", row) for row in rows]
+    row_of = {name: number for number, names in enumerate(order) for name in names}
+    diagram = (DOCS / "index.md").read_text(encoding="utf-8")
+    boxes = re.findall(r"</b><br>([^\"]+)\"\]$", diagram, re.MULTILINE)
+    numbers = [{row_of[name] for name in box.split(", ")} for box in boxes]
+    assert len(numbers) > 4
+    for upper, lower in pairwise(numbers):
+        assert max(upper) < min(lower), (upper, lower)
 
 
 def test_tests_named_in_the_reliability_page_exist() -> None:
