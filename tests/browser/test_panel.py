@@ -64,8 +64,8 @@ def test_twice_and_again(town: Town, panel: Page) -> None:
 def test_a_lost_webhook(visitor: Visitor, town: Town, panel: Page) -> None:
     tab = visitor.open()
     panel.bring_to_front()
-    panel.get_by_role("button", name="Lose the next one").click()
-    expect(panel.get_by_text("The next one will be lost.")).to_be_visible()
+    panel.get_by_role("button", name="Drop the next event").click()
+    expect(panel.get_by_text("The next event will be dropped.")).to_be_visible()
     tab.choose(50)
     tab.pay()
     tab.expect_state("done")

@@ -30,7 +30,7 @@ PAGE_POLICY = f"{FRAMED_POLICY}; form-action 'self'; frame-ancestors 'none'"
 _MODULES = (
     "origin",
     "errors",
-    "styled",
+    "dom",
     "api",
     "frame",
     "element",

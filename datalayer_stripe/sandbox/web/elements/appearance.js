@@ -1,4 +1,4 @@
-/** Appearance as the page wishes it: https://docs.stripe.com/elements/appearance-api */
+/** The page's appearance options: https://docs.stripe.com/elements/appearance-api */
 
 const VARIABLES = [
   "borderRadius",
@@ -15,7 +15,7 @@ const VARIABLES = [
 const rules = new CSSStyleSheet();
 document.adoptedStyleSheets = [rules];
 
-export function applyAppearance({ theme = "stripe", variables = {}, rules: wanted = {} }) {
+export function applyAppearance({ theme = "stripe", variables = {}, rules: ruleOptions = {} }) {
   const root = document.documentElement;
   root.dataset.theme = theme;
   for (const name of VARIABLES) {
@@ -23,10 +23,12 @@ export function applyAppearance({ theme = "stripe", variables = {}, rules: wante
     else root.style.removeProperty(`--${name}`);
   }
   rules.replaceSync("");
-  for (const [selector, declarations] of Object.entries(wanted)) addRule(selector, declarations);
+  for (const [selector, declarations] of Object.entries(ruleOptions)) {
+    addRule(selector, declarations);
+  }
 }
 
-/** Only classes can be styled, so that a rule cannot reach what the Element does not offer. */
+/** Add a rule. Only class selectors are allowed, as in the Appearance API. */
 function addRule(selector, declarations) {
   if (!/^\.[\w-]+(:[\w-]+)*$/.test(selector)) return;
   const rule = rules.cssRules[rules.insertRule(`${selector} {}`)];

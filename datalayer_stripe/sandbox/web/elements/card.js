@@ -1,4 +1,4 @@
-/** Card numbers, expiration dates and security codes: how they are written and what is wrong. */
+/** Formatting and validation of card numbers, expiration dates and security codes. */
 
 const BRANDS = { 3: "amex", 4: "visa", 5: "mastercard", 6: "discover" };
 
@@ -9,7 +9,7 @@ const isAmex = (number) => brandOf(number) === "amex";
 const numberLength = (number) => (isAmex(number) ? 15 : 16);
 const cvcLength = (number) => (isAmex(number) ? 4 : 3);
 
-export function writeNumber(text) {
+export function formatNumber(text) {
   const digits = digitsOf(text);
   const groups = isAmex(digits)
     ? /^(\d{0,4})(\d{0,6})(\d{0,5})/
@@ -17,8 +17,8 @@ export function writeNumber(text) {
   return groups.exec(digits).slice(1).filter(Boolean).join(" ");
 }
 
-/** `1234`, `12/34`, `1/34` and, as it may be pasted, `12/2034` are all dates. */
-export function writeExpiry(text) {
+/** Format `1234`, `12/34`, `1/34` or `12/2034` as `MM / YY`. */
+export function formatExpiry(text) {
   let digits = digitsOf(text);
   if (/^[2-9]/.test(digits) || /^\s*1\s*\//.test(text)) digits = `0${digits}`;
   const month = digits.slice(0, 2);
@@ -26,7 +26,7 @@ export function writeExpiry(text) {
   return year ? `${month} / ${year}` : month;
 }
 
-export const writeCvc = (text, number) => digitsOf(text).slice(0, cvcLength(number));
+export const formatCvc = (text, number) => digitsOf(text).slice(0, cvcLength(number));
 
 /** Return `{exp_month, exp_year}` of `MM / YY`. */
 export function expiryOf(text) {
@@ -52,7 +52,7 @@ export function cvcProblem(cvc, number) {
   return cvc.length < cvcLength(number) ? "incomplete_cvc" : null;
 }
 
-/** Stripe's own words: https://docs.stripe.com/error-codes */
+/** Stripe's own messages: https://docs.stripe.com/error-codes */
 export const MESSAGES = {
   incomplete_number: "Your card number is incomplete.",
   invalid_number: "Your card number is invalid.",

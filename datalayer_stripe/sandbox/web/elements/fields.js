@@ -1,38 +1,38 @@
 import * as card from "./card.js";
 
-const WRITE = {
-  number: card.writeNumber,
-  expiry: card.writeExpiry,
-  cvc: card.writeCvc,
+const FORMATTERS = {
+  number: card.formatNumber,
+  expiry: card.formatExpiry,
+  cvc: card.formatCvc,
 };
-const NAMES = Object.keys(WRITE);
+const NAMES = Object.keys(FORMATTERS);
 const inputs = Object.fromEntries(NAMES.map((name) => [name, document.getElementById(name)]));
 const number = () => card.digitsOf(inputs.number.value);
 
-/** Fields that are left half-filled, or that `validate` has looked at, show what is wrong. */
-const strict = new Set();
+/** The fields that show incomplete input as an error: the ones left by the user or validated. */
+const checkedFields = new Set();
 
-/** Call `changed` when what is in the fields changes. */
-export function watch(changed) {
+/** Call `onChange` when the content of a field changes. */
+export function watch(onChange) {
   for (const name of NAMES) {
     const input = inputs[name];
     input.addEventListener("input", () => {
-      strict.delete(name);
-      rewrite(name);
-      changed();
+      checkedFields.delete(name);
+      reformat(name);
+      onChange();
     });
     input.addEventListener("change", () => {
-      if (input.value) strict.add(name);
-      changed();
+      if (input.value) checkedFields.add(name);
+      onChange();
     });
   }
 }
 
-/** The state of the fields as the `change` event tells it. */
+/** Return the state of the fields for the `change` event, and show their errors. */
 export function state() {
   const problems = NAMES.map((name) => [name, problemOf(name)]);
   const shown = problems.filter(([name, problem]) => problem && isShown(name, problem));
-  for (const name of NAMES) show(name, shown.find(([other]) => other === name)?.[1]);
+  for (const name of NAMES) showError(name, shown.find(([other]) => other === name)?.[1]);
   return {
     brand: card.brandOf(number()),
     complete: problems.every(([, problem]) => !problem),
@@ -41,15 +41,15 @@ export function state() {
   };
 }
 
-/** Show all that is wrong and go to the first of it; return its error, or null. */
+/** Show all errors, focus the first field with an error, and return that error or null. */
 export function validate() {
-  for (const name of NAMES) strict.add(name);
+  for (const name of NAMES) checkedFields.add(name);
   const wrong = NAMES.find(problemOf);
   inputs[wrong]?.focus();
   return wrong ? errorOf(problemOf(wrong)) : null;
 }
 
-/** The card as the API takes it. */
+/** Return the card as a parameter of the API. */
 export function cardParams() {
   const cvc = inputs.cvc.value;
   return { number: number(), cvc, ...card.expiryOf(inputs.expiry.value) };
@@ -57,8 +57,8 @@ export function cardParams() {
 
 export function fill(values) {
   for (const name of NAMES) {
-    inputs[name].value = WRITE[name](values[name], card.digitsOf(values.number));
-    strict.delete(name);
+    inputs[name].value = FORMATTERS[name](values[name], card.digitsOf(values.number));
+    checkedFields.delete(name);
   }
 }
 
@@ -72,16 +72,16 @@ function problemOf(name) {
   return card.cvcProblem(inputs.cvc.value, number());
 }
 
-/** A field that is still being filled in is not scolded for being incomplete. */
+/** Return whether to show an error. A field is not incomplete while the user is typing in it. */
 function isShown(name, problem) {
-  return strict.has(name) || !problem.startsWith("incomplete");
+  return checkedFields.has(name) || !problem.startsWith("incomplete");
 }
 
 function errorOf(code) {
   return { type: "validation_error", code, message: card.MESSAGES[code] };
 }
 
-function show(name, problem) {
+function showError(name, problem) {
   const text = problem ? card.MESSAGES[problem] : "";
   const place = document.getElementById(`${name}-error`);
   if (place.textContent !== text) place.textContent = text;
@@ -89,12 +89,12 @@ function show(name, problem) {
   inputs[name].classList.toggle("Input--invalid", Boolean(problem));
 }
 
-/** Write a field's text its way, and keep the caret after the same digit. */
-function rewrite(name) {
+/** Format a field's text, and keep the caret after the same digit. */
+function reformat(name) {
   const input = inputs[name];
   const atEnd = input.selectionStart === input.value.length;
   const before = card.digitsOf(input.value.slice(0, input.selectionStart)).length;
-  input.value = WRITE[name](input.value, number());
+  input.value = FORMATTERS[name](input.value, number());
   if (atEnd) return;
   const digits = new RegExp(`^(?:\\D*\\d){${before}}`);
   const position = digits.exec(input.value)?.[0].length ?? input.value.length;

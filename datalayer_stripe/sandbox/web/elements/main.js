@@ -1,18 +1,18 @@
-/** The inside of an Element's iframe. The page that embeds it is named in the address's hash. */
+/** The script in an Element's iframe. The hash of its URL is the origin of the embedding page. */
 
-import { apiOf } from "../stripe/api.js";
+import { createApi } from "../stripe/api.js";
 import { applyAppearance } from "./appearance.js";
 import * as fields from "./fields.js";
 
-const page = decodeURIComponent(location.hash.slice(1));
-const tell = (message) => parent.postMessage(message, page);
-const emit = (event, data) => tell({ event, data });
+const pageOrigin = decodeURIComponent(location.hash.slice(1));
+const send = (message) => parent.postMessage(message, pageOrigin);
+const emit = (event, data) => send({ event, data });
 
 let api;
 
 const CALLS = {
   start({ key, appearance, options }) {
-    api = apiOf(location.origin, key);
+    api = createApi(location.origin, key);
     CALLS.update({ appearance: appearance ?? {}, options });
   },
   update({ appearance, options }) {
@@ -26,11 +26,11 @@ const CALLS = {
   blur: () => document.activeElement.blur(),
   clear() {
     fields.fill({ number: "", expiry: "", cvc: "" });
-    changed();
+    reportChange();
   },
   validate() {
     const error = fields.validate();
-    changed();
+    reportChange();
     return error ? { error } : {};
   },
   async createPaymentMethod(details) {
@@ -41,29 +41,29 @@ const CALLS = {
   },
 };
 
-let told;
+let lastState;
 
-function changed() {
+function reportChange() {
   const state = fields.state();
   const now = JSON.stringify(state);
-  if (now === told) return;
-  told = now;
+  if (now === lastState) return;
+  lastState = now;
   emit("change", { ...state, value: { type: "card" } });
 }
 
 window.addEventListener("message", async ({ source, origin, data }) => {
-  if (source !== parent || origin !== page || !Object.hasOwn(CALLS, data.call)) return;
-  tell({ id: data.id, answer: await CALLS[data.call](data.argument) });
+  if (source !== parent || origin !== pageOrigin || !Object.hasOwn(CALLS, data.call)) return;
+  send({ id: data.id, answer: await CALLS[data.call](data.argument) });
 });
 
-fields.watch(changed);
+fields.watch(reportChange);
 document.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
 document.addEventListener("focusin", ({ relatedTarget }) => relatedTarget ?? emit("focus"));
 document.addEventListener("focusout", ({ relatedTarget }) => relatedTarget ?? emit("blur"));
 for (const button of document.querySelectorAll("[data-card]")) {
   button.addEventListener("click", () => {
     fields.fill({ number: button.dataset.card, expiry: "1234", cvc: "123" });
-    changed();
+    reportChange();
   });
 }
 

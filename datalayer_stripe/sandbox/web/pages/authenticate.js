@@ -1,11 +1,11 @@
-// In the dialog of Stripe.js, the page around this one may ask to refuse, and so does Escape.
-const refuse = () => document.getElementById("test-source-fail-3ds").click();
+// In the dialog of Stripe.js, the Escape key and the embedding page can reject the payment.
+const reject = () => document.getElementById("test-source-fail-3ds").click();
 
 if (parent !== window) {
   window.addEventListener("message", ({ source, data }) => {
-    if (source === parent && data === "fail") refuse();
+    if (source === parent && data === "fail") reject();
   });
   document.addEventListener("keydown", ({ key }) => {
-    if (key === "Escape") refuse();
+    if (key === "Escape") reject();
   });
 }

@@ -1,2 +1,3 @@
-// Tells the dialog of Stripe.js that it is over, whoever has embedded it; nothing more is told.
+// Report the end of the authentication to the dialog of Stripe.js. The message has no data, so any
+// embedding page may receive it.
 if (parent !== window) parent.postMessage("authenticated", "*");

@@ -1,4 +1,4 @@
-/** The sandbox's controls and reports: JSON in, JSON out. */
+/** Client of the sandbox's JSON API. */
 
 export async function report(name, query = {}) {
   return answerOf(await fetch(`/sandbox/${name}?${new URLSearchParams(query)}`));

@@ -1,11 +1,11 @@
 /** The list of deliveries, newest first. */
 
 import { report } from "./controls.js";
-import { time } from "./writing.js";
+import { time } from "./formatting.js";
 
 const list = document.getElementById("delivery-list");
 const template = document.getElementById("delivery");
-const LONGEST = 200;
+const MAX_ROWS = 200;
 
 export function addDelivery(attempt, sendAgain) {
   const row = template.content.cloneNode(true).querySelector("li");
@@ -23,16 +23,16 @@ export function addDelivery(attempt, sendAgain) {
     part("event").textContent = await eventText(attempt.event_id);
   });
   list.prepend(row);
-  if (list.children.length > LONGEST) list.lastElementChild.remove();
+  if (list.children.length > MAX_ROWS) list.lastElementChild.remove();
   document.getElementById("none").hidden = true;
 }
 
-export function forgetDeliveries() {
+export function clearDeliveries() {
   list.replaceChildren();
   document.getElementById("none").hidden = false;
 }
 
-/** `200 processed`; of a failure its code, or why there was no answer. */
+/** Return the status with the outcome, error code or network error, such as `200 processed`. */
 export function outcomeOf({ status, body, error }) {
   const answer = parsed(body);
   return `${status ?? ""} ${answer?.outcome ?? answer?.code ?? error ?? ""}`.trim();

@@ -1,10 +1,10 @@
-/** What there is at Stripe: lists to read, and selects to choose from. */
+/** Lists of Stripe's objects, and the options of the panel's forms. */
 
-import { day, moment, money, words } from "./writing.js";
+import { day, moment, money, readable } from "./formatting.js";
 
 const byId = (id) => document.getElementById(id);
-const RENEWABLE = ["active", "trialing", "past_due"];
-const DECIDED = ["won", "lost", "warning_closed"];
+const RENEWABLE_STATUSES = ["active", "trialing", "past_due"];
+const CLOSED_STATUSES = ["won", "lost", "warning_closed"];
 
 export function showOverview(overview) {
   const { offset, shop, webhooks, customers, subscriptions, payments, disputes } = overview;
@@ -20,21 +20,21 @@ export function showOverview(overview) {
     found.id,
     `${money(found.amount, found.currency)} of ${nameIn(customers, found.customer)}`,
   ]);
-  options(byId("payment"), payments.filter(leftOf), (found) => [
+  options(byId("payment"), payments.filter(refundableAmount), (found) => [
     found.id,
-    `${money(leftOf(found), found.currency)}: ${found.description ?? found.id}`,
+    `${money(refundableAmount(found), found.currency)}: ${found.description ?? found.id}`,
   ]);
-  options(byId("dispute"), disputes.filter(isUndecided), (found) => [
+  options(byId("dispute"), disputes.filter(isOpen), (found) => [
     found.id,
-    `${money(found.amount, found.currency)}, ${words(found.status)}`,
+    `${money(found.amount, found.currency)}, ${readable(found.status)}`,
   ]);
   byId("duplicate").checked = webhooks.copies > 1;
   byId("hold").checked = webhooks.holding;
   byId("held").textContent = webhooks.held;
-  byId("drops").textContent = webhooks.drops ? "The next one will be lost." : "";
+  byId("drops").textContent = webhooks.drops ? "The next event will be dropped." : "";
 }
 
-/** The way back to the shop, and what it says of itself, such as the balance. */
+/** Show the link to the shop and its facts, such as the balance. */
 function showShop(shop) {
   byId("shop").hidden = shop === null;
   if (shop === null) return;
@@ -44,10 +44,10 @@ function showShop(shop) {
   byId("shop-facts").textContent = facts.join(", ");
 }
 
-const renews = ({ status }) => RENEWABLE.includes(status);
-const leftOf = (payment) =>
+const renews = ({ status }) => RENEWABLE_STATUSES.includes(status);
+const refundableAmount = (payment) =>
   payment.status === "succeeded" ? payment.amount - payment.amount_refunded : 0;
-const isUndecided = ({ status }) => !DECIDED.includes(status);
+const isOpen = ({ status }) => !CLOSED_STATUSES.includes(status);
 const nameOf = ({ id, name, email }) => name ?? email ?? id;
 const nameIn = (customers, id) => nameOf(customers.find((found) => found.id === id) ?? { id });
 
@@ -55,12 +55,12 @@ function subscriptionLine({ amount, currency, status, cancel_at_period_end, curr
   const end = renews({ status })
     ? `${cancel_at_period_end ? "ends" : "renews"} on ${day(current_period_end)}`
     : "";
-  return [`${money(amount, currency)}, ${words(status)}`, end];
+  return [`${money(amount, currency)}, ${readable(status)}`, end];
 }
 
 function paymentLine({ amount, amount_refunded, currency, description, id, receipt_url, status }) {
   const refunded = amount_refunded ? `, ${money(amount_refunded, currency)} refunded` : "";
-  const text = `${money(amount, currency)}, ${words(status)}${refunded}`;
+  const text = `${money(amount, currency)}, ${readable(status)}${refunded}`;
   return [text, description ?? id, receipt_url];
 }
 
@@ -90,7 +90,7 @@ function receiptLink(url) {
   return link;
 }
 
-/** Offer the objects, and disable the form's buttons where there is none to do something with. */
+/** Fill a select with objects, and disable the form's buttons if there is none. */
 function options(select, objects, entry) {
   const chosen = select.value;
   const found = objects.map((object) => {
@@ -102,7 +102,7 @@ function options(select, objects, entry) {
   for (const button of select.form.querySelectorAll("button")) button.disabled = select.disabled;
 }
 
-/** Leave alone what stays the same: a link or a list in use keeps its focus. */
+/** Replace children only if they differ, so that a focused link or list keeps its focus. */
 function replace(place, children) {
   const same =
     place.children.length === children.length &&

@@ -1,76 +1,76 @@
 import { control, report } from "./controls.js";
-import { addDelivery, forgetDeliveries, outcomeOf } from "./deliveries.js";
+import { addDelivery, clearDeliveries, outcomeOf } from "./deliveries.js";
+import { day, minorUnits, money, readable, setCurrencyDigits } from "./formatting.js";
 import { showOverview } from "./overview.js";
-import { day, minorUnits, money, setCurrencyDigits, words } from "./writing.js";
 
-const PAUSE = 1000;
-const SAID_FOR = 8000;
-const UNREACHABLE = "The local Stripe does not answer.";
+const REFRESH_INTERVAL = 1000; // milliseconds
+const MESSAGE_DURATION = 8000; // milliseconds
+const UNREACHABLE = "The local Stripe does not answer. Check that it is running.";
 const byId = (id) => document.getElementById(id);
 let next = 0;
-let latest;
-let timer;
-let silence;
+let overview;
+let refreshTimer;
+let messageTimer;
 
-async function look() {
-  clearTimeout(timer);
+async function refresh() {
+  clearTimeout(refreshTimer);
   if (document.hidden) return;
   try {
-    await Promise.all([lookAtDeliveries(), lookAtOverview()]);
+    await Promise.all([refreshDeliveries(), refreshOverview()]);
     if (byId("problem").textContent === UNREACHABLE) byId("problem").textContent = "";
   } catch {
     byId("problem").textContent = UNREACHABLE;
   }
-  clearTimeout(timer);
-  timer = setTimeout(look, PAUSE);
+  clearTimeout(refreshTimer);
+  refreshTimer = setTimeout(refresh, REFRESH_INTERVAL);
 }
 
-async function lookAtDeliveries() {
+async function refreshDeliveries() {
   const after = next;
   const { attempts, next: end } = await report("deliveries", { after });
-  if (after !== next) return; // another look was quicker
-  if (end < after) forgetDeliveries(); // the sandbox has started anew
+  if (after !== next) return; // another refresh was faster
+  if (end < after) clearDeliveries(); // the sandbox was restarted
   next = end < after ? 0 : end;
   for (const attempt of attempts) addDelivery(attempt, sendAgain);
 }
 
-async function lookAtOverview() {
-  latest = await report("overview");
-  setCurrencyDigits(latest.currency_digits);
-  showOverview(latest);
+async function refreshOverview() {
+  overview = await report("overview");
+  setCurrencyDigits(overview.currency_digits);
+  showOverview(overview);
 }
 
-/** Do something, say what came of it, and show what has changed. */
-async function act(deed) {
+/** Run an action, show its message or error, and refresh the panel. */
+async function run(action) {
   byId("done").textContent = byId("problem").textContent = "";
   try {
-    say(await deed());
+    showMessage(await action());
   } catch (error) {
     byId("problem").textContent = error.message;
   }
-  await look();
+  await refresh();
 }
 
-/** A confirmation goes after a while; a problem stays until the next deed. */
-function say(text) {
-  clearTimeout(silence);
+/** Show a message for some seconds. An error stays until the next action. */
+function showMessage(text) {
+  clearTimeout(messageTimer);
   byId("done").textContent = text;
-  silence = setTimeout(() => (byId("done").textContent = ""), SAID_FOR);
+  messageTimer = setTimeout(() => (byId("done").textContent = ""), MESSAGE_DURATION);
 }
 
-function onSubmit(id, deed) {
+function onSubmit(id, action) {
   byId(id).addEventListener("submit", (event) => {
     event.preventDefault();
-    act(() => deed(event.submitter?.value));
+    run(() => action(event.submitter?.value));
   });
 }
 
-function onSwitch(id, deed) {
-  byId(id).addEventListener("change", ({ target }) => act(() => deed(target.checked)));
+function onSwitch(id, action) {
+  byId(id).addEventListener("change", ({ target }) => run(() => action(target.checked)));
 }
 
 function sendAgain({ event_id, type }) {
-  return act(async () => {
+  return run(async () => {
     const attempt = await control("webhooks/deliver", { event_id });
     return `${type} was sent again: ${outcomeOf(attempt)}.`;
   });
@@ -79,7 +79,7 @@ function sendAgain({ event_id, type }) {
 onSubmit("plan-form", async (what) => {
   const subscription_id = byId("subscription").value;
   const { status } = await control("renew", { subscription_id, fail: what === "fail" });
-  return `The period has ended. The subscription is now ${words(status)}.`;
+  return `The period has ended. The subscription is now ${readable(status)}.`;
 });
 
 onSubmit("clock-form", async () => {
@@ -87,19 +87,19 @@ onSubmit("clock-form", async () => {
   const seconds = chosen === "period" ? secondsToPeriodEnd() : Number(chosen);
   const { touched } = await control("clock/advance", { seconds });
   const { now } = await report("clock");
-  return `It is now ${day(now)}. Subscriptions touched: ${touched.length}.`;
+  return `It is now ${day(now)}. Subscriptions changed: ${touched.length}.`;
 });
 
 function secondsToPeriodEnd() {
   const id = byId("subscription").value;
-  const subscription = latest.subscriptions.find((found) => found.id === id);
-  if (!subscription) throw new Error("There is no subscription that renews.");
-  const { offset } = latest;
+  const subscription = overview.subscriptions.find((found) => found.id === id);
+  if (!subscription) throw new Error("No subscription can be renewed.");
+  const { offset } = overview;
   return Math.max(0, subscription.current_period_end - Date.now() / 1000 - offset) + 1;
 }
 
 onSubmit("refund-form", async (what) => {
-  const payment = latest.payments.find(({ id }) => id === byId("payment").value);
+  const payment = overview.payments.find(({ id }) => id === byId("payment").value);
   const amount = byId("amount").value;
   const part = amount ? { amount: minorUnits(amount, payment.currency) } : {};
   const made = await control(what, { payment_intent_id: payment.id, ...part });
@@ -110,7 +110,7 @@ onSubmit("refund-form", async (what) => {
 onSubmit("dispute-form", async (what) => {
   const dispute_id = byId("dispute").value;
   const { status } = await control("close_dispute", { dispute_id, won: what === "win" });
-  return `The bank has decided. The dispute is now ${words(status)}.`;
+  return `The bank has decided. The dispute is now ${readable(status)}.`;
 });
 
 onSubmit("release-form", async () => {
@@ -133,18 +133,18 @@ onSwitch("hold", async (on) => {
 });
 
 byId("drop").addEventListener("click", () =>
-  act(async () => {
+  run(async () => {
     await control("webhooks/drop", { n: 1 });
-    return "The next event will be lost: not sent, not tried again.";
+    return "The next event will be dropped: neither sent nor retried.";
   }),
 );
 
 byId("normal").addEventListener("click", () =>
-  act(async () => {
+  run(async () => {
     await control("webhooks/normal");
-    return "All troubles have ended.";
+    return "Deliveries are back to normal.";
   }),
 );
 
-document.addEventListener("visibilitychange", look);
-look();
+document.addEventListener("visibilitychange", refresh);
+refresh();

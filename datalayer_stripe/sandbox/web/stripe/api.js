@@ -1,11 +1,12 @@
 /**
  * Return a function that calls Stripe's API with a publishable key.
- * It resolves to `{object}` or, like the methods of Stripe.js, to `{error}`.
+ *
+ * The function returns a promise of `{object}` or, like the methods of Stripe.js, of `{error}`.
  */
-export function apiOf(origin, key) {
+export function createApi(origin, key) {
   return async (method, path, params = {}) => {
     const url = new URL(path, origin);
-    const form = new URLSearchParams(pairs(params));
+    const form = new URLSearchParams(encodeParams(params));
     const request = { method, headers: { Authorization: `Bearer ${key}` } };
     if (method === "GET") url.search = form;
     else request.body = form;
@@ -21,14 +22,14 @@ export function apiOf(origin, key) {
 
 const UNREACHABLE = {
   type: "api_connection_error",
-  message: "We could not reach the local Stripe. Check that it still runs, and try again.",
+  message: "The local Stripe cannot be reached. Check that it is running, and try again.",
 };
 
-/** Nested parameters as Stripe takes them: `{card: {number}}` becomes `card[number]`. */
-function pairs(params, prefix = "") {
+/** Encode nested parameters as Stripe expects them: `{card: {number}}` becomes `card[number]`. */
+function encodeParams(params, prefix = "") {
   return Object.entries(params).flatMap(([name, value]) => {
     const key = prefix ? `${prefix}[${name}]` : name;
     if (value === null || value === undefined) return [];
-    return typeof value === "object" ? pairs(value, key) : [[key, String(value)]];
+    return typeof value === "object" ? encodeParams(value, key) : [[key, String(value)]];
   });
 }

@@ -1,8 +1,8 @@
 import { ORIGIN } from "./origin.js";
-import { make, styled } from "./styled.js";
+import { attachStyledRoot, createElement } from "./dom.js";
 
 const BADGE_STYLE = `
-  /* Below the page: over it, it would hide what is to be read or pressed. */
+  /* Below the page's content, so that it does not cover anything. */
   :host {
     display: block; font: 14px/1.4 system-ui, sans-serif; margin: 16px;
   }
@@ -17,7 +17,7 @@ const BADGE_STYLE = `
   }
   a:focus-visible, button:focus-visible { outline: 2px solid #fff; outline-offset: 2px; }
   @media (min-width: 1280px) {
-    /* Where pages usually have a margin, in a corner of that: so narrow that it fits in. */
+    /* On wide screens in a corner, narrow enough for the usual margin of a page. */
     :host {
       bottom: 16px; margin: 0; position: fixed; right: 16px; width: 192px; z-index: 2147483000;
     }
@@ -28,26 +28,30 @@ const BADGE_STYLE = `
 
 let shown = false;
 
-/** Say on the page, once, that this is not Stripe, and lead to the panel that is its other side. */
+/** Show once on the page that this is not Stripe, with a link to the panel. */
 export function showBadge() {
   if (shown) return;
   shown = true;
-  const host = make("aside");
+  const host = createElement("aside");
   host.setAttribute("aria-label", "Local Stripe");
-  const panel = make("a", {
+  const panel = createElement("a", {
     href: `${ORIGIN}/sandbox/panel`,
     target: "_blank",
     rel: "noopener",
     textContent: "Stripe's side ↗",
   });
-  const dismiss = make("button", { type: "button", textContent: "✕", ariaLabel: "Dismiss" });
+  const dismiss = createElement("button", {
+    type: "button",
+    textContent: "✕",
+    ariaLabel: "Dismiss",
+  });
   dismiss.addEventListener("click", () => host.remove());
-  const text = make("span", { textContent: "Local Stripe, no money moves." });
-  styled(host, BADGE_STYLE).append(make("div", {}, text, panel, dismiss));
+  const text = createElement("span", { textContent: "Local Stripe. No money is charged." });
+  attachStyledRoot(host, BADGE_STYLE).append(createElement("div", {}, text, panel, dismiss));
   whenReady(() => document.body.append(host));
 }
 
-function whenReady(act) {
-  if (document.body) act();
-  else document.addEventListener("DOMContentLoaded", act, { once: true });
+function whenReady(callback) {
+  if (document.body) callback();
+  else document.addEventListener("DOMContentLoaded", callback, { once: true });
 }

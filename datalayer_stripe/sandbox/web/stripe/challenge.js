@@ -1,5 +1,5 @@
 import { ORIGIN } from "./origin.js";
-import { make, styled } from "./styled.js";
+import { attachStyledRoot, createElement } from "./dom.js";
 
 const DIALOG_STYLE = `
   dialog {
@@ -21,34 +21,35 @@ const DIALOG_STYLE = `
 `;
 
 /**
- * Ask the card's holder, in a dialog over the page, to authenticate (3-D Secure).
- * Resolves when the bank's page at `url` says that it is over; what came of it, the intent tells.
+ * Show the bank's authentication page (3-D Secure) in a dialog over the page.
+ *
+ * The promise resolves when the page at `url` reports its end. The result is in the intent.
  */
 export function authenticate(url) {
   return new Promise((resolve) => {
-    const frame = make("iframe", { src: url, title: "3D Secure authentication" });
-    const refuse = make("button", { type: "button", textContent: "Cancel" });
-    const title = make("h2", { id: "title", textContent: "3D Secure authentication" });
-    const dialog = make("dialog", {}, make("header", {}, title, refuse), frame);
+    const frame = createElement("iframe", { src: url, title: "3D Secure authentication" });
+    const cancel = createElement("button", { type: "button", textContent: "Cancel" });
+    const title = createElement("h2", { id: "title", textContent: "3D Secure authentication" });
+    const dialog = createElement("dialog", {}, createElement("header", {}, title, cancel), frame);
     dialog.setAttribute("role", "dialog");
     dialog.setAttribute("aria-modal", "true");
     dialog.setAttribute("aria-labelledby", "title");
-    const host = make("div");
-    styled(host, DIALOG_STYLE).append(dialog);
+    const host = createElement("div");
+    attachStyledRoot(host, DIALOG_STYLE).append(dialog);
 
-    const fail = () => frame.contentWindow.postMessage("fail", ORIGIN);
-    const receive = ({ source, origin, data }) => {
+    const reject = () => frame.contentWindow.postMessage("fail", ORIGIN);
+    const handleMessage = ({ source, origin, data }) => {
       if (origin !== ORIGIN || source !== frame.contentWindow || data !== "authenticated") return;
-      window.removeEventListener("message", receive);
+      window.removeEventListener("message", handleMessage);
       dialog.close();
       host.remove();
       resolve();
     };
-    window.addEventListener("message", receive);
-    refuse.addEventListener("click", fail);
+    window.addEventListener("message", handleMessage);
+    cancel.addEventListener("click", reject);
     dialog.addEventListener("cancel", (event) => {
       event.preventDefault();
-      fail();
+      reject();
     });
     frame.addEventListener("load", () => frame.focus(), { once: true });
     document.body.append(host);

@@ -1,4 +1,4 @@
-import { demand } from "./errors.js";
+import { assertUsage } from "./errors.js";
 import { Frame } from "./frame.js";
 
 export const TITLES = {
@@ -10,35 +10,36 @@ const CLASSES = ["complete", "empty", "focus", "invalid"];
 /**
  * One Element: https://docs.stripe.com/js/element
  *
- * What it needs of its Elements is `setup()`: resolves to what its iframe is told at the start,
- * or to `{error}`.
+ * Its `Elements` group passes two functions. `setup()` returns a promise of the settings for the
+ * iframe, or of `{error}`. `onDestroy()` is called when the Element is destroyed.
  */
 export class Element {
   #type;
   #options;
   #setup;
-  #forget;
+  #onDestroy;
   #frame = null;
   #container = null;
   #handlers = new Map();
 
-  constructor(type, options, setup, forget) {
+  constructor(type, options, setup, onDestroy) {
     this.#type = type;
     this.#options = options;
     this.#setup = setup;
-    this.#forget = forget;
+    this.#onDestroy = onDestroy;
   }
 
   get _mounted() {
     return this.#frame !== null;
   }
 
-  mount(where) {
-    const container = containerOf(where);
+  mount(target) {
+    const container = findContainer(target);
     if (container === this.#container) return;
     this.unmount();
     this.#container = container;
-    this.#frame = new Frame(`/sandbox/elements/${this.#type}.html`, TITLES[this.#type], this.#hear);
+    const path = `/sandbox/elements/${this.#type}.html`;
+    this.#frame = new Frame(path, TITLES[this.#type], this.#handleMessage);
     container.replaceChildren(this.#frame.node);
     container.classList.add("StripeElement", "StripeElement--empty");
     this.#start(this.#frame);
@@ -47,31 +48,31 @@ export class Element {
   unmount() {
     this.#frame?.remove();
     this.#container?.classList.remove("StripeElement");
-    for (const name of CLASSES) this.#mark(name, false);
+    for (const name of CLASSES) this.#toggleClass(name, false);
     this.#frame = this.#container = null;
   }
 
   destroy() {
     this.unmount();
     this.#handlers.clear();
-    this.#forget();
+    this.#onDestroy();
   }
 
   update(options) {
     this.#options = { ...this.#options, ...options };
-    this.#frame?.ask("update", { options: this.#options });
+    this.#frame?.call("update", { options: this.#options });
   }
 
   focus() {
-    this.#frame?.ask("focus");
+    this.#frame?.call("focus");
   }
 
   blur() {
-    this.#frame?.ask("blur");
+    this.#frame?.call("blur");
   }
 
   clear() {
-    this.#frame?.ask("clear");
+    this.#frame?.call("clear");
   }
 
   on(event, handler) {
@@ -94,51 +95,51 @@ export class Element {
     return this;
   }
 
-  /** Tell the iframe of a new appearance. */
+  /** Apply a new appearance to the iframe. */
   _restyle(appearance) {
-    this.#frame?.ask("update", { appearance });
+    this.#frame?.call("update", { appearance });
   }
 
-  /** Check the fields; resolves to `{}` or to `{error}`, which the fields show as well. */
+  /** Validate the fields, which also show the error. Return a promise of `{}` or `{error}`. */
   _validate() {
-    return this.#frame.ask("validate");
+    return this.#frame.call("validate");
   }
 
-  /** Have the iframe turn its card into a PaymentMethod: `{object}` or `{error}`. */
+  /** Create a PaymentMethod from the card. Return a promise of `{object}` or `{error}`. */
   _createPaymentMethod(details) {
-    return this.#frame.ask("createPaymentMethod", details);
+    return this.#frame.call("createPaymentMethod", details);
   }
 
   async #start(frame) {
-    const { error, ...told } = await this.#setup();
+    const { error, ...settings } = await this.#setup();
     if (frame !== this.#frame) return;
     if (error) {
       this.#emit("loaderror", { elementType: this.#type, error });
       return;
     }
-    await frame.ask("start", { ...told, options: this.#options });
+    await frame.call("start", { ...settings, options: this.#options });
     if (frame === this.#frame) this.#emit("ready", { elementType: this.#type });
   }
 
-  #hear = (event, data) => {
+  #handleMessage = (event, data) => {
     if (event === "resize") {
       this.#frame.node.style.height = `${data.height}px`;
       return;
     }
     if (event === "change") {
-      this.#mark("complete", data.complete);
-      this.#mark("empty", data.empty);
-      this.#mark("invalid", Boolean(data.error));
+      this.#toggleClass("complete", data.complete);
+      this.#toggleClass("empty", data.empty);
+      this.#toggleClass("invalid", Boolean(data.error));
     } else {
-      this.#mark("focus", event === "focus");
+      this.#toggleClass("focus", event === "focus");
     }
-    // The Payment Element shows its errors by itself, and keeps them to itself.
+    // The Payment Element shows its errors itself and does not report them to the page.
     const { brand, error, ...state } = data ?? {};
     const card = this.#type === "card" ? { brand, error } : {};
     this.#emit(event, { elementType: this.#type, ...state, ...card });
   };
 
-  #mark(name, on) {
+  #toggleClass(name, on) {
     this.#container?.classList.toggle(`StripeElement--${name}`, on);
   }
 
@@ -147,16 +148,16 @@ export class Element {
   }
 }
 
-function containerOf(where) {
-  demand(
-    where,
+function findContainer(target) {
+  assertUsage(
+    target,
     "Missing argument. Make sure to call mount() with a valid DOM element or selector.",
   );
-  if (typeof where !== "string") return where;
-  const found = document.querySelector(where);
-  demand(
+  if (typeof target !== "string") return target;
+  const found = document.querySelector(target);
+  assertUsage(
     found,
-    `The selector you specified (${where}) applies to no DOM elements that are currently on the ` +
+    `The selector you specified (${target}) applies to no DOM elements that are currently on the ` +
       "page. Make sure the element exists on the page before calling mount().",
   );
   return found;

@@ -1,8 +1,8 @@
 import { Element, TITLES } from "./element.js";
-import { demand } from "./errors.js";
+import { assertUsage } from "./errors.js";
 import { retrieve } from "./intents.js";
 
-const OPEN = ["requires_payment_method", "requires_confirmation", "requires_action"];
+const OPEN_STATUSES = ["requires_payment_method", "requires_confirmation", "requires_action"];
 
 /** A group of Elements for one payment: https://docs.stripe.com/js/elements_object */
 export class Elements {
@@ -22,19 +22,19 @@ export class Elements {
     return this.#options.clientSecret;
   }
 
-  /** With `mode` in place of a client secret, the intent is made after `submit()`. */
+  /** With `mode` instead of a client secret, the page creates the intent after `submit()`. */
   get _submitMissing() {
     return Boolean(this.#options.mode) && !this.#submitted;
   }
 
   create(type, options = {}) {
-    demand(
+    assertUsage(
       type in TITLES,
-      "A valid Element name must be provided. Of the Elements, the local Stripe has: " +
-        `${Object.keys(TITLES).join(", ")}; you passed: ${type}.`,
+      "A valid Element name must be provided. The local Stripe supports these Elements: " +
+        `${Object.keys(TITLES).join(", ")}. You passed: ${type}.`,
     );
-    demand(!this.#elements.has(type), `Can only create one Element of type ${type}.`);
-    demand(
+    assertUsage(!this.#elements.has(type), `Can only create one Element of type ${type}.`);
+    assertUsage(
       type !== "payment" || this.#options.clientSecret || this.#options.mode,
       "In order to create a payment element, you must pass a clientSecret or mode when creating " +
         "the Elements group.",
@@ -46,7 +46,7 @@ export class Elements {
     return element;
   }
 
-  /** `type` may also be a component of @stripe/react-stripe-js, which names its type. */
+  /** `type` may also be a component of @stripe/react-stripe-js, which contains its type. */
   getElement(type) {
     return this.#elements.get(type?.__elementType ?? type) ?? null;
   }
@@ -65,7 +65,7 @@ export class Elements {
 
   async submit() {
     const element = this.getElement("payment");
-    demand(element?._mounted, "elements.submit() needs a mounted Payment Element.");
+    assertUsage(element?._mounted, "elements.submit() needs a mounted Payment Element.");
     const { error } = await element._validate();
     this.#submitted = !error;
     return error ? { error } : { selectedPaymentMethod: "card" };
@@ -76,13 +76,13 @@ export class Elements {
     if (type === "payment" && clientSecret) {
       const { object, error } = await retrieve(this.#api, clientSecret);
       if (error) return { error };
-      if (!OPEN.includes(object.status)) return { error: ended(object) };
+      if (!OPEN_STATUSES.includes(object.status)) return { error: terminalStateError(object) };
     }
     return { appearance, key: this.#key };
   }
 }
 
-function ended({ object, status }) {
+function terminalStateError({ object, status }) {
   return {
     type: "invalid_request_error",
     code: `${object}_unexpected_state`,

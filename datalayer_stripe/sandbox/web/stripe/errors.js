@@ -1,8 +1,9 @@
-/** Wrong use by the page: thrown. The troubles of a payment are returned as `{error}` instead. */
+/** Wrong use of Stripe.js by the page. Payment errors are not thrown but returned as `{error}`. */
 export class IntegrationError extends Error {
   name = "IntegrationError";
 }
 
-export function demand(condition, message) {
+/** Throw an `IntegrationError` unless the condition holds. */
+export function assertUsage(condition, message) {
   if (!condition) throw new IntegrationError(message);
 }

@@ -2,47 +2,47 @@ import { ORIGIN } from "./origin.js";
 
 let frames = 0;
 
-/** An iframe of the sandbox: card data stays in there, only messages come out. */
+/** An iframe of the sandbox. Card data stays in it; it exchanges messages with the page. */
 export class Frame {
   #answers = new Map();
-  #hear;
+  #onEvent;
   #open;
   #opened = new Promise((resolve) => (this.#open = resolve));
-  #calls = 0;
+  #lastId = 0;
 
-  /** `hear(event, data)` is called with what the iframe tells. */
-  constructor(path, title, hear) {
-    this.#hear = hear;
+  /** `onEvent(event, data)` is called with each event of the iframe. */
+  constructor(path, title, onEvent) {
+    this.#onEvent = onEvent;
     this.node = document.createElement("iframe");
     this.node.title = title;
     this.node.name = `__privateStripeFrame${++frames}`;
     this.node.src = `${ORIGIN}${path}#${encodeURIComponent(location.origin)}`;
     Object.assign(this.node.style, {
       border: "0",
-      // Another scheme than the iframe's own would give it an opaque background.
+      // A color scheme that differs from the iframe's own would make its background opaque.
       colorScheme: "light only",
       display: "block",
-      // The iframe has room around its fields for the ring of the focus.
+      // The iframe has space around its fields for the focus ring.
       margin: "-4px",
       width: "calc(100% + 8px)",
     });
-    window.addEventListener("message", this.#receive);
+    window.addEventListener("message", this.#handleMessage);
   }
 
-  /** Have the iframe do something, once it is there; resolves to its answer. */
-  async ask(call, argument) {
+  /** Call a function in the iframe, once it has loaded. Return a promise of the answer. */
+  async call(name, argument) {
     await this.#opened;
-    const id = ++this.#calls;
-    this.node.contentWindow?.postMessage({ id, call, argument }, ORIGIN);
+    const id = ++this.#lastId;
+    this.node.contentWindow?.postMessage({ id, call: name, argument }, ORIGIN);
     return new Promise((resolve) => this.#answers.set(id, resolve));
   }
 
   remove() {
-    window.removeEventListener("message", this.#receive);
+    window.removeEventListener("message", this.#handleMessage);
     this.node.remove();
   }
 
-  #receive = ({ source, origin, data }) => {
+  #handleMessage = ({ source, origin, data }) => {
     if (origin !== ORIGIN || source !== this.node.contentWindow) return;
     if (data.id) {
       this.#answers.get(data.id)?.(data.answer);
@@ -50,7 +50,7 @@ export class Frame {
     } else if (data.event === "open") {
       this.#open();
     } else {
-      this.#hear(data.event, data.data);
+      this.#onEvent(data.event, data.data);
     }
   };
 }

@@ -1,2 +1,2 @@
-// Where this script comes from is where its iframes, its API and its panel are.
+// The iframes, the API and the panel have the same origin as this script.
 export const ORIGIN = new URL(document.currentScript.src).origin;

@@ -1,9 +1,9 @@
-import { apiOf } from "./api.js";
+import { createApi } from "./api.js";
 import { showBadge } from "./badge.js";
 import { Element } from "./element.js";
 import { Elements } from "./elements.js";
-import { demand } from "./errors.js";
-import { act, confirm, resultOf, retrieve, returnTo } from "./intents.js";
+import { assertUsage } from "./errors.js";
+import { confirm, handleAction, resultOf, retrieve, returnTo } from "./intents.js";
 import { ORIGIN } from "./origin.js";
 
 /** The Stripe object: https://docs.stripe.com/js */
@@ -13,7 +13,7 @@ class LocalStripe {
 
   constructor(key) {
     this.#key = key;
-    this.#api = apiOf(ORIGIN, key);
+    this.#api = createApi(ORIGIN, key);
   }
 
   elements(options = {}) {
@@ -38,12 +38,12 @@ class LocalStripe {
 
   async handleNextAction({ clientSecret }) {
     const found = await retrieve(this.#api, clientSecret);
-    return resultOf(await act(this.#api, clientSecret, found));
+    return resultOf(await handleAction(this.#api, clientSecret, found));
   }
 
   async handleCardAction(clientSecret) {
     const found = await retrieve(this.#api, clientSecret, "payment_intent");
-    return resultOf(await act(this.#api, clientSecret, found));
+    return resultOf(await handleAction(this.#api, clientSecret, found));
   }
 
   async retrievePaymentIntent(clientSecret) {
@@ -56,8 +56,11 @@ class LocalStripe {
 
   async createPaymentMethod({ elements, params, type, card, billing_details, metadata }) {
     const element = elements ? elements.getElement("payment") : card;
-    demand(elements || type === "card", "createPaymentMethod() takes the type card, or elements.");
-    demand(element?._mounted, "createPaymentMethod() needs a mounted Element.");
+    assertUsage(
+      elements || type === "card",
+      "createPaymentMethod() requires the type card, or elements.",
+    );
+    assertUsage(element?._mounted, "createPaymentMethod() needs a mounted Element.");
     const { object, error } = await element._createPaymentMethod(
       params ?? { billing_details, metadata },
     );
@@ -68,7 +71,7 @@ class LocalStripe {
     return {
       error: {
         type: "invalid_request_error",
-        message: "The local Stripe has no tokens. Use createPaymentMethod().",
+        message: "The local Stripe does not support tokens. Use createPaymentMethod().",
       },
     };
   }
@@ -80,24 +83,24 @@ class LocalStripe {
   async #confirm(name, kind, { elements, clientSecret, confirmParams = {}, redirect = "always" }) {
     const secret = clientSecret ?? elements?._clientSecret;
     const returnUrl = confirmParams.return_url;
-    demand(secret, `stripe.${name}() needs a client secret: elements' or one of its own.`);
-    demand(
+    assertUsage(secret, `stripe.${name}() needs a client secret, from elements or as an option.`);
+    assertUsage(
       returnUrl || redirect === "if_required",
       `stripe.${name}(): the \`confirmParams.return_url\` argument is required when using ` +
         "automatic payment methods, unless `redirect: 'if_required'` is given.",
     );
-    demand(
+    assertUsage(
       !elements?._submitMissing,
       `elements.submit() must be called before stripe.${name}().`,
     );
     const { payment_method_data: extra, ...params } = confirmParams;
     const method = params.payment_method
       ? { id: params.payment_method }
-      : await methodOf(name, elements, extra);
+      : await createMethod(name, elements, extra);
     if (method.error) return { error: method.error };
-    const asked = { ...params, payment_method: method.id };
-    const first = await confirm(this.#api, secret, kind, asked);
-    const { object, error } = await act(this.#api, secret, first);
+    const request = { ...params, payment_method: method.id };
+    const first = await confirm(this.#api, secret, kind, request);
+    const { object, error } = await handleAction(this.#api, secret, first);
     if (object && redirect === "always") return returnTo(returnUrl, object);
     return resultOf({ object, error });
   }
@@ -108,7 +111,7 @@ class LocalStripe {
       params.payment_method = method;
     } else if (method) {
       const { card, ...details } = method;
-      demand(
+      assertUsage(
         card instanceof Element && card._mounted,
         "Please use a mounted card Element, or the ID of a PaymentMethod, to confirm a card " +
           "payment.",
@@ -118,14 +121,14 @@ class LocalStripe {
       params.payment_method = object.id;
     }
     const first = await confirm(this.#api, clientSecret, kind, params);
-    return resultOf(handleActions ? await act(this.#api, clientSecret, first) : first);
+    return resultOf(handleActions ? await handleAction(this.#api, clientSecret, first) : first);
   }
 }
 
-/** The PaymentMethod that the Payment Element makes: `{id}` or `{error}`. */
-async function methodOf(name, elements, details) {
+/** Create a PaymentMethod with the Payment Element. Return a promise of `{id}` or `{error}`. */
+async function createMethod(name, elements, details) {
   const element = elements?.getElement("payment");
-  demand(
+  assertUsage(
     element?._mounted,
     `Invalid value for stripe.${name}(): elements should have a mounted Payment Element.`,
   );
@@ -134,7 +137,7 @@ async function methodOf(name, elements, details) {
 }
 
 function Stripe(key) {
-  demand(
+  assertUsage(
     typeof key === "string" && key.startsWith("pk_"),
     "Please call Stripe() with your publishable key. " +
       `You used ${key ? "another value" : "nothing"}.`,
@@ -143,7 +146,7 @@ function Stripe(key) {
   return new LocalStripe(key);
 }
 
-// The release of Stripe.js that goes with the sandbox's version of the API.
+// The Stripe.js release that belongs to the sandbox's API version.
 Stripe.version = "dahlia";
 
 window.Stripe = Stripe;

@@ -1,21 +1,21 @@
-/** How amounts and times are written. */
+/** Formatting of amounts and times. */
 
 let currencyDigits = {};
 
-/** Set how many decimals Stripe's amounts have, by currency, where it is not 2. */
+/** Set the number of decimals of Stripe's amounts, for currencies without two decimals. */
 export function setCurrencyDigits(digits) {
   currencyDigits = digits;
 }
 
 export function money(amount, currency) {
   const unit = 10 ** digitsOf(currency);
-  // Intl knows some currencies with fewer decimals than Stripe's amounts have: UGX and ISK.
+  // Intl uses fewer decimals than Stripe for some currencies: UGX and ISK.
   const digits = amount % unit === 0 ? {} : { minimumFractionDigits: digitsOf(currency) };
   const format = new Intl.NumberFormat("en", { style: "currency", currency, ...digits });
   return format.format(amount / unit);
 }
 
-/** The amount in the minor unit that somebody has typed. */
+/** Return a typed amount in the currency's minor unit. */
 export function minorUnits(text, currency) {
   return Math.round(Number(text.replace(",", ".")) * 10 ** digitsOf(currency));
 }
@@ -33,6 +33,6 @@ export function time(seconds) {
   return new Intl.DateTimeFormat("en", { timeStyle: "medium" }).format(seconds * 1000);
 }
 
-export const words = (name) => name.replaceAll("_", " ");
+export const readable = (name) => name.replaceAll("_", " ");
 
 const digitsOf = (currency) => currencyDigits[currency] ?? 2;
