@@ -1,4 +1,4 @@
-"""What the documents say is so: their code runs, and their tables are those of the code."""
+"""Tests of the documents: their code runs, and their tables match the code."""
 
 import asyncio
 import json
@@ -78,12 +78,12 @@ Row = dict[str, str]
 
 
 def blocks(text: str, language: str) -> list[str]:
-    """The fenced blocks of a language."""
+    """Return the fenced blocks of a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def table(text: str, first: str) -> list[Row]:
-    """The rows of all tables whose first column has this heading."""
+    """Return the rows of all tables whose first column has this heading."""
     rows: list[Row] = []
     names: list[str] | None = None
     for line in text.splitlines():
@@ -99,12 +99,12 @@ def table(text: str, first: str) -> list[Row]:
 
 
 def code(text: str) -> list[str]:
-    """What is between backticks."""
+    """Return the texts between backticks."""
     return re.findall(r"`([^`]+)`", text)
 
 
 def named(text: str, *, after: str) -> list[str]:
-    """The names in the first braces after these words: `{id, name, …}`."""
+    """Return the names in the first braces after these words: `{id, name, …}`."""
     found = re.search(rf"{re.escape(after)}[^{{]*\{{([^{{}}]*)\}}", text)
     assert found, f"no names after {after!r}"
     return found.group(1).split(", ")
@@ -114,7 +114,7 @@ def named(text: str, *, after: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_links_between_documents_lead_somewhere(name: str) -> None:
+def test_links_between_documents_resolve(name: str) -> None:
     prose = re.sub(r"^```.*?^```", "", DOCUMENTS[name], flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)]+)\)", prose):
         if target.startswith("https://"):
@@ -128,7 +128,7 @@ def test_links_between_documents_lead_somewhere(name: str) -> None:
             assert anchor in slugs, target
 
 
-def test_the_readme_has_its_parts_in_order() -> None:
+def test_readme_has_its_sections_in_order() -> None:
     assert re.findall(r"^## (.+)$", README, re.MULTILINE) == [
         "Try it",
         "In front of a real Stripe account",
@@ -140,7 +140,7 @@ def test_the_readme_has_its_parts_in_order() -> None:
     assert len([line for line in introduction if line.endswith(".")]) == 3
 
 
-def test_the_readme_lists_every_document() -> None:
+def test_readme_lists_every_document() -> None:
     listed = {target for row in table(README, "document") for target in code_or_link(row)}
     assert listed == set(DOCUMENTS) - {"README.md"}
 
@@ -149,7 +149,7 @@ def code_or_link(row: Row) -> list[str]:
     return re.findall(r"\]\(([^)]+)\)", row["document"])
 
 
-def test_the_changelog_has_the_version() -> None:
+def test_changelog_has_the_version() -> None:
     version = re.search(
         r'__version__ = "(.+)"', (ROOT / "datalayer_stripe/_version.py").read_text()
     )
@@ -161,7 +161,7 @@ def test_the_changelog_has_the_version() -> None:
 
 
 def defaults() -> dict[str, str]:
-    """Each variable and its default, as the documents write it."""
+    """Return each variable and its default, as the documents write it."""
     shown = {}
     for field in Settings.model_fields.values():
         default = field.get_default()
@@ -175,18 +175,18 @@ def defaults() -> dict[str, str]:
     return shown
 
 
-def test_the_variables_are_those_of_the_settings() -> None:
+def test_documented_variables_match_settings() -> None:
     rows = table(CONFIGURATION, "variable")
     assert {code(row["variable"])[0]: row["default"] for row in rows} == defaults()
 
 
-def test_the_readme_names_every_variable_without_a_default() -> None:
+def test_readme_names_every_required_variable() -> None:
     named_ones = {code(row["variable"])[0] for row in table(README, "variable")}
     assert named_ones == {name for name, default in defaults().items() if default == "required"}
 
 
 @pytest.mark.parametrize("name", [*DOCUMENTS, "conf/datalayer-stripe.env.example"])
-def test_no_variable_is_made_up(name: str) -> None:
+def test_document_names_only_existing_variables(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     found = set(re.findall(r"\bDATALAYER_[A-Z_]+\b", text))
     of_plugins = {one for one in found if one.startswith(PREFIX)}
@@ -201,7 +201,7 @@ def commands(group: click.Group, prefix: str = "datalayer-stripe") -> Iterator[t
             yield f"{prefix} {name}", command
 
 
-def test_the_commands_are_those_of_the_command_line() -> None:
+def test_documented_commands_match_command_line() -> None:
     written = {
         code(row["command"])[0]: code(row["options"]) for row in table(CONFIGURATION, "command")
     }
@@ -211,7 +211,7 @@ def test_the_commands_are_those_of_the_command_line() -> None:
     }
 
 
-def test_no_command_is_made_up() -> None:
+def test_documents_name_only_existing_commands() -> None:
     known = {name.removeprefix("datalayer-stripe ") for name, _ in commands(main)}
     for name, text in DOCUMENTS.items():
         for words in re.findall(r"datalayer-stripe ([a-z]+(?: [a-z]+)?)", text):
@@ -221,7 +221,7 @@ def test_no_command_is_made_up() -> None:
 # The events
 
 
-def test_the_events_to_send_are_those_that_plugins_run_on() -> None:
+def test_readme_lists_the_event_types_of_the_plugins() -> None:
     printed = subprocess.run(
         [Path(sys.executable).parent / "datalayer-stripe", "plugins", "list"],
         capture_output=True,
@@ -237,7 +237,7 @@ def test_the_events_to_send_are_those_that_plugins_run_on() -> None:
 
 
 def written_routes(*columns: str) -> set[tuple[str, str]]:
-    """Method and path of each route; `columns` are `route`, `alias` or both."""
+    """Return method and path of each documented route; `columns` are `route`, `alias` or both."""
     routes = set()
     for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", HTTP_API, re.M | re.S):
         base = next((one for one in code(title) if one.startswith("/")), "")
@@ -260,13 +260,13 @@ def implemented(handler: type[BaseHandler]) -> set[str]:
 
 
 def alternatives(pattern: str) -> list[str]:
-    """The paths of a pattern such as `/a/(?:b|c)/d`; an id is `{id}`."""
+    """Return the paths of a pattern such as `/a/(?:b|c)/d`; an id is `{id}`."""
     pattern = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern)
     head, group, tail = re.fullmatch(r"([^(]*)(?:\(\?:([^)]*)\))?(.*)", pattern).groups()  # type: ignore[union-attr]
     return [head + one + tail for one in group.split("|")] if group else [pattern]
 
 
-def test_the_routes_are_those_that_are_served(settings: Settings) -> None:
+def test_documented_routes_match_served_routes(settings: Settings) -> None:
     page, _ = checkout_handlers(settings.checkout_path)
     served = {
         (method, path)
@@ -274,10 +274,10 @@ def test_the_routes_are_those_that_are_served(settings: Settings) -> None:
         for path in alternatives(pattern)
         for method in implemented(handler)
     }
-    assert written_routes("route", "alias") == served
+    assert written_routes("route", "alias") == served, "docs/http-api.md and the handlers differ"
 
 
-def test_a_metric_s_route_is_the_first_of_its_aliases(app: Application) -> None:
+def test_route_label_of_a_metric_is_the_first_alias(app: Application) -> None:
     labels = set(app.settings["datalayer_stripe"].routes.values())
     assert {path for _, path in written_routes("route")} == labels
 
@@ -288,29 +288,29 @@ def subclasses(parent: type[RequestError]) -> Iterator[type[RequestError]]:
         yield from subclasses(child)
 
 
-# Refusals of Tornado's own: see handlers/base.py.
-TORNADOS = {("403", "forbidden"), ("405", "method_not_allowed"), ("500", "internal_error")}
+# Errors that Tornado raises itself: see handlers/base.py.
+TORNADO_ERRORS = {("403", "forbidden"), ("405", "method_not_allowed"), ("500", "internal_error")}
 
 
-def test_the_errors_are_those_that_are_raised() -> None:
+def test_documented_errors_match_error_classes() -> None:
     rows = table(HTTP_API.partition("## Stripe routes")[0], "status")
     written = {(row["status"], code(row["code"])[0]) for row in rows}
     raised = {(str(error.status), error.code) for error in subclasses(RequestError) if ours(error)}
-    assert written == raised | TORNADOS
+    assert written == raised | TORNADO_ERRORS
 
 
 def ours(error: type[RequestError]) -> bool:
     return error is not Unavailable and error.__module__.startswith("datalayer_stripe")
 
 
-# Outcomes that are answered 503.
-TRIED_AGAIN = {"failed", "overloaded"}
+# Outcomes that are answered with 503.
+RETRIED_OUTCOMES = {"failed", "overloaded"}
 
 
-def test_the_outcomes_of_a_delivery_are_listed() -> None:
+def test_documents_list_every_outcome_of_a_delivery() -> None:
     rows = table(HTTP_API.partition("### The webhook")[2], "status")
     written = {code(row["`outcome` or code"])[0] for row in rows if row["status"] == "200"}
-    assert written == set(Outcome) - TRIED_AGAIN
+    assert written == set(Outcome) - RETRIED_OUTCOMES
     [counted] = [row for row in table(OPERATIONS, "metric") if "_deliveries_total" in row["metric"]]
     assert set(Outcome) <= set(code(counted["description"]))
 
@@ -326,12 +326,12 @@ def test_the_outcomes_of_a_delivery_are_listed() -> None:
         ("| `balance` |", BalanceView),
     ],
 )
-def test_the_fields_are_those_that_are_sent(words: str, view: Any) -> None:
+def test_documented_fields_match_view(words: str, view: Any) -> None:
     assert sorted(named(HTTP_API, after=words)) == sorted(view.model_fields)
 
 
 @pytest.mark.gen_test
-async def test_ready_looks_as_the_readme_says(api: Api) -> None:
+async def test_readme_shows_the_answer_of_readyz(api: Api) -> None:
     answer = await api.request("GET", "/readyz")
     assert answer.code == 200
     assert '"status":"ready"' in answer.body.decode()
@@ -341,7 +341,7 @@ async def test_ready_looks_as_the_readme_says(api: Api) -> None:
 # Operations
 
 
-def test_the_metrics_are_those_that_are_counted() -> None:
+def test_documented_metrics_match_collectors() -> None:
     counted = {}
     for collector in vars(Metrics()).values():
         for family in collector.describe() if hasattr(collector, "describe") else ():
@@ -355,13 +355,13 @@ def test_the_metrics_are_those_that_are_counted() -> None:
     assert written == counted
 
 
-def test_the_alarms_are_about_metrics_that_exist() -> None:
+def test_alerts_use_only_existing_metrics() -> None:
     metrics = {code(row["metric"])[0] for row in table(OPERATIONS, "metric")}
     for row in table(OPERATIONS, "expression"):
         assert set(re.findall(r"datalayer_stripe_\w+", row["expression"])) <= metrics
 
 
-def test_what_a_failure_looks_like_is_what_the_code_says() -> None:
+def test_quoted_failures_and_reasons_are_in_the_code() -> None:
     sources = "\n".join(
         path.read_text(encoding="utf-8") for path in (ROOT / "datalayer_stripe").rglob("*.py")
     )
@@ -374,7 +374,7 @@ def test_what_a_failure_looks_like_is_what_the_code_says() -> None:
             assert part.strip() in sources or part.strip("/") in sources, text
 
 
-def test_the_sandbox_has_these_controls_and_reports() -> None:
+def test_documented_sandbox_controls_and_reports_exist() -> None:
     sandbox = Sandbox()
     for row in table(OPERATIONS, "control"):
         assert set(code(row["control"])) <= set(controls(sandbox))
@@ -386,7 +386,7 @@ def test_the_sandbox_has_these_controls_and_reports() -> None:
 # Design
 
 
-def test_the_collections_are_those_of_the_store() -> None:
+def test_documented_collections_match_store() -> None:
     written = {name for row in table(DESIGN, "collection") for name in code(row["collection"])}
     assert written == {*INDEXES, "plugin_<name>"}
 
@@ -395,7 +395,7 @@ def test_the_collections_are_those_of_the_store() -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_readme_shows_the_story_as_it_is() -> None:
+async def test_readme_shows_the_steps_of_the_story() -> None:
     shown = next(one for one in blocks(README, "text") if one.startswith("✓"))
     titles = re.findall(r"^✓ (.+?)  ", shown, re.MULTILINE)
     async with open_environment(port=0, sandbox_port=0) as stage:
@@ -419,7 +419,7 @@ def names_in(text: str, first: str, pattern: str) -> set[str]:
     }
 
 
-def test_what_a_plugin_is_given_is_all_listed() -> None:
+def test_plugin_guide_lists_every_attribute_of_a_context() -> None:
     written = names_in(PLUGINS, "attribute", r"`ctx\.(\w+)`")
     assert written == {field.name for field in fields(Context)}
     methods = {name for name in vars(PluginCollection) if not name.startswith("_")}
@@ -430,7 +430,7 @@ def test_what_a_plugin_is_given_is_all_listed() -> None:
     assert names_in(PLUGINS, "metric", r"(\w+)\(") == figures
 
 
-def test_the_arguments_of_a_plugin_are_all_listed() -> None:
+def test_plugin_guide_lists_every_argument_of_plugin() -> None:
     written = [code(row["argument"])[0] for row in table(PLUGINS, "argument")]
     assert written == list(signature(Plugin).parameters)
     assert f"`Plugin{_shown(signature(Plugin))}`" in PLUGINS
@@ -443,13 +443,13 @@ def _shown(found: Signature) -> str:
     return str(Signature(parameters))
 
 
-def test_each_public_name_is_documented() -> None:
+def test_every_public_name_is_documented() -> None:
     for name in datalayer_stripe.__all__:
         assert name.startswith("__") or f"`{name}" in PLUGINS or f"import {name}" in PLUGINS, name
         assert name.startswith("__") or getattr(datalayer_stripe, name).__doc__, name
 
 
-def test_what_an_event_and_a_top_up_have_is_all_listed() -> None:
+def test_plugin_guide_lists_every_field_of_event_and_top_up() -> None:
     rows = table(PLUGINS.partition("## `Event`")[2].partition("## `Context`")[0], "attribute")
     attributes = set(Event.model_fields) | {"object", "object_id"}
     assert {code(row["attribute"])[0] for row in rows} == attributes
@@ -459,18 +459,18 @@ def test_what_an_event_and_a_top_up_have_is_all_listed() -> None:
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_python_is_python(name: str) -> None:
+def test_python_blocks_compile(name: str) -> None:
     for block in blocks(DOCUMENTS[name], "python"):
         compile(block, name, "exec")
 
 
-def test_the_readme_and_the_plugin_document_show_the_same_plugin() -> None:
+def test_readme_and_plugin_guide_show_the_same_plugin() -> None:
     assert blocks(README, "python") == blocks(PLUGINS, "python")[:1]
 
 
 @pytest.mark.slow
-def test_the_plugin_of_the_documents_passes_its_tests(tmp_path: Path) -> None:
-    """The tutorial's commands, and what they print, are tried by test_tutorial.py."""
+def test_plugin_of_the_guide_passes_its_tests(tmp_path: Path) -> None:
+    """plugin_tools/test_tutorial.py runs the tutorial's commands and compares their output."""
     plugin, test = blocks(PLUGINS, "python")[:2]
     package = tmp_path / "top_up_count"
     package.mkdir()
@@ -478,13 +478,13 @@ def test_the_plugin_of_the_documents_passes_its_tests(tmp_path: Path) -> None:
     tests = tmp_path / "tests"
     tests.mkdir()
     (tests / "test_plugin.py").write_text(test, encoding="utf-8")
-    (tests / "test_story.py").write_text(story_of_the_kit(), encoding="utf-8")
+    (tests / "test_story.py").write_text(scenario_of_the_kit(), encoding="utf-8")
     passed = python("-m", "pytest", "-q", "-p", "no:cacheprovider", folder=tests, site=tmp_path)
     assert "4 passed" in passed
 
 
-def story_of_the_kit() -> str:
-    """The test that the document shows beside the plugin's own."""
+def scenario_of_the_kit() -> str:
+    """Return the test that the guide shows beside the plugin's own."""
     [block] = [one for one in blocks(PLUGINS, "python") if "with PluginService(" in one]
     return block
 
@@ -493,7 +493,7 @@ def story_of_the_kit() -> str:
 
 
 @pytest.mark.parametrize("name", ["top-up-count", "monthly-report", "largest-top-up"])
-def test_the_examples_are_exactly_once(name: str) -> None:
+def test_examples_are_exactly_once(name: str) -> None:
     plugin = example(name)
     [event_type] = plugin.types
     event = kit.recorded_event(event_type)
@@ -501,7 +501,7 @@ def test_the_examples_are_exactly_once(name: str) -> None:
     kit.assert_exactly_once(plugin, event, other)
 
 
-def test_the_kit_is_all_listed() -> None:
+def test_plugin_guide_lists_the_whole_test_kit() -> None:
     functions = {name for name in kit.__all__ if name.islower()}
     assert names_in(PLUGINS, "function", r"^`(\w+)\(") == functions
     fixtures = {name for name in vars(pytest_plugin) if name.startswith("stripe_")}
@@ -519,12 +519,12 @@ def test_the_kit_is_all_listed() -> None:
 TRIED = {"plugin", "events"}
 
 
-def test_the_arguments_of_the_kit_are_as_shown() -> None:
+def test_plugin_guide_shows_the_signatures_of_the_test_kit() -> None:
     for function in (assert_exactly_once, PluginService):
         assert f"`{function.__name__}{_shown(signature(function))}` " in PLUGINS
 
 
-def test_the_kit_tells_of_a_fault_as_shown() -> None:
+def test_plugin_guide_shows_the_failure_message_of_the_test_kit() -> None:
     paid = json.loads(recorded("payment_intent.succeeded"))
     with pytest.raises(AssertionError) as raised:
         assert_exactly_once(racing(), paid)
@@ -545,7 +545,7 @@ def python(*arguments: str, folder: Path, site: Path) -> str:
 
 
 def defined(block: str) -> Plugin:
-    """The plugin that a block of Python defines."""
+    """Return the plugin that a block of Python defines."""
     module: dict[str, Any] = {}
     exec(compile(block, "docs/plugins.md", "exec"), module)
     plugin = module["plugin"]
@@ -554,7 +554,7 @@ def defined(block: str) -> Plugin:
 
 
 def example(name: str) -> Plugin:
-    """The plugin of this name that the document shows."""
+    """Return the plugin of this name that the guide shows."""
     [block] = [one for one in blocks(PLUGINS, "python") if f'Plugin("{name}"' in one]
     return defined(block)
 
@@ -562,7 +562,11 @@ def example(name: str) -> Plugin:
 async def run_example(
     settings: Settings, plugin: Plugin, body: bytes, **variables: str
 ) -> tuple[dict[str, Any] | None, str]:
-    """Deliver an event to it, and run what it defers; its one document, and the metrics."""
+    """Deliver an event to a plugin and run its deferred work.
+
+    Returns:
+        The plugin's document, or None, and the text of `/metrics`.
+    """
     environ = {f"{PREFIX}{name}": value for name, value in variables.items()}
     plugin_settings, faults = read_plugin_settings([plugin], environ)
     assert faults == []
@@ -583,14 +587,14 @@ async def run_example(
 
 
 @pytest.mark.gen_test
-async def test_the_example_that_defers_writes_once(settings: Settings) -> None:
+async def test_deferred_example_writes_once(settings: Settings) -> None:
     found, _ = await run_example(settings, example("monthly-report"), recorded("invoice.paid"))
     assert found is not None
     assert found["reports"] == 1
 
 
 @pytest.mark.gen_test
-async def test_the_example_with_settings_is_given_them(
+async def test_example_with_settings_receives_them(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -602,7 +606,7 @@ async def test_the_example_with_settings_is_given_them(
 
 
 @pytest.mark.gen_test
-async def test_the_example_with_hooks_calls_and_closes(settings: Settings) -> None:
+async def test_example_with_lifespan_calls_and_closes(settings: Settings) -> None:
     told: list[str] = []
 
     class Hook(RequestHandler):
@@ -620,7 +624,7 @@ async def test_the_example_with_hooks_calls_and_closes(settings: Settings) -> No
 
 
 @pytest.mark.gen_test
-async def test_the_example_with_a_metric_counts(settings: Settings) -> None:
+async def test_example_with_metric_counts(settings: Settings) -> None:
     paid = recorded("payment_intent.succeeded")
     _, shown = await run_example(settings, example("payment-size"), paid)
     assert 'datalayer_stripe_plugin_payment_size_payments_total{currency="usd"} 1.0' in shown
@@ -629,7 +633,7 @@ async def test_the_example_with_a_metric_counts(settings: Settings) -> None:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_the_example_that_expects_keeps_the_largest(settings: Settings) -> None:
+async def test_example_with_expectation_keeps_the_largest(settings: Settings) -> None:
     plugin = example("largest-top-up")
     service = await open_service(settings, registry=Registry([plugin]))
 
@@ -643,7 +647,7 @@ async def test_the_example_that_expects_keeps_the_largest(settings: Settings) ->
     try:
         for turn, sizes in enumerate(([50], [600, 220, 50, 400], [7, 599])):
             events = [paid(turn, size) for size in sizes]
-            # At once, so that what one has read is changed by another.
+            # Concurrently, so that one run changes what another has read.
             await asyncio.gather(*map(service.processor.process, events))
         kept = await service.store.find_one("plugin_largest-top-up", {"_id": ACCOUNT})
         assert kept is not None
@@ -652,16 +656,16 @@ async def test_the_example_that_expects_keeps_the_largest(settings: Settings) ->
         await service.close()
 
 
-def test_the_signals_of_a_plugin_are_documented() -> None:
+def test_plugin_guide_lists_retry_and_reject() -> None:
     raised = [code(row["raise"]) for row in table(PLUGINS, "raise")]
     assert [one[0].partition("(")[0] for one in raised if one] == ["Retry", Reject.__name__]
 
 
-# The shell lines that make something to sell, run against the local Stripe
+# The shell commands of the README, run against the local Stripe
 
 
 @pytest.mark.gen_test
-async def test_the_lines_that_make_something_to_sell_do_so(io_loop: IOLoop) -> None:
+async def test_readme_commands_create_products_and_prices(io_loop: IOLoop) -> None:
     lines = next(one for one in blocks(README, "sh") if one.startswith("STRIPE="))
     sandbox = Sandbox()
     await sandbox.start()
