@@ -144,7 +144,7 @@ class SandboxCore:
         """
         return copy.deepcopy(self._find(object_id))
 
-    def knows(self, object_id: str) -> bool:
+    def has(self, object_id: str) -> bool:
         """Return whether there is an object with this identifier."""
         return self.backend.store.find(object_id) is not None
 

@@ -106,7 +106,7 @@ class Environment:
             if not isinstance(object_id, str) or "object" not in one:
                 continue  # such as a balance, which has no id
             told = self._told.get(object_id)
-            known = told is not None or self.sandbox.knows(object_id)
+            known = told is not None or self.sandbox.has(object_id)
             if not known or (told is not None and told <= created):
                 self.sandbox.put(one)
                 self._told[object_id] = created

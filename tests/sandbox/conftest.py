@@ -183,17 +183,17 @@ def shop(sandbox: Sandbox) -> Shop:
 
 
 def event_types(sandbox: Sandbox, since: int = 0) -> list[str]:
-    """The types of the events after the first `since`, oldest first."""
+    """Return the types of the events after the first `since`, oldest first."""
     return [event["type"] for event in sandbox.events[since:]]
 
 
 def last_event_data(sandbox: Sandbox, type: str) -> dict[str, Any]:
-    """The `data` of the newest event of a type."""
+    """Return the `data` of the newest event of a type."""
     return next(event["data"] for event in reversed(sandbox.events) if event["type"] == type)
 
 
 def error_of(response: HTTPResponse) -> dict[str, Any]:
-    """The validated error in the body of an API answer."""
+    """Return the validated error in the body of an API answer."""
     body = json.loads(response.body)
     check_error(body)
     return body["error"]

@@ -37,7 +37,7 @@ def _validator(kind: str) -> Draft202012Validator:
 
 
 def properties(kind: str) -> set[str]:
-    """The names of an object type's fields."""
+    """Return the names of an object type's fields."""
     schema = _schema(kind)
     if "$ref" in schema:
         schema = schema["$defs"][schema["$ref"].rsplit("/", 1)[1]]

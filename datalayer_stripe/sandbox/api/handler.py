@@ -159,7 +159,7 @@ class ApiHandler(RequestHandler):
             return self._dispatcher.run(match, params, self._version)
 
     def _authenticate(self) -> bool:
-        """Check the API key; return whether it is the publishable one."""
+        """Check the API key, and return whether it is the publishable key."""
         key = _api_key(self.request.headers.get("Authorization", ""))
         if key is None:
             raise StripeError(

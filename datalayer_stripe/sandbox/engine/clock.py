@@ -7,6 +7,7 @@ class Clock:
     """Callable that returns epoch seconds: the source's time plus an offset.
 
     Attributes:
+        source: returns the time in epoch seconds.
         offset: how far the clock is ahead of its source, in seconds.
 
     Args:
@@ -14,12 +15,12 @@ class Clock:
     """
 
     def __init__(self, source: Callable[[], float]) -> None:
-        self._source = source
+        self.source = source
         self.offset = 0.0
 
     def __call__(self) -> float:
         """Return the sandbox's time in epoch seconds."""
-        return self._source() + self.offset
+        return self.source() + self.offset
 
     def real(self) -> float:
         """Return the source's time in epoch seconds, for signatures and delivery attempts.
@@ -27,7 +28,7 @@ class Clock:
         A receiver rejects a signature whose timestamp is in the future, so signatures must not use
         the advanced time.
         """
-        return self._source()
+        return self.source()
 
     def advance(self, seconds: float) -> None:
         """Move the clock forward.

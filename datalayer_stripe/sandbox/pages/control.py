@@ -48,7 +48,7 @@ class ControlHandler(RequestHandler):
             self._fail(400, str(error))
 
     async def post(self, name: str) -> None:
-        """Run a control."""
+        """Run a control; the JSON object in the body has its arguments."""
         control = self._controls.get(name)
         if control is None:
             self._fail(404, f"There is no control {name!r}. Controls: {', '.join(self._controls)}.")

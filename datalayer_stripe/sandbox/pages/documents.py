@@ -7,7 +7,7 @@ from .base import Page
 
 
 class ReceiptPage(Page):
-    """Receipt of a charge."""
+    """Page of a charge's receipt."""
 
     def get(self, charge_id: str) -> None:
         """Show the receipt."""
@@ -15,7 +15,7 @@ class ReceiptPage(Page):
 
 
 class InvoicePage(Page):
-    """Invoice."""
+    """Page of an invoice."""
 
     def get(self, invoice_id: str) -> None:
         """Show the invoice."""

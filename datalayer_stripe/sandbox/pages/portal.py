@@ -27,7 +27,7 @@ _CONFIRMATIONS = {
 
 
 class PortalPage(Page):
-    """Session of the portal. A successful POST redirects to the page."""
+    """Page of a portal session. After a successful POST it redirects to itself."""
 
     def get(self, session_id: str) -> None:
         """Show the customer's plan, card and invoices."""
@@ -59,9 +59,10 @@ class PortalPage(Page):
             super().write_error(status_code, **kwargs)
             return
         text = (
-            "This session has expired or does not exist. Open the portal again from the page that "
+            "This session has expired or does not exist. Go back to the page that you came from "
+            "and open the portal again."
         )
-        self.show("message.html", "Session not found", text=f"{text}you came from.")
+        self.show("message.html", "Session not found", text=text)
 
     def _session(self, session_id: str) -> Object:
         portal_session = self.find(session_id, "billing_portal.session")

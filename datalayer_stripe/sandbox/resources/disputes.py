@@ -36,7 +36,7 @@ _UPDATE: p.Fields = {
 
 
 class Disputes:
-    """Disputes: their operations in the API, and what cardholders and banks do.
+    """Disputes: the API's operations, and the actions of cardholders and banks.
 
     Args:
         backend: the sandbox's state.
@@ -182,7 +182,7 @@ class Disputes:
         return dispute
 
     def close(self, raw: Mapping[str, Any], id: str) -> Object:
-        """Accept a dispute, which is lost then."""
+        """Accept a dispute. Its status becomes `lost`."""
         p.read(raw, {"expand": p.list_of(p.string)})
         return self.decide(self._backend.store.get("dispute", id), won=False)
 

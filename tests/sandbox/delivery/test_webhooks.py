@@ -64,7 +64,7 @@ async def test_failed_delivery_is_retried_with_new_signature(
 ) -> None:
     receiver.answers = [500, 302, 200]
     seconds = iter(range(1000, 2000))
-    sandbox.clock._source = lambda: next(seconds)
+    sandbox.clock.source = lambda: next(seconds)
     sandbox.create_customer()
     await sandbox.webhooks.settle()
     assert [attempt.status for attempt in sandbox.webhooks.attempts] == [500, 302, 200]

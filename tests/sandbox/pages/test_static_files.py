@@ -32,7 +32,7 @@ def test_modules_of_stripe_js_follow_their_imports() -> None:
 
 
 def joined_body(text: str) -> str:
-    """The part of a module's text that is in the joined script."""
+    """Return the part of a module's text that is in the joined script."""
     lines = [line for line in text.splitlines() if not line.startswith("import ")]
     return "\n".join(line.removeprefix("export ") for line in lines).strip()
 

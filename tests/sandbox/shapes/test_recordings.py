@@ -20,7 +20,7 @@ IGNORED_FIELDS = {"radar_options"}
 
 
 def field_paths(value: Any, path: str = "") -> set[str]:
-    """The paths of all fields; a null field has no paths below it."""
+    """Return the paths of all fields; a null field has no paths below it."""
     if isinstance(value, list):
         return set().union(*(field_paths(item, f"{path}[]") for item in value))
     if not isinstance(value, dict):
@@ -69,7 +69,7 @@ def replay_recorded_scenario(sandbox: Sandbox, shop: Shop) -> None:
 
 
 def allowed_differences(name: str) -> set[str]:
-    """Fields that differ because the recorded objects had other values."""
+    """Return the fields that differ because the recorded objects had other values."""
     return {
         # The recorded customer has the metadata of our own accounts.
         "customer.created": {".metadata.account_uid"},
