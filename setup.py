@@ -50,12 +50,14 @@ TEST = [
     "pytest-xdist>=3.8",
     "setuptools>=77,<82",  # pytest-tornado imports pkg_resources, which 82 dropped
 ]
-DEV = [*TEST, "build>=1.3", "mypy>=2.4", "ruff>=0.17.6"]
+RUFF = "ruff>=0.17.6"
+DEV = [*TEST, "build>=1.3", "mypy>=2.4", RUFF]
 DOCS = [
     "mkdocs>=1.6.1,<2",  # mkdocs-material and mkdocstrings need MkDocs 1
     "mkdocs-material>=9.8.2",
     "mkdocstrings>=1.0.8",
     "mkdocstrings-python>=2.0.11",
+    RUFF,  # formats the signatures of the API reference
 ]
 
 # Each file is a plugin, and its name with hyphens is the name of its entry point.
