@@ -1,4 +1,4 @@
-"""The Tornado application, and the server that runs it alone."""
+"""Build the Tornado application and run it as a standalone server."""
 
 import asyncio
 import errno
@@ -14,10 +14,10 @@ from tornado.web import Application, RequestHandler
 
 from .errors import StartError
 from .handlers import default_handlers
+from .handlers.app_state import AppState
 from .handlers.base import BaseHandler, NotFoundHandler
-from .handlers.bodies import BODY_SECONDS
+from .handlers.bodies import BODY_TIMEOUT_SECONDS
 from .handlers.checkout import checkout_handlers
-from .handlers.site import Site
 from .handlers.traffic import RequestTracker
 from .logs import redact, shortened
 from .service import Service
@@ -25,48 +25,63 @@ from .service import Service
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("datalayer_stripe.access")
 
-# Above every handler's own limit, so that a body over that one is still answered with 413.
+# Above the limit of every handler, so that the handler itself answers 413 to a longer body.
 _MAX_BODY_BYTES = 8 * 1024 * 1024
-_IDLE_SECONDS = 120
+_IDLE_TIMEOUT_SECONDS = 120
 
-# Tokens are some KB. What comes before the end of the headers counts in no other bound.
+# Tokens have some KB. Header bytes count in no other limit, so this one is low.
 _MAX_HEADER_BYTES = 32 * 1024
 
-# What probes ask every few seconds is no news.
-_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+# Probes call these every few seconds, so they are logged at DEBUG only.
+_PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
-# Longer than any of ours. Clients choose both.
+# Longer than every valid method and path. Clients choose both, so the log has to be protected.
 _MAX_LOGGED_METHOD_CHARS = 32
 _MAX_LOGGED_PATH_CHARS = 500
 
-_ENDING = (signal.SIGTERM, signal.SIGINT)
+_SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def make_app(service: Service) -> Application:
-    """All routes of the service, as an application for a server of Tornado's."""
+    """Build the Tornado application with all routes of the service.
+
+    Args:
+        service: The service that the handlers call. It need not be started yet.
+
+    Returns:
+        The application, to be run by :class:`Server` or another Tornado server.
+    """
     handlers = [*default_handlers, *checkout_handlers(service.settings.checkout_path)]
-    site = Site(service.metrics)
-    site.open(service)
-    site.label_routes(handlers)
+    app_state = AppState(service.metrics)
+    app_state.set_service(service)
+    app_state.label_routes(handlers)
     return Application(
         handlers,
         default_handler_class=NotFoundHandler,
         log_function=_log_request,
-        datalayer_stripe=site,
+        datalayer_stripe=app_state,
     )
 
 
 class Server:
-    """Serves one application on one port."""
+    """HTTP server of one application on one port.
+
+    Args:
+        app: The application that :func:`make_app` has built.
+        address: The host name or IP address to bind.
+        port: The port to bind. 0 chooses a free port.
+
+    Raises:
+        StartError: If the address or the port cannot be used.
+    """
 
     def __init__(self, app: Application, *, address: str, port: int) -> None:
-        """Bind. Port 0 is any free one. Raises StartError when the port is taken."""
         self._request_tracker: RequestTracker = app.settings["datalayer_stripe"].request_tracker
         self._http = HTTPServer(
             app,
             max_body_size=_MAX_BODY_BYTES,
-            body_timeout=BODY_SECONDS,
-            idle_connection_timeout=_IDLE_SECONDS,
+            body_timeout=BODY_TIMEOUT_SECONDS,
+            idle_connection_timeout=_IDLE_TIMEOUT_SECONDS,
             max_header_size=_MAX_HEADER_BYTES,
         )
         try:
@@ -77,51 +92,60 @@ class Server:
             remedy = "Choose another --port." if in_use else "Choose an --host of this machine."
             raise StartError(f"Cannot listen on {address}:{port}: {cause}. {remedy}") from None
         self.port: int = sockets[0].getsockname()[1]
+        """The port that the server listens on."""
         self._http.add_sockets(sockets)
 
     async def stop(self, *, seconds: float) -> None:
-        """Stop accepting, let what runs finish within `seconds`, and close the connections."""
+        """Stop accepting connections, wait for the requests in progress, and close all connections.
+
+        Args:
+            seconds: The time that the requests have to finish.
+        """
         self._http.stop()
         self._request_tracker.drain()
         try:
             async with asyncio.timeout(seconds):
-                await self._request_tracker.idle()
+                await self._request_tracker.wait_until_idle()
         except TimeoutError:
             logger.warning("Requests were still running after %g s", seconds)
         await self._http.close_all_connections()
 
 
 @contextmanager
-def first_signal() -> Iterator[asyncio.Event]:
-    """Give what is set by the first SIGTERM or SIGINT; a second one ends the process at once."""
+def shutdown_signal() -> Iterator[asyncio.Event]:
+    """Install signal handlers, and yield an event that the first SIGTERM or SIGINT sets.
+
+    The first signal also removes the handlers, so that a second one ends the process at once.
+    """
     signalled, loop = asyncio.Event(), asyncio.get_running_loop()
 
-    def restore() -> None:
-        for number in _ENDING:
+    def remove_handlers() -> None:
+        for number in _SHUTDOWN_SIGNALS:
             loop.remove_signal_handler(number)
 
-    def end() -> None:
-        restore()
+    def on_signal() -> None:
+        remove_handlers()
         signalled.set()
 
-    for number in _ENDING:
-        loop.add_signal_handler(number, end)
+    for number in _SHUTDOWN_SIGNALS:
+        loop.add_signal_handler(number, on_signal)
     try:
         yield signalled
     finally:
-        restore()
+        remove_handlers()
 
 
 def _logged_path(path: str) -> str:
-    """Return a path for the log. The query is left out: it may hold anything.
+    """Return a path for the log, without its query, which may contain secrets.
 
-    It is decoded, so that redaction sees `ada%40example.com` as an address, and cut after it.
+    The path is decoded first, so that `ada%40example.com` is redacted as an e-mail address. It is
+    shortened last, so that no half of an address is left unredacted.
     """
     return shortened(redact(unquote(path)), _MAX_LOGGED_PATH_CHARS)
 
 
 def _log_request(handler: RequestHandler) -> None:
-    level = logging.DEBUG if handler.request.path in _QUIET else logging.INFO
+    level = logging.DEBUG if handler.request.path in _PROBE_PATHS else logging.INFO
     access_logger.log(
         level,
         "request",

@@ -14,18 +14,25 @@ from .errors import Unauthorized
 from .models import Identity
 from .settings import Settings
 
-# Stripe refuses a customer whose e-mail address is none, and names of more than 256 characters.
+# Stripe refuses a customer whose e-mail address is not valid.
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+
+# Stripe refuses names of more than 256 characters. A name has two parts.
 _MAX_TEXT_CHARS = 120
 
-# `datetime.max` in epoch seconds. An `exp` in milliseconds, which would never end, is beyond it.
+# `datetime.max` in epoch seconds. An `exp` in milliseconds is above it; the token would otherwise
+# be valid for thousands of years.
 _MAX_TIME = 253_402_300_799
 
 
 class BearerTokens:
-    """Reads `Authorization: Bearer` tokens signed with one secret and one algorithm.
+    """Verifier of `Authorization: Bearer` tokens.
 
-    Without a secret it takes none for its own.
+    Args:
+        secret: The secret that signs the tokens; None refuses all tokens.
+        algorithm: The algorithm of the signature, such as `HS256`.
+        issuers: The `iss` claims to accept.
+        clock: Returns the present time.
     """
 
     def __init__(
@@ -40,10 +47,14 @@ class BearerTokens:
         self._issuers = list(issuers)
         self._clock = clock
 
-    def are_addressed(self, authorization: str | None) -> bool:
-        """Whether it holds a token that names an issuer of ours, true or forged.
+    def has_accepted_issuer(self, authorization: str | None) -> bool:
+        """Return whether a header contains a token of an accepted issuer, valid or forged.
 
-        Where others read the header, too, this says whose token it is; no more.
+        In a Jupyter Server, this decides whether this class or Jupyter verifies the token. It
+        does not verify the token.
+
+        Args:
+            authorization: The value of the Authorization header.
         """
         token = _bearer(authorization)
         if token is None or self._secret is None:
@@ -54,8 +65,18 @@ class BearerTokens:
             return False
         return claims.get("iss") in self._issuers
 
-    def identity(self, authorization: str | None) -> Identity:
-        """The caller. Raises Unauthorized, the same for every fault."""
+    def authenticate(self, authorization: str | None) -> Identity:
+        """Verify the token of a request.
+
+        Args:
+            authorization: The value of the Authorization header.
+
+        Returns:
+            The account that the token names.
+
+        Raises:
+            Unauthorized: If the token is missing or not valid. The message does not say why.
+        """
         token = _bearer(authorization)
         if token is None or self._secret is None:
             raise Unauthorized
@@ -65,16 +86,16 @@ class BearerTokens:
                 self._secret.get_secret_value(),
                 algorithms=[self._algorithm],
                 issuer=self._issuers,
-                # `sub` may be an object in older tokens; a clock that is a second ahead of ours
-                # has issued no invalid token.
                 options={
                     "require": ["exp", "iss", "sub"],
+                    # Older tokens have an object as `sub`.
                     "verify_sub": False,
+                    # The clock of the issuer may be a second ahead of ours.
                     "verify_iat": False,
-                    # The contract names signature, issuer and expiry.
+                    # The contract requires only signature, issuer and expiry.
                     "verify_aud": False,
                     "verify_jti": False,
-                    # Below, by our own clock.
+                    # _check_times() checks these with the clock of this class.
                     "verify_exp": False,
                     "verify_nbf": False,
                 },
@@ -97,21 +118,21 @@ def issue_token(
     """Sign a bearer token that a service with these settings accepts.
 
     Args:
-        settings: where the secret, the algorithm and the issuer are.
-        account_uid: whom the token signs in.
-        lifetime: how long the token is valid from now on.
-        handle: the account's name for people to read.
-        email: the e-mail address for Stripe's receipts.
-        clock: what tells the present time.
+        settings: The settings, with the secret, the algorithm and the issuer.
+        account_uid: The account that the token authenticates.
+        lifetime: The time from now until the token expires.
+        handle: The account's name for display.
+        email: The e-mail address for Stripe's receipts.
+        clock: Returns the present time.
 
     Returns:
         The token, for `Authorization: Bearer`.
 
     Raises:
-        ValueError: if the settings have no secret to sign with.
+        ValueError: If the settings have no secret.
     """
     if settings.jwt_secret is None:
-        raise ValueError("there is no secret to sign with")
+        raise ValueError("the settings have no secret to sign tokens with")
     issuers = settings.accepted_issuers
     now = clock()
     user = {"handle": handle, "email": email}
@@ -126,7 +147,23 @@ def issue_token(
     return jwt.encode(claims, secret, algorithm=settings.jwt_algorithm)
 
 
+def display_text(value: Any) -> str | None:
+    """Return a name for display and for Stripe. A name is never a reason to refuse a token.
+
+    Args:
+        value: A claim of a token, or a name of a Jupyter user.
+
+    Returns:
+        The text, shortened to 120 characters, or None if it is empty or not a string. A lone
+        surrogate, which JSON can hold and MongoDB cannot, becomes `?`.
+    """
+    if not isinstance(value, str) or not value:
+        return None
+    return value[:_MAX_TEXT_CHARS].encode(errors="replace").decode()
+
+
 def _bearer(authorization: str | None) -> str | None:
+    """Return the token of an Authorization header; None if there is no bearer token."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 
@@ -135,11 +172,11 @@ def _check_times(claims: Mapping[str, Any], now: float) -> None:
     """Check `nbf`, `iat` and `exp`: RFC 7519, sections 4.1.4 to 4.1.6.
 
     Args:
-        claims: the claims of a token whose signature is verified.
-        now: the present time, in epoch seconds.
+        claims: The claims of a token whose signature is verified.
+        now: The present time in epoch seconds.
 
     Raises:
-        ValueError: if a time is not a number of epoch seconds, or the token is not valid now.
+        ValueError: If a time is not a number of epoch seconds, or the token is not valid now.
     """
     times = {name: _numeric_date(claims[name]) for name in ("nbf", "iat", "exp") if name in claims}
     if not times.get("nbf", 0) <= now < times["exp"]:
@@ -150,7 +187,7 @@ def _numeric_date(value: Any) -> float:
     """Return a claim as epoch seconds.
 
     Raises:
-        ValueError: if it is not a finite number from 1970 to the year 9999.
+        ValueError: If it is not a finite number from 1970 to the year 9999.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not 0 <= value <= _MAX_TIME:
@@ -174,13 +211,3 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
             "expires_at": from_epoch(int(claims["exp"])),
         }
     )
-
-
-def display_text(value: Any) -> str | None:
-    """Return a text for people to read, which is never a reason to refuse them.
-
-    It is cut, and half of a character, which JSON can hold and a database cannot, becomes `?`.
-    """
-    if not isinstance(value, str) or not value:
-        return None
-    return value[:_MAX_TEXT_CHARS].encode(errors="replace").decode()

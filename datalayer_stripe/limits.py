@@ -1,14 +1,4 @@
-"""Bound the deliveries in flight, and the requests to Stripe that one account may cause.
-
-Limit how many deliveries are worked on at once: more are refused quickly, to be sent again.
-
-Stripe delivers again what is refused, which is better than waiting in memory until it is too late.
-Nobody's deliveries may take all the room: one account may have half as many in flight as there is
-room left, and one event type seven times as many. So a dozen accounts whose deliveries hang leave
-room for another's, and one type that hangs leaves an eighth for the others.
-
-What moves money has an `Admission` of its own: plugins that hang and move no money leave it free.
-"""
+"""Limit the deliveries in flight, and the requests to Stripe that one account may cause."""
 
 import math
 from collections import Counter
@@ -23,42 +13,87 @@ from throttled.store import MemoryStore
 from .errors import Overloaded, RateLimited
 
 MAX_DELIVERIES_IN_FLIGHT = 256
-_TYPE_SHARE = 7
+"""Maximum deliveries that an :class:`Admission` admits at once."""
+
+# One event type may use at most this many times the free capacity, that is 7/8 of the total.
+_MAX_TYPE_RATIO = 7
+
+BURST = 20
+"""Requests that an account may send at once."""
+
+SECONDS_PER_REQUEST = 3
+"""Interval of an account's requests after a burst."""
+
+MAX_TRACKED_ACCOUNTS = 10_000
+"""Accounts in memory. Above it, the accounts that were inactive the longest are forgotten."""
 
 
 class Admission:
-    """Counts what is in flight: in all, by owner (an account, a customer), and by event type."""
+    """Admission control: limit of the deliveries in flight, in total, by owner and by event type.
 
-    def __init__(self, gauge: Gauge, *, most: int = MAX_DELIVERIES_IN_FLIGHT) -> None:
+    Stripe delivers a refused event again. This is better than a queue in memory, in which a
+    delivery would wait until its deadline has passed.
+
+    An owner (an account or a customer) may have half as many deliveries in flight as there is
+    capacity left, and an event type seven times as many. So a dozen accounts whose deliveries
+    hang leave capacity for other accounts, and an event type whose plugin hangs leaves an eighth
+    for other types.
+
+    Deliveries that move money have an instance of their own. Plugins that hang and do not move
+    money therefore never use its capacity.
+
+    Args:
+        gauge: The metric of the deliveries in flight.
+        limit: Maximum deliveries in flight.
+    """
+
+    def __init__(self, gauge: Gauge, *, limit: int = MAX_DELIVERIES_IN_FLIGHT) -> None:
         self._gauge = gauge
-        self._most = most
+        self._limit = limit
         self._in_flight = 0
         self._by_owner: Counter[str] = Counter()
         self._by_type: Counter[str] = Counter()
 
     @contextmanager
-    def admitted(self, owner: str, event_type: str) -> Iterator["Slot"]:
-        """Take room for one delivery, and give it back at the end, wherever it is by then.
+    def admit(self, owner: str, event_type: str) -> Iterator["Slot"]:
+        """Hold a slot for one delivery, and release it at the end, even if it has moved.
+
+        Args:
+            owner: The account uid or customer id that the event belongs to.
+            event_type: The type of the event.
 
         Raises:
-            Overloaded: there is no room.
+            Overloaded: If there is no free slot.
         """
-        self.enter(owner, event_type)
+        self.acquire(owner, event_type)
         slot = Slot(self, owner, event_type)
         try:
             yield slot
         finally:
-            slot.admission.leave(owner, event_type)
+            slot.admission.release(owner, event_type)
 
-    def enter(self, owner: str, event_type: str) -> None:
-        """Count one more. Raises Overloaded."""
-        free = self._most - self._in_flight
-        if 2 * self._by_owner[owner] >= free or self._by_type[event_type] >= _TYPE_SHARE * free:
+    def acquire(self, owner: str, event_type: str) -> None:
+        """Take a slot.
+
+        Args:
+            owner: The account uid or customer id that the event belongs to.
+            event_type: The type of the event.
+
+        Raises:
+            Overloaded: If there is no free slot.
+        """
+        free = self._limit - self._in_flight
+        if 2 * self._by_owner[owner] >= free or self._by_type[event_type] >= _MAX_TYPE_RATIO * free:
             raise Overloaded(retry_after=2)
         self._count(owner, event_type, 1)
 
-    def leave(self, owner: str, event_type: str) -> None:
-        """Count one less."""
+    def release(self, owner: str, event_type: str) -> None:
+        """Return a slot.
+
+        Args:
+            owner: The owner with which the slot was acquired.
+            event_type: The event type with which the slot was acquired.
+        """
         self._count(owner, event_type, -1)
 
     def _count(self, owner: str, event_type: str, number: int) -> None:
@@ -71,7 +106,13 @@ class Admission:
 
 
 class Slot:
-    """The room that one delivery takes, in one `Admission` at a time."""
+    """Slot of one delivery, in one :class:`Admission` at a time.
+
+    Args:
+        admission: Where the slot was acquired.
+        owner: The owner with which it was acquired.
+        event_type: The event type with which it was acquired.
+    """
 
     def __init__(self, admission: Admission, owner: str, event_type: str) -> None:
         self.admission = admission
@@ -79,26 +120,27 @@ class Slot:
         self._event_type = event_type
 
     def move_to(self, admission: Admission) -> None:
-        """Take room there instead, if it is not there already.
+        """Move the slot to another :class:`Admission`, unless it is there already.
+
+        Args:
+            admission: Where to acquire a slot before the present one is released.
 
         Raises:
-            Overloaded: there is no room there.
+            Overloaded: If `admission` has no free slot.
         """
         if admission is not self.admission:
-            admission.enter(self._owner, self._event_type)
-            self.admission.leave(self._owner, self._event_type)
+            admission.acquire(self._owner, self._event_type)
+            self.admission.release(self._owner, self._event_type)
             self.admission = admission
 
 
-BURST = 20
-SECONDS_PER_REQUEST = 3
-
-# Beyond that those are forgotten who have asked for nothing for the longest time.
-MAX_TRACKED_ACCOUNTS = 10_000
-
-
 class AccountRateLimiter:
-    """`burst` requests without a pause, and one more whenever `seconds_per_request` have passed."""
+    """Rate limiter per account.
+
+    Args:
+        burst: Requests that an account may send at once.
+        seconds_per_request: Interval of its further requests, in seconds.
+    """
 
     def __init__(
         self, *, burst: int = BURST, seconds_per_request: int = SECONDS_PER_REQUEST
@@ -110,7 +152,14 @@ class AccountRateLimiter:
         )
 
     def take(self, account_uid: str) -> None:
-        """Count one request. Raises RateLimited, with the seconds to wait, when it is too many."""
+        """Count one request of an account.
+
+        Args:
+            account_uid: The uid of the account.
+
+        Raises:
+            RateLimited: If the account has sent too many requests, with the seconds to wait.
+        """
         result = self._throttled.limit(account_uid)
         if result.limited:
             seconds = max(1, math.ceil(result.state.retry_after))

@@ -140,7 +140,7 @@ def tokens() -> BearerTokens:
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_bad_token_is_refused(tokens: BearerTokens, name: str) -> None:
     with pytest.raises(Unauthorized) as refusal:
-        tokens.identity(REFUSED[name])
+        tokens.authenticate(REFUSED[name])
     assert refusal.value.__cause__ is None
     assert refusal.value.message == Unauthorized.default_message
 
@@ -191,12 +191,12 @@ async def test_older_tokens_name_the_account_in_an_object(api: Api, subject: Any
 
 @pytest.mark.parametrize("issuer", [ISSUER, "https://id.example.com"])
 def test_each_allowed_issuer_is_taken(tokens: BearerTokens, issuer: str) -> None:
-    assert tokens.identity(f"Bearer {token(iss=issuer)}").account_uid == ACCOUNT
+    assert tokens.authenticate(f"Bearer {token(iss=issuer)}").account_uid == ACCOUNT
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_may_be_in_any_case(tokens: BearerTokens, scheme: str) -> None:
-    assert tokens.identity(f"{scheme} {token()}").account_uid == ACCOUNT
+    assert tokens.authenticate(f"{scheme} {token()}").account_uid == ACCOUNT
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
@@ -206,14 +206,14 @@ def test_the_configured_algorithm_is_the_only_one(algorithm: str) -> None:
     for used in ("HS256", "HS384", "HS512"):
         bearer = f"Bearer {token(secret=secret, algorithm=used)}"
         if used == algorithm:
-            assert tokens.identity(bearer).account_uid == ACCOUNT
+            assert tokens.authenticate(bearer).account_uid == ACCOUNT
         else:
             with pytest.raises(Unauthorized):
-                tokens.identity(bearer)
+                tokens.authenticate(bearer)
 
 
 def test_a_clock_that_is_ahead_of_ours_has_issued_a_good_token(tokens: BearerTokens) -> None:
-    assert tokens.identity(f"Bearer {token(iat=PAST + 60)}").account_uid == ACCOUNT
+    assert tokens.authenticate(f"Bearer {token(iat=PAST + 60)}").account_uid == ACCOUNT
 
 
 IN_MILLISECONDS = 1_900_000_000_000
@@ -225,11 +225,11 @@ def test_time_that_is_not_in_epoch_seconds_is_refused(
     tokens: BearerTokens, claim: str, value: object
 ) -> None:
     with pytest.raises(Unauthorized):
-        tokens.identity(f"Bearer {token(**{claim: value})}")
+        tokens.authenticate(f"Bearer {token(**{claim: value})}")
 
 
 def test_token_may_be_valid_up_to_the_year_9999(tokens: BearerTokens) -> None:
-    identity = tokens.identity(f"Bearer {token(exp=253_402_300_799)}")
+    identity = tokens.authenticate(f"Bearer {token(exp=253_402_300_799)}")
     assert identity.expires_at is not None
     assert identity.expires_at.year == 9999
 
@@ -244,7 +244,7 @@ def test_what_the_token_says_of_its_user_is_kept(tokens: BearerTokens) -> None:
         "roles": ["member"],
     }
     expires = int(time.time()) + 60
-    assert tokens.identity(f"Bearer {token(user=user, exp=expires)}") == Identity(
+    assert tokens.authenticate(f"Bearer {token(user=user, exp=expires)}") == Identity(
         account_uid=ACCOUNT,
         handle="ada",
         email="ada@example.com",
@@ -270,7 +270,7 @@ def test_what_the_token_says_of_its_user_is_kept(tokens: BearerTokens) -> None:
 def test_a_user_that_is_oddly_described_is_no_reason_to_refuse(
     tokens: BearerTokens, user: Any, email: str | None, name: str | None
 ) -> None:
-    identity = tokens.identity(f"Bearer {token(user=user)}")
+    identity = tokens.authenticate(f"Bearer {token(user=user)}")
     assert (identity.account_uid, identity.email, identity.name) == (ACCOUNT, email, name)
 
 
@@ -285,22 +285,22 @@ def test_without_a_secret_no_token_is_taken() -> None:
     off = BearerTokens(None, "HS256", [ISSUER])
     for secret in (JWT_SECRET, "0" * 32):
         authorization = f"Bearer {jwt.encode(claims, secret)}"
-        assert not off.are_addressed(authorization)
+        assert not off.has_accepted_issuer(authorization)
         with pytest.raises(Unauthorized):
-            off.identity(authorization)
+            off.authenticate(authorization)
 
 
 def test_whose_a_token_is_does_not_depend_on_whether_it_is_true() -> None:
     tokens = BearerTokens(SecretStr(JWT_SECRET), "HS256", [ISSUER])
     forged = jwt.encode({"iss": ISSUER}, "of-somebody-else" * 4)
     foreign = jwt.encode({"iss": "https://elsewhere.example.com"}, JWT_SECRET)
-    assert tokens.are_addressed(f"Bearer {forged}")
+    assert tokens.has_accepted_issuer(f"Bearer {forged}")
     for other in (f"Bearer {foreign}", f"token {forged}", "Bearer opaque", "Bearer ", "", None):
-        assert not tokens.are_addressed(other)
+        assert not tokens.has_accepted_issuer(other)
 
 
 def test_half_a_character_in_a_name_is_replaced(tokens: BearerTokens) -> None:
     user = {"handle": "ada\ud83d", "firstName": "Ada\ud83d", "email": "ada\ud83d@example.com"}
-    identity = tokens.identity(f"Bearer {token(user=user)}")
+    identity = tokens.authenticate(f"Bearer {token(user=user)}")
     assert (identity.handle, identity.name) == ("ada?", "Ada?")
     identity.model_dump_json()

@@ -106,10 +106,10 @@ def test_a_token_is_good_from_its_first_to_its_last_second(moved: timedelta, goo
     token = jwt.encode({"sub": "a", "iss": "issuer", **times}, JWT_SECRET, algorithm="HS256")
     tokens = BearerTokens(SecretStr(JWT_SECRET), "HS256", ["issuer"], lambda: NOW + moved)
     if good:
-        assert tokens.identity(f"Bearer {token}").account_uid == "a"
+        assert tokens.authenticate(f"Bearer {token}").account_uid == "a"
     else:
         with pytest.raises(Unauthorized):
-            tokens.identity(f"Bearer {token}")
+            tokens.authenticate(f"Bearer {token}")
 
 
 @pytest.mark.parametrize("claim", ["exp", "nbf"])
@@ -119,7 +119,7 @@ def test_a_time_that_is_none_is_refused(claim: str, value: Any) -> None:
     token = jwt.encode(claims, JWT_SECRET, algorithm="HS256")
     tokens = BearerTokens(SecretStr(JWT_SECRET), "HS256", ["issuer"], lambda: NOW)
     with pytest.raises(Unauthorized):
-        tokens.identity(f"Bearer {token}")
+        tokens.authenticate(f"Bearer {token}")
 
 
 # What is cached

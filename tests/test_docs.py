@@ -278,7 +278,7 @@ def test_documented_routes_match_served_routes(settings: Settings) -> None:
 
 
 def test_route_label_of_a_metric_is_the_first_alias(app: Application) -> None:
-    labels = set(app.settings["datalayer_stripe"].routes.values())
+    labels = set(app.settings["datalayer_stripe"].route_labels.values())
     assert {path for _, path in written_routes("route")} == labels
 
 

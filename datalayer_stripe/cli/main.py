@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .._version import __version__
-from ..app import Server, first_signal, make_app
+from ..app import Server, make_app, shutdown_signal
 from ..configuration import Configuration
 from ..logs import configure_logging
 from ..reconciliation.periodic import reconciling
@@ -86,7 +86,7 @@ async def _serve(configured: Configuration, host: str, port: int) -> None:
         await service.start()
         server = Server(make_app(service), address=host, port=port)
         # Who reads that it listens may end it from then on.
-        with first_signal() as signalled:
+        with shutdown_signal() as signalled:
             logger.info(
                 "listening",
                 extra={

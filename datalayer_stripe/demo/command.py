@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import click
 
-from ..app import first_signal
+from ..app import shutdown_signal
 from ..logs import configure_logging
 from .environment import open_environment
 from .guide import guide
@@ -51,7 +51,7 @@ async def show_demo(
             )
             return await play(stage, click.echo)
         # Who reads how the demo is ended may end it from then on.
-        with first_signal() as signalled:
+        with shutdown_signal() as signalled:
             click.echo(guide(stage) + "\n")
             if opening and not await asyncio.to_thread(webbrowser.open, f"{stage.url}/"):
                 click.echo(

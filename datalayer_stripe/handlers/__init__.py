@@ -1,7 +1,6 @@
-"""HTTP: thin handlers over the domain. Each module ends with its URLs."""
+"""Tornado handlers of the HTTP routes; each module ends with its `default_handlers`."""
 
-from . import account, portal, stream, subscription, topup, webhook
-from . import operations as ops
+from . import account, operations, portal, stream, subscription, topup, webhook
 
 default_handlers = [
     *webhook.default_handlers,
@@ -10,7 +9,7 @@ default_handlers = [
     *portal.default_handlers,
     *account.default_handlers,
     *stream.default_handlers,
-    *ops.default_handlers,
+    *operations.default_handlers,
 ]
 
 __all__ = ["default_handlers"]

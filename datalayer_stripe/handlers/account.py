@@ -1,4 +1,4 @@
-"""The caller's credits, profile and memberships."""
+"""Handlers of the routes that return the caller's balance, profile and memberships."""
 
 from ..billing.views import profile_view
 from .base import ApiHandler, AuthenticatedHandler
@@ -6,11 +6,11 @@ from .urls import IAM_PREFIX
 
 
 class CreditsHandler(AuthenticatedHandler):
-    """`GET /usage/credits`: the balance."""
+    """`GET /usage/credits`: return the balance of the caller's account."""
 
     async def get(self) -> None:
         account = await self.service.store.accounts.get(self.identity.account_uid)
-        self.answer(
+        self.respond(
             credits={
                 "credits": account.credits,
                 "quota": None,
@@ -22,24 +22,24 @@ class CreditsHandler(AuthenticatedHandler):
 
 
 class WhoAmIHandler(AuthenticatedHandler):
-    """`GET /whoami`: the caller, as its token says. Clients check their token here."""
+    """`GET /whoami`: return the caller's profile from the token. Clients validate a token here."""
 
     async def get(self) -> None:
-        self.answer(profile=profile_view(self.identity))
+        self.respond(profile=profile_view(self.identity))
 
 
 class MembershipsHandler(AuthenticatedHandler):
-    """`GET /memberships`: none, since the service that knows them is another one."""
+    """`GET /memberships`: return an empty list; another service manages memberships."""
 
     async def get(self) -> None:
-        self.answer(memberships=[])
+        self.respond(memberships=[])
 
 
 class PingHandler(ApiHandler):
-    """`GET /ping`: whether anybody is here."""
+    """`GET /ping`: return `pong`, without authentication."""
 
     async def get(self) -> None:
-        self.answer(message="pong")
+        self.respond(message="pong")
 
 
 default_handlers = [

@@ -1,4 +1,4 @@
-"""The account that a request asks for: only the caller's own is served."""
+"""Check that a request is for the caller's own account."""
 
 from typing import Self
 
@@ -7,16 +7,16 @@ from pydantic import BaseModel, Field
 from ..errors import Forbidden
 
 _OTHER_ACCOUNT = (
-    "This service does not act for another account than your own, such as an organization: "
-    "nothing was changed."
+    "You can use this service only for your own account, not for an organization or another "
+    "user. Nothing was changed."
 )
 
 
 class AccountScope(BaseModel):
-    """The fields by which clients name an account, in a body or in a query.
+    """Fields with which clients name an account, in a body or in a query.
 
-    A request without them is for the caller. Purchases for organizations are not supported yet,
-    and must not be made for the caller instead.
+    A request without these fields is for the caller's account. Purchases for organizations are
+    not supported yet. They are refused, so that the caller is never charged instead.
     """
 
     account_uid: str | None = Field(default=None, strict=True)
@@ -24,8 +24,12 @@ class AccountScope(BaseModel):
     billing_entity_kind: str | None = Field(default=None, strict=True)
 
     @classmethod
-    def of_query(cls, arguments: dict[str, list[str]]) -> list[Self]:
-        """Return a scope for each value of each field: a name that is given twice counts twice."""
+    def from_query(cls, arguments: dict[str, list[str]]) -> list[Self]:
+        """Return one scope for each value of each field, so that repeated names are all checked.
+
+        Args:
+            arguments: All values of each query argument, by name.
+        """
         return [
             cls(**{name: value})
             for name, values in arguments.items()
@@ -34,7 +38,14 @@ class AccountScope(BaseModel):
         ]
 
     def check(self, caller_uid: str) -> None:
-        """Raise Forbidden if the request is for another account than `caller_uid`."""
+        """Check that the request is for the account `caller_uid`.
+
+        Args:
+            caller_uid: The uid of the caller's account.
+
+        Raises:
+            Forbidden: If the fields name another account, or an organization.
+        """
         uids = {self.account_uid, self.billing_entity_uid} - {None, ""}
         kinds = {self.billing_entity_kind} - {None, ""}
         if uids - {caller_uid} or kinds - {"user"}:

@@ -1,4 +1,4 @@
-"""What every route has: request id, JSON, size limit, CORS, errors, metrics and one log line."""
+"""Base handlers: request id, JSON, CORS, authentication, errors and metrics."""
 
 import json
 import logging
@@ -23,15 +23,15 @@ from ..logs import bind_log_context, log_context
 from ..models import Identity
 from ..service import Service
 from .account_scope import AccountScope
+from .app_state import AppState
 from .bodies import BodyHandler
 from .methods import implemented_methods
-from .site import Site
 
 logger = logging.getLogger(__name__)
 
-_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
-# Tornado's own refusals, in the words of our contract.
+# The error codes of the HTTP API for the errors that Tornado raises itself.
 _CODES = {
     400: "invalid_request",
     403: "forbidden",
@@ -39,43 +39,62 @@ _CODES = {
     405: "method_not_allowed",
 }
 
-# States that the log has told of when they began.
-_SAID_BEFORE = (NotConfigured, Starting)
+# Errors that last: they were logged as warnings when they began.
+_LOGGED_AT_START = (NotConfigured, Starting)
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class BaseHandler(BodyHandler):
-    """The base of all handlers that answer in JSON."""
+    """Base of all handlers that answer with JSON."""
 
     max_body_bytes: ClassVar[int] = 64 * 1024
 
     def initialize(self) -> None:
         self.request_id = _request_id(self.request.headers.get("X-Request-Id"))
-        self._begun = time.perf_counter()
+        self._started_at = time.perf_counter()
         self.set_header("X-Request-Id", self.request_id)
 
     async def _execute(
         self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
-        # Around all that a request does, also where its client hangs up half way.
-        with self.site.request_tracker.track(), log_context(request_id=self.request_id):
+        # Tornado calls no other method that encloses the whole request, including one whose
+        # client disconnects early.
+        with self.app_state.request_tracker.track(), log_context(request_id=self.request_id):
             await super()._execute(transforms, *args, **kwargs)
 
     @property
-    def site(self) -> Site:
-        site: Site = self.settings["datalayer_stripe"]
-        return site
+    def app_state(self) -> AppState:
+        """The state that all handlers of the application share."""
+        state: AppState = self.settings["datalayer_stripe"]
+        return state
 
     @property
     def service(self) -> Service:
-        """Raises Unavailable while there is none, as within a server that has just started."""
-        return self.site.service
+        """The service.
 
-    # The body
+        Raises:
+            Unavailable: If there is none, such as in a Jupyter Server that has just started.
+        """
+        return self.app_state.service
+
+    # Request
 
     def json_body(self, model: type[M]) -> M:
-        """The body as `model`. Raises UnsupportedMediaType, InvalidRequest, or as :attr:`body`."""
+        """Parse the request body.
+
+        Args:
+            model: The pydantic model of the body.
+
+        Returns:
+            The validated body.
+
+        Raises:
+            UnsupportedMediaType: If the Content-Type is not `application/json`.
+            InvalidRequest: If the body is not valid JSON, or does not match the model.
+            TooLarge: If the body is longer than the route accepts.
+            Overloaded: If there was no memory left for the body.
+        """
         body = self.body
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
@@ -83,42 +102,62 @@ class BaseHandler(BodyHandler):
         try:
             return model.model_validate_json(body)
         except ValidationError as error:
-            raise _invalid(error, "the body is not a JSON object") from None
+            raise _invalid_request(error, "the body is not a JSON object") from None
 
     def query(self, model: type[M]) -> M:
-        """The query's arguments, each the last of its name, as `model`. Raises InvalidRequest."""
+        """Parse the query. The last value of a repeated argument counts.
+
+        Args:
+            model: The pydantic model of the query.
+
+        Returns:
+            The validated query.
+
+        Raises:
+            InvalidRequest: If the query does not match the model.
+        """
         arguments = {name: self.get_query_argument(name) for name in self.request.query_arguments}
         try:
             return model.model_validate(arguments)
         except ValidationError as error:
-            raise _invalid(error, "the query is wrong") from None
+            raise _invalid_request(error, "the query is not valid") from None
 
-    # The answer
+    # Response
 
-    def answer(self, status_code: int = 200, /, **fields: Any) -> None:
-        """Finish with `success` and these fields, pydantic models among them, as JSON."""
+    def respond(self, status_code: int = 200, /, **fields: Any) -> None:
+        """Finish the request with a successful JSON response.
+
+        Args:
+            status_code: The HTTP status.
+            **fields: The fields beside `success`. Values may be pydantic models.
+        """
         self.set_status(status_code)
         self._finish_json({"success": True, **fields})
 
     def _finish_json(self, fields: dict[str, Any]) -> None:
         self.set_header("Content-Type", "application/json; charset=UTF-8")
-        self.finish(json.dumps(fields, default=_as_json, separators=(",", ":")))
+        self.finish(json.dumps(fields, default=_to_json, separators=(",", ":")))
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("Content-Type", "application/json; charset=UTF-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
-        if self.site.request_tracker.draining:
+        if self.app_state.request_tracker.draining:
             self.set_header("Connection", "close")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Every error leaves here, in the one shape of the contract."""
+        """Write every error as JSON. No other method turns an error into a response.
+
+        Args:
+            status_code: The HTTP status.
+            **kwargs: `exc_info`, if an exception caused the error.
+        """
         error = kwargs.get("exc_info", (None, None))[1]
         if isinstance(error, RequestError):
             code = error.code
         else:
-            error = _tornados(status_code)
+            error = _tornado_error(status_code)
             code = _CODES.get(status_code, error.code)
         # send_error() has cleared the headers.
         self.set_header("X-Request-Id", self.request_id)
@@ -140,8 +179,8 @@ class BaseHandler(BodyHandler):
         tb: TracebackType | None,  # noqa: ARG002
     ) -> None:
         if isinstance(value, RequestError):
-            is_news = value.status >= 500 and not isinstance(value, _SAID_BEFORE)
-            level = logging.WARNING if is_news else logging.INFO
+            is_warning = value.status >= 500 and not isinstance(value, _LOGGED_AT_START)
+            level = logging.WARNING if is_warning else logging.INFO
             cause = type(value.__cause__).__name__ if value.__cause__ else None
             logger.log(level, value.message, extra={"code": value.code, "cause": cause})
         elif isinstance(value, HTTPError):
@@ -150,7 +189,7 @@ class BaseHandler(BodyHandler):
             logger.error("unexpected error", exc_info=value)
 
     def _handle_request_exception(self, e: BaseException) -> None:
-        # Tornado knows the status of its own HTTPError only.
+        # Tornado knows only the status of its own HTTPError.
         if isinstance(e, RequestError) and not self._finished:
             self.log_exception(type(e), e, e.__traceback__)
             self.send_error(e.status, exc_info=(type(e), e, e.__traceback__))
@@ -158,27 +197,27 @@ class BaseHandler(BodyHandler):
             super()._handle_request_exception(e)
 
     def on_finish(self) -> None:
-        metrics, elapsed = self.site.metrics, time.perf_counter() - self._begun
-        # Neither addresses nor methods that a stranger makes up become time series.
-        route = self.site.routes.get(type(self), "unmatched")
+        metrics, elapsed = self.app_state.metrics, time.perf_counter() - self._started_at
+        # Arbitrary paths and methods of clients must not create new time series.
+        route = self.app_state.route_labels.get(type(self), "unmatched")
         method = self.request.method if self.request.method in self.SUPPORTED_METHODS else "other"
         metrics.requests.labels(method, route, self.get_status()).inc()
         metrics.request_seconds.labels(method, route).observe(elapsed)
 
 
 class ApiHandler(BaseHandler):
-    """The base of the routes that clients call: CORS and an identity."""
+    """Base of the routes that browsers may call from other origins (CORS)."""
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
         self.allow_origins()
 
     def allow_origins(self) -> None:
-        """Set the headers that say which origins may read the answer: DATALAYER_CORS_ORIGIN.
+        """Set the CORS headers as `DATALAYER_CORS_ORIGIN` says.
 
-        Only an origin that is named may send credentials with a request, as Datalayer's UI does.
-        The service reads no cookies. But a proxy before it may sign people in by cookies, and `*`
-        must not let every website use them.
+        Only an origin that is listed may send credentials with a request, as Datalayer's UI does.
+        The service reads no cookies. But a proxy in front of it may authenticate people by
+        cookies, and `*` must not let every website use them.
         """
         origin = self.request.headers.get("Origin")
         allowed = self.service.settings.cors_origins
@@ -193,7 +232,10 @@ class ApiHandler(BaseHandler):
         self.set_header("Access-Control-Expose-Headers", "X-Request-Id, Retry-After")
 
     async def options(self, *_args: str, **_kwargs: str) -> None:
-        """Answer a preflight: developer.mozilla.org/docs/Glossary/Preflight_request."""
+        """Answer a preflight request.
+
+        https://developer.mozilla.org/docs/Glossary/Preflight_request
+        """
         self.set_status(204)
         self.clear_header("Content-Type")
         methods = implemented_methods(type(self))
@@ -207,9 +249,10 @@ class ApiHandler(BaseHandler):
 
 
 class AuthenticatedHandler(ApiHandler):
-    """The base of the routes that act for the caller's account, and for no other."""
+    """Base of the routes that act for the caller's account, and for no other account."""
 
     identity: Identity
+    """The authenticated caller. It is set before the HTTP method runs."""
 
     def prepare(self) -> None:
         super().prepare()
@@ -217,35 +260,54 @@ class AuthenticatedHandler(ApiHandler):
             self.identity = self.identify()
             bind_log_context(account_uid=self.identity.account_uid)
             names = self.request.query_arguments
-            asked = {name: self.get_query_arguments(name) for name in names}
-            for scope in AccountScope.of_query(asked):
+            arguments = {name: self.get_query_arguments(name) for name in names}
+            for scope in AccountScope.from_query(arguments):
                 scope.check(self.identity.account_uid)
 
     def json_body(self, model: type[M]) -> M:
-        """Return the body as `model`.
+        """Parse the request body.
+
+        Args:
+            model: The pydantic model of the body.
+
+        Returns:
+            The validated body.
 
         Raises:
-            Forbidden: if the body names another account than the caller's.
-            UnsupportedMediaType, TooLarge, InvalidRequest: as for any body.
+            Forbidden: If the body names another account than the caller's.
+            UnsupportedMediaType: If the Content-Type is not `application/json`.
+            InvalidRequest: If the body is not valid JSON, or does not match the model.
+            TooLarge: If the body is longer than the route accepts.
+            Overloaded: If there was no memory left for the body.
         """
         super().json_body(AccountScope).check(self.identity.account_uid)
         return super().json_body(model)
 
     def check_optional_body(self) -> None:
-        """Refuse a body that names another account, on a route that needs no body.
+        """Check the account that a body names, on a route that needs no body.
 
-        Raises the same errors as `json_body`, unless the body is empty.
+        Raises the errors of `json_body` if there is a body.
         """
         if self.body:
             self.json_body(AccountScope)
 
     def identify(self) -> Identity:
-        """Who calls. Raises Unauthorized."""
-        return self.service.bearer_tokens.identity(self.request.headers.get("Authorization"))
+        """Authenticate the caller.
+
+        Returns:
+            The account that the bearer token names.
+
+        Raises:
+            Unauthorized: If the token is missing or not valid.
+        """
+        return self.service.bearer_tokens.authenticate(self.request.headers.get("Authorization"))
 
 
 class NotFoundHandler(ApiHandler):
-    """Every path that is not a route. A preflight is answered, so that a page can read the 404."""
+    """Answer 404 for every path that is not a route.
+
+    A preflight request succeeds, so that pages of other origins can read the 404.
+    """
 
     def prepare(self) -> None:
         if self.request.method != "OPTIONS":
@@ -253,28 +315,34 @@ class NotFoundHandler(ApiHandler):
         super().prepare()
 
 
-def _invalid(error: ValidationError, otherwise: str) -> InvalidRequest:
-    """The first fault, by its field."""
-    fault = error.errors(include_input=False, include_url=False)[0]
-    field = ".".join(str(part) for part in fault["loc"])
-    what = f"`{field}`: {fault['msg']}" if field else otherwise
-    return InvalidRequest(f"Invalid request: {what}.")
+def _invalid_request(error: ValidationError, fallback: str) -> InvalidRequest:
+    """Return an error that names the first field that is not valid.
+
+    Args:
+        error: The error of pydantic.
+        fallback: The problem to name if the error belongs to no field.
+    """
+    detail = error.errors(include_input=False, include_url=False)[0]
+    field = ".".join(str(part) for part in detail["loc"])
+    problem = f"`{field}`: {detail['msg']}" if field else fallback
+    return InvalidRequest(f"Invalid request: {problem}.")
 
 
-def _request_id(offered: str | None) -> str:
-    if offered and _SANE_REQUEST_ID.fullmatch(offered):
-        return offered
+def _request_id(header: str | None) -> str:
+    """Return the request id of the client if it is valid, else a new one."""
+    if header and _VALID_REQUEST_ID.fullmatch(header):
+        return header
     return uuid.uuid4().hex
 
 
-def _tornados(status: int) -> RequestError:
-    """Tornado's own refusal, or an error that nobody expected, without its text."""
+def _tornado_error(status: int) -> RequestError:
+    """Return a RequestError for an error of Tornado or an unexpected one, without its text."""
     if status < 500:
         return RequestError(f"{responses.get(status, 'The request was refused')}.")
     return RequestError()
 
 
-def _as_json(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

@@ -1,4 +1,4 @@
-"""Read request bodies within bounds: the size of each, of all together, and the time they take."""
+"""Read request bodies with a size limit, a memory limit over all connections, and a timeout."""
 
 import re
 import sys
@@ -13,122 +13,139 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler, stream_reque
 from ..errors import InvalidRequest, Overloaded, RequestError, TooLarge
 from .methods import implements
 
-MAX_HELD_BYTES = 64 * 1024 * 1024
-"""Bytes of request bodies in memory, over all connections of a process."""
+MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+"""Maximum bytes of request bodies in memory, over all connections of a process."""
 
-BODY_SECONDS = 30
+BODY_TIMEOUT_SECONDS = 30
 """Seconds that a client may take to send a body, whatever server the handlers run in."""
 
-# More digits than any size has; int() itself takes superscripts and refuses very long numbers.
+# 19 digits hold every possible size. int() alone would also accept superscripts, and raise an
+# error for very long numbers.
 _CONTENT_LENGTH = re.compile(r"[0-9]{1,19}")
 
 
-class BodyHolder(Protocol):
-    """Whose body is in memory."""
+class BodyReceiver(Protocol):
+    """Handler that is receiving a request body."""
 
-    def drop_body(self) -> None:
-        """Give the body's bytes back, and answer that there was no room for it."""
+    def discard_body(self) -> None:
+        """Release the memory of the body, and fail the request because there was no room."""
 
 
 class BodyBudget:
-    """Count the bytes of the request bodies that all connections hold, and bound them.
+    """Limit the memory that the request bodies of all connections use.
 
-    A body that arrives when there is no room takes the room of the body that has been arriving
-    for longest. So half-sent bodies cannot shut out a webhook of Stripe's, which arrives at once.
+    A body that arrives when the budget is used up replaces the body that has been arriving for
+    the longest time. Half-sent bodies therefore cannot block a webhook of Stripe, which sends its
+    whole body at once.
+
+    Args:
+        gauge: The metric of the bytes in use.
+        limit: Maximum bytes in memory.
     """
 
-    def __init__(self, gauge: Gauge, *, limit: int = MAX_HELD_BYTES) -> None:
+    def __init__(self, gauge: Gauge, *, limit: int = MAX_BUFFERED_BYTES) -> None:
         self.limit = limit
-        self.held = 0
-        """Bytes that are in memory now."""
+        self.reserved = 0
+        """Bytes in memory now."""
         self._gauge = gauge
-        self._arriving: dict[BodyHolder, None] = {}  # the oldest first
+        self._arriving: dict[BodyReceiver, None] = {}  # oldest first
 
-    def take(self, holder: BodyHolder, size: int) -> bool:
-        """Count `size` more bytes of a body that is arriving.
+    def reserve(self, receiver: BodyReceiver, size: int) -> bool:
+        """Reserve memory for the next chunk of a body.
+
+        Args:
+            receiver: The handler that receives the body.
+            size: The bytes of the chunk.
 
         Returns:
-            Whether there is room. If not, nothing is counted: all that is held are bodies that
-            have arrived, and are being worked on.
+            Whether there is room. If not, nothing is reserved: all memory belongs to complete
+            bodies, whose requests are being handled.
         """
-        while self.held + size > self.limit:
-            oldest = next((one for one in self._arriving if one is not holder), None)
+        while self.reserved + size > self.limit:
+            oldest = next((other for other in self._arriving if other is not receiver), None)
             if oldest is None:
                 return False
-            oldest.drop_body()
-        self._arriving.setdefault(holder)
+            oldest.discard_body()
+        self._arriving.setdefault(receiver)
         self._count(size)
         return True
 
-    def keep(self, holder: BodyHolder) -> None:
-        """Note that a body has arrived: it is not dropped for another one any more."""
-        self._arriving.pop(holder, None)
+    def mark_complete(self, receiver: BodyReceiver) -> None:
+        """Protect a complete body: it is no longer discarded for another one."""
+        self._arriving.pop(receiver, None)
 
-    def give_back(self, holder: BodyHolder, size: int) -> None:
-        """Count `size` bytes less, which were all of a body."""
-        self._arriving.pop(holder, None)
+    def release(self, receiver: BodyReceiver, size: int) -> None:
+        """Release the memory of a body.
+
+        Args:
+            receiver: The handler that received the body.
+            size: All bytes that were reserved for it.
+        """
+        self._arriving.pop(receiver, None)
         self._count(-size)
 
     def _count(self, size: int) -> None:
-        self.held += size
-        self._gauge.set(self.held)
+        self.reserved += size
+        self._gauge.set(self.reserved)
 
 
 @stream_request_body
 class BodyHandler(RequestHandler):
-    """The base of every handler. A request that is not a POST has no body."""
+    """Base of every handler: receives a body with limits. Only POST requests may have a body."""
 
     max_body_bytes: ClassVar[int] = 0
-    """The longest body of a POST."""
+    """Maximum length of the body of a POST, in bytes."""
 
     async def _execute(
         self, transforms: list[OutputTransform], *args: bytes, **kwargs: bytes
     ) -> None:
-        # Around all that a request does, also where its client hangs up while it sends the body.
-        self._held = bytearray()
-        self._body_fault: RequestError | None = None
-        self._bound_connection()
+        # Tornado calls no other method that encloses the whole request, including one whose
+        # client disconnects while it sends the body.
+        self._buffer = bytearray()
+        self._body_error: RequestError | None = None
+        self._set_connection_limits()
         try:
             await super()._execute(transforms, *args, **kwargs)
         finally:
-            self._free_body()
+            self._free_buffer()
 
-    def _bound_connection(self) -> None:
-        """Let the limits of this handler count, and none of the server that it runs in.
+    def _set_connection_limits(self) -> None:
+        """Apply the limits of this handler instead of those of the server.
 
-        Whatever Tornado finds wrong with a length, it finds after a refusal was sent, and would
-        send a second answer.
+        If Tornado itself rejected the length, it would do so after this handler has sent an
+        error, and would send a second response.
         """
         connection = cast("HTTP1Connection", self.request.connection)
-        connection.set_body_timeout(BODY_SECONDS)
-        declared = self.request.headers.get("Content-Length", "0")
-        self._length_is_valid = _CONTENT_LENGTH.fullmatch(declared) is not None
+        connection.set_body_timeout(BODY_TIMEOUT_SECONDS)
+        content_length = self.request.headers.get("Content-Length", "0")
+        self._length_is_valid = _CONTENT_LENGTH.fullmatch(content_length) is not None
         if not self._length_is_valid:
-            # Where this body ends is unknown: the answer is the connection's last.
+            # The end of this body is unknown, so the connection is closed after the response.
             self.request.headers["Content-Length"] = "0"
         elif "Transfer-Encoding" not in self.request.headers:
             connection.set_max_body_size(sys.maxsize)
 
     @property
-    def bodies(self) -> BodyBudget:
-        budget: BodyBudget = self.settings["datalayer_stripe"].bodies
+    def body_budget(self) -> BodyBudget:
+        """The memory limit that all connections share."""
+        budget: BodyBudget = self.settings["datalayer_stripe"].body_budget
         return budget
 
     def prepare(self) -> Awaitable[None] | None:
-        """Refuse a method that the route does not have, and a body that it does not take.
+        """Refuse a method that the route does not implement, and a body that it does not accept.
 
         Raises:
-            HTTPError: 405 for the method.
-            InvalidRequest: if the Content-Length is not a number.
-            TooLarge: if the body is declared longer than the route takes.
+            HTTPError: 405, if the route does not implement the method.
+            InvalidRequest: If the Content-Length is not a number.
+            TooLarge: If the declared length is over the limit of the route.
         """
         if not implements(type(self), str(self.request.method)):
             raise HTTPError(405)
         if not self._length_is_valid:
             raise InvalidRequest("The Content-Length is not a number.")
         is_chunked = "Transfer-Encoding" in self.request.headers
-        declared = int(self.request.headers.get("Content-Length", "0"))
-        if declared > self._body_limit or (is_chunked and not self._body_limit):
+        content_length = int(self.request.headers.get("Content-Length", "0"))
+        if content_length > self._body_limit or (is_chunked and not self._body_limit):
             raise self._too_large()
         return None
 
@@ -138,51 +155,58 @@ class BodyHandler(RequestHandler):
 
     def _too_large(self) -> TooLarge:
         if not self._body_limit:
-            return TooLarge("This route takes no request body.")
+            return TooLarge("This route accepts no request body.")
         return TooLarge(f"The request body is over the limit of {self._body_limit // 1024} KB.")
 
     def data_received(self, chunk: bytes) -> None:
-        """Keep a part of the body. Past a limit, parts are dropped, and all that was kept."""
-        if self._body_fault is not None:
+        """Buffer a chunk of the body. Over a limit, discard the whole body and what follows.
+
+        Args:
+            chunk: The bytes that have arrived.
+        """
+        if self._body_error is not None:
             return
-        if len(self._held) + len(chunk) > self._body_limit:
-            self._body_fault = self._too_large()
-            self._free_body()
-        elif not self.bodies.take(self, len(chunk)):
-            self.drop_body()
+        if len(self._buffer) + len(chunk) > self._body_limit:
+            self._body_error = self._too_large()
+            self._free_buffer()
+        elif not self.body_budget.reserve(self, len(chunk)):
+            self.discard_body()
         else:
-            self._held += chunk
+            self._buffer += chunk
 
-    def drop_body(self) -> None:
-        """Free what has arrived of the body: there is no room for it."""
-        self._body_fault = Overloaded("Too many request bodies are being received.")
-        self._free_body()
+    def discard_body(self) -> None:
+        """Release the memory of the body, and fail the request because there was no room."""
+        self._body_error = Overloaded("The server is receiving too many request bodies.")
+        self._free_buffer()
 
-    def _free_body(self) -> None:
-        self.bodies.give_back(self, len(self._held))
-        self._held = bytearray()
+    def _free_buffer(self) -> None:
+        self.body_budget.release(self, len(self._buffer))
+        self._buffer = bytearray()
 
     @property
     def body(self) -> bytes:
-        """The whole request body.
+        """The complete request body.
 
         Raises:
-            TooLarge: if it is longer than the route takes.
-            Overloaded: if all connections together sent more than the service keeps.
+            TooLarge: If the body is longer than the route accepts.
+            Overloaded: If there was no memory left for the body.
         """
-        if self._body_fault is not None:
-            raise self._body_fault
-        self.bodies.keep(self)
-        return bytes(self._held)
+        if self._body_error is not None:
+            raise self._body_error
+        self.body_budget.mark_complete(self)
+        return bytes(self._buffer)
 
     def finish(self, chunk: Any = None) -> "Future[None]":
-        """Send the answer; before the whole body was read it has to be the connection's last.
+        """Send the response. Before the whole body was read, announce that the connection closes.
 
-        Tornado closes the connection then, and a client that is not told sends its next request
-        there: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+        Tornado then closes the connection. A client that does not know would send its next
+        request on it: https://www.rfc-editor.org/rfc/rfc9112#section-9.6
+
+        Args:
+            chunk: The last part of the response, as Tornado's `finish` takes it.
         """
         if not self._headers_written and not self.request._body_future.done():
             self.set_header("Connection", "close")
-            # Tornado would answer an HTTP/1.0 client's wish to keep the connection.
+            # Otherwise Tornado would confirm the keep-alive that an HTTP/1.0 client asked for.
             self.request.headers.pop("Connection", None)
         return super().finish(chunk)

@@ -1,4 +1,7 @@
-"""The checkout page and its files. They hold nobody's data: the page asks for that by the token."""
+"""Handlers of the checkout page and its files.
+
+The page contains no data of any account. It requests the data with the caller's token or cookie.
+"""
 
 import json
 import re
@@ -16,40 +19,42 @@ from .base import BaseHandler
 from .bodies import BodyHandler
 from .urls import IAM_PREFIX, STRIPE_PREFIX, origin_of
 
-WEB = Path(__file__).parents[1] / "web"
+WEB_FOLDER = Path(__file__).parents[1] / "web"
 
-# The browser asks for all of them at once, and not for each when another one imports it.
-MODULES = sorted(path.name for path in WEB.glob("*.js"))
+# The page preloads all modules at once. Otherwise the browser would request each of them only
+# after it has read the module that imports it.
+_MODULES = sorted(path.name for path in WEB_FOLDER.glob("*.js"))
 
 Sources = tuple[str, ...]
 
-# docs.stripe.com/security/guide#content-security-policy; without its maps, which fill in addresses.
+# https://docs.stripe.com/security/guide#content-security-policy, without the sources of Google
+# Maps, which only address forms need.
 _STRIPE_SCRIPTS = ("https://js.stripe.com", "https://*.js.stripe.com")
 _STRIPE_FRAMES = (*_STRIPE_SCRIPTS, "https://hooks.stripe.com")
-_STRIPE_CALLS = ("https://api.stripe.com",)
+_STRIPE_CONNECTIONS = ("https://api.stripe.com",)
 
 
 class CheckoutHandler(BaseHandler):
-    """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>`: the page."""
+    """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>`: return the checkout page."""
 
-    templates: ClassVar[Loader] = Loader(str(WEB))
+    templates: ClassVar[Loader] = Loader(str(WEB_FOLDER))
 
     async def get(self) -> None:
-        settings, site = self.service.settings, self.site
-        for name, value in page_headers(settings).items():
+        settings, state = self.service.settings, self.app_state
+        for name, value in security_headers(settings).items():
             self.set_header(name, value)
         self.set_header("Content-Type", "text/html; charset=UTF-8")
-        # A server with a sign-in of its own asks who is not signed in when the page is loaded.
-        sign_in_url = site.page if site.identity == "cookie" else None
+        # A Jupyter Server redirects a person who is not signed in from the page to its login.
+        sign_in_url = state.page_path if state.identity_kind == "cookie" else None
         self.finish(
             self.templates.load("index.html").generate(
-                assets=site.page,
+                assets=state.page_path,
                 currency_digits=json.dumps(CURRENCY_DIGITS),
-                iam_api=f"{site.root}{IAM_PREFIX}",
-                identity=site.identity,
-                modules=MODULES,
+                iam_api=f"{state.base_path}{IAM_PREFIX}",
+                identity=state.identity_kind,
+                modules=_MODULES,
                 publishable_key=settings.stripe_js_api_key,
-                stripe_api=f"{site.root}{STRIPE_PREFIX}",
+                stripe_api=f"{state.base_path}{STRIPE_PREFIX}",
                 stripe_js=settings.stripe_js_url,
                 sign_in_url=settings.stripe_sign_in_url or sign_in_url or "",
             )
@@ -57,35 +62,47 @@ class CheckoutHandler(BaseHandler):
 
 
 class CheckoutFileHandler(BodyHandler, StaticFileHandler):
-    """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>/<file>`: the page's scripts and styles."""
+    """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>/<file>`: return a script or style of the page."""
 
     def prepare(self) -> Awaitable[None] | None:
-        """Refuse a body, by an error whose status Tornado knows."""
+        """Refuse a body with an HTTPError, because this handler does not derive from BaseHandler.
+
+        Raises:
+            HTTPError: If the method is not implemented, or the request has a body.
+        """
         try:
             return super().prepare()
         except RequestError as error:
             raise HTTPError(error.status) from None
 
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 (Tornado's signature)
-        # Asked for again with its ETag: after an upgrade no browser mixes old files with new ones.
+        # Browsers revalidate each file by its ETag, so that no page mixes files of two versions
+        # after an upgrade.
         self.set_header("Cache-Control", "no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
         self.clear_header("Server")
 
 
-def page_headers(settings: Settings) -> dict[str, str]:
-    """What keeps others out of the page, and the page within bounds."""
+def security_headers(settings: Settings) -> dict[str, str]:
+    """Return the security headers of the checkout page.
+
+    Args:
+        settings: The settings, for the source of Stripe.js.
+
+    Returns:
+        The headers by name: Content-Security-Policy and others.
+    """
     scripts: Sources = _STRIPE_SCRIPTS
     frames: Sources = _STRIPE_FRAMES
-    calls: Sources = _STRIPE_CALLS
+    connections: Sources = _STRIPE_CONNECTIONS
     if settings.stripe_js_url != STRIPE_JS_URL:
-        scripts = frames = calls = (origin_of(settings.stripe_js_url),)
+        scripts = frames = connections = (origin_of(settings.stripe_js_url),)
     directives: dict[str, Sources] = {
         "default-src": ("'none'",),
         "script-src": ("'self'", *scripts),
         "style-src": ("'self'",),
         "img-src": ("'self'", "data:"),
-        "connect-src": ("'self'", *calls),
+        "connect-src": ("'self'", *connections),
         "frame-src": frames,
         "base-uri": ("'none'",),
         "form-action": ("'none'",),
@@ -96,7 +113,7 @@ def page_headers(settings: Settings) -> dict[str, str]:
             f"{name} {' '.join(sources)}" for name, sources in directives.items()
         ),
         "Referrer-Policy": "strict-origin",
-        # Popups of banks may still talk to Stripe's frames.
+        # Banks may authenticate a payment in a popup, which must reach Stripe's frames.
         "Cross-Origin-Opener-Policy": "same-origin-allow-popups",
         "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
         "X-Frame-Options": "SAMEORIGIN",
@@ -105,11 +122,18 @@ def page_headers(settings: Settings) -> dict[str, str]:
 
 
 def checkout_handlers(checkout_path: str | None) -> list[tuple[Any, ...]]:
-    """The page's routes; none where `DATALAYER_STRIPE_CHECKOUT_ROUTE` is another site's URL."""
+    """Return the routes of the checkout page.
+
+    Args:
+        checkout_path: The path of the page, such as `/checkout`; None if another site serves it.
+
+    Returns:
+        The routes as Tornado's `Application` takes them; none if another site serves the page.
+    """
     if checkout_path is None:
         return []
     path = re.escape(checkout_path)
     return [
         (path, CheckoutHandler),
-        (rf"{path}/([\w-]+\.(?:js|css|svg))", CheckoutFileHandler, {"path": str(WEB)}),
+        (rf"{path}/([\w-]+\.(?:js|css|svg))", CheckoutFileHandler, {"path": str(WEB_FOLDER)}),
     ]

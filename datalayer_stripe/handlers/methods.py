@@ -6,10 +6,19 @@ _UNIMPLEMENTED = RequestHandler._unimplemented_method
 
 
 def implements(handler: type[RequestHandler], method: str) -> bool:
-    """Return whether `handler` defines the HTTP method, such as `POST`."""
+    """Return whether a handler implements an HTTP method.
+
+    Args:
+        handler: The handler class.
+        method: The method, such as `POST`.
+    """
     return getattr(handler, method.lower()) is not _UNIMPLEMENTED
 
 
 def implemented_methods(handler: type[RequestHandler]) -> tuple[str, ...]:
-    """Return the HTTP methods that `handler` defines, in the order of Tornado's list."""
+    """Return the HTTP methods that a handler implements, in the order of Tornado's list.
+
+    Args:
+        handler: The handler class.
+    """
     return tuple(method for method in handler.SUPPORTED_METHODS if implements(handler, method))

@@ -1,26 +1,26 @@
-"""For operators: is it alive, is it ready, what does it count."""
+"""Handlers of the routes for operators: health, readiness and metrics."""
 
 from ..metrics import CONTENT_TYPE
 from .base import BaseHandler
 
 
 class HealthHandler(BaseHandler):
-    """`GET /healthz`: the process lives."""
+    """`GET /healthz`: answer 200 while the process runs."""
 
     async def get(self) -> None:
-        self.answer(status="ok")
+        self.respond(status="ok")
 
 
 class ReadyHandler(BaseHandler):
-    """`GET /readyz`: requests can be served; if not, what is in the way.
+    """`GET /readyz`: answer 200 if requests can be served, else 503 with the problems.
 
-    Stripe in trouble is a warning and no more: what has been paid is credited all the same, and
-    to take the service out of the way would help nobody.
+    A problem with Stripe is only a warning: paid top-ups are still credited, and a restart or
+    another instance would not help.
     """
 
     async def get(self) -> None:
         problems = {}
-        if self.site.request_tracker.draining:
+        if self.app_state.request_tracker.draining:
             problems["service"] = "shutting down"
         if problem := await self.service.database_probe.problem():
             problems["database"] = problem
@@ -37,21 +37,21 @@ class ReadyHandler(BaseHandler):
                 }
             )
         else:
-            self.answer(status="ready", warnings=warnings)
+            self.respond(status="ready", warnings=warnings)
 
     def _warnings(self) -> dict[str, str]:
         warnings = dict(self.service.configuration_faults.found)
         if trouble := self.service.stripe.trouble:
             warnings["stripe"] = f"the last call ended with {trouble}"
         if names := self.service.registry.disabled_money_plugins:
-            warnings["plugins"] = f"switched off, and they move money: {', '.join(names)}"
+            warnings["plugins"] = f"these plugins move money and are disabled: {', '.join(names)}"
         if warning := self.service.deliveries.signatures.warning:
             warnings["webhook"] = warning
         return warnings
 
 
 class MetricsHandler(BaseHandler):
-    """`GET /metrics`: Prometheus' text format."""
+    """`GET /metrics`: return the metrics in Prometheus' text format."""
 
     async def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE)

@@ -1,9 +1,9 @@
-"""The caller's balance and plan, as they change: server-sent events.
+"""Handler of the stream that sends changes of the caller's balance and plan.
 
-Each event holds the whole balance or plan, and its id says which of both the client has then: one
-that comes back with `Last-Event-ID` gets what is new to it, and nothing twice.
+Each server-sent event contains the whole balance or plan. Its id is made of a digest of each. A
+client that reconnects with this id as `Last-Event-ID` receives only what has changed since.
 
-html.spec.whatwg.org/multipage/server-sent-events.html
+https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 import asyncio
@@ -23,98 +23,121 @@ from .urls import STRIPE_PREFIX
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 15.0
+"""Interval of the comments that keep an idle connection open."""
 
-# A client that reads nothing for so long is gone, though its connection may not know it.
-_PATIENCE_SECONDS = 30.0
-# What the system keeps for it until then: many events' worth, where its own choice is megabytes.
+WRITE_TIMEOUT_SECONDS = 30.0
+"""Time after which a client that reads nothing counts as gone, even if it is still connected."""
+
+# The kernel's send buffer of a stream. It holds many events; the default may be megabytes.
 _SEND_BUFFER_BYTES = 16 * 1024
-RETRY_MS = 2000
 
-# Of the plan's event: with the balance it does not change.
+RETRY_MS = 2000
+"""Time that a browser waits before it reconnects."""
+
+# Fields of the plan that change with the balance. They do not count as a change of the plan.
 _BALANCE_FIELDS = {"wallet_balance", "current_credits", "used_credits"}
 
 
 class StreamHandler(SubscriberHandler):
-    """`GET /stream`. It ends with its token, with its client, and when the service shuts down."""
+    """`GET /stream`: send events until the token expires, the client leaves or the service ends."""
 
     def initialize(self) -> None:
         super().initialize()
         self._wake = asyncio.Event()
-        self._gone = False
+        self._disconnected = False
 
     def on_connection_close(self) -> None:
-        super().on_connection_close()  # which ends the wait for a body that was cut
-        self._gone = True
+        super().on_connection_close()  # ends the wait for a body that was cut off
+        self._disconnected = True
         self._wake.set()
 
     async def get(self) -> None:
-        account_uid, request_tracker = self.identity.account_uid, self.site.request_tracker
-        with self.site.streams.track(account_uid), request_tracker.on_drain(self._wake.set):
+        state, account_uid = self.app_state, self.identity.account_uid
+        with (
+            state.stream_limiter.track(account_uid),
+            state.request_tracker.on_drain(self._wake.set),
+        ):
             async with self.service.store.changes.watched(account_uid, self._wake):
-                await self._stream(request_tracker)
+                await self._stream(state.request_tracker)
 
     async def _stream(self, request_tracker: RequestTracker) -> None:
         balance, _, plan = self.request.headers.get("Last-Event-ID", "").partition(".")
-        seen = {"balance": balance, "plan": plan}
-        # Read before the headers go out: a database that does not answer is an error like others.
-        text = f"retry: {RETRY_MS}\n\n{await self._news(seen)}"
-        if self._io.closed():
-            return  # the client is gone meanwhile
+        known = {"balance": balance, "plan": plan}
+        # Read before the headers are sent, so that a database error still becomes a response.
+        text = f"retry: {RETRY_MS}\n\n{await self.changed_events(known)}"
+        if self.iostream.closed():
+            return  # the client disconnected in the meantime
         self.set_header("Content-Type", "text/event-stream; charset=UTF-8")
-        self.set_header("X-Accel-Buffering", "no")  # nginx would keep it back
-        self._io.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        while await self._sent(text):
-            woken = await self._woken()
-            if self._gone or request_tracker.draining or not self._seconds_left():
+        self.set_header("X-Accel-Buffering", "no")  # nginx must not buffer the stream
+        self.iostream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+        while await self._send(text):
+            is_woken = await self._wait_for_change()
+            if self._disconnected or request_tracker.draining or not self._seconds_left():
                 return
-            text = await self._news(seen) if woken else ": still here\n\n"
+            text = await self.changed_events(known) if is_woken else ": heartbeat\n\n"
 
-    async def _news(self, seen: dict[str, str]) -> str:
-        """The events that are new to a client which has `seen` these; it has seen them then."""
-        account, snapshots = await self.read()
-        view = self.view(account, snapshots)
+    async def changed_events(self, known: dict[str, str]) -> str:
+        """Return the events that the client does not know yet, and add them to `known`.
+
+        Args:
+            known: The digest of the last balance and of the last plan that the client received.
+
+        Returns:
+            The text of the events; empty if nothing has changed.
+        """
+        account, snapshots = await self.read_account()
+        view = self.subscription_view(account, snapshots)
         balance = BalanceView(credits=account.credits, last_update=account.updated_at)
         text = ""
-        for name, model, apart in (("balance", balance, set()), ("plan", view, _BALANCE_FIELDS)):
-            essence = model.model_dump_json(exclude=apart)
-            digest = hashlib.sha256(essence.encode()).hexdigest()[:16]
-            if digest != seen[name]:
-                seen[name] = digest
-                event_id = f"{seen['balance']}.{seen['plan']}"
+        for name, model, ignored in (("balance", balance, set()), ("plan", view, _BALANCE_FIELDS)):
+            compared = model.model_dump_json(exclude=ignored)
+            digest = hashlib.sha256(compared.encode()).hexdigest()[:16]
+            if digest != known[name]:
+                known[name] = digest
+                event_id = f"{known['balance']}.{known['plan']}"
                 text += f"event: {name}\nid: {event_id}\ndata: {model.model_dump_json()}\n\n"
         return text
 
-    async def _sent(self, text: str) -> bool:
-        """Whether the client took it. One that does not read is closed, and nothing kept for it."""
+    async def _send(self, text: str) -> bool:
+        """Send `text`. Close the connection of a client that does not read.
+
+        Returns:
+            Whether the connection is still open.
+        """
         self.write(text)
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                 await self.flush()
         except StreamClosedError:
             return False
         except TimeoutError:
-            logger.info("closed a stream that its client does not read")
-            self._io.close()
+            logger.info("closed a stream whose client does not read it")
+            self.iostream.close()
             return False
         return True
 
     @property
-    def _io(self) -> IOStream:
+    def iostream(self) -> IOStream:
+        """The connection to the client."""
         return cast("HTTP1Connection", self.request.connection).stream
 
-    async def _woken(self) -> bool:
-        """Whether something may have changed; else it is time for a sign of life."""
+    async def _wait_for_change(self) -> bool:
+        """Wait for a change, at most until the next heartbeat.
+
+        Returns:
+            Whether something may have changed; False if it is time for a heartbeat.
+        """
         try:
             async with asyncio.timeout(min(HEARTBEAT_SECONDS, self._seconds_left())):
                 await self._wake.wait()
         except TimeoutError:
             return False
-        # Before reading: what changes meanwhile wakes again.
+        # Clear before the caller reads, so that a change during the read wakes the stream again.
         self._wake.clear()
         return True
 
     def _seconds_left(self) -> float:
-        """How long the token still lets its bearer in."""
+        """Return the seconds until the token expires, or a heartbeat interval if it does not."""
         expires_at, now = self.identity.expires_at, self.service.clock()
         return max(0.0, (expires_at - now).total_seconds()) if expires_at else HEARTBEAT_SECONDS
 

@@ -1,6 +1,6 @@
-"""Subscribing to a plan, seeing it, and ending it.
+"""Handlers of the routes that show, start, cancel and resume a subscription.
 
-The 2025 command line says `subscription`, the 2026 one `plans`: the same routes twice.
+The command line of 2025 calls `/subscription`, that of 2026 calls `/plans`: both are served.
 """
 
 import asyncio
@@ -21,28 +21,44 @@ from .base import AuthenticatedHandler
 from .topup import PriceRequest
 from .urls import IAM_PREFIX, STRIPE_PREFIX
 
-_ENDS_WITH_PERIOD = "Your subscription ends with its period."
+_CANCEL_SCHEDULED = "Your subscription ends at the end of the current period."
 _PENDING_CANCELED = "The subscription was canceled before its first payment."
+_RESUMED = "Your subscription continues."
 
 
 class AccountsRequest(BaseModel):
+    """Body of a request for several accounts."""
+
     account_uids: list[AccountUid] = Field(max_length=1000)
 
 
 class SubscriberHandler(AuthenticatedHandler):
-    """The base of the handlers that show an account with its subscription."""
+    """Base of the handlers that return an account with its subscription."""
 
-    async def read(self, *, anew: bool = False) -> tuple[Account, list[SubscriptionSnapshot]]:
-        """What our books say; `anew` asks Stripe of a subscription that is being paid."""
+    async def read_account(
+        self, *, refresh: bool = False
+    ) -> tuple[Account, list[SubscriptionSnapshot]]:
+        """Read the caller's account and its subscriptions.
+
+        Args:
+            refresh: Whether to fetch a subscription from Stripe that waits for its first payment.
+
+        Returns:
+            The account, and the snapshots of its subscriptions.
+        """
         account_uid, subscriptions = self.identity.account_uid, self.service.subscriptions
-        return await asyncio.gather(
-            self.service.store.accounts.get(account_uid),
-            (subscriptions.refresh_if_incomplete if anew else subscriptions.of_account)(
-                account_uid
-            ),
-        )
+        read = subscriptions.refresh_if_incomplete if refresh else subscriptions.of_account
+        return await asyncio.gather(self.service.store.accounts.get(account_uid), read(account_uid))
 
-    def view(self, account: Account, snapshots: list[SubscriptionSnapshot]) -> SubscriptionView:
+    def subscription_view(
+        self, account: Account, snapshots: list[SubscriptionSnapshot]
+    ) -> SubscriptionView:
+        """Return the `subscription` of the response for the caller's account.
+
+        Args:
+            account: The caller's account.
+            snapshots: The snapshots of its subscriptions.
+        """
         return subscription_view(
             self.identity,
             account,
@@ -50,29 +66,32 @@ class SubscriberHandler(AuthenticatedHandler):
             is_eligible=self.service.subscriptions.is_eligible(snapshots),
         )
 
-    async def account_rows(self) -> list[AccountView]:
-        """Return the caller's own account, the only one that it may see."""
-        return [account_view(self.identity, self.view(*await self.read()))]
+    async def account_views(self) -> list[AccountView]:
+        """Return the accounts that the caller may see: only its own."""
+        view = self.subscription_view(*await self.read_account())
+        return [account_view(self.identity, view)]
 
 
 class SubscriptionHandler(SubscriberHandler):
-    """`GET /subscription`: the account's plan, balance, and what else there is."""
+    """`GET /subscription`: return the account's plan and balance, and the plans for sale."""
 
     async def get(self) -> None:
-        books, plans = await asyncio.gather(self.read(anew=True), self._plans())
-        view = self.view(*books)
-        self.answer(
+        (account, snapshots), plans = await asyncio.gather(
+            self.read_account(refresh=True), self._available_plans()
+        )
+        view = self.subscription_view(account, snapshots)
+        self.respond(
             account_uid=view.account_uid,
             subscription=view,
             plan=view,
             portal={
                 "url": self.service.portal.url,
-                "route": self.site.checkout_route,
+                "route": self.app_state.checkout_route,
             },
             available_plans=[plan_view(plan) for plan in plans],
         )
 
-    async def _plans(self) -> tuple[Plan, ...]:
+    async def _available_plans(self) -> tuple[Plan, ...]:
         """Return the plans for sale; none while Stripe cannot list them."""
         try:
             return await self.service.catalog.plans()
@@ -81,43 +100,44 @@ class SubscriptionHandler(SubscriberHandler):
 
 
 class CatalogHandler(AuthenticatedHandler):
-    """`GET /subscription/plans`: the monthly plans for sale."""
+    """`GET /subscription/plans`: return the monthly plans for sale."""
 
     async def get(self) -> None:
         plans = await self.service.catalog.plans()
-        self.answer(plans=[plan_view(plan) for plan in plans])
+        self.respond(plans=[plan_view(plan) for plan in plans])
 
 
 class SubscribeHandler(AuthenticatedHandler):
-    """`POST /subscription/payment-intent`: an incomplete subscription to pay for."""
+    """`POST /subscription/payment-intent`: create an incomplete subscription to be paid."""
 
     async def post(self) -> None:
-        wanted = self.json_body(PriceRequest)
+        body = self.json_body(PriceRequest)
         self.service.rate_limiter.take(self.identity.account_uid)
-        started = await self.service.plans.subscribe(self.identity, wanted.price_id)
-        self.answer(201, **started.model_dump())
+        started = await self.service.plans.subscribe(self.identity, body.price_id)
+        self.respond(201, **started.model_dump())
 
 
 class RenewCardHandler(AuthenticatedHandler):
-    """`POST /subscription/resume/setup-intent`: renew the card before resuming."""
+    """`POST /subscription/resume/setup-intent`: create a SetupIntent to replace the card."""
 
     async def post(self) -> None:
         self.check_optional_body()
         self.service.rate_limiter.take(self.identity.account_uid)
         secret = await self.service.plans.renew_card(self.identity.account_uid)
-        self.answer(201, client_secret=secret)
+        self.respond(201, client_secret=secret)
 
 
 class CancelHandler(AuthenticatedHandler):
-    """`POST /subscription/cancel`: end it with its period, or at once before it is paid for."""
+    """`POST /subscription/cancel`: cancel at the end of the period, or at once if it is unpaid."""
 
     async def post(self) -> None:
         self.check_optional_body()
         self.service.rate_limiter.take(self.identity.account_uid)
         snapshot = await self.service.plans.cancel(self.identity.account_uid)
-        # One that waited for its first payment is over at once, by whatever status of Stripe's.
-        self.answer(
-            message=_PENDING_CANCELED if snapshot.is_over else _ENDS_WITH_PERIOD,
+        # A subscription that waited for its first payment is over now. Stripe may call it
+        # `canceled` or `incomplete_expired`.
+        self.respond(
+            message=_PENDING_CANCELED if snapshot.is_over else _CANCEL_SCHEDULED,
             status="canceled" if snapshot.is_over else snapshot.status,
             cancel_at_period_end=snapshot.ends_with_period,
             portal={"url": self.service.portal.url},
@@ -125,33 +145,33 @@ class CancelHandler(AuthenticatedHandler):
 
 
 class ResumeHandler(AuthenticatedHandler):
-    """`POST /subscription/resume`: take a scheduled cancellation back."""
+    """`POST /subscription/resume`: undo a scheduled cancellation."""
 
     async def post(self) -> None:
         self.check_optional_body()
         self.service.rate_limiter.take(self.identity.account_uid)
         snapshot = await self.service.plans.resume(self.identity.account_uid)
-        self.answer(
-            message="Your subscription goes on.",
+        self.respond(
+            message=_RESUMED,
             status=snapshot.status,
             cancel_at_period_end=snapshot.ends_with_period,
         )
 
 
 class EligibleAccountsHandler(SubscriberHandler):
-    """`GET /plans/eligible-accounts`: the accounts that the caller may act for: its own."""
+    """`GET /plans/eligible-accounts`: return the accounts that the caller may use: its own."""
 
     async def get(self) -> None:
-        self.answer(accounts=await self.account_rows())
+        self.respond(accounts=await self.account_views())
 
 
 class AccountDetailsHandler(SubscriberHandler):
-    """`POST /plans/accounts/details`: of the accounts asked for, those that the caller may see."""
+    """`POST /plans/accounts/details`: return the given accounts that the caller may see."""
 
     async def post(self) -> None:
-        wanted = self.json_body(AccountsRequest).account_uids
-        mine = self.identity.account_uid in wanted
-        self.answer(accounts=await self.account_rows() if mine else [])
+        account_uids = self.json_body(AccountsRequest).account_uids
+        is_included = self.identity.account_uid in account_uids
+        self.respond(accounts=await self.account_views() if is_included else [])
 
 
 default_handlers = [

@@ -1,4 +1,4 @@
-"""Buy credits: the routes below `/topup`."""
+"""Handlers of the routes that sell credits: the routes below `/topup`."""
 
 from pydantic import BaseModel, Field
 
@@ -9,29 +9,29 @@ from .urls import STRIPE_PREFIX
 
 
 class PriceRequest(BaseModel):
-    """What to buy: a price of Stripe's. Anything else that a browser says of it is ignored."""
+    """Body of a purchase: the id of a Stripe price. All other fields are ignored."""
 
     price_id: str = Field(min_length=1, max_length=255, strict=True)
 
 
 class PricesHandler(AuthenticatedHandler):
-    """`GET /topup/prices`: the packages for sale."""
+    """`GET /topup/prices`: return the packages for sale."""
 
     async def get(self) -> None:
         packages = await self.service.catalog.packages()
-        self.answer(prices=[package_view(package) for package in packages])
+        self.respond(prices=[package_view(package) for package in packages])
 
 
 class TopUpPaymentIntentHandler(AuthenticatedHandler):
-    """`POST /topup/payment-intent`: a PaymentIntent for a package."""
+    """`POST /topup/payment-intent`: create a PaymentIntent for a package."""
 
     async def post(self) -> None:
-        wanted = self.json_body(PriceRequest)
+        body = self.json_body(PriceRequest)
         self.service.rate_limiter.take(self.identity.account_uid)
         started = await self.service.topups.start(
-            self.identity, wanted.price_id, self.request.headers.get("Idempotency-Key")
+            self.identity, body.price_id, self.request.headers.get("Idempotency-Key")
         )
-        self.answer(
+        self.respond(
             201,
             client_secret=started.client_secret,
             payment_intent_id=started.payment_intent_id,
@@ -44,29 +44,29 @@ class TopUpPaymentIntentHandler(AuthenticatedHandler):
 
 
 class TopUpStatusHandler(AuthenticatedHandler):
-    """`GET /topup/payment-intent/{id}`: whether it is paid, and its credits are there."""
+    """`GET /topup/payment-intent/{id}`: return whether a top-up is paid and credited."""
 
     async def get(self, id: str) -> None:
         status = await self.service.topup_statuses.of(self.identity.account_uid, id)
-        self.answer(**status.model_dump())
+        self.respond(**status.model_dump())
 
 
 class HistoryQuery(BaseModel):
-    """Which part of the history."""
+    """Query of the history: the size of the page, and the cursor of the previous page."""
 
     limit: int = Field(default=20, ge=1, le=MAX_PAGE_SIZE)
     cursor: str | None = Field(default=None, max_length=1000)
 
 
 class HistoryHandler(AuthenticatedHandler):
-    """`GET /topup/history`: what has moved the balance, newest first."""
+    """`GET /topup/history`: return the movements of the balance, newest first."""
 
     async def get(self) -> None:
         query = self.query(HistoryQuery)
         page = await self.service.history.page(
             self.identity.account_uid, limit=query.limit, cursor=query.cursor
         )
-        self.answer(
+        self.respond(
             history=[movement_view(entry) for entry in page.entries],
             next_cursor=page.next_cursor,
         )

@@ -1,4 +1,4 @@
-"""The requests that are being worked on, so that a shutdown can let them finish."""
+"""Count the requests in progress and the open streams."""
 
 import asyncio
 from collections import Counter
@@ -9,58 +9,74 @@ from prometheus_client import Gauge
 
 from ..errors import RateLimited
 
+MAX_STREAMS_PER_ACCOUNT = 16
+"""Maximum open streams of an account. A browser opens one for each visible tab."""
+
+MAX_STREAMS = 4096
+"""Maximum open streams of a process."""
+
 
 class RequestTracker:
+    """Tracker of the requests in progress, so that a shutdown can wait for them.
+
+    Args:
+        gauge: The metric of the requests in progress.
+    """
+
     def __init__(self, gauge: Gauge) -> None:
         self.draining = False
-        """Whether the service is shutting down, and wants no new requests."""
+        """Whether the service is shutting down."""
+        self.in_progress = 0
+        """Number of requests in progress."""
         self._gauge = gauge
-        self._running = 0
         self._on_drain: set[Callable[[], None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
 
     @contextmanager
     def track(self) -> Iterator[None]:
-        """Count a request while it is worked on."""
-        self._running += 1
+        """Count a request while it is in progress."""
+        self.in_progress += 1
         self._idle.clear()
-        self._gauge.set(self._running)
+        self._gauge.set(self.in_progress)
         try:
             yield
         finally:
-            self._running -= 1
-            self._gauge.set(self._running)
-            if not self._running:
+            self.in_progress -= 1
+            self._gauge.set(self.in_progress)
+            if not self.in_progress:
                 self._idle.set()
 
     def drain(self) -> None:
-        """Want no new requests, and let those end that would go on for ever."""
+        """Begin the shutdown: close connections after their response, and end the streams."""
         self.draining = True
         for callback in tuple(self._on_drain):
             callback()
 
     @contextmanager
     def on_drain(self, callback: Callable[[], None]) -> Iterator[None]:
-        """Call back when the service begins to shut down."""
+        """Register a callback for the start of the shutdown.
+
+        Args:
+            callback: Called once without arguments, in the event loop.
+        """
         self._on_drain.add(callback)
         try:
             yield
         finally:
             self._on_drain.discard(callback)
 
-    async def idle(self) -> None:
-        """Return when nothing is being worked on."""
+    async def wait_until_idle(self) -> None:
+        """Wait until no request is in progress."""
         await self._idle.wait()
 
 
-# A browser opens one for each window that is looked at.
-MAX_STREAMS_PER_ACCOUNT = 16
-MAX_STREAMS = 4096
+class StreamLimiter:
+    """Limit of the open streams, for each account and for the process.
 
-
-class Streams:
-    """Counts the open streams, so that nobody's take all the room."""
+    Args:
+        gauge: The metric of the open streams.
+    """
 
     def __init__(self, gauge: Gauge) -> None:
         self._gauge = gauge
@@ -68,9 +84,16 @@ class Streams:
 
     @contextmanager
     def track(self, account_uid: str) -> Iterator[None]:
-        """Raises RateLimited when there is no room."""
+        """Count a stream while it is open.
+
+        Args:
+            account_uid: The uid of the account that opens it.
+
+        Raises:
+            RateLimited: If the account or the process has too many open streams.
+        """
         if self._open[account_uid] >= MAX_STREAMS_PER_ACCOUNT or self._open.total() >= MAX_STREAMS:
-            raise RateLimited("There are too many open streams.", retry_after=30)
+            raise RateLimited("Too many streams are open. Close other tabs.", retry_after=30)
         self._count(account_uid, 1)
         try:
             yield

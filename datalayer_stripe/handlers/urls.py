@@ -1,32 +1,38 @@
-"""The prefixes of the routes, and checks of URLs that clients send."""
+"""Prefixes of the routes, and checks of URLs that clients send."""
 
 from urllib.parse import urlsplit
 
 from ..settings_checks import LOCAL_HOSTS
 
 API_PREFIX = "/api/iam"
-"""The prefix of all routes that clients and Stripe call."""
+"""Prefix of all routes that clients and Stripe call."""
 
 STRIPE_PREFIX = f"{API_PREFIX}/stripe/v1"
-"""The prefix of the routes that buy credits and subscriptions, and of the webhook."""
+"""Prefix of the routes that buy credits and subscriptions, and of the webhook."""
 
 IAM_PREFIX = f"{API_PREFIX}/v1"
-"""The prefix of the routes that read and change the caller's account."""
+"""Prefix of the routes that read and change the caller's account."""
 
 WEBHOOK_PATH = f"{STRIPE_PREFIX}/webhook"
-"""The path of the webhook, without the base URL of a Jupyter Server."""
+"""Path of the webhook, without the base URL of a Jupyter Server."""
 
 
 def absolute_url(text: str) -> str:
-    """Return `text`, which has to be an absolute http(s) URL without a user name.
+    """Check that `text` is an absolute http(s) URL without credentials.
+
+    Args:
+        text: What a client has sent.
+
+    Returns:
+        `text`, unchanged.
 
     Raises:
-        ValueError: if it is not one. The message does not repeat it.
+        ValueError: If it is not such a URL. The message does not contain `text`.
     """
     printable = text.isascii() and text.isprintable() and " " not in text and "\\" not in text
     try:
         parts = urlsplit(text)
-    except ValueError:  # its message holds the text
+    except ValueError:  # its message contains the text
         printable = False
     if not printable or parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("not an absolute http(s) URL")
@@ -36,14 +42,22 @@ def absolute_url(text: str) -> str:
 
 
 def origin_of(url: str) -> str:
-    """The origin of an absolute URL, as browsers write it: scheme://host[:port], lower case."""
+    """Return the origin of an absolute URL as browsers write it: `scheme://host[:port]`.
+
+    Args:
+        url: An absolute URL.
+    """
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}".lower()
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether a Host header names this machine by a loopback address."""
+    """Return whether a Host header is a loopback address of this machine.
+
+    Args:
+        host: The value of the header: a host name or address, with or without a port.
+    """
     try:
         return urlsplit(f"//{host}").hostname in LOCAL_HOSTS
-    except ValueError:  # an IPv6 address that is none
+    except ValueError:  # an invalid IPv6 address
         return False

@@ -1,4 +1,4 @@
-"""The webhook: Stripe's deliveries come in here."""
+"""Handler of the webhook, which receives Stripe's deliveries."""
 
 from ..errors import InvalidSignature
 from .base import BaseHandler
@@ -6,25 +6,27 @@ from .urls import WEBHOOK_PATH
 
 
 class WebhookHandler(BaseHandler):
-    """`POST /webhook`: docs.stripe.com/webhooks.
+    """`POST /webhook`: receive a delivery of an event.
 
-    Exempt from bearer token and XSRF, since the signature over the raw body says who calls; and
-    from nothing else.
+    The signature over the raw body authenticates the sender, so this route needs no bearer token
+    and no XSRF cookie. All other checks apply.
+
+    https://docs.stripe.com/webhooks
     """
 
     max_body_bytes = 1024 * 1024
 
     def check_xsrf_cookie(self) -> None:
-        """Stripe has no cookie of ours."""
+        """Skip the XSRF check: Stripe has no cookie of this server."""
 
     def check_trusted_origin(self, origin: str) -> bool:  # noqa: ARG002 (Tornado's signature)
-        """No origin is trusted for where it is: the signature decides."""
+        """Accept every origin: the signature decides."""
         return True
 
     def prepare(self) -> None:
         super().prepare()
         if self.request.method == "POST" and not self.request.headers.get("Stripe-Signature"):
-            raise InvalidSignature  # before its body is read
+            raise InvalidSignature  # without reading the body
 
     async def post(self) -> None:
         event, outcome = await self.service.deliveries.receive(

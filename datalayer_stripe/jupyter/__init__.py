@@ -1,17 +1,17 @@
-"""The service within a Jupyter Server.
+"""The service as an extension of a Jupyter Server.
 
-Nothing here imports jupyter_server until it is needed, since it is an extra.
+`jupyter_server` is an optional dependency, so this module does not import it until it is needed.
 
-jupyter-server.readthedocs.io/en/stable/developers/extensions.html
+https://jupyter-server.readthedocs.io/en/stable/developers/extensions.html
 """
 
 import sys
 
 
 def main() -> None:
-    """`jupyter datalayer-stripe`: a server whose first page is the checkout page."""
+    """Run `jupyter datalayer-stripe`: start a Jupyter Server that opens the checkout page."""
     try:
         from .extension import DatalayerStripe  # noqa: PLC0415 (an optional extra)
     except ImportError as error:
-        sys.exit(f'{error}. It needs an extra: pip install "datalayer-stripe[jupyter]"')
+        sys.exit(f'{error}. Install the extra: pip install "datalayer-stripe[jupyter]"')
     DatalayerStripe.launch_instance()  # type: ignore[no-untyped-call]

@@ -1,18 +1,18 @@
-"""A link to the checkout page on the server's own first page.
+"""Add a link to the checkout page to the server's landing page.
 
-Jupyter Server has no place for its extensions there. Whatever template its first page is of, also
-an operator's own, it is rendered as ever, and has the link below.
+Jupyter Server offers its extensions no place on that page. The template that the server would use,
+even an operator's own one, is extended, and the link is put below its content.
 
-jinja.palletsprojects.com/en/stable/templates/#template-inheritance
+https://jinja.palletsprojects.com/en/stable/templates/#template-inheritance
 """
 
 from jinja2 import ChoiceLoader, DictLoader, Environment, PrefixLoader
 
-_FIRST_PAGE = "main.html"
-_WITHOUT_LINK = "datalayer_stripe"
+_LANDING_TEMPLATE = "main.html"
+_ORIGINAL_PREFIX = "datalayer_stripe"
 
-_WITH_LINK = f"""
-{{% extends "{_WITHOUT_LINK}/{_FIRST_PAGE}" %}}
+_TEMPLATE_WITH_LINK = f"""
+{{% extends "{_ORIGINAL_PREFIX}/{_LANDING_TEMPLATE}" %}}
 {{% block site %}}
 {{{{ super() }}}}
 <p class="text-center"><a href="{{{{ datalayer_stripe_checkout }}}}">Buy credits</a></p>
@@ -20,10 +20,17 @@ _WITH_LINK = f"""
 """
 
 
-def link_from_first_page(jinja2_env: Environment, url: str) -> None:
-    """Let the page that `jupyter server` opens lead to the checkout page, at this URL path."""
-    theirs = jinja2_env.loader
-    assert theirs is not None  # noqa: S101 (the server's templates come from somewhere)
-    ours = DictLoader({_FIRST_PAGE: _WITH_LINK})
-    jinja2_env.loader = ChoiceLoader([ours, PrefixLoader({_WITHOUT_LINK: theirs}), theirs])
-    jinja2_env.globals["datalayer_stripe_checkout"] = url
+def add_checkout_link(jinja2_env: Environment, path: str) -> None:
+    """Add a link to the page that `jupyter server` opens.
+
+    Args:
+        jinja2_env: The template environment of the server.
+        path: The path of the checkout page, with the server's base URL.
+    """
+    original = jinja2_env.loader
+    assert original is not None  # noqa: S101 (the server's templates have a loader)
+    extended = DictLoader({_LANDING_TEMPLATE: _TEMPLATE_WITH_LINK})
+    jinja2_env.loader = ChoiceLoader(
+        [extended, PrefixLoader({_ORIGINAL_PREFIX: original}), original]
+    )
+    jinja2_env.globals["datalayer_stripe_checkout"] = path

@@ -1,4 +1,4 @@
-"""The service beside a server that has started: opened when it can be, closed with the server."""
+"""Open the service in the background of a Jupyter Server, and close it with the server."""
 
 import asyncio
 import logging
@@ -7,40 +7,44 @@ from contextlib import asynccontextmanager, suppress
 
 from ..configuration import Configuration
 from ..errors import NotConfigured, StartError, StoreError, Unavailable
-from ..handlers.site import Site
+from ..handlers.app_state import AppState
 from ..reconciliation.periodic import reconciling
 from ..service import Service, open_service
 
 logger = logging.getLogger(__name__)
 
-# Who stops a notebook server waits for it.
 DRAIN_SECONDS = 5.0
+"""Time that requests in progress have to finish. It delays the shutdown of the Jupyter Server."""
 
-_INITIAL_BACKOFF_SECONDS = 1.0
-_MAX_BACKOFF_SECONDS = 60.0
+INITIAL_BACKOFF_SECONDS = 1.0
+MAX_BACKOFF_SECONDS = 60.0
 
 
-class Running:
-    """Opens the service in the background, and tries again as long as the database is away.
+class BackgroundService:
+    """Service that opens in the background, and retries while the database is unavailable.
 
-    Nothing that goes wrong here reaches the server: the site's routes answer 503 meanwhile.
+    No error reaches the Jupyter Server. While there is no service, the routes answer 503.
+
+    Args:
+        app_state: The state of the handlers, which gets the service.
+        configuration: The settings and plugins of the service.
     """
 
-    def __init__(self, site: Site, configuration: Configuration) -> None:
-        self._site = site
+    def __init__(self, app_state: AppState, configuration: Configuration) -> None:
+        self._app_state = app_state
         self._configuration = configuration
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Begin, in the event loop that the service is to run in."""
+        """Start opening the service, in the running event loop."""
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Let what runs finish, for a while, and close the service."""
-        self._site.request_tracker.drain()
+        """Wait for the requests in progress, up to `DRAIN_SECONDS`, and close the service."""
+        self._app_state.request_tracker.drain()
         try:
             async with asyncio.timeout(DRAIN_SECONDS):
-                await self._site.request_tracker.idle()
+                await self._app_state.request_tracker.wait_until_idle()
         except TimeoutError:
             logger.warning("Requests were still running after %g s", DRAIN_SECONDS)
         if self._task:
@@ -54,58 +58,69 @@ class Running:
                 await self._serve(service)
         except StartError as error:
             logger.error("%s", error)
-            self._site.shut(NotConfigured)
+            self._app_state.set_unavailable(NotConfigured)
         except Exception:
-            # Where it reached stop(), the server would leave its kernels running.
-            logger.exception("The service has ended, and runs again when this server is restarted")
-            self._site.shut(Unavailable)
+            # An exception that reached stop() would keep the server from ending its kernels.
+            logger.exception(
+                "The service stopped because of an unexpected error. Restart this server to "
+                "start it again."
+            )
+            self._app_state.set_unavailable(Unavailable)
 
     async def _serve(self, service: Service) -> None:
-        """Until it is cancelled. Raises PluginError for a plugin that cannot start."""
+        """Serve requests until the task is cancelled.
+
+        Raises:
+            PluginError: If a plugin cannot start.
+        """
         await service.start()
-        self._site.open(service)
+        self._app_state.set_service(service)
         logger.info(
             "Credits can be bought at %s",
-            self._site.checkout_route,
+            self._app_state.checkout_route,
             extra={"mode": "live" if service.settings.livemode else "test"},
         )
         try:
             async with reconciling(service):
                 await asyncio.get_running_loop().create_future()
         finally:
-            self._site.shut(Unavailable)
+            self._app_state.set_unavailable(Unavailable)
 
     @asynccontextmanager
     async def _opened(self) -> AsyncIterator[Service]:
-        """Raises StartError when trying again is of no use."""
-        service = await self._connected()
+        """Open the service, and close it at the end.
+
+        Raises:
+            StartError: If a retry would not help.
+        """
+        service = await self._open_with_retries()
         try:
             yield service
         finally:
             try:
                 await service.close()
             except Exception:
-                # The server has kernels to end after us.
+                # The server still has to end its kernels.
                 logger.exception("The service did not close cleanly")
 
-    async def _connected(self) -> Service:
-        configured = self._configuration
-        said, pause = "", _INITIAL_BACKOFF_SECONDS
+    async def _open_with_retries(self) -> Service:
+        configuration = self._configuration
+        last_message, backoff = "", INITIAL_BACKOFF_SECONDS
         while True:
             try:
                 return await open_service(
-                    configured.settings,
-                    registry=configured.registry,
-                    plugin_settings=configured.plugin_settings,
-                    metrics=self._site.metrics,
+                    configuration.settings,
+                    registry=configuration.registry,
+                    plugin_settings=configuration.plugin_settings,
+                    metrics=self._app_state.metrics,
                 )
             except StoreError as error:
-                if str(error) != said:
-                    said = str(error)
-                    logger.warning("%s It is tried again until it can be used.", said)
+                if str(error) != last_message:
+                    last_message = str(error)
+                    logger.warning("%s The server retries until the database works.", error)
             except StartError:
                 raise
             except Exception:
-                logger.exception("The service could not be opened, which is tried again")
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _MAX_BACKOFF_SECONDS)
+                logger.exception("The service could not be opened. The server retries.")
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)

@@ -1,27 +1,30 @@
-"""The routes of the service within a Jupyter Server, below its base_url."""
+"""Routes of the service in a Jupyter Server, below the server's base URL."""
 
 from typing import Any
 
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.web import authenticated
 
-from ..handlers import default_handlers, webhook
-from ..handlers import operations as ops
+from ..handlers import default_handlers, operations, webhook
 from ..handlers.checkout import CheckoutFileHandler, CheckoutHandler, checkout_handlers
 from ..handlers.urls import API_PREFIX
-from .auth import Access, OpenAccess, OperatorAccess, PageAccess, in_jupyter
+from .auth import AuthenticatedMixin, OperatorMixin, PageMixin, PublicMixin, adapt_handler
 
-# Jupyter has a /metrics of its own.
-OPS_PREFIX = f"{API_PREFIX}/stripe"
+OPERATIONS_PREFIX = f"{API_PREFIX}/stripe"
+"""Prefix of the operations routes. Without it, `/metrics` would replace Jupyter's own route."""
 
 Routes = list[tuple[Any, ...]]
 
 
 class PageFileHandler(CheckoutFileHandler, JupyterHandler):
-    """The page's scripts and styles, for who may see the page."""
+    """Handler of the page's scripts and styles, for callers who may see the page."""
 
     async def prepare(self) -> None:  # type: ignore[override]
-        """Find out who calls, which an error page of Jupyter's shows, and refuse a body."""
+        """Authenticate the caller, which Jupyter's error page shows, and refuse a body.
+
+        Raises:
+            HTTPError: If the request is not allowed, or has a body.
+        """
         await JupyterHandler.prepare(self)
         if not self._finished:
             CheckoutFileHandler.prepare(self)
@@ -31,27 +34,35 @@ class PageFileHandler(CheckoutFileHandler, JupyterHandler):
 
 
 def jupyter_handlers(checkout_path: str | None) -> Routes:
-    """All routes; the page's where it is served here."""
-    open_ones = {handler for _, handler in webhook.default_handlers}  # the signature says who calls
-    moved = {handler for _, handler in ops.default_handlers}
+    """Return all routes, adapted to a Jupyter Server.
+
+    Args:
+        checkout_path: The path of the checkout page, such as `/checkout`; None if another site
+            serves it.
+
+    Returns:
+        The routes as Tornado's `Application` takes them.
+    """
+    public = {handler for _, handler in webhook.default_handlers}  # the signature authenticates
+    operator_only = {handler for _, handler in operations.default_handlers}
     routes: Routes = []
-    access: type[OpenAccess]
+    mixin: type[PublicMixin]
     for pattern, handler in default_handlers:
-        prefix, access = "", Access
-        if handler in moved:
-            prefix, access = OPS_PREFIX, OperatorAccess
-        elif handler in open_ones:
-            access = OpenAccess
-        routes.append((prefix + pattern, in_jupyter(handler, access)))
-    return [*routes, *_page(checkout_path)]
+        prefix, mixin = "", AuthenticatedMixin
+        if handler in operator_only:
+            prefix, mixin = OPERATIONS_PREFIX, OperatorMixin
+        elif handler in public:
+            mixin = PublicMixin
+        routes.append((prefix + pattern, adapt_handler(handler, mixin)))
+    return [*routes, *_page_routes(checkout_path)]
 
 
-def _page(path: str | None) -> Routes:
-    hosted = {
-        CheckoutHandler: in_jupyter(CheckoutHandler, PageAccess),
+def _page_routes(checkout_path: str | None) -> Routes:
+    adapted = {
+        CheckoutHandler: adapt_handler(CheckoutHandler, PageMixin),
         CheckoutFileHandler: PageFileHandler,
     }
     return [
-        (pattern, hosted[handler], *options)
-        for pattern, handler, *options in checkout_handlers(path)
+        (pattern, adapted[handler], *options)
+        for pattern, handler, *options in checkout_handlers(checkout_path)
     ]

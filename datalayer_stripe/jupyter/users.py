@@ -1,4 +1,4 @@
-"""Jupyter's users as owners of accounts."""
+"""Map users of a Jupyter Server to accounts."""
 
 from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvider, User
 from pydantic import ValidationError
@@ -9,33 +9,49 @@ from ..models import Identity
 from ..settings import Settings
 
 
-def names_people(provider: IdentityProvider) -> bool:
-    """Whether a person keeps a name.
+def has_stable_usernames(provider: IdentityProvider) -> bool:
+    """Return whether a person keeps the same username.
 
-    Jupyter's own providers know a token or a password, and make a name up for each browser: what
-    is bought under it is out of reach when the browser has forgotten its cookie.
+    Jupyter's own providers check only a token or a password, and generate a username for each
+    browser. Credits bought under it are lost as soon as the browser deletes its cookie.
+
+    Args:
+        provider: The identity provider of the server.
     """
     return type(provider) not in (IdentityProvider, PasswordIdentityProvider)
 
 
-def shares_names(settings: Settings) -> bool:
-    """Return whether a username and the subject of a Datalayer token may be the same account."""
+def usernames_may_match_tokens(settings: Settings) -> bool:
+    """Return whether a username and the subject of a Datalayer token may name the same account.
+
+    Args:
+        settings: The settings of the extension.
+    """
     return settings.jwt_secret is not None and not settings.stripe_jupyter_username_prefix
 
 
 def identity_of(
     user: User, provider: IdentityProvider, *, livemode: bool, prefix: str = ""
 ) -> Identity:
-    """Return the account of a user, whose uid is the username after `prefix`.
+    """Return the account of a user.
+
+    Args:
+        user: The user of the server.
+        provider: The identity provider that has authenticated the user.
+        livemode: Whether the Stripe keys move real money.
+        prefix: The text before the username in the account's uid.
+
+    Returns:
+        The account, whose uid is `prefix` and the username.
 
     Raises:
-        Forbidden: if Jupyter made the username up and the Stripe keys are live, or if no account
-            can have this uid.
+        Forbidden: If Jupyter generated the username and the Stripe keys are live, or if the
+            result is not a valid uid.
     """
-    if livemode and not names_people(provider):
+    if livemode and not has_stable_usernames(provider):
         raise Forbidden(
-            "This server makes a name up for each browser, under which no money may be spent. "
-            "Its operator chooses another ServerApp.identity_provider_class: docs/jupyter.md."
+            "This server generates a new user name for each browser, so credits could get lost. "
+            "Ask its operator to set ServerApp.identity_provider_class, as docs/jupyter.md says."
         )
     try:
         return Identity(
@@ -46,6 +62,6 @@ def identity_of(
         )
     except ValidationError:
         raise Forbidden(
-            "Your user name on this server cannot be an account's: that is 1 to 128 letters, "
-            "digits and signs of ASCII, without blanks."
+            "Your user name on this server cannot be used for an account. It must have 1 to 128 "
+            "letters, digits and punctuation marks of ASCII, without spaces."
         ) from None

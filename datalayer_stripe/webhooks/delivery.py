@@ -130,7 +130,7 @@ class Deliveries:
     async def _admit(self, event: Event) -> Outcome:
         owner = event.account_uid or event.customer_id or event.object_id or event.id
         try:
-            with self._processor.admission_for(event).admitted(owner, event.type) as slot:
+            with self._processor.admission_for(event).admit(owner, event.type) as slot:
                 return await self._processor.process(event, slot)
         except Overloaded:
             self._processor.count_overloaded()

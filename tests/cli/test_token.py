@@ -77,4 +77,4 @@ def test_issuer_is_one_that_the_service_accepts(settings: Settings) -> None:
     others = settings.model_copy(update={"jwt_allowed_issuers": ("https://id.example.com",)})
     issued = issue_token(others, "alice", lifetime=timedelta(hours=1))
     tokens = BearerTokens(others.jwt_secret, others.jwt_algorithm, others.accepted_issuers)
-    assert tokens.identity(f"Bearer {issued}").account_uid == "alice"
+    assert tokens.authenticate(f"Bearer {issued}").account_uid == "alice"

@@ -112,8 +112,8 @@ def opened_at_the_end(service: Service, gate: Gate) -> Iterator[None]:
 def small(service: Service) -> Service:
     """A service that takes little at once."""
     gauge = service.metrics.deliveries_in_flight
-    service.processor._admission = Admission(gauge, most=MOST)
-    service.processor._money_admission = Admission(gauge, most=MOST)
+    service.processor._admission = Admission(gauge, limit=MOST)
+    service.processor._money_admission = Admission(gauge, limit=MOST)
     return service
 
 
@@ -228,7 +228,7 @@ def test_hogs_leave_room_for_a_newcomer_and_for_other_types() -> None:
 
         def admitted(owner: str, event_type: str) -> bool:
             try:
-                held.enter_context(admission.admitted(owner, event_type))
+                held.enter_context(admission.admit(owner, event_type))
             except Overloaded:
                 return False
             return True

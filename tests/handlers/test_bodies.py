@@ -11,7 +11,7 @@ from tornado.web import Application
 
 from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.handlers import bodies
-from datalayer_stripe.handlers.site import Site
+from datalayer_stripe.handlers.app_state import AppState
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, json_of, recorded
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES
@@ -61,8 +61,8 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @pytest.fixture
-def site(app: Application) -> Site:
-    found: Site = app.settings["datalayer_stripe"]
+def app_state(app: Application) -> AppState:
+    found: AppState = app.settings["datalayer_stripe"]
     return found
 
 
@@ -74,51 +74,51 @@ def declared(size: int) -> str:
 
 
 @pytest.mark.gen_test
-async def test_the_buffer_of_an_aborted_upload_is_freed(api: Api, site: Site) -> None:
+async def test_the_buffer_of_an_aborted_upload_is_freed(api: Api, app_state: AppState) -> None:
     async with connected(api) as one, connected(api) as other:
         await one.send("POST", WEBHOOK, declared(900 * KB), b"x" * 600 * KB)
         await other.send("POST", WEBHOOK, declared(900 * KB), b"x" * 300 * KB)
-        await until(lambda: site.bodies.held == 900 * KB)
+        await until(lambda: app_state.body_budget.reserved == 900 * KB)
         one.writer.close()
-        await until(lambda: site.bodies.held == 300 * KB)
+        await until(lambda: app_state.body_budget.reserved == 300 * KB)
         other.writer.transport.abort()
-        await until(lambda: site.bodies.held == 0)
-    assert site.metrics.body_bytes._value.get() == 0
+        await until(lambda: app_state.body_budget.reserved == 0)
+    assert app_state.metrics.body_bytes._value.get() == 0
 
 
 @pytest.mark.gen_test
-async def test_an_answered_request_holds_no_body(api: Api, site: Site) -> None:
+async def test_an_answered_request_holds_no_body(api: Api, app_state: AppState) -> None:
     for size in (10, 1000 * KB):
         async with connected(api) as connection:
             await connection.send("POST", WEBHOOK, declared(size), b"x" * size)
             assert (await connection.answer())[0] == 400
-            await until(lambda: site.bodies.held == 0)
+            await until(lambda: app_state.body_budget.reserved == 0)
 
 
 @pytest.mark.gen_test
 async def test_half_sent_bodies_make_room_for_a_webhook(
-    api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
+    api: Api, app_state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site.bodies, "limit", 1000 * KB)
+    monkeypatch.setattr(app_state.body_budget, "limit", 1000 * KB)
     async with connected(api) as first, connected(api) as second:
         for connection in (first, second):
             await connection.send("POST", WEBHOOK, declared(600 * KB), b"x" * 499 * KB)
-        await until(lambda: site.bodies.held == 998 * KB)
+        await until(lambda: app_state.body_budget.reserved == 998 * KB)
         delivered = await api.deliver(recorded("payment_intent.succeeded"))
         assert json_of(delivered)["outcome"] == "processed"
-        assert site.bodies.held == 499 * KB, "the oldest body is dropped"
+        assert app_state.body_budget.reserved == 499 * KB, "the oldest body is dropped"
         first.writer.write(b"x" * 101 * KB)
         status, headers, body = await first.answer()
         assert (status, b'"code":"overloaded"' in body) == (503, True)
         assert int(headers["retry-after"]) > 0
         second.writer.write(b"x" * 101 * KB)
         assert (await second.answer())[0] == 400
-        await until(lambda: site.bodies.held == 0)
+        await until(lambda: app_state.body_budget.reserved == 0)
 
 
 @pytest.mark.gen_test
 async def test_body_is_not_dropped_once_it_has_arrived(
-    api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
+    api: Api, app_state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receive, may_go_on = api.service.deliveries.receive, asyncio.Event()
 
@@ -128,9 +128,9 @@ async def test_body_is_not_dropped_once_it_has_arrived(
 
     monkeypatch.setattr(api.service.deliveries, "receive", wait_first)
     body = recorded("payment_intent.succeeded")
-    monkeypatch.setattr(site.bodies, "limit", len(body) + 100)
+    monkeypatch.setattr(app_state.body_budget, "limit", len(body) + 100)
     delivering = asyncio.create_task(api.deliver(body))
-    await until(lambda: site.bodies.held == len(body))
+    await until(lambda: app_state.body_budget.reserved == len(body))
     async with connected(api) as second:
         await second.send("POST", WEBHOOK, declared(5 * KB), b"x" * 5 * KB)
         assert (await second.answer())[0] == 503
@@ -139,7 +139,7 @@ async def test_body_is_not_dropped_once_it_has_arrived(
 
 
 @pytest.mark.gen_test
-async def test_a_body_over_its_own_limit_is_not_kept(api: Api, site: Site) -> None:
+async def test_a_body_over_its_own_limit_is_not_kept(api: Api, app_state: AppState) -> None:
     async with connected(api) as connection:
         headers = f"{FAKE_SIGNATURE}Transfer-Encoding: chunked\r\n"
         await connection.send("POST", WEBHOOK, headers)
@@ -147,11 +147,11 @@ async def test_a_body_over_its_own_limit_is_not_kept(api: Api, site: Site) -> No
         for _ in range(64):
             connection.writer.write(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
             await connection.writer.drain()
-            most = max(most, site.bodies.held)
+            most = max(most, app_state.body_budget.reserved)
         assert most <= 1024 * KB
         connection.writer.write(b"0\r\n\r\n")
         assert (await connection.answer())[0] == 413
-        assert site.bodies.held == 0
+        assert app_state.body_budget.reserved == 0
 
 
 # Time
@@ -159,18 +159,18 @@ async def test_a_body_over_its_own_limit_is_not_kept(api: Api, site: Site) -> No
 
 @pytest.mark.gen_test
 async def test_a_body_that_drips_is_ended(
-    api: Api, site: Site, monkeypatch: pytest.MonkeyPatch
+    api: Api, app_state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server of these tests has no limit of its own, as a Jupyter Server has none.
-    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_SECONDS", 0.2)
     async with connected(api) as connection:
         await connection.send("POST", WEBHOOK, declared(900 * KB), b"x" * 100)
         assert await connection.reader.read() == b""
-        await until(lambda: site.bodies.held == 0)
+        await until(lambda: app_state.body_budget.reserved == 0)
 
 
 def test_a_body_has_thirty_seconds() -> None:
-    assert bodies.BODY_SECONDS == 30
+    assert bodies.BODY_TIMEOUT_SECONDS == 30
 
 
 # Routes that take no body
@@ -190,7 +190,7 @@ def test_a_body_has_thirty_seconds() -> None:
 )
 @pytest.mark.gen_test
 async def test_a_body_is_refused_where_none_is_taken(
-    api: Api, site: Site, method: str, path: str, headers: str
+    api: Api, app_state: AppState, method: str, path: str, headers: str
 ) -> None:
     async with connected(api) as connection:
         await connection.send(method, path, headers)
@@ -198,7 +198,7 @@ async def test_a_body_is_refused_where_none_is_taken(
         assert head.startswith(b"HTTP/1.1 413 ")
         assert b"Connection: close" in head
         await connection.reader.read()
-        assert site.bodies.held == 0
+        assert app_state.body_budget.reserved == 0
 
 
 @pytest.mark.gen_test

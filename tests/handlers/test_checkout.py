@@ -8,7 +8,7 @@ from tornado.httpclient import HTTPResponse
 from tornado.web import Application
 
 from datalayer_stripe.app import make_app
-from datalayer_stripe.handlers.checkout import WEB
+from datalayer_stripe.handlers.checkout import WEB_FOLDER
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import STRIPE_JS_URL, Settings
 from tests.support.app import Api
@@ -78,9 +78,9 @@ async def test_nothing_but_it_and_stripe_runs_in_it(api: Api) -> None:
 
 def test_its_files_hold_nothing_inline() -> None:
     """What the policy would refuse is not there to begin with."""
-    text = (WEB / "index.html").read_text(encoding="utf-8")
+    text = (WEB_FOLDER / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:", text)
-    for path in WEB.glob("*.js"):
+    for path in WEB_FOLDER.glob("*.js"):
         source = path.read_text(encoding="utf-8")
         assert not re.search(
             r"innerHTML|outerHTML|insertAdjacentHTML|eval\(|document\.write", source
@@ -118,7 +118,9 @@ async def test_every_file_that_it_names_is_served(api: Api) -> None:
         again = await api.request("GET", path, headers={"If-None-Match": answer.headers["Etag"]})
         assert (again.code, again.body) == (304, b"")
     served = {path.rpartition("/")[2] for path in seen}
-    assert served == {path.name for path in WEB.iterdir()} - {"index.html"}, "and no file is unused"
+    assert served == {path.name for path in WEB_FOLDER.iterdir()} - {"index.html"}, (
+        "and no file is unused"
+    )
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,7 @@ async def test_it_beats_while_nothing_happens(api: Api, short_heartbeat: None) -
         await reader.next()
         await reader.next()
         for _ in range(3):
-            assert (await reader.next()).data == "still here"
+            assert (await reader.next()).data == "heartbeat"
 
 
 @pytest.mark.gen_test
@@ -229,7 +229,7 @@ async def test_it_ends_when_the_service_shuts_down(api: Api, app: Application) -
         app.settings["datalayer_stripe"].request_tracker.drain()
         await reader.end()
         async with asyncio.timeout(5):
-            await app.settings["datalayer_stripe"].request_tracker.idle()
+            await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
 
 
 @pytest.mark.gen_test
@@ -240,7 +240,7 @@ async def test_a_client_that_is_gone_leaves_nothing(
         await reader.next()
         assert _open(service) == 1
     async with asyncio.timeout(5):
-        await app.settings["datalayer_stripe"].request_tracker.idle()
+        await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
     assert _open(service) == 0
     assert not service.store.changes._watchers
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
@@ -257,10 +257,10 @@ async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
     writer.write(f"{head}Content-Length: 10\r\n\r\nab".encode())
     request_tracker = app.settings["datalayer_stripe"].request_tracker
     async with asyncio.timeout(10):
-        while not request_tracker._running:  # noqa: ASYNC110 (nothing tells of it)
+        while not request_tracker.in_progress:  # noqa: ASYNC110 (nothing tells of it)
             await asyncio.sleep(0.01)
         writer.close()
-        await request_tracker.idle()
+        await request_tracker.wait_until_idle()
 
 
 @pytest.mark.gen_test
@@ -271,18 +271,18 @@ async def test_a_client_that_is_gone_while_its_first_news_are_read_leaves_nothin
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    news = stream.StreamHandler._news
+    news = stream.StreamHandler.changed_events
 
     async def hang_up_and_read(self: stream.StreamHandler, seen: dict[str, str]) -> str:
-        self._io.close()
+        self.iostream.close()
         return await news(self, seen)
 
-    monkeypatch.setattr(stream.StreamHandler, "_news", hang_up_and_read)
+    monkeypatch.setattr(stream.StreamHandler, "changed_events", hang_up_and_read)
     with pytest.raises(aiohttp.ServerDisconnectedError):
         async with opened(api):
             pass
     async with asyncio.timeout(5):
-        await app.settings["datalayer_stripe"].request_tracker.idle()
+        await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
     assert _open(service) == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
@@ -292,7 +292,7 @@ async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
     api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.001)
-    monkeypatch.setattr(stream, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(stream, "WRITE_TIMEOUT_SECONDS", 0.3)
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -302,9 +302,9 @@ async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
         request = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         await loop.sock_sendall(client, request.encode())
         async with asyncio.timeout(40):
-            while not app.settings["datalayer_stripe"].request_tracker._running:  # noqa: ASYNC110 (nothing tells of it)
+            while not app.settings["datalayer_stripe"].request_tracker.in_progress:  # noqa: ASYNC110 (nothing tells of it)
                 await asyncio.sleep(0.01)
-            await app.settings["datalayer_stripe"].request_tracker.idle()
+            await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
         assert _open(service) == 0
         received = await _until_closed(client)
     assert received.startswith(b"HTTP/1.1 200")

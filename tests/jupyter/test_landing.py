@@ -3,7 +3,7 @@
 import pytest
 from jinja2 import DictLoader, Environment
 
-from datalayer_stripe.jupyter.landing import link_from_first_page
+from datalayer_stripe.jupyter.landing import add_checkout_link
 
 PAGE = "<body>{% block site %}{% endblock %}</body>"
 LINK = '<a href="/user/x/checkout?a=1&amp;b=2">Buy credits</a>'
@@ -14,7 +14,7 @@ def rendered(main: str) -> str:
     env = Environment(loader=DictLoader(templates), autoescape=True)
     # As where it has been shown before.
     env.get_template("main.html").render()
-    link_from_first_page(env, "/user/x/checkout?a=1&b=2")
+    add_checkout_link(env, "/user/x/checkout?a=1&b=2")
     assert env.get_template("page.html").render() == "<body></body>"
     return env.get_template("main.html").render(name="Ada")
 

@@ -12,9 +12,9 @@ from pymongo import MongoClient
 
 from datalayer_stripe.configuration import Configuration
 from datalayer_stripe.errors import NotConfigured, PluginError, Starting, StoreError, Unavailable
-from datalayer_stripe.handlers.site import Site
+from datalayer_stripe.handlers.app_state import AppState
 from datalayer_stripe.jupyter import lifecycle as running
-from datalayer_stripe.jupyter.lifecycle import Running
+from datalayer_stripe.jupyter.lifecycle import BackgroundService
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service, open_service
@@ -62,7 +62,7 @@ def test_it_works_on_a_real_mongod_and_ends_cleanly(
         assert b"event: balance" in told
         assert not reader.is_alive()
 
-    assert "makes a name up" not in server.log
+    assert "generates a user name" not in server.log
     for trouble in ("Traceback", "Requests were still running", "never retrieved"):
         assert trouble not in server.log
     with MongoClient[dict[str, Any]](mongodb_url) as client:
@@ -153,7 +153,7 @@ def test_plugins_start_run_and_stop_with_the_server(tmp_path: Path, stripe: Stri
     [
         ("import nothing_of_that_name", "nothing_of_that_name"),
         (
-            PLUGIN.replace("    hook.log", "    raise OSError\n    hook.log"),
+            PLUGIN.replace("    yield", "    raise OSError\n    yield"),
             "cannot start: OSError",
         ),
     ],
@@ -177,8 +177,8 @@ def test_with_a_broken_plugin_all_else_is_well(
 
 
 @pytest.fixture
-def site() -> Site:
-    return Site(Metrics(), base_url="/user/x/", identity="cookie")
+def app_state() -> AppState:
+    return AppState(Metrics(), base_url="/user/x/", identity_kind="cookie")
 
 
 @pytest.fixture
@@ -188,7 +188,7 @@ def configuration(settings: Settings) -> Configuration:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(running, "_INITIAL_BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(running, "INITIAL_BACKOFF_SECONDS", 0.01)
     return monkeypatch
 
 
@@ -198,16 +198,16 @@ async def until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0)
 
 
-def is_open(site: Site) -> bool:
+def is_open(app_state: AppState) -> bool:
     try:
-        return bool(site.service)
+        return bool(app_state.service)
     except Unavailable:
         return False
 
 
 @pytest.mark.gen_test
 async def test_it_opens_when_its_database_is_back(
-    site: Site,
+    app_state: AppState,
     configuration: Configuration,
     hasty: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -220,23 +220,23 @@ async def test_it_opens_when_its_database_is_back(
         return await open_service(*arguments, **options)
 
     hasty.setattr(running, "open_service", open_later)
-    extension = Running(site, configuration)
+    extension = BackgroundService(app_state, configuration)
     extension.start()
     with pytest.raises(Starting):
-        _ = site.service
-    await until(lambda: is_open(site))
-    assert site.service.metrics is site.metrics
+        _ = app_state.service
+    await until(lambda: is_open(app_state))
+    assert app_state.service.metrics is app_state.metrics
     assert [one.getMessage() for one in caplog.records].count(
-        "away It is tried again until it can be used."
+        "away The server retries until the database works."
     ) == 1
     await extension.stop()
     with pytest.raises(Unavailable):
-        _ = site.service
+        _ = app_state.service
 
 
 @pytest.mark.gen_test
 async def test_what_cannot_heal_is_said_and_not_tried_again(
-    site: Site,
+    app_state: AppState,
     configuration: Configuration,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -245,24 +245,24 @@ async def test_what_cannot_heal_is_said_and_not_tried_again(
         raise PluginError("a plugin is doubled")
 
     monkeypatch.setattr(running, "open_service", refuse)
-    extension = Running(site, configuration)
+    extension = BackgroundService(app_state, configuration)
     extension.start()
     await until(lambda: "a plugin is doubled" in caplog.text)
     with pytest.raises(NotConfigured):
-        _ = site.service
+        _ = app_state.service
     await extension.stop()
 
 
 @pytest.mark.gen_test
 async def test_it_stops_while_it_is_still_opening(
-    site: Site, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+    app_state: AppState, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(*_: Any, **__: Any) -> Service:
         await asyncio.Event().wait()
         raise AssertionError
 
     monkeypatch.setattr(running, "open_service", hang)
-    extension = Running(site, configuration)
+    extension = BackgroundService(app_state, configuration)
     extension.start()
     await asyncio.sleep(0)
     async with asyncio.timeout(2):
@@ -271,7 +271,7 @@ async def test_it_stops_while_it_is_still_opening(
 
 @pytest.mark.gen_test
 async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
-    site: Site,
+    app_state: AppState,
     configuration: Configuration,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -279,10 +279,10 @@ async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
     async def fail(_: Service) -> None:
         raise OSError
 
-    extension = Running(site, configuration)
+    extension = BackgroundService(app_state, configuration)
     extension.start()
-    await until(lambda: is_open(site))
-    service, close = site.service, Service.close
+    await until(lambda: is_open(app_state))
+    service, close = app_state.service, Service.close
     monkeypatch.setattr(Service, "close", fail)
     await extension.stop()
     assert "did not close cleanly" in caplog.text
@@ -291,7 +291,7 @@ async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
 
 @pytest.mark.gen_test
 async def test_what_nobody_expected_is_said_and_does_not_keep_the_server_from_ending(
-    site: Site,
+    app_state: AppState,
     configuration: Configuration,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -300,24 +300,24 @@ async def test_what_nobody_expected_is_said_and_does_not_keep_the_server_from_en
         raise OSError
 
     monkeypatch.setattr(Service, "start", fail)
-    extension = Running(site, configuration)
+    extension = BackgroundService(app_state, configuration)
     extension.start()
-    await until(lambda: "has ended" in caplog.text)
+    await until(lambda: "stopped because" in caplog.text)
     with pytest.raises(Unavailable) as unavailable:
-        _ = site.service
+        _ = app_state.service
     assert not isinstance(unavailable.value, Starting)
     await extension.stop()
 
 
 @pytest.mark.gen_test
 async def test_it_reconciles_while_it_runs(
-    site: Site, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+    app_state: AppState, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[str] = []
 
     class Reconciling:
         def __init__(self, service: Service) -> None:
-            assert service is site.service
+            assert service is app_state.service
 
         async def __aenter__(self) -> None:
             entered.append("begun")
@@ -326,7 +326,7 @@ async def test_it_reconciles_while_it_runs(
             entered.append("ended")
 
     monkeypatch.setattr(running, "reconciling", Reconciling)
-    extension = Running(site, configuration)
+    extension = BackgroundService(app_state, configuration)
     extension.start()
     await until(lambda: entered == ["begun"])
     await extension.stop()

@@ -13,7 +13,7 @@ from datalayer_stripe.errors import Forbidden
 from datalayer_stripe.jupyter.extension import DOCUMENT as LINK
 from datalayer_stripe.jupyter.extension import DatalayerStripe
 from datalayer_stripe.jupyter.settings import JupyterSettings
-from datalayer_stripe.jupyter.users import identity_of, names_people
+from datalayer_stripe.jupyter.users import has_stable_usernames, identity_of
 from datalayer_stripe.settings import Settings, SettingsError
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "jupyter.md"
@@ -159,9 +159,9 @@ class Named(PasswordIdentityProvider):
 def test_a_made_up_name_spends_no_money() -> None:
     somebody = User("ada", "Ada Lovelace")
     for stock in (IdentityProvider(), PasswordIdentityProvider()):
-        assert not names_people(stock)
+        assert not has_stable_usernames(stock)
         assert identity_of(somebody, stock, livemode=False).account_uid == "ada"
-        with pytest.raises(Forbidden, match="makes a name up"):
+        with pytest.raises(Forbidden, match="generates a new user name"):
             identity_of(somebody, stock, livemode=True)
     assert identity_of(somebody, Named(), livemode=True).name == "Ada Lovelace"
 

@@ -6,7 +6,7 @@ import pytest
 from jupyter_server.auth.identity import PasswordIdentityProvider, User
 
 from datalayer_stripe.errors import Forbidden
-from datalayer_stripe.jupyter.users import identity_of, shares_names
+from datalayer_stripe.jupyter.users import identity_of, usernames_may_match_tokens
 from datalayer_stripe.models import Identity
 from datalayer_stripe.settings import Settings
 from tests.jupyter.conftest import Stripe
@@ -39,9 +39,9 @@ def test_prefix_counts_towards_the_length_of_a_uid() -> None:
 
 
 def test_names_are_shared_only_with_a_secret_and_without_a_prefix(settings: Settings) -> None:
-    assert shares_names(settings)
-    assert not shares_names(settings.model_copy(update={"jwt_secret": None}))
-    assert not shares_names(
+    assert usernames_may_match_tokens(settings)
+    assert not usernames_may_match_tokens(settings.model_copy(update={"jwt_secret": None}))
+    assert not usernames_may_match_tokens(
         settings.model_copy(update={"stripe_jupyter_username_prefix": "jupyter:"})
     )
 

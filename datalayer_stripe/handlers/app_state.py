@@ -1,0 +1,112 @@
+"""State that all handlers of one application share."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from tornado.web import RequestHandler, StaticFileHandler
+
+from ..errors import Starting, Unavailable
+from ..metrics import Metrics
+from ..service import Service
+from .bodies import BodyBudget
+from .methods import implemented_methods
+from .traffic import RequestTracker, StreamLimiter
+
+# The statuses on which operators may set an alert.
+_ALERT_STATUSES = (200, 400, 429, 500, 503)
+
+IdentityKind = Literal["token", "cookie"]
+
+
+class AppState:
+    """State shared by all handlers, stored in the application's settings as `datalayer_stripe`.
+
+    Args:
+        metrics: The metrics that count requests.
+        base_url: The path prefix of all routes, such as `/` or `/user/ada/`.
+        identity_kind: How the checkout page authenticates: `token` for the bearer token that
+            Datalayer's UI stores in the browser, `cookie` for the cookie of the Jupyter Server.
+    """
+
+    def __init__(
+        self, metrics: Metrics, *, base_url: str = "/", identity_kind: IdentityKind = "token"
+    ) -> None:
+        self.metrics = metrics
+        self.request_tracker = RequestTracker(metrics.requests_in_flight)
+        self.body_budget = BodyBudget(metrics.body_bytes)
+        self.stream_limiter = StreamLimiter(metrics.streams)
+        self.base_path = base_url.rstrip("/")
+        self.identity_kind = identity_kind
+        self.route_labels: Mapping[type[RequestHandler], str] = {}
+        """The metric label of each handler class."""
+        self._service: Service | None = None
+        self._unavailable: type[Unavailable] = Starting
+
+    @property
+    def service(self) -> Service:
+        """The service that the handlers call.
+
+        Raises:
+            Unavailable: If there is no service, as a subclass that says why.
+        """
+        if self._service is None:
+            raise self._unavailable
+        return self._service
+
+    def set_service(self, service: Service) -> None:
+        """Serve requests with `service` from now on."""
+        self._service = service
+
+    def set_unavailable(self, error: type[Unavailable]) -> None:
+        """Answer all requests with `error` from now on."""
+        self._service, self._unavailable = None, error
+
+    def label_routes(self, handlers: Iterable[tuple[Any, ...]]) -> None:
+        """Set the metric label of each handler, and create its time series with the value 0.
+
+        A series that starts at 1 has no increase that an alert could detect.
+
+        Args:
+            handlers: The routes, as Tornado's `Application` takes them: pattern, handler, options.
+        """
+        self.route_labels = _labels(handlers)
+        for handler, route in self.route_labels.items():
+            for method in implemented_methods(handler):
+                if method == "OPTIONS":
+                    continue  # a preflight request
+                for status in _ALERT_STATUSES:
+                    self.metrics.requests.labels(method, route, status)
+
+    @property
+    def page_path(self) -> str | None:
+        """The path of the checkout page with the base URL; None if another site serves it."""
+        path = self.service.settings.checkout_path
+        return path and f"{self.base_path}{path}"
+
+    @property
+    def checkout_route(self) -> str:
+        """The location of the checkout page for clients.
+
+        It is the setting itself, except below a base URL, where the setting alone does not lead
+        to the page.
+        """
+        if self.base_path and self.page_path:
+            return self.page_path
+        return self.service.settings.stripe_checkout_route
+
+
+def _labels(handlers: Iterable[tuple[Any, ...]]) -> dict[type[RequestHandler], str]:
+    """Return the metric label of each handler that does not serve files."""
+    return {
+        handler: _label(pattern)
+        for pattern, handler, *_ in handlers
+        if not issubclass(handler, StaticFileHandler)
+    }
+
+
+def _label(pattern: str) -> str:
+    """Return a URL pattern as a label: the first alias of a group, and `{id}` for an id."""
+    first_alias = re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", pattern)
+    named = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", first_alias)
+    return re.sub(r"\\(.)", r"\1", named)
