@@ -146,10 +146,10 @@ class SandboxActions(SandboxCore):
 
     def forget_events(self) -> int:
         """Remove all events from the API, as Stripe does after 30 days; return their number."""
-        kept = list(self.backend.store.of_kind("event"))
-        for event in kept:
+        events = list(self.backend.store.of_kind("event"))
+        for event in events:
             self.backend.store.remove(event)
-        return len(kept)
+        return len(events)
 
     def pay_invoice(self, invoice_id: str, card: str = "4242424242424242") -> Object:
         """Pay an open invoice as its customer does on Stripe's hosted page.

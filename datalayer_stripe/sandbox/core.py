@@ -108,7 +108,7 @@ class SandboxCore:
     @property
     def objects(self) -> list[Object]:
         """Copies of all objects except events, in the order of their creation."""
-        return copy.deepcopy([one for one in self.backend.store if one["object"] != "event"])
+        return copy.deepcopy([obj for obj in self.backend.store if obj["object"] != "event"])
 
     @property
     def secret_key(self) -> str:

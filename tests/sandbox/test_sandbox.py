@@ -8,13 +8,7 @@ import pytest
 import stripe
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.sandbox.conftest import (
-    SECRET,
-    Http,
-    Receiver,
-    Shop,
-    run_control,
-)
+from tests.sandbox.conftest import SECRET, Http, Receiver, Shop, run_control
 
 
 def test_sandboxes_have_different_random_keys() -> None:

@@ -115,7 +115,7 @@ class ApiFaults:
             path: the request's path.
             key: its idempotency key, if it has one.
         """
-        fault = _first([one for one in self._refusals if key or not one.saved], path)
+        fault = _first([fault for fault in self._refusals if key or not fault.saved], path)
         return None if fault is None else _error(fault.status, executed=fault.saved)
 
     def seconds(self, path: str) -> float:

@@ -184,8 +184,8 @@ def time_range(value: Any, param: str) -> dict[str, int]:
     if isinstance(value, Mapping):
         bounds = _read(value, dict.fromkeys(("gt", "gte", "lt", "lte"), integer), (), param)
         return {name: bound for name, bound in bounds.items() if bound is not None}
-    moment = integer(value, param)
-    return {} if moment is None else {"gte": moment, "lte": moment}
+    time = integer(value, param)
+    return {} if time is None else {"gte": time, "lte": time}
 
 
 def _name(prefix: str, name: str) -> str:

@@ -18,8 +18,8 @@ def money(amount: int, currency: str) -> str:
 
 def date(created: int) -> str:
     """Format epoch seconds as a UTC date: `5 Mar 2026`."""
-    moment = datetime.fromtimestamp(created, UTC)
-    return f"{moment.day} {moment:%b %Y}"
+    day = datetime.fromtimestamp(created, UTC)
+    return f"{day.day} {day:%b %Y}"
 
 
 def card_name(card: Object) -> str:

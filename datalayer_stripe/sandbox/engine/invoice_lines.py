@@ -10,8 +10,8 @@ def cost(price: Object, quantity: int) -> int:
     """Return the cost of a quantity at a price, in the currency's minor unit."""
     transform = price["transform_quantity"]
     if transform:
-        whole, rest = divmod(quantity, transform["divide_by"])
-        quantity = whole + (1 if rest and transform["round"] == "up" else 0)
+        packages, remainder = divmod(quantity, transform["divide_by"])
+        quantity = packages + (1 if remainder and transform["round"] == "up" else 0)
     return int(price["unit_amount"] or 0) * quantity
 
 

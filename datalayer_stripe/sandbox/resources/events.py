@@ -51,7 +51,7 @@ class Events:
         rows = (
             event
             for event in self._backend.store.of_kind("event")
-            if (not types or any(_matches(event["type"], wanted) for wanted in types))
+            if (not types or any(_matches(event["type"], pattern) for pattern in types))
             and (
                 "delivery_success" not in values
                 or (event["pending_webhooks"] == 0) == values["delivery_success"]

@@ -184,20 +184,20 @@ class PaymentIntents:
 
     def _apply(self, intent: Object, values: Mapping[str, Any]) -> None:
         """Set the fields of a PaymentIntent from parameters."""
-        kept = {
+        fields = {
             name: value
             for name, value in values.items()
             if name not in (*_ATTEMPT_ONLY, "client_secret")
         }
-        if "metadata" in kept:
-            kept["metadata"] = merge_metadata(intent["metadata"], kept["metadata"])
-        if kept.get("payment_method"):
-            customer = kept.get("customer", intent["customer"])
-            method = self._usable(kept["payment_method"], customer)
-            kept["payment_method"] = method["id"]
+        if "metadata" in fields:
+            fields["metadata"] = merge_metadata(intent["metadata"], fields["metadata"])
+        if fields.get("payment_method"):
+            customer = fields.get("customer", intent["customer"])
+            method = self._usable(fields["payment_method"], customer)
+            fields["payment_method"] = method["id"]
             if intent["status"] == "requires_payment_method":
-                kept["status"] = "requires_confirmation"
-        intent.update(kept)
+                fields["status"] = "requires_confirmation"
+        intent.update(fields)
 
     def _usable(self, method_id: str, customer_id: str | None) -> Object:
         method = self._vault.resolve(method_id)

@@ -100,8 +100,8 @@ class BillingPortal:
         store, ids = self._backend.store, self._backend.ids
         customer = store.get("customer", values["customer"], "customer")
         if values.get("configuration"):
-            kind, given = "billing_portal.configuration", values["configuration"]
-            configuration = store.get(kind, given, "configuration")
+            kind, configuration_id = "billing_portal.configuration", values["configuration"]
+            configuration = store.get(kind, configuration_id, "configuration")
         else:
             configuration = self._default()
         session_id = ids.new("bps")

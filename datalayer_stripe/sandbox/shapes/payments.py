@@ -201,9 +201,9 @@ def setup_intent(intent_id: str, client_secret: str, now: int) -> Object:
 
 def _charged_card(method: Object, amount: int) -> dict[str, Any]:
     card = method["card"]
-    kept = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding")
+    copied = ("brand", "checks", "country", "exp_month", "exp_year", "fingerprint", "funding")
     return {
-        **{name: card[name] for name in kept},
+        **{name: card[name] for name in copied},
         "amount_authorized": amount,
         "authorization_code": None,
         "extended_authorization": {"status": "disabled"},

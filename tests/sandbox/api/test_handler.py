@@ -7,17 +7,13 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.sandbox.conftest import (
-    FORM,
-    Http,
-    error_of,
-)
+from tests.sandbox.conftest import FORM, Http, error_of
 
 
 @pytest.mark.gen_test
 async def test_api_key_is_required_and_checked(sandbox: Sandbox, http: Http) -> None:
-    nobody = await http("GET", "/v1/prices", key=None)
-    assert (nobody.code, error_of(nobody)["type"]) == (401, "invalid_request_error")
+    without_key = await http("GET", "/v1/prices", key=None)
+    assert (without_key.code, error_of(without_key)["type"]) == (401, "invalid_request_error")
     wrong = await http("GET", "/v1/prices", key="sk_test_0123456789wrong1234")
     assert wrong.code == 401
     assert "0123456789" not in error_of(wrong)["message"]
@@ -42,10 +38,10 @@ async def test_publishable_key_reads_only_intent_of_its_client_secret(
     assert (await http("GET", "/v1/prices", key=key)).code == 401
     assert (await http("GET", path, key=key)).code == 400
     assert (await http("GET", f"{path}?client_secret=wrong", key=key)).code == 404
-    seen = await http("GET", f"{path}?client_secret={secret}", key=key)
-    assert seen.code == 200
-    assert seen.headers["Access-Control-Allow-Origin"] == "*"
-    assert not {"metadata", "customer"} & set(json.loads(seen.body))
+    retrieved = await http("GET", f"{path}?client_secret={secret}", key=key)
+    assert retrieved.code == 200
+    assert retrieved.headers["Access-Control-Allow-Origin"] == "*"
+    assert not {"metadata", "customer"} & set(json.loads(retrieved.body))
     body = f"client_secret={secret}&payment_method_data[type]=card"
     body += "&payment_method_data[card][number]=4242424242424242"
     paid = await http("POST", f"{path}/confirm", body, key=key, Content_Type=FORM)
@@ -64,14 +60,14 @@ async def test_secret_key_is_rejected_in_request_from_web_page(
 ) -> None:
     basic = base64.b64encode(f"{sandbox.secret_key}:".encode()).decode()
     for authorization in (f"Bearer {sandbox.secret_key}", f"Basic {basic}"):
-        named = {"key": None, "Authorization": authorization, "Origin": origin}
-        read = await http("GET", "/v1/webhook_endpoints", **named)
-        assert read.code == 403
-        assert "does not accept its secret key from a web page" in error_of(read)["message"]
-        made = await http(
-            "POST", "/v1/customers", "name=x", Content_Type=FORM, Idempotency_Key="k", **named
+        headers = {"key": None, "Authorization": authorization, "Origin": origin}
+        listed = await http("GET", "/v1/webhook_endpoints", **headers)
+        assert listed.code == 403
+        assert "does not accept its secret key from a web page" in error_of(listed)["message"]
+        created = await http(
+            "POST", "/v1/customers", "name=x", Content_Type=FORM, Idempotency_Key="k", **headers
         )
-        assert made.code == 403
+        assert created.code == 403
     assert sandbox.events == []
 
 
@@ -81,9 +77,11 @@ async def test_publishable_key_is_accepted_in_request_from_web_page(
 ) -> None:
     intent = sandbox.call("POST", "/v1/payment_intents", amount=500, currency="usd")
     path = f"/v1/payment_intents/{intent['id']}?client_secret={intent['client_secret']}"
-    seen = await http("GET", path, key=sandbox.publishable_key, Origin="https://shop.example.com")
-    assert seen.code == 200
-    assert seen.headers["Access-Control-Allow-Origin"] == "*"
+    retrieved = await http(
+        "GET", path, key=sandbox.publishable_key, Origin="https://shop.example.com"
+    )
+    assert retrieved.code == 200
+    assert retrieved.headers["Access-Control-Allow-Origin"] == "*"
 
 
 @pytest.mark.gen_test
@@ -92,9 +90,9 @@ async def test_api_rejects_domain_name_that_resolves_to_this_machine(
     sandbox: Sandbox, http: Http, method: str
 ) -> None:
     path = "/v1/customers/cus_1"
-    rebound = await http(method, path, key=sandbox.secret_key, Host="evil.example.com")
-    assert rebound.code == 421
-    assert "localhost" in error_of(rebound)["message"]
+    rejected = await http(method, path, key=sandbox.secret_key, Host="evil.example.com")
+    assert rejected.code == 421
+    assert "localhost" in error_of(rejected)["message"]
     for host in ("127.0.0.1:9701", "localhost:9701", "[::1]:9701"):
         assert (await http(method, path, key=sandbox.secret_key, Host=host)).code != 421
 
@@ -102,11 +100,11 @@ async def test_api_rejects_domain_name_that_resolves_to_this_machine(
 @pytest.mark.gen_test
 async def test_publishable_key_creates_payment_methods(sandbox: Sandbox, http: Http) -> None:
     body = "type=card&card[number]=4242424242424242&card[cvc]=123&metadata[secret]=x"
-    made = await http(
+    created = await http(
         "POST", "/v1/payment_methods", body, key=sandbox.publishable_key, Content_Type=FORM
     )
-    assert made.code == 200
-    method = json.loads(made.body)
+    assert created.code == 200
+    method = json.loads(created.body)
     assert method["card"]["last4"] == "4242"
     assert "metadata" not in method
     path = f"/v1/payment_methods/{method['id']}"
@@ -125,10 +123,10 @@ async def test_error_for_publishable_key_has_only_public_fields(
     path = f"/v1/payment_intents/{intent['id']}/confirm"
     declined = await http("POST", path, body, key=sandbox.publishable_key, Content_Type=FORM)
     assert declined.code == 402
-    told = json.loads(declined.body)["error"]
-    assert told["decline_code"] == "generic_decline"
-    assert told["payment_intent"]["status"] == "requires_payment_method"
-    assert "metadata" not in told["payment_intent"]
+    error = json.loads(declined.body)["error"]
+    assert error["decline_code"] == "generic_decline"
+    assert error["payment_intent"]["status"] == "requires_payment_method"
+    assert "metadata" not in error["payment_intent"]
 
 
 @pytest.mark.gen_test

@@ -6,11 +6,7 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.sandbox.conftest import (
-    FORM,
-    Http,
-    error_of,
-)
+from tests.sandbox.conftest import FORM, Http, error_of
 
 
 @pytest.mark.gen_test

@@ -10,11 +10,11 @@ from datalayer_stripe.sandbox import Sandbox
 async def test_list_is_paginated_and_filtered_by_creation_time(
     sandbox: Sandbox, client: stripe.StripeClient
 ) -> None:
-    made = []
+    customer_ids = []
     for index in range(25):
-        made.append(sandbox.create_customer(name=str(index))["id"])
+        customer_ids.append(sandbox.create_customer(name=str(index))["id"])
         sandbox.clock.advance(60)
-    newest_first = made[::-1]
+    newest_first = customer_ids[::-1]
     customers = client.v1.customers
     first = await customers.list_async()
     assert [customer.id for customer in first.data] == newest_first[:10]
@@ -23,9 +23,9 @@ async def test_list_is_paginated_and_filtered_by_creation_time(
     back = await customers.list_async({"ending_before": newest_first[10], "limit": 4})
     assert [customer.id for customer in back.data] == newest_first[6:10]
     assert back.has_more
-    middle = sandbox.get(made[12])["created"]
+    middle = sandbox.get(customer_ids[12])["created"]
     for operator, expected in (("gt", 12), ("gte", 13), ("lt", 12), ("lte", 13)):
         page = await customers.list_async({"created": {operator: middle}, "limit": 100})
         assert len(page.data) == expected, operator
     exact = await customers.list_async({"created": middle})
-    assert [customer.id for customer in exact.data] == [made[12]]
+    assert [customer.id for customer in exact.data] == [customer_ids[12]]

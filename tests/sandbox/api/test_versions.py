@@ -64,7 +64,7 @@ async def test_endpoint_of_old_api_version_receives_old_shapes(
     assert "current_period_end" in event["data"]["object"]["items"]["data"][0]
     check(event["data"]["object"])
 
-    asked = await client.v1.subscriptions.retrieve_async(
+    retrieved = await client.v1.subscriptions.retrieve_async(
         subscription["id"], options={"stripe_version": "2024-06-20"}
     )
-    assert asked.current_period_end == item["current_period_end"]
+    assert retrieved.current_period_end == item["current_period_end"]

@@ -11,10 +11,7 @@ import stripe
 
 from datalayer_stripe.sandbox import Sandbox, StripeError
 from datalayer_stripe.testing.recordings import EVENTS
-from tests.sandbox.conftest import (
-    SECRET,
-    Receiver,
-)
+from tests.sandbox.conftest import SECRET, Receiver
 
 
 def pending_webhooks(sandbox: Sandbox) -> list[int]:
@@ -163,18 +160,18 @@ async def test_held_events_are_released_in_requested_order(
     sandbox: Sandbox, receiver: Receiver, order: Any
 ) -> None:
     sandbox.webhooks.hold()
-    made = [sandbox.create_customer()["id"] for _ in range(8)]
+    customer_ids = [sandbox.create_customer()["id"] for _ in range(8)]
     await sandbox.webhooks.settle()
     assert receiver.requests == []
     assert sandbox.webhooks.held == 8
     assert sandbox.webhooks.release(order, seed=3) == 8
     await sandbox.webhooks.settle()
-    came = [event["data"]["object"]["id"] for event in receiver.events]
+    received_ids = [event["data"]["object"]["id"] for event in receiver.events]
     if order == "shuffled":
-        assert came not in (made, made[::-1])
-        assert sorted(came) == sorted(made)
+        assert received_ids not in (customer_ids, customer_ids[::-1])
+        assert sorted(received_ids) == sorted(customer_ids)
     else:
-        assert came == (made if order == "sent" else made[::-1])
+        assert received_ids == (customer_ids if order == "sent" else customer_ids[::-1])
     sandbox.create_customer()
     await sandbox.webhooks.settle()
     assert len(receiver.requests) == 9, "events are no longer held back"
@@ -195,11 +192,11 @@ async def test_failed_delivery_of_held_event_is_retried(
 @pytest.mark.gen_test
 async def test_events_are_reordered(sandbox: Sandbox, receiver: Receiver) -> None:
     sandbox.webhooks.reorder(seed=3)
-    made = [sandbox.create_customer()["id"] for _ in range(8)]
+    customer_ids = [sandbox.create_customer()["id"] for _ in range(8)]
     await sandbox.webhooks.settle()
-    came = [event["data"]["object"]["id"] for event in receiver.events]
-    assert sorted(came) == sorted(made)
-    assert came != made
+    received_ids = [event["data"]["object"]["id"] for event in receiver.events]
+    assert sorted(received_ids) == sorted(customer_ids)
+    assert received_ids != customer_ids
     sandbox.create_customer()
     await sandbox.webhooks.settle()
     assert len(receiver.requests) == 9, "later events are reordered too"

@@ -35,8 +35,8 @@ async def test_answer_redirects_to_return_url(
     sandbox: Sandbox, http: Http, accept: bool, ended: str
 ) -> None:
     intent = create_pending_intent(sandbox, return_url=RETURN_URL)
-    asked = await http("GET", f"/sandbox/authenticate/{intent['id']}", key=None)
-    assert b"A payment of $5.00." in asked.body
+    page = await http("GET", f"/sandbox/authenticate/{intent['id']}", key=None)
+    assert b"A payment of $5.00." in page.body
     done = await submit_answer(http, intent["id"], accept)
     assert (done.code, done.headers["Location"]) == (
         302,
@@ -50,8 +50,8 @@ async def test_answer_redirects_to_return_url(
 async def test_page_in_dialog_reports_end_of_authentication(sandbox: Sandbox, http: Http) -> None:
     intent = create_pending_intent(sandbox, use_stripe_sdk=True, return_url=RETURN_URL)
     assert intent["next_action"]["type"] == "use_stripe_sdk"
-    asked = await http("GET", f"/sandbox/authenticate/{intent['id']}", key=None)
-    assert "frame-ancestors" not in asked.headers["Content-Security-Policy"]
+    page = await http("GET", f"/sandbox/authenticate/{intent['id']}", key=None)
+    assert "frame-ancestors" not in page.headers["Content-Security-Policy"]
     refused = await submit_answer(http, intent["id"], accept=False)
     assert b"Done: requires_payment_method" in refused.body
     assert b"authenticated.js" in refused.body
@@ -79,6 +79,6 @@ async def test_setup_intent_is_authenticated(sandbox: Sandbox, http: Http) -> No
     intent = sandbox.call("POST", "/v1/setup_intents", return_url=RETURN_URL)
     sandbox.confirm_setup(intent["id"], "4000002760003184", return_url=RETURN_URL)
     assert sandbox.get(intent["id"])["next_action"]["type"] == "use_stripe_sdk"
-    asked = await http("GET", f"/sandbox/authenticate/{intent['id']}", key=None)
-    assert b"save your card" in asked.body
+    page = await http("GET", f"/sandbox/authenticate/{intent['id']}", key=None)
+    assert b"save your card" in page.body
     assert b"Done: succeeded" in (await submit_answer(http, intent["id"], accept=True)).body

@@ -79,14 +79,14 @@ async def test_all_controls_and_reports_exist(sandbox: Sandbox, http: Http) -> N
         "object",
         "overview",
     }
-    made = await run_control(
+    endpoint = await run_control(
         http,
         "create_webhook_endpoint",
         url="http://127.0.0.1:9/hook",
         secret=SECRET,
         enabled_events=["price.created"],
     )
-    assert made["object"] == "webhook_endpoint"
+    assert endpoint["object"] == "webhook_endpoint"
     setup = sandbox.call("POST", "/v1/setup_intents")
     assert (await run_control(http, "confirm_setup", client_secret_or_id=setup["id"]))["status"]
 

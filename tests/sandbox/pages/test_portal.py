@@ -32,8 +32,9 @@ class Portal:
 
     async def post(self, headers: dict[str, str] | None = None, **fields: str) -> HTTPResponse:
         body = urlencode(fields)
-        given = headers or {}
-        return await self.http("POST", self.path, body, key=None, Content_Type=FORM, **given)
+        return await self.http(
+            "POST", self.path, body, key=None, Content_Type=FORM, **(headers or {})
+        )
 
 
 def enabled_features(**features: Any) -> dict[str, Any]:
@@ -190,11 +191,11 @@ async def test_objects_of_another_customer_are_not_found(
     other = sandbox.create_customer(name="Eve")["id"]
     path = "/v1/billing_portal/sessions"
     url = sandbox.call("POST", path, customer=other)["url"]
-    theirs = Portal(http, url.removeprefix(sandbox.url), "", "")
+    other_portal = Portal(http, url.removeprefix(sandbox.url), "", "")
     for action, object_id in (("cancel", portal.subscription), ("pay", portal.invoice)):
-        assert (await theirs.post(action=action, id=object_id)).code == 404
-    assert (await theirs.post(action="cancel", id="sub_none")).code == 404
-    assert (await theirs.post(action="refund", id=portal.invoice)).code == 400
+        assert (await other_portal.post(action=action, id=object_id)).code == 404
+    assert (await other_portal.post(action="cancel", id="sub_none")).code == 404
+    assert (await other_portal.post(action="refund", id=portal.invoice)).code == 400
     assert sandbox.get(portal.subscription)["cancel_at_period_end"] is False
 
 

@@ -14,17 +14,17 @@ async def test_product_is_created_updated_and_listed(
     sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
 ) -> None:
     products = client.v1.products
-    made = await products.create_async({"name": "Runs", "metadata": {"team": "x"}})
-    changed = await products.update_async(made.id, {"active": False, "description": "old"})
+    created = await products.create_async({"name": "Runs", "metadata": {"team": "x"}})
+    changed = await products.update_async(created.id, {"active": False, "description": "old"})
     assert (changed.active, changed.description) == (False, "old")
     previous = sandbox.events[-1]["data"]["previous_attributes"]
     assert {"active": True, "description": None}.items() <= previous.items()
     active = await products.list_async({"active": True})
     assert {product.id for product in active.data} == {shop.product, shop.plan}
-    by_id = await products.list_async({"ids": [made.id]})
-    assert [product.id for product in by_id.data] == [made.id]
+    by_id = await products.list_async({"ids": [created.id]})
+    assert [product.id for product in by_id.data] == [created.id]
     with pytest.raises(stripe.InvalidRequestError) as caught:
-        await products.create_async({"id": made.id, "name": "Again"})
+        await products.create_async({"id": created.id, "name": "Again"})
     assert caught.value.code == "resource_already_exists"
 
 

@@ -12,16 +12,16 @@ async def test_customer_is_created_updated_and_deleted(
     sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
 ) -> None:
     customers = client.v1.customers
-    made = await customers.create_async(
+    created = await customers.create_async(
         {"email": "bob@example.com", "payment_method": "pm_card_visa"}
     )
-    methods = await customers.payment_methods.list_async(made.id)
-    assert [method.customer for method in methods.data] == [made.id]
+    methods = await customers.payment_methods.list_async(created.id)
+    assert [method.customer for method in methods.data] == [created.id]
     found = await customers.list_async({"email": "bob@example.com"})
-    assert [customer.id for customer in found.data] == [made.id]
+    assert [customer.id for customer in found.data] == [created.id]
 
     changed = await customers.update_async(
-        made.id,
+        created.id,
         {
             "name": "Bob",
             "address": {"city": "Paris"},
@@ -31,16 +31,16 @@ async def test_customer_is_created_updated_and_deleted(
     )
     assert (changed.name, changed.address.city) == ("Bob", "Paris")
     expanded = await customers.retrieve_async(
-        made.id, {"expand": ["invoice_settings.default_payment_method"]}
+        created.id, {"expand": ["invoice_settings.default_payment_method"]}
     )
     assert expanded.invoice_settings.default_payment_method.card.brand == "visa"
 
-    deleted = await customers.delete_async(made.id)
+    deleted = await customers.delete_async(created.id)
     assert deleted.deleted is True
-    assert (await customers.retrieve_async(made.id)).deleted is True
+    assert (await customers.retrieve_async(created.id)).deleted is True
     assert event_types(sandbox)[-1] == "customer.deleted"
     with pytest.raises(stripe.InvalidRequestError):
-        await customers.update_async(made.id, {"name": "Ghost"})
+        await customers.update_async(created.id, {"name": "Ghost"})
     remaining = await customers.list_async()
     assert [customer.id for customer in remaining.data] == [shop.customer]
 

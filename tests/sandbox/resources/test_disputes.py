@@ -19,25 +19,25 @@ async def test_dispute_withdraws_amount_and_returns_it_when_won(
 ) -> None:
     intent_id = pay(sandbox)
     before = len(sandbox.events)
-    made = sandbox.dispute(intent_id)
+    dispute = sandbox.dispute(intent_id)
     assert dispute_events(sandbox, before) == ["charge.updated", "created", "funds_withdrawn"]
-    assert (made["amount"], made["status"]) == (500, "needs_response")
-    assert sandbox.get(made["charge"])["disputed"]
+    assert (dispute["amount"], dispute["status"]) == (500, "needs_response")
+    assert sandbox.get(dispute["charge"])["disputed"]
     listed = await client.v1.disputes.list_async({"payment_intent": intent_id})
-    assert [one.id for one in listed.data] == [made["id"]]
-    kept = await client.v1.disputes.retrieve_async(made["id"], {"expand": ["charge"]})
-    assert kept.charge.payment_intent == intent_id
-    assert [one.amount for one in kept.balance_transactions] == [-500]
+    assert [item.id for item in listed.data] == [dispute["id"]]
+    retrieved = await client.v1.disputes.retrieve_async(dispute["id"], {"expand": ["charge"]})
+    assert retrieved.charge.payment_intent == intent_id
+    assert [item.amount for item in retrieved.balance_transactions] == [-500]
 
     before = len(sandbox.events)
-    won = sandbox.close_dispute(made["id"], won=True)
+    won = sandbox.close_dispute(dispute["id"], won=True)
     assert dispute_events(sandbox, before) == ["closed", "funds_reinstated"]
     assert won["status"] == "won"
-    assert [one["amount"] for one in won["balance_transactions"]] == [-500, 500]
+    assert [item["amount"] for item in won["balance_transactions"]] == [-500, 500]
     with pytest.raises(StripeError, match="already won"):
-        sandbox.close_dispute(made["id"], won=True)
+        sandbox.close_dispute(dispute["id"], won=True)
     before = len(sandbox.events)
-    assert sandbox.close_dispute(made["id"], won=False)["status"] == "lost"
+    assert sandbox.close_dispute(dispute["id"], won=False)["status"] == "lost"
     assert dispute_events(sandbox, before) == ["closed", "funds_withdrawn"], (
         "the bank can change its decision"
     )
@@ -47,10 +47,10 @@ async def test_dispute_withdraws_amount_and_returns_it_when_won(
 async def test_default_amount_of_dispute_is_unrefunded_amount(sandbox: Sandbox) -> None:
     intent_id = pay(sandbox)
     sandbox.refund(intent_id, 200)
-    made = sandbox.dispute(intent_id)
-    assert made["amount"] == 300
-    assert [one["amount"] for one in made["balance_transactions"]] == [-300]
-    sandbox.close_dispute(made["id"], won=True)
+    dispute = sandbox.dispute(intent_id)
+    assert dispute["amount"] == 300
+    assert [item["amount"] for item in dispute["balance_transactions"]] == [-300]
+    sandbox.close_dispute(dispute["id"], won=True)
     sandbox.refund(intent_id)
     assert sandbox.dispute(intent_id)["amount"] == 500, "the full amount can be disputed"
 
@@ -67,9 +67,9 @@ async def test_errors_format_amounts_as_money(sandbox: Sandbox) -> None:
 
 @pytest.mark.gen_test
 async def test_lost_dispute_returns_no_money(sandbox: Sandbox, client: stripe.StripeClient) -> None:
-    made = sandbox.dispute(pay(sandbox), amount=200)
+    dispute = sandbox.dispute(pay(sandbox), amount=200)
     before = len(sandbox.events)
-    lost = await client.v1.disputes.close_async(made["id"])
+    lost = await client.v1.disputes.close_async(dispute["id"])
     assert (lost.status, lost.amount) == ("lost", 200)
     assert dispute_events(sandbox, before) == ["closed"]
 
@@ -82,35 +82,37 @@ async def test_lost_dispute_returns_no_money(sandbox: Sandbox, client: stripe.St
 async def test_test_evidence_decides_dispute(
     sandbox: Sandbox, client: stripe.StripeClient, evidence: str, status: str
 ) -> None:
-    made = sandbox.dispute(pay(sandbox))
+    dispute = sandbox.dispute(pay(sandbox))
     text = {"uncategorized_text": evidence}
-    draft = await client.v1.disputes.update_async(made["id"], {"evidence": text, "submit": False})
+    draft = await client.v1.disputes.update_async(
+        dispute["id"], {"evidence": text, "submit": False}
+    )
     assert draft.status == "needs_response"
-    answered = await client.v1.disputes.update_async(made["id"], {"evidence": text})
+    answered = await client.v1.disputes.update_async(dispute["id"], {"evidence": text})
     assert answered.status == status
     if status != "under_review":
         with pytest.raises(stripe.InvalidRequestError, match="too late"):
-            await client.v1.disputes.update_async(made["id"], {"evidence": text})
+            await client.v1.disputes.update_async(dispute["id"], {"evidence": text})
 
 
 @pytest.mark.gen_test
 async def test_inquiry_withdraws_money_only_after_escalation(sandbox: Sandbox) -> None:
-    asked = sandbox.dispute(pay(sandbox), inquiry=True)
-    assert (asked["status"], asked["balance_transactions"]) == ("warning_needs_response", [])
+    inquiry = sandbox.dispute(pay(sandbox), inquiry=True)
+    assert (inquiry["status"], inquiry["balance_transactions"]) == ("warning_needs_response", [])
     before = len(sandbox.events)
-    closed = sandbox.close_dispute(asked["id"], won=True)
+    closed = sandbox.close_dispute(inquiry["id"], won=True)
     assert (closed["status"], dispute_events(sandbox, before)) == ("warning_closed", ["closed"])
     with pytest.raises(StripeError, match="not an inquiry"):
-        sandbox.escalate_dispute(asked["id"])
+        sandbox.escalate_dispute(inquiry["id"])
     with pytest.raises(StripeError, match="already warning_closed"):
-        sandbox.close_dispute(asked["id"], won=False)
+        sandbox.close_dispute(inquiry["id"], won=False)
 
-    asked = sandbox.dispute(pay(sandbox), inquiry=True)
+    inquiry = sandbox.dispute(pay(sandbox), inquiry=True)
     before = len(sandbox.events)
-    assert sandbox.escalate_dispute(asked["id"])["status"] == "needs_response"
+    assert sandbox.escalate_dispute(inquiry["id"])["status"] == "needs_response"
     assert dispute_events(sandbox, before) == ["updated", "funds_withdrawn"]
-    asked = sandbox.dispute(pay(sandbox), inquiry=True)
-    assert sandbox.close_dispute(asked["id"], won=False)["status"] == "lost"
+    inquiry = sandbox.dispute(pay(sandbox), inquiry=True)
+    assert sandbox.close_dispute(inquiry["id"], won=False)["status"] == "lost"
 
 
 @pytest.mark.gen_test

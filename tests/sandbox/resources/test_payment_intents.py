@@ -232,16 +232,16 @@ async def test_charges_are_listed_by_customer_and_time(
     pay(customer=shop.customer)
     sandbox.clock.advance(3600)
     since = {"gte": int(sandbox.clock())}
-    wanted, other = pay(customer=shop.customer), pay()
+    own, other = pay(customer=shop.customer), pay()
     charges = await client.v1.charges.list_async(
         {"customer": shop.customer, "created": since, "limit": 100}
     )
-    assert [charge.payment_intent for charge in charges.data] == [wanted]
+    assert [charge.payment_intent for charge in charges.data] == [own]
     assert charges.data[0].receipt_url
     events = await client.v1.events.list_async(
         {"type": "payment_intent.succeeded", "created": since}
     )
-    assert {event.data.object["id"] for event in events.data} == {wanted, other}
+    assert {event.data.object["id"] for event in events.data} == {own, other}
 
 
 def _card_params(card: str) -> dict[str, Any]:

@@ -12,29 +12,33 @@ async def test_payment_method_is_attached_and_detached(
     sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
 ) -> None:
     methods = client.v1.payment_methods
-    made = await methods.create_async(
+    created = await methods.create_async(
         {
             "type": "card",
             "card": {"number": "5555555555554444", "exp_month": 1, "exp_year": 2039, "cvc": "1"},
             "billing_details": {"name": "Ada", "address": {"country": "GB"}},
         }
     )
-    assert (made.card.brand, made.card.exp_year, made.customer) == ("mastercard", 2039, None)
-    assert made.billing_details.address.country == "GB"
-    attached = await methods.attach_async(made.id, {"customer": shop.customer})
+    assert (created.card.brand, created.card.exp_year, created.customer) == (
+        "mastercard",
+        2039,
+        None,
+    )
+    assert created.billing_details.address.country == "GB"
+    attached = await methods.attach_async(created.id, {"customer": shop.customer})
     assert attached.customer == shop.customer
     other = sandbox.create_customer()["id"]
     with pytest.raises(stripe.InvalidRequestError, match="already been attached"):
-        await methods.attach_async(made.id, {"customer": other})
+        await methods.attach_async(created.id, {"customer": other})
     listed = await methods.list_async({"customer": shop.customer, "type": "card"})
-    assert [method.id for method in listed.data] == [made.id]
+    assert [method.id for method in listed.data] == [created.id]
     with pytest.raises(stripe.CardError):
         await methods.attach_async("pm_card_chargeDeclined", {"customer": shop.customer})
-    detached = await methods.detach_async(made.id)
+    detached = await methods.detach_async(created.id)
     assert detached.customer is None
     assert event_types(sandbox)[-1] == "payment_method.detached"
     with pytest.raises(stripe.InvalidRequestError, match="not attached"):
-        await methods.detach_async(made.id)
+        await methods.detach_async(created.id)
 
 
 @pytest.mark.gen_test

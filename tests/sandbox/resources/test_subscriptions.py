@@ -99,8 +99,10 @@ async def test_cancellation_is_scheduled_revoked_and_executed(
         "canceled_at": None,
         "cancellation_details": {"reason": None},
     }
-    kept = await subscriptions.update_async(subscription_id, {"cancel_at_period_end": False})
-    assert (kept.cancel_at, kept.canceled_at, kept.cancellation_details.reason) == (None,) * 3
+    resumed = await subscriptions.update_async(subscription_id, {"cancel_at_period_end": False})
+    assert (resumed.cancel_at, resumed.canceled_at, resumed.cancellation_details.reason) == (
+        None,
+    ) * 3
 
     sandbox.cancel_subscription(subscription_id, now=False)
     ended = sandbox.renew(subscription_id)
@@ -149,7 +151,7 @@ async def test_price_of_subscription_is_changed(
 ) -> None:
     subscription_id = await create_active(sandbox, client, shop)
     item = sandbox.get(subscription_id)["items"]["data"][0]["id"]
-    dearer = sandbox.create_price(
+    higher_price = sandbox.create_price(
         product=shop.plan, unit_amount=4900, recurring={"interval": "month"}
     )["id"]
     yearly = sandbox.create_price(
@@ -162,10 +164,11 @@ async def test_price_of_subscription_is_changed(
         )
     with pytest.raises(stripe.InvalidRequestError, match="No such subscription item"):
         await subscriptions.update_async(
-            subscription_id, {"items": [{"id": "si_none", "price": dearer}]}
+            subscription_id, {"items": [{"id": "si_none", "price": higher_price}]}
         )
     await subscriptions.update_async(
-        subscription_id, {"items": [{"id": item, "price": dearer}], "proration_behavior": "none"}
+        subscription_id,
+        {"items": [{"id": item, "price": higher_price}], "proration_behavior": "none"},
     )
     sandbox.renew(subscription_id)
     assert last_event_data(sandbox, "invoice.paid")["object"]["total"] == 4900
@@ -193,14 +196,14 @@ async def test_invalid_subscription_is_rejected(
     with pytest.raises(stripe.InvalidRequestError) as caught:
         await create_incomplete(client, shop, customer="cus_none")
     assert (caught.value.http_status, caught.value.param) == (400, "customer")
-    foreign = sandbox.call(
+    foreign_method = sandbox.call(
         "POST",
         "/v1/payment_methods/pm_card_visa/attach",
         customer=sandbox.create_customer()["id"],
     )
     sandbox.update_price(shop.monthly, active=True)
     with pytest.raises(stripe.InvalidRequestError, match="does not have a payment method"):
-        await create_incomplete(client, shop, default_payment_method=foreign["id"])
+        await create_incomplete(client, shop, default_payment_method=foreign_method["id"])
 
 
 @pytest.mark.gen_test

@@ -15,7 +15,7 @@ async def test_endpoint_receives_subscribed_event_types(
 ) -> None:
     endpoints = client.v1.webhook_endpoints
     chosen, everything = new_receiver(), new_receiver()
-    made = await endpoints.create_async(
+    endpoint = await endpoints.create_async(
         {"url": chosen.url, "enabled_events": ["customer.updated"], "metadata": {"a": "1"}}
     )
     sandbox.create_webhook_endpoint(everything.url, SECRET)
@@ -26,18 +26,18 @@ async def test_endpoint_receives_subscribed_event_types(
     assert chosen.types == ["customer.updated"]
     assert sorted(everything.types) == ["customer.created", "customer.updated"]
     headers, body = chosen.requests[0]
-    stripe.Webhook.construct_event(body, headers["Stripe-Signature"], made.secret)
+    stripe.Webhook.construct_event(body, headers["Stripe-Signature"], endpoint.secret)
 
-    retrieved = await endpoints.retrieve_async(made.id)
+    retrieved = await endpoints.retrieve_async(endpoint.id)
     assert "secret" not in retrieved.to_dict()
-    await endpoints.update_async(made.id, {"disabled": True})
+    await endpoints.update_async(endpoint.id, {"disabled": True})
     sandbox.call("POST", path, name="y")
-    await endpoints.update_async(made.id, {"disabled": False, "enabled_events": ["*"]})
+    await endpoints.update_async(endpoint.id, {"disabled": False, "enabled_events": ["*"]})
     sandbox.call("POST", path, name="z")
     await sandbox.webhooks.settle()
     assert len(chosen.requests) == 2
     assert len((await endpoints.list_async()).data) == 2
-    assert (await endpoints.delete_async(made.id)).deleted is True
+    assert (await endpoints.delete_async(endpoint.id)).deleted is True
     with pytest.raises(stripe.InvalidRequestError, match="scheme"):
         await endpoints.create_async({"url": "nowhere", "enabled_events": ["*"]})
 
@@ -64,18 +64,18 @@ async def test_endpoint_on_another_machine_is_rejected(
     with pytest.raises(stripe.InvalidRequestError) as refused:
         await endpoints.create_async({"url": url, "enabled_events": ["*"]})
     assert refused.value.param == "url"
-    made = sandbox.create_webhook_endpoint("http://localhost:9/hook", SECRET, ["price.created"])
+    endpoint = sandbox.create_webhook_endpoint("http://localhost:9/hook", SECRET, ["price.created"])
     with pytest.raises(stripe.InvalidRequestError):
-        await endpoints.update_async(made["id"], {"url": url})
-    assert [one["url"] for one in sandbox.call("GET", "/v1/webhook_endpoints")["data"]] == [
+        await endpoints.update_async(endpoint["id"], {"url": url})
+    assert [listed["url"] for listed in sandbox.call("GET", "/v1/webhook_endpoints")["data"]] == [
         "http://localhost:9/hook"
     ]
 
 
 def test_endpoint_on_another_machine_is_allowed_by_option() -> None:
     sandbox = Sandbox(remote_webhooks=True)
-    made = sandbox.create_webhook_endpoint("https://example.com/hook", SECRET)
-    assert made["url"] == "https://example.com/hook"
+    endpoint = sandbox.create_webhook_endpoint("https://example.com/hook", SECRET)
+    assert endpoint["url"] == "https://example.com/hook"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://[::1]:9/", "https://LOCALHOST/"])

@@ -80,16 +80,16 @@ def allowed_differences(name: str) -> set[str]:
 def test_event_has_fields_of_recorded_event(sandbox: Sandbox, shop: Shop, path: Path) -> None:
     recorded = json.loads(path.read_text())
     replay_recorded_scenario(sandbox, shop)
-    made = [event for event in sandbox.events if event["type"] == recorded["type"]]
-    assert made
+    events = [event for event in sandbox.events if event["type"] == recorded["type"]]
+    assert events
     status = recorded["data"]["object"].get("status")
-    alike = [event for event in made if event["data"]["object"].get("status") == status]
-    assert alike, f"no {recorded['type']} with the status {status}"
-    assert field_paths({**recorded, "data": None}) == field_paths({**alike[-1], "data": None})
-    wanted = field_paths(recorded["data"]["object"]) - {".items.data[].price.metadata.credits"}
+    comparable = [event for event in events if event["data"]["object"].get("status") == status]
+    assert comparable, f"no {recorded['type']} with the status {status}"
+    assert field_paths({**recorded, "data": None}) == field_paths({**comparable[-1], "data": None})
+    expected = field_paths(recorded["data"]["object"]) - {".items.data[].price.metadata.credits"}
     differences = [
-        (wanted ^ field_paths(event["data"]["object"])) - allowed_differences(recorded["type"])
-        for event in alike
+        (expected ^ field_paths(event["data"]["object"])) - allowed_differences(recorded["type"])
+        for event in comparable
     ]
     assert set() in differences, min(differences, key=len)
 
