@@ -8,8 +8,9 @@ from typing import Any
 
 from .auth import BearerTokens
 from .billing.catalog import Catalog
-from .billing.checkout import TopUps
+from .billing.checkout import Checkout
 from .billing.configuration_faults import ConfigurationFaults
+from .billing.credit_status import CreditStatuses
 from .billing.customers import Customers
 from .billing.history import History
 from .billing.idempotency import IdempotentRequests
@@ -18,6 +19,7 @@ from .billing.plans import Plans
 from .billing.portal import Portal
 from .billing.reversals import Reversals
 from .billing.subscriptions import Subscriptions
+from .billing.top_ups import TopUps
 from .clock import Clock, system_clock
 from .configuration import PluginSettings
 from .events import PAYMENT_SUCCEEDED
@@ -75,7 +77,9 @@ class Service:
     customers: Customers
     subscriptions: Subscriptions
     plans: Plans
+    checkout: Checkout
     topups: TopUps
+    credit_statuses: CreditStatuses
     reversals: Reversals
     portal: Portal
     history: History
@@ -100,6 +104,7 @@ class Service:
             self.registry,
             self.processor,
             self.subscriptions,
+            self.credit_statuses,
             self.clock,
             livemode=self.settings.livemode,
             **options,
@@ -111,7 +116,9 @@ class Service:
         Args:
             options: Keyword arguments of :class:`.Audit`.
         """
-        return Audit(self.store, self.stripe, self.registry, self.clock, **options)
+        return Audit(
+            self.store, self.stripe, self.registry, self.credit_statuses, self.clock, **options
+        )
 
     def repairs(self) -> Repairs:
         """Return what repairs the differences that an audit has found."""
@@ -126,7 +133,14 @@ class Service:
 
     def acceptance(self) -> Acceptance:
         """Return what credits a rejected payment by an operator's decision."""
-        return Acceptance(self.store, self.stripe, self.registry, self.repairs(), self.clock)
+        return Acceptance(
+            self.store,
+            self.stripe,
+            self.registry,
+            self.credit_statuses,
+            self.repairs(),
+            self.clock,
+        )
 
     async def start(self) -> None:
         """Open the plugins' lifespans, and begin to run deferred jobs.
@@ -220,17 +234,17 @@ async def open_service(
     rate_limiter = AccountRateLimiter()
     subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids, rate_limiter)
     plans = Plans(store, stripe, catalog, customers, subscriptions, requests)
-    crediting = registry.money_on(PAYMENT_SUCCEEDED)
-    topups = TopUps(
+    credit_statuses = CreditStatuses(store, registry.money_on(PAYMENT_SUCCEEDED))
+    checkout = Checkout(
         store,
-        stripe,
         catalog,
         customers,
         subscriptions,
-        OpenPaymentIntents(store, stripe, clock, crediting, requests),
+        OpenPaymentIntents(store, stripe, clock, credit_statuses, requests),
         refuse_disputed=settings.stripe_topup_during_dispute == "refuse",
     )
-    reversals = Reversals(store, stripe, crediting)
+    topups = TopUps(store, stripe)
+    reversals = Reversals(store, stripe, credit_statuses)
     contexts = ContextFactory(
         store=store,
         stripe=stripe,
@@ -272,7 +286,9 @@ async def open_service(
         customers=customers,
         subscriptions=subscriptions,
         plans=plans,
+        checkout=checkout,
         topups=topups,
+        credit_statuses=credit_statuses,
         reversals=reversals,
         portal=Portal(
             stripe,
@@ -285,7 +301,7 @@ async def open_service(
         observers=observers,
         processor=processor,
         deliveries=deliveries,
-        topup_statuses=TopUpStatuses(store, stripe, deliveries, crediting, rate_limiter),
+        topup_statuses=TopUpStatuses(store, stripe, deliveries, credit_statuses, rate_limiter),
         lifespans=Lifespans(registry, contexts),
         worker=worker,
         database_probe=DatabaseProbe(store),

@@ -1,4 +1,4 @@
-"""Charge a subscription's renewals to the card that its owner has just renewed."""
+"""Charge a subscription's renewals to the card that its owner has just saved."""
 
 from datalayer_stripe import Context, Event, Plugin
 
@@ -6,7 +6,5 @@ plugin = Plugin("renewed-card", timeout=10, catch_up=True)
 
 
 @plugin.on("setup_intent.succeeded")
-async def use_card(event: Event, ctx: Context) -> None:
-    if "subscription_id" not in (event.object.get("metadata") or {}):
-        return  # a card that somebody saved elsewhere
+async def use_saved_card(event: Event, ctx: Context) -> None:
     await ctx.plans.use_card(event.object, confirmed_at=event.created)

@@ -19,9 +19,9 @@ from ..stripe_api.objects import (
     id_of,
     mapping_in,
     metadata_of,
+    parse_count,
     price_code,
     price_name,
-    whole_number,
 )
 from .cached import Cached
 from .configuration_faults import ConfigurationFaults
@@ -175,7 +175,7 @@ def _is_for_sale(price: StripeData) -> bool:
 def _package(price: StripeData) -> Package | None:
     """A one-time price as a package, or None, logged, when it does not say its credits."""
     quantity = mapping_in(price, "transform_quantity").get("divide_by")
-    credits = quantity or whole_number(metadata_of(price).get("credits"))
+    credits = quantity or parse_count(metadata_of(price).get("credits"))
     unit_amount = price.get("unit_amount")
     if not credits or not unit_amount:
         logger.warning(
@@ -212,7 +212,7 @@ def _plan(price: StripeData) -> Plan | None:
         amount=price["unit_amount"],
         currency=price["currency"],
         interval="month",
-        included_runs=whole_number(metadata_of(price).get("included_runs")),
+        included_runs=parse_count(metadata_of(price).get("included_runs")),
     )
 
 

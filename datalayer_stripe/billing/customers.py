@@ -11,6 +11,7 @@ from ..store.customers import Claim
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData
 from .idempotency import IdempotentRequests
+from .metadata import customer_metadata
 
 R = TypeVar("R")
 
@@ -89,18 +90,16 @@ class Customers:
     async def _create(self, claim: Claim) -> str:
         # Of this claim: one that was made after a customer was released asks for another.
         base = f"customer-{claim.account_uid}-{claim.key}"
+        metadata = customer_metadata(claim.account_uid)
 
         async def described(key: str) -> StripeData:
             return await self._stripe.create_customer(
-                account_uid=claim.account_uid,
-                email=claim.email,
-                name=claim.name,
-                idempotency_key=key,
+                email=claim.email, name=claim.name, metadata=metadata, idempotency_key=key
             )
 
         async def plain(key: str) -> StripeData:
             return await self._stripe.create_customer(
-                account_uid=claim.account_uid, email=None, name=None, idempotency_key=key
+                email=None, name=None, metadata=metadata, idempotency_key=key
             )
 
         try:

@@ -9,7 +9,6 @@ Two rules keep a person with two windows from paying twice, whoever crashes or r
 
 import hashlib
 import uuid
-from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from ..clock import Clock
@@ -20,13 +19,14 @@ from ..errors import (
     StripeObjectMissing,
     StripeUnavailable,
 )
-from ..events import PAYMENT_SUCCEEDED
 from ..models import Model, Package
 from ..store import Store
 from ..store.open_payment_intents import OpenPaymentIntent
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, id_of, metadata_of
+from .credit_status import CreditStatuses
 from .idempotency import IdempotentRequests
+from .metadata import top_up_metadata
 
 REUSE_PERIOD = timedelta(minutes=15)
 """How long asking again for a package gives the PaymentIntent that waits for its payment."""
@@ -50,11 +50,9 @@ class Order(Model):
 
     @property
     def metadata(self) -> dict[str, str]:
-        return {
-            "account_uid": self.account_uid,
-            "price_id": self.package.id,
-            "credits": str(self.package.credits),
-        }
+        return top_up_metadata(
+            account_uid=self.account_uid, price_id=self.package.id, credits=self.package.credits
+        )
 
     @property
     def terms(self) -> str:
@@ -73,20 +71,18 @@ class Order(Model):
 
 
 class OpenPaymentIntents:
-    """`crediting` names the plugins that add credits for a payment."""
-
     def __init__(
         self,
         store: Store,
         stripe: StripeClient,
         clock: Clock,
-        crediting: Collection[str],
+        credit_statuses: CreditStatuses,
         requests: IdempotentRequests,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._clock = clock
-        self._crediting = crediting
+        self._credit_statuses = credit_statuses
         self._requests = requests
 
     async def payment_intent(self, order: Order) -> StripeData:
@@ -184,9 +180,8 @@ class OpenPaymentIntents:
         """Whether it is being paid, or paid for credits that are still to come."""
         if intent["status"] not in _PAID:
             return False
-        kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
-        # What waits for the operator can take days, and keeps nobody from buying.
-        return kept is None or not kept.is_rejected_by(self._crediting)
+        # An operator may decide on a rejected payment days later. Purchases do not wait for that.
+        return not (await self._credit_statuses.of_payment(intent["id"])).is_rejected
 
 
 def _idempotency_key(order: Order, key: str) -> str:

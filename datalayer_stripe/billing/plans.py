@@ -11,10 +11,11 @@ from ..errors import Conflict, InvalidRequest, Reject, StripeCustomerMissing
 from ..models import Identity, Model, Plan, SavedCard, SubscriptionSnapshot
 from ..store import Store
 from ..stripe_api.client import StripeClient
-from ..stripe_api.objects import StripeData, id_of, metadata_of
+from ..stripe_api.objects import StripeData, account_uid_of, id_of, metadata_of
 from .catalog import Catalog
 from .customers import Customers
 from .idempotency import IdempotentRequests
+from .metadata import SUBSCRIPTION_ID, setup_intent_metadata, subscription_metadata
 from .subscriptions import Subscriptions, primary_subscription
 
 _HAS_ENDED = "The subscription has ended."
@@ -82,7 +83,7 @@ class Plans:
             return await self._stripe.create_subscription(
                 customer_id=customer_id,
                 price_id=plan.id,
-                account_uid=account_uid,
+                metadata=subscription_metadata(account_uid),
                 idempotency_key=idempotency_key,
             )
 
@@ -179,7 +180,7 @@ class Plans:
     async def _start_setup(self, account_uid: str, running: SubscriptionSnapshot) -> str:
         intent = await self._stripe.create_setup_intent(
             customer_id=running.customer_id,
-            metadata={"account_uid": account_uid, "subscription_id": running.id},
+            metadata=setup_intent_metadata(account_uid, running.id),
             idempotency_key=f"setup-{uuid.uuid4().hex}",
         )
         return str(intent["client_secret"])
@@ -197,9 +198,10 @@ class Plans:
         Raises:
             Reject: Stripe refuses the change, as for a subscription that has ended meanwhile.
         """
-        metadata = metadata_of(setup_intent)
-        snapshots = await self._subscriptions.of_account(metadata.get("account_uid", ""))
-        subscription_id = metadata.get("subscription_id")
+        subscription_id = metadata_of(setup_intent).get(SUBSCRIPTION_ID)
+        if subscription_id is None:
+            return
+        snapshots = await self._subscriptions.of_account(account_uid_of(setup_intent) or "")
         if subscription_id not in {snapshot.id for snapshot in snapshots}:
             return
         card = SavedCard(

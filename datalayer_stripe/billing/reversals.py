@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from ..errors import Reject, Retry, StripeObjectMissing
-from ..events import PAYMENT_SUCCEEDED
 from ..models import LedgerEntry, Model, Reversal
 from ..store import Store
 from ..stripe_api.client import StripeClient
@@ -15,7 +14,8 @@ from ..stripe_api.objects import (
     payment_intent_id_of,
     refund_reversal,
 )
-from .checkout import is_ours
+from .credit_status import CreditStatuses
+from .metadata import is_ours
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +31,10 @@ class Look(Model):
 
 
 class Reversals:
-    """`crediting` names the plugins that add credits for a payment."""
-
-    def __init__(self, store: Store, stripe: StripeClient, crediting: Collection[str]) -> None:
+    def __init__(self, store: Store, stripe: StripeClient, credit_statuses: CreditStatuses) -> None:
         self._store = store
         self._stripe = stripe
-        self._crediting = crediting
+        self._credit_statuses = credit_statuses
 
     async def look(self, data: StripeData) -> Look | None:
         """Look at the payment that a charge, a refund or a dispute names; None if it is not ours.
@@ -82,9 +80,9 @@ class Reversals:
             return
         if not is_ours(intent):
             return
-        kept = await self._store.events.of_object(payment_intent_id, PAYMENT_SUCCEEDED)
-        if kept is not None and kept.is_rejected_by(self._crediting):
-            raise Reject(f"the top-up was rejected: see {kept.id}")
+        status = await self._credit_statuses.of_payment(payment_intent_id)
+        if status.is_rejected and status.event is not None:
+            raise Reject(f"the top-up was rejected: see {status.event.id}")
         raise Retry(f"not credited yet: {payment_intent_id}")
 
 

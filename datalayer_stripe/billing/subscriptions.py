@@ -23,10 +23,10 @@ from ..store import Store
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import (
     StripeData,
+    account_uid_of,
     id_of,
     invoice_product_ids,
     invoice_subscription_id,
-    metadata_of,
     subscription_product_ids,
     subscription_snapshot,
 )
@@ -155,7 +155,7 @@ class Subscriptions:
         """
         customer_id = id_of(subscription.get("customer")) or ""
         account_uid = (
-            metadata_of(subscription).get("account_uid")
+            account_uid_of(subscription)
             or await self._store.customers.account_of(customer_id)
             or await self._store.subscriptions.account_of(id_of(subscription) or "")
         )

@@ -28,7 +28,7 @@ class TopUpPaymentIntentHandler(AuthenticatedHandler):
     async def post(self) -> None:
         body = self.json_body(PriceRequest)
         self.service.rate_limiter.take(self.identity.account_uid)
-        started = await self.service.topups.start(
+        started = await self.service.checkout.start(
             self.identity, body.price_id, self.request.headers.get("Idempotency-Key")
         )
         self.respond(

@@ -12,10 +12,10 @@ from typing import Any, Generic
 from typing_extensions import TypeVar
 
 from ..billing.catalog import Catalog
-from ..billing.checkout import TopUps
 from ..billing.plans import Plans
 from ..billing.reversals import Reversals
 from ..billing.subscriptions import Subscriptions
+from ..billing.top_ups import TopUps
 from ..events import Event
 from ..metrics import Metrics, PluginMetrics
 from ..models import LedgerEntry, TopUp

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
+from ..billing.credit_status import CreditStatuses
+from ..billing.metadata import read_top_up_metadata
 from ..clock import Clock
 from ..errors import DatalayerStripeError, ExpectationFailed
 from ..events import PAYMENT_SUCCEEDED, Event
@@ -12,7 +14,7 @@ from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
 from ..store.events import HANDLED, AlreadyDone, EventRecord, Mark
 from ..stripe_api.client import StripeClient
-from ..stripe_api.objects import StripeData, mapping_in, metadata_of, whole_number
+from ..stripe_api.objects import StripeData, mapping_in
 from .repair import Repairs, entry_of_top_up
 
 
@@ -35,12 +37,14 @@ class Acceptance:
         store: Store,
         stripe: StripeClient,
         registry: Registry,
+        credit_statuses: CreditStatuses,
         repairs: Repairs,
         clock: Clock,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._registry = registry
+        self._credit_statuses = credit_statuses
         self._repairs = repairs
         self._clock = clock
 
@@ -108,8 +112,8 @@ class Acceptance:
             raise NotAcceptable(f"{intent['id']} is not paid: its status is {intent['status']}.")
         if mapping_in(intent, "latest_charge").get("refunded"):
             raise NotAcceptable(f"{intent['id']} was refunded in full.")
-        crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
-        if kept is None or not (kept.is_done(crediting) or kept.is_rejected_by(crediting)):
+        status = self._credit_statuses.without_entry(kept)
+        if not (status.is_rejected or status.is_unrecorded):
             name = kept.id if kept else "EVENT_ID"
             raise NotAcceptable(
                 f"{intent['id']} was not rejected. Run `datalayer-stripe events replay {name}`."
@@ -129,24 +133,22 @@ class Acceptance:
 
 def _decided(intent: StripeData, account_uid: str | None, credits: int | None) -> TopUp:
     """Return what is to be credited: what the metadata says, else what the operator says."""
-    metadata = metadata_of(intent)
-    stated = {
-        "account_uid": metadata.get("account_uid"),
-        "credits": whole_number(metadata.get("credits")),
-    }
-    for name, given in (("account_uid", account_uid), ("credits", credits)):
-        option = f"--{name.removesuffix('_uid')}"
-        if stated[name] is None and given is None:
+    metadata = read_top_up_metadata(intent)
+    for option, stated, given in (
+        ("--account", metadata.account_uid, account_uid),
+        ("--credits", metadata.credits, credits),
+    ):
+        if stated is None and given is None:
             raise NotAcceptable(f"{intent['id']} does not say it at Stripe: add {option}.")
-        if None not in (stated[name], given) and stated[name] != given:
-            raise NotAcceptable(f"{option} {given} is not what Stripe says: {stated[name]}.")
+        if None not in (stated, given) and stated != given:
+            raise NotAcceptable(f"{option} {given} is not what Stripe says: {stated}.")
     try:
         return TopUp.model_validate(
             {
                 "payment_intent_id": intent["id"],
-                "account_uid": stated["account_uid"] or account_uid,
-                "credits": stated["credits"] if stated["credits"] is not None else credits,
-                "price_id": metadata.get("price_id", ""),
+                "account_uid": metadata.account_uid or account_uid,
+                "credits": metadata.credits if metadata.credits is not None else credits,
+                "price_id": metadata.price_id or "",
                 "amount": intent["amount_received"],
                 "currency": intent["currency"],
             }

@@ -15,17 +15,16 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from ..billing.checkout import is_ours
+from ..billing.credit_status import CreditStatus, CreditStatuses
+from ..billing.metadata import is_ours, read_top_up_metadata
 from ..clock import Clock
 from ..errors import StripeObjectMissing
-from ..events import PAYMENT_SUCCEEDED
 from ..models import LedgerEntry
 from ..plugin_api.registry import Registry
 from ..store import Store
 from ..store.audits import Balance, Seen
-from ..store.events import EventRecord
 from ..stripe_api.client import StripeClient
-from ..stripe_api.objects import StripeData, mapping_in, metadata_of, paid_at
+from ..stripe_api.objects import StripeData, mapping_in, paid_at
 from .audit_payments import mismatch
 from .audit_reversals import ReversalAudit
 from .differences import RECONCILE, REPAIR, Difference, RepairTarget, of_account, of_payment
@@ -48,11 +47,12 @@ class Audit:
     since then is compared with Stripe.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (collaborators, filters and callbacks)
         self,
         store: Store,
         stripe: StripeClient,
         registry: Registry,
+        credit_statuses: CreditStatuses,
         clock: Clock,
         *,
         account_uid: str | None = None,
@@ -63,6 +63,7 @@ class Audit:
         self._store = store
         self._stripe = stripe
         self._registry = registry
+        self._credit_statuses = credit_statuses
         self._clock = clock
         self._account_uid = account_uid
         self._since = since
@@ -132,7 +133,7 @@ class Audit:
         found = await self._store.audits.payment_rows([intent["id"] for intent in paid])
         for intent in paid:
             rows = found.get(intent["id"], [])
-            if not self._in_scope(metadata_of(intent).get("account_uid"), rows):
+            if not self._in_scope(read_top_up_metadata(intent).account_uid, rows):
                 continue
             if any(row.id == intent["id"] for row in rows):
                 if problem := mismatch(intent["id"], intent, rows):
@@ -150,37 +151,34 @@ class Audit:
         A young one is judged if its event was rejected or is done: nothing is under way then, and
         a repair of the balance must not go by a ledger that lacks the row.
         """
-        kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
+        status = await self._credit_statuses.of_payment(intent["id"])
+        if status.is_credited:
+            return  # the row was added after the rows were read
         is_young = paid_at(intent) >= (self._clock() - IN_FLIGHT).timestamp()
-        if is_young and not (kept and self._is_decided(kept)):
+        if is_young and not (status.is_rejected or status.is_unrecorded):
             self._count_young("payment", 1)
-        elif difference := self._missing_row(intent, kept):
+        elif difference := self._missing_row(intent, status):
             self._differ(difference)
 
-    def _is_decided(self, kept: EventRecord) -> bool:
-        crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
-        return kept.is_rejected_by(crediting) or kept.is_done(crediting)
-
-    def _missing_row(self, intent: StripeData, kept: EventRecord | None) -> Difference | None:
+    def _missing_row(self, intent: StripeData, status: CreditStatus) -> Difference | None:
         """Return what to say of a payment without its ledger row, and the command that heals it.
 
         None for one that was rejected and has been refunded in full: nothing is owed.
         """
-        intent_id = intent["id"]
+        intent_id, kept = intent["id"], status.event
         if kept is None:
             text = "paid, and never delivered"
             since = ""
             if intent["created"] <= (self._clock() - EVENTS_KEPT).timestamp():
                 since = f" --since {datetime.fromtimestamp(intent['created'], UTC):%Y-%m-%d}"
             return of_payment("payment", intent_id, text, intent_id, command=RECONCILE + since)
-        crediting = self._registry.money_on(PAYMENT_SUCCEEDED)
-        if kept.is_rejected_by(crediting):
+        if status.is_rejected:
             if mapping_in(intent, "latest_charge").get("refunded"):
                 return None
             text = f"paid, and rejected: `datalayer-stripe events show {kept.id}` says why"
             command = f'datalayer-stripe events accept {kept.id} --reason "…"'
             return Difference("payment", intent_id, text, command)
-        if kept.is_done(crediting):
+        if status.is_unrecorded:
             text = f"paid, and without its ledger row, although {kept.id} is done"
             return of_payment("payment", intent_id, text, intent_id)
         command = f"datalayer-stripe events replay {kept.id}"

@@ -5,10 +5,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ..billing.checkout import is_ours
+from ..billing.metadata import is_ours, read_top_up_metadata
 from ..models import LedgerEntry, TopUp
 from ..store.corrections import Due, sums_due, sums_of
-from ..stripe_api.objects import StripeData, metadata_of, whole_number
+from ..stripe_api.objects import StripeData
 
 
 def bought(intent: StripeData | None, row: LedgerEntry | None) -> TopUp | None:
@@ -24,11 +24,11 @@ def bought(intent: StripeData | None, row: LedgerEntry | None) -> TopUp | None:
     accepted = row.accepted if row else None
     if intent is None or intent["status"] != "succeeded" or not (accepted or is_ours(intent)):
         return None
-    metadata = metadata_of(intent)
+    metadata = read_top_up_metadata(intent)
     fields: dict[str, Any] = {
-        "account_uid": metadata.get("account_uid") or (row and row.account_uid),
-        "credits": whole_number(metadata.get("credits")) or (row and row.credits),
-        "price_id": metadata.get("price_id") or (row and row.price_id) or "",
+        "account_uid": metadata.account_uid or (row and row.account_uid),
+        "credits": metadata.credits or (row and row.credits),
+        "price_id": metadata.price_id or (row and row.price_id) or "",
         **(accepted.model_dump() if accepted else {}),
         "payment_intent_id": intent["id"],
         "amount": intent["amount_received"],

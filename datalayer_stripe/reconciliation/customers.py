@@ -15,21 +15,18 @@ from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
-
-from ..billing.checkout import PAID_BY
+from ..billing.metadata import account_of_customer
 from ..billing.subscriptions import Subscriptions
+from ..billing.top_ups import is_customer_mismatch
 from ..clock import Clock
 from ..errors import Reject, StripeCustomerMissing, StripeObjectMissing
 from ..events import Event
-from ..models import RUNNING_STATUSES, AccountUid
+from ..models import RUNNING_STATUSES
 from ..store import Store
-from ..stripe_api.client import MADE_BY_US, StripeClient
-from ..stripe_api.objects import StripeData, id_of, metadata_of
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import StripeData, id_of
 
 CUSTOMER_DELETED = "customer.deleted"
-
-_account_uids: TypeAdapter[str] = TypeAdapter(AccountUid)
 
 
 class CustomerFinding(NamedTuple):
@@ -84,11 +81,13 @@ class CustomerSweep:
             page: customers, as Stripe lists them.
             created_before: what is younger may be about to be recorded, and is not noted.
         """
-        named = {customer["id"]: customer for customer in page if _account_of(customer)}
-        known = await self._customers.accounts_of(named)
-        for customer_id, customer in named.items():
-            if customer_id not in known and customer["created"] <= created_before.timestamp():
-                self._unknown[_account_of(customer)].append(customer)
+        named = [(account_of_customer(customer), customer) for customer in page]
+        ours = [(account_uid, customer) for account_uid, customer in named if account_uid]
+        known = await self._customers.accounts_of([customer["id"] for _, customer in ours])
+        for account_uid, customer in ours:
+            is_old = customer["created"] <= created_before.timestamp()
+            if is_old and customer["id"] not in known:
+                self._unknown[account_uid].append(customer)
 
     async def rebuild(self) -> AsyncIterator[CustomerFinding]:
         """Give each account of the noted customers its customer, and yield what was recorded."""
@@ -168,20 +167,7 @@ async def rejected_for_its_customer(
     kept = await store.events.get(event.id)
     if customer_id is None or kept is None:
         return False
-    reason = f"{PAID_BY} {customer_id},"
     runs = [kept.handlers[name] for name in plugin_names if name in kept.handlers]
-    if not any((run.error or "").startswith(reason) for run in runs):
+    if not any(is_customer_mismatch(run.error, customer_id) for run in runs):
         return False
-    account_uid = metadata_of(event.object).get("account_uid")
-    return await store.customers.account_of(customer_id) == account_uid
-
-
-def _account_of(customer: StripeData) -> str:
-    """Return the account that the metadata of a customer of ours names, or an empty text."""
-    metadata = metadata_of(customer)
-    if any(metadata.get(name) != value for name, value in MADE_BY_US.items()):
-        return ""
-    try:
-        return _account_uids.validate_python(metadata.get("account_uid"))
-    except ValidationError:
-        return ""
+    return await store.customers.account_of(customer_id) == event.account_uid

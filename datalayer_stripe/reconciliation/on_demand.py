@@ -5,10 +5,10 @@ on here, by the very code that a delivery of it runs; when that comes, it is a d
 """
 
 import logging
-from collections.abc import Collection
 from datetime import UTC, datetime
 
-from ..billing.checkout import is_ours
+from ..billing.credit_status import CreditStatuses
+from ..billing.metadata import is_ours, read_top_up_metadata
 from ..errors import (
     DeliveryFailed,
     Forbidden,
@@ -23,7 +23,7 @@ from ..limits import AccountRateLimiter
 from ..models import LedgerEntry, Model
 from ..store import Store
 from ..stripe_api.client import StripeClient
-from ..stripe_api.objects import StripeData, metadata_of, whole_number
+from ..stripe_api.objects import StripeData
 from ..webhooks.delivery import Deliveries
 from ..webhooks.outcome import Outcome
 
@@ -50,20 +50,18 @@ class TopUpStatus(Model):
 
 
 class TopUpStatuses:
-    """`crediting` names the plugins that add credits for a payment."""
-
     def __init__(
         self,
         store: Store,
         stripe: StripeClient,
         deliveries: Deliveries,
-        crediting: Collection[str],
+        credit_statuses: CreditStatuses,
         rate_limiter: AccountRateLimiter,
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._deliveries = deliveries
-        self._crediting = crediting
+        self._credit_statuses = credit_statuses
         self._rate_limiter = rate_limiter
 
     async def of(self, account_uid: str, intent_id: str) -> TopUpStatus:
@@ -85,7 +83,7 @@ class TopUpStatuses:
                     status=intent["status"],
                     credited=False,
                     rejected=rejected,
-                    credits=whole_number(metadata_of(intent).get("credits")),
+                    credits=read_top_up_metadata(intent).credits,
                     balance=await self._balance(account_uid),
                 )
         return TopUpStatus(
@@ -115,17 +113,17 @@ class TopUpStatuses:
             raise NotFound from None
         if not is_ours(intent):
             raise NotFound  # another system's, on a shared Stripe account
-        if metadata_of(intent).get("account_uid") != account_uid:
+        if read_top_up_metadata(intent).account_uid != account_uid:
             raise Forbidden
         return intent
 
     async def _catch_up(self, intent: StripeData) -> bool:
         """Work on the event that says so, unless it waits for the operator; whether it does."""
-        kept = await self._store.events.of_object(intent["id"], PAYMENT_SUCCEEDED)
-        if kept is not None and kept.is_rejected_by(self._crediting):
+        status = await self._credit_statuses.of_payment(intent["id"])
+        if status.is_rejected:
             return True
         try:
-            event = kept.event if kept is not None else None
+            event = status.event.event if status.event is not None else None
             if event is None:
                 event = await self._event_of(intent)
             if event is not None:  # else Stripe is about to make it

@@ -6,8 +6,8 @@ The ledger is the truth for balances, Stripe is the truth for the ledger.
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..billing.checkout import TopUps
 from ..billing.reversals import Reversals
+from ..billing.top_ups import TopUps
 from ..clock import Clock
 from ..errors import ExpectationFailed, Reject, StripeObjectMissing
 from ..models import Accepted, LedgerEntry, TopUp

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..billing.checkout import is_ours
+from ..billing.credit_status import CreditStatuses
+from ..billing.metadata import CREDITS, is_ours
 from ..billing.subscriptions import Subscriptions
 from ..clock import Clock
 from ..errors import Reject, StoreUnavailable, StripeUnavailable
@@ -87,6 +88,7 @@ class Reconciliation:
         registry: Registry,
         processor: EventProcessor,
         subscriptions: Subscriptions,
+        credit_statuses: CreditStatuses,
         clock: Clock,
         *,
         livemode: bool,
@@ -102,6 +104,7 @@ class Reconciliation:
         self._processor = processor
         self._livemode = livemode
         self._subscriptions = subscriptions
+        self._credit_statuses = credit_statuses
         self._clock = clock
         self._dry_run = dry_run
         self._on_finding = on_finding
@@ -237,14 +240,15 @@ class Reconciliation:
 
     async def _heal_payment(self, intent: StripeData) -> None:
         intent_id = intent["id"]
-        if await self._store.ledger.existing([intent_id]):
+        status = await self._credit_statuses.of_payment(intent_id)
+        if status.is_credited:
             return
-        kept = await self._store.events.of_object(intent_id, PAYMENT_SUCCEEDED)
+        kept = status.event
         runs = {name: run.status for name, run in kept.handlers.items()} if kept else {}
         undone = self._undone(PAYMENT_SUCCEEDED, runs)
         if DEFERRED in runs.values() and not undone:
             return  # somebody has it in hand
-        detail = f"{metadata_of(intent).get('credits')} credits"
+        detail = f"{metadata_of(intent).get(CREDITS)} credits"
         if kept and not undone:
             await self._tell_of_lost_row(intent_id, detail)
             return

@@ -54,9 +54,6 @@ OPERATIONS = (
 )
 """The calls that are made, as their metrics name them."""
 
-MADE_BY_US = {"made_by": "datalayer-stripe"}
-"""In the metadata of customers that we make: another system may use `account_uid`, too."""
-
 StripeDict = dict[str, Any]
 R = TypeVar("R")
 
@@ -114,9 +111,14 @@ class StripeClient:
     # Customers
 
     async def create_customer(
-        self, *, account_uid: str, email: str | None, name: str | None, idempotency_key: str
+        self,
+        *,
+        email: str | None,
+        name: str | None,
+        metadata: dict[str, str],
+        idempotency_key: str,
     ) -> StripeDict:
-        params: Any = {"metadata": {"account_uid": account_uid, **MADE_BY_US}}
+        params: Any = {"metadata": metadata}
         params |= {key: value for key, value in (("email", email), ("name", name)) if value}
         return await self._call(
             "customers.create",
@@ -246,7 +248,7 @@ class StripeClient:
         )
 
     async def create_subscription(
-        self, *, customer_id: str, price_id: str, account_uid: str, idempotency_key: str
+        self, *, customer_id: str, price_id: str, metadata: dict[str, str], idempotency_key: str
     ) -> StripeDict:
         """An incomplete subscription, whose first payment the browser confirms.
 
@@ -260,7 +262,7 @@ class StripeClient:
                     "items": [{"price": price_id}],
                     "payment_behavior": "default_incomplete",
                     "payment_settings": {"save_default_payment_method": "on_subscription"},
-                    "metadata": {"account_uid": account_uid},
+                    "metadata": metadata,
                     "expand": [
                         *_SUBSCRIPTION_VIEW,
                         "latest_invoice.confirmation_secret",

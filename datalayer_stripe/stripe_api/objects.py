@@ -15,6 +15,10 @@ StripeData = Mapping[str, Any]
 """A Stripe object as plain data."""
 
 
+ACCOUNT_UID = "account_uid"
+"""The metadata key that names the account, in each Stripe object that the service creates."""
+
+
 def id_of(reference: Any) -> str | None:
     """The id behind an expandable field: docs.stripe.com/api/expanding_objects."""
     if isinstance(reference, Mapping):
@@ -99,10 +103,10 @@ def account_uid_of(data: StripeData) -> str | None:
     """The account that an object of ours names, in its own metadata or its subscription's."""
     parent = mapping_in(data, "parent") or data  # an invoice before 2025-03-31 has no parent
     details = mapping_in(parent, "subscription_details")
-    return metadata_of(data).get("account_uid") or metadata_of(details).get("account_uid")
+    return metadata_of(data).get(ACCOUNT_UID) or metadata_of(details).get(ACCOUNT_UID)
 
 
-def whole_number(text: Any) -> int | None:
+def parse_count(text: Any) -> int | None:
     """A count that Stripe's metadata holds as text, or None where it is no plain number."""
     digits = str(text)
     # ASCII digits alone: int() would also take "1_000", " 7 " and other alphabets' digits.
@@ -152,7 +156,7 @@ def subscription_snapshot(
         currency=price["currency"],
         interval=recurring.get("interval"),
         interval_count=recurring.get("interval_count"),
-        included_runs=whole_number(metadata.get("included_runs")),
+        included_runs=parse_count(metadata.get("included_runs")),
         current_period_start=from_epoch(start),
         current_period_end=from_epoch(end),
         cancel_at_period_end=bool(subscription.get("cancel_at_period_end")),

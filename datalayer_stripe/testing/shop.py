@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..billing.metadata import subscription_metadata, top_up_metadata
 from ..sandbox import Sandbox
 
 PACKAGES: Mapping[int, int] = {50: 500, 220: 2000, 600: 5000}
@@ -62,11 +63,9 @@ class ShopSandbox(Sandbox):
             currency="usd",
             customer=self.customer_of(account_uid),
             description=f"{credits} credits",
-            metadata={
-                "account_uid": account_uid,
-                "price_id": self.packages[credits],
-                "credits": str(credits),
-            },
+            metadata=top_up_metadata(
+                account_uid=account_uid, price_id=self.packages[credits], credits=credits
+            ),
         )
         return self.confirm_payment(started["id"])
 
@@ -80,5 +79,5 @@ class ShopSandbox(Sandbox):
             customer=customer,
             items=[{"price": self.plan}],
             default_payment_method=cards["data"][0]["id"],
-            metadata={"account_uid": account_uid},
+            metadata=subscription_metadata(account_uid),
         )

@@ -8,7 +8,6 @@ import pytest
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from datalayer_stripe.stripe_api.client import MADE_BY_US
 from tests.support.app import ACCOUNT, json_of
 from tests.support.shop import (
     OTHER_ACCOUNT,
@@ -56,7 +55,7 @@ async def test_a_customer_is_made_once_and_says_whose_it_is(
     await buyer.ask_to_subscribe(user=ADA)
     await buyer.ask_to_subscribe(user={"email": "ada@work.example.com"})
     [customer] = objects(sandbox, "/v1/customers")
-    assert customer["metadata"] == {"account_uid": ACCOUNT, **MADE_BY_US}
+    assert customer["metadata"] == {"account_uid": ACCOUNT, "made_by": "datalayer-stripe"}
     assert (customer["email"], customer["name"]) == ("ada@example.com", "Ada Lovelace")
     assert calls(sandbox, *CREATE) == 1
     [row] = await rows(service, "customers")
@@ -116,7 +115,7 @@ async def test_an_address_that_stripe_refuses_is_no_reason_to_sell_nothing(
     assert answer.code == 201
     [customer] = objects(sandbox, "/v1/customers")
     assert customer["email"] is None
-    assert customer["metadata"] == {"account_uid": ACCOUNT, **MADE_BY_US}
+    assert customer["metadata"] == {"account_uid": ACCOUNT, "made_by": "datalayer-stripe"}
 
 
 @pytest.mark.gen_test

@@ -68,7 +68,7 @@ class Books(RuleBasedStateMachine):
         if not self.world.is_subscribed(ACCOUNTS[account]):
             self.subscribe(account, "good")
         price = self.world.shop.packages[package]
-        started = self._ask(account, lambda service, who: service.topups.start(who, price, None))
+        started = self._ask(account, lambda service, who: service.checkout.start(who, price, None))
         if started is None:
             return
         self.intents.append(started.client_secret)

@@ -150,7 +150,7 @@ class TestRefusing:
             assert (answer.code, json_of(answer)["code"]) == (409, "conflict")
             assert json_of(answer)["message"] == (
                 "A payment of this account is disputed. "
-                "Credits can be bought again when that is decided."
+                "You can buy credits again when the dispute has been decided."
             )
             assert (await stranger.ask_to_buy()).code == 201, "it is not theirs"
             sandbox.close_dispute(dispute, won=won)

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from datalayer_stripe.billing.metadata import customer_metadata
 from datalayer_stripe.reconciliation.customers import CustomerSweep
 from datalayer_stripe.reconciliation.sweeps import Finding
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from datalayer_stripe.stripe_api.client import MADE_BY_US
 from tests.support.app import ACCOUNT, Clock, json_of
 from tests.support.shop import OTHER_ACCOUNT, Buyer, Shop, calls, objects, rows
 
@@ -36,7 +36,7 @@ async def lose(service: Service, *collections: str) -> None:
 
 def named(account: str) -> dict[str, str]:
     """Return the metadata of a customer that the service has made for an account."""
-    return {"account_uid": account, **MADE_BY_US}
+    return customer_metadata(account)
 
 
 def customer(sandbox: Sandbox, account: str = ACCOUNT, **params: Any) -> str:

@@ -9,6 +9,7 @@ import pytest
 import stripe
 from tornado.ioloop import IOLoop
 
+from datalayer_stripe.billing.metadata import customer_metadata
 from datalayer_stripe.errors import (
     CardRefused,
     Conflict,
@@ -22,7 +23,7 @@ from datalayer_stripe.errors import (
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.stripe_api import client as stripe_client
-from datalayer_stripe.stripe_api.client import MADE_BY_US, StripeClient
+from datalayer_stripe.stripe_api.client import StripeClient
 from tests.support.app import ACCOUNT
 from tests.support.shop import Shop, calls, objects
 
@@ -87,7 +88,7 @@ async def create_intent(client: StripeClient, key: str = "key-1", **params: Any)
 
 
 ADA: dict[str, Any] = {
-    "account_uid": ACCOUNT,
+    "metadata": customer_metadata(ACCOUNT),
     "email": "ada@example.com",
     "name": "Ada",
     "idempotency_key": "customer-1",
@@ -147,7 +148,7 @@ async def test_a_key_that_is_in_use_is_not_a_key_of_another_request(
     sandbox.api.delay(0.3, times=1, path_prefix="/v1/customers")
     twice = (client.create_customer(**ADA) for _ in range(2))
     made, refusal = sorted(await asyncio.gather(*twice, return_exceptions=True), key=is_error)
-    assert made["metadata"] == {"account_uid": ACCOUNT, **MADE_BY_US}
+    assert made["metadata"] == {"account_uid": ACCOUNT, "made_by": "datalayer-stripe"}
     assert isinstance(refusal, Conflict)
     assert "still being worked on" in refusal.message
     with pytest.raises(Conflict, match="used for another request"):

@@ -197,7 +197,7 @@ def test_a_price_has_a_name_and_a_code(price: Data, name: str | None, code: str)
     ],
 )
 def test_only_plain_digits_are_a_number(text: Any, number: int | None) -> None:
-    assert shapes.whole_number(text) == number
+    assert shapes.parse_count(text) == number
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def nameless() -> Plugin:
 
 async def make_customer(event: Event, ctx: Context, key: str) -> None:
     await ctx.stripe.create_customer(
-        account_uid="alice", email=None, name="Alice", idempotency_key=key
+        email=None, name="Alice", metadata={"account_uid": "alice"}, idempotency_key=key
     )
 
 
