@@ -41,8 +41,8 @@ class ReadyHandler(BaseHandler):
 
     def _warnings(self) -> dict[str, str]:
         warnings = dict(self.service.configuration_faults.found)
-        if trouble := self.service.stripe.trouble:
-            warnings["stripe"] = f"the last call ended with {trouble}"
+        if error := self.service.stripe.last_error:
+            warnings["stripe"] = f"the last call ended with {error}"
         if names := self.service.registry.disabled_money_plugins:
             warnings["plugins"] = f"these plugins move money and are disabled: {', '.join(names)}"
         if warning := self.service.deliveries.signatures.warning:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DatalayerStripeError, PluginFault, PluginSignal, Retry
-from ..stripe_api.errors import is_of_the_sdk, summary_of
+from ..stripe_api.errors import error_summary, is_sdk_file
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def log_failure(plugin_name: str, error: Exception) -> str:
         return summary
     # The summary of our own errors and of the Stripe SDK's errors says all that may be logged:
     # the text of the latter may hold personal data. Other errors need their traceback.
-    is_known = isinstance(error, DatalayerStripeError) or summary_of(error) is not None
+    is_known = isinstance(error, DatalayerStripeError) or error_summary(error) is not None
     logger.error(
         "plugin failed",
         extra={"plugin": plugin_name, "error": summary},
@@ -142,9 +142,9 @@ def failure_summary(error: Exception) -> str:
     if isinstance(error, PluginFault):
         return str(error)
     frames: list[traceback.FrameSummary] = traceback.extract_tb(error.__traceback__)
-    at_stripe = summary_of(error)
+    at_stripe = error_summary(error)
     if at_stripe is not None:
-        frames = [frame for frame in frames if not is_of_the_sdk(frame.filename)]
+        frames = [frame for frame in frames if not is_sdk_file(frame.filename)]
         at_stripe += ","
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return f"{at_stripe or type(error).__name__}{place}"

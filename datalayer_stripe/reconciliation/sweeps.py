@@ -29,8 +29,9 @@ from ..models import SubscriptionSnapshot
 from ..plugin_api.registry import Registry
 from ..store import Store
 from ..store.events import DEFERRED, HANDLED, REJECTED
-from ..stripe_api.client import STRIPE_VERSION, StripeClient
-from ..stripe_api.objects import StripeData, metadata_of, paid_at, without_charge
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import StripeData, metadata_of, paid_at, with_charge_id
+from ..stripe_api.transport import STRIPE_VERSION
 from ..webhooks.outcome import Outcome
 from ..webhooks.processor import EventProcessor
 from .customers import CUSTOMER_DELETED, CustomerFinding, CustomerSweep
@@ -260,7 +261,7 @@ class Reconciliation:
         if self._may_be_on_its_way("payment", paid_at(intent)):
             return
         event_id = kept.id if kept else f"reconciled-{intent_id}"
-        event = _event(event_id, PAYMENT_SUCCEEDED, without_charge(intent))
+        event = _event(event_id, PAYMENT_SUCCEEDED, with_charge_id(intent))
         await self._heal("payment", intent_id, detail, event, runs)
 
     async def _tell_of_lost_row(self, intent_id: str, detail: str) -> None:

@@ -1,1 +1,1 @@
-"""Stripe: the only client of its API, its errors, and readers of its objects."""
+"""Stripe's API: the client, its errors, and readers of Stripe's objects."""

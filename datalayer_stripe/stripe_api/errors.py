@@ -1,4 +1,4 @@
-"""Stripe's errors as ours: docs.stripe.com/api/errors/registration."""
+"""Translate the errors of Stripe's SDK: https://docs.stripe.com/api/errors."""
 
 import logging
 from pathlib import Path
@@ -31,27 +31,32 @@ CALL_OUTCOMES = (
     "RateLimitError",
     "TimeoutError",
 )
-"""How a call to Stripe ends, as its metric names it; further kinds of error are rare."""
+"""The usual values of the metrics' label `outcome` of a call; other kinds of error are rare."""
 
-_SDK = Path(stripe.__file__).parent
+_SDK_FOLDER = Path(stripe.__file__).parent
 
 logger = logging.getLogger(__name__)
 
 
-def as_ours(  # noqa: PLR0911 (one for each kind)
+def translate_error(  # noqa: PLR0911 (one return for each kind of error)
     operation: str, error: Exception
 ) -> RequestError:
-    """The error of a call to Stripe, as one of ours.
+    """Return the service's error for an error of a call to Stripe.
 
-    Refusals keep Stripe's own message, which is written for people. What only the operator can
-    mend (a wrong key, a missing permission) is logged, and unavailable to the caller.
+    A refusal keeps Stripe's message, which is written for the person who pays. An error that only
+    the operator can fix, such as a wrong key, is logged, and the caller is told that Stripe is
+    unavailable.
+
+    Args:
+        operation: The name of the call, for the log.
+        error: The error of the SDK or of the HTTP client, or a `TimeoutError`.
     """
     match error:
         case stripe.CardError():
             return CardRefused(error.user_message)
         case stripe.RateLimitError():
             return RateLimited(retry_after=_retry_after(error))
-        case stripe.StripeError(http_status=409):  # the SDK drops the code, idempotency_key_in_use
+        case stripe.StripeError(http_status=409):  # idempotency_key_in_use; the SDK drops the code
             return Conflict("The same request is still being worked on.")
         case stripe.IdempotencyError():
             return StripeKeyReused()
@@ -73,11 +78,14 @@ def as_ours(  # noqa: PLR0911 (one for each kind)
             return StripeNoResponse()
 
 
-def summary_of(error: Exception) -> str | None:
-    """Return kind, code and request id of an error of the SDK's; None for any other error.
+def error_summary(error: Exception) -> str | None:
+    """Return the kind, the code and the request id of an error of the SDK.
 
-    Not its text, which may repeat what was sent, such as an e-mail address.
+    The error's text is left out, because it may repeat personal data from the request.
     https://docs.stripe.com/api/request_ids
+
+    Returns:
+        None if the error is not one of the SDK.
     """
     if not isinstance(error, stripe.StripeError):
         return None
@@ -85,13 +93,13 @@ def summary_of(error: Exception) -> str | None:
     return f"{kind}, request {error.request_id}" if error.request_id else kind
 
 
-def is_of_the_sdk(filename: str) -> bool:
-    """Whether a source file belongs to Stripe's SDK."""
-    return Path(filename).is_relative_to(_SDK)
+def is_sdk_file(filename: str) -> bool:
+    """Return whether a source file belongs to Stripe's SDK."""
+    return Path(filename).is_relative_to(_SDK_FOLDER)
 
 
 def is_replayed(error: Exception) -> bool:
-    """Return whether Stripe has repeated an answer that it has saved for an idempotency key.
+    """Return whether Stripe repeated the saved answer of an idempotency key.
 
     https://docs.stripe.com/api/idempotent_requests
     """

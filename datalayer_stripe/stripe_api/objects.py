@@ -1,8 +1,8 @@
-"""Read Stripe's objects in every shape in which they come.
+"""Read Stripe's objects in the shapes of different API versions.
 
-A delivery has the shape of its endpoint's API version, which may be older than the one that we
-pin for our own calls. What moved on 2025-03-31 is read here in both places and nowhere else:
-docs.stripe.com/changelog/basil.
+A delivery has the shape of its endpoint's API version, which may be older than the version of the
+service's own calls. Fields that moved on 2025-03-31 are read in both places, only here:
+https://docs.stripe.com/changelog/basil.
 """
 
 from collections.abc import Collection, Mapping
@@ -20,56 +20,63 @@ ACCOUNT_UID = "account_uid"
 
 
 def id_of(reference: Any) -> str | None:
-    """The id behind an expandable field: docs.stripe.com/api/expanding_objects."""
+    """Return the id in an expandable field: https://docs.stripe.com/api/expanding_objects.
+
+    Args:
+        reference: The field's value: an id or an object with an `id`.
+
+    Returns:
+        None if it is neither.
+    """
     if isinstance(reference, Mapping):
         reference = reference.get("id")
     return reference if isinstance(reference, str) else None
 
 
-# docs.stripe.com/api/refunds/object#refund_object-status: promised or given back; what has failed,
-# was canceled, or waits for the payer to act, is not.
-_COUNTING_REFUNDS = frozenset({"pending", "succeeded"})
+# Refunds in these states count. A refund that failed, was canceled, or waits for the payer to act
+# does not: https://docs.stripe.com/api/refunds/object#refund_object-status.
+_EFFECTIVE_REFUNDS = frozenset({"pending", "succeeded"})
 
-# docs.stripe.com/api/disputes/object#dispute_object-status: the money is withdrawn. An inquiry
-# (`warning_…`) withdraws none, nor does a dispute that was prevented.
+# In these states Stripe has withdrawn the money. An inquiry (`warning_…`) and a prevented dispute
+# withdraw none: https://docs.stripe.com/api/disputes/object#dispute_object-status.
 _OPEN_DISPUTES = frozenset(
     {"needs_response", "under_review", "appeal_needs_response", "appeal_under_review"}
 )
-_COUNTING_DISPUTES = _OPEN_DISPUTES | {"lost"}
+_EFFECTIVE_DISPUTES = _OPEN_DISPUTES | {"lost"}
 
 
 def payment_intent_id_of(data: StripeData) -> str | None:
-    """The PaymentIntent of a charge, a refund or a dispute; None where there is none."""
+    """Return the id of the PaymentIntent of a charge, a refund or a dispute, or None."""
     return id_of(data.get("payment_intent"))
 
 
 def refund_reversal(refund: StripeData) -> Reversal:
-    """What a refund holds back of its payment."""
-    counts = refund.get("status") in _COUNTING_REFUNDS
+    """Return the amount that a refund takes back from its payment, as a reversal."""
+    is_effective = refund.get("status") in _EFFECTIVE_REFUNDS
     return Reversal(
         id=refund["id"],
         kind="refund",
-        amount=refund["amount"] if counts else 0,
+        amount=refund["amount"] if is_effective else 0,
         currency=refund["currency"],
     )
 
 
 def dispute_reversal(dispute: StripeData) -> Reversal:
-    """What a dispute holds back of its payment."""
+    """Return the amount that a dispute takes back from its payment, as a reversal."""
     status = dispute.get("status")
     return Reversal(
         id=dispute["id"],
         kind="dispute",
-        amount=dispute["amount"] if status in _COUNTING_DISPUTES else 0,
+        amount=dispute["amount"] if status in _EFFECTIVE_DISPUTES else 0,
         currency=dispute["currency"],
         is_open=status in _OPEN_DISPUTES,
     )
 
 
 def mapping_in(data: StripeData, field: str) -> StripeData:
-    """Return a field that holds an object; an empty mapping where it holds anything else.
+    """Return the object in a field, or an empty mapping if the field holds anything else.
 
-    What Stripe sends is verified as Stripe's and not for its types.
+    The signature proves that the data is from Stripe. It does not prove the types of the fields.
     """
     value = data.get(field)
     return value if isinstance(value, Mapping) else {}
@@ -78,7 +85,7 @@ def mapping_in(data: StripeData, field: str) -> StripeData:
 def metadata_of(data: StripeData) -> Mapping[str, str]:
     """Return an object's metadata: https://docs.stripe.com/api/metadata.
 
-    Only values that are texts, as Stripe's all are: a value may become part of a query.
+    Values that are not strings are left out, because a value may become part of a query.
     """
     metadata = mapping_in(data, "metadata")
     return {key: value for key, value in metadata.items() if isinstance(value, str)}
@@ -87,56 +94,67 @@ def metadata_of(data: StripeData) -> Mapping[str, str]:
 def paid_at(intent: StripeData) -> int:
     """Return when a PaymentIntent was paid, in epoch seconds.
 
-    The time of its latest charge, where that is expanded. A PaymentIntent itself is created when
-    the form is shown, which may be long before.
+    This is the time of its latest charge if that is expanded, else of the PaymentIntent, which is
+    created when the form is shown and may be much older.
     """
     charge = mapping_in(intent, "latest_charge")
     return int(charge.get("created", intent["created"]))
 
 
-def without_charge(intent: StripeData) -> StripeData:
-    """Return a PaymentIntent as an event holds it: with the id of its charge."""
+def with_charge_id(intent: StripeData) -> StripeData:
+    """Return a PaymentIntent as it is in an event: with the id of its charge only."""
     return {**intent, "latest_charge": id_of(intent.get("latest_charge"))}
 
 
 def account_uid_of(data: StripeData) -> str | None:
-    """The account that an object of ours names, in its own metadata or its subscription's."""
+    """Return the account in the metadata of an object, or of the subscription of an invoice."""
     parent = mapping_in(data, "parent") or data  # an invoice before 2025-03-31 has no parent
     details = mapping_in(parent, "subscription_details")
     return metadata_of(data).get(ACCOUNT_UID) or metadata_of(details).get(ACCOUNT_UID)
 
 
 def parse_count(text: Any) -> int | None:
-    """A count that Stripe's metadata holds as text, or None where it is no plain number."""
+    """Return the number in a metadata value.
+
+    Returns:
+        None if the text is not a number of up to 18 digits.
+    """
     digits = str(text)
-    # ASCII digits alone: int() would also take "1_000", " 7 " and other alphabets' digits.
+    # int() also accepts "1_000", " 7 " and the digits of other alphabets.
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 18 else None
 
 
 def invoice_subscription_id(invoice: StripeData) -> str | None:
-    """The subscription that an invoice bills, or None for a one-off invoice."""
+    """Return the id of the subscription of an invoice, or None for a one-off invoice."""
     details = mapping_in(mapping_in(invoice, "parent"), "subscription_details")
     return id_of(details.get("subscription")) or id_of(invoice.get("subscription"))
 
 
 def invoice_product_ids(invoice: StripeData) -> set[str]:
-    """The products on an invoice's lines."""
-    lines = _listed(invoice, "lines")
+    """Return the ids of the products on an invoice's lines."""
+    lines = _items_in(invoice, "lines")
     return {product for line in lines if (product := _line_product_id(line))}
 
 
 def subscription_product_ids(subscription: StripeData) -> set[str]:
-    """The products on a subscription's items."""
-    prices = (mapping_in(item, "price") for item in _listed(subscription, "items"))
+    """Return the ids of the products of a subscription's items."""
+    prices = (mapping_in(item, "price") for item in _items_in(subscription, "items"))
     return {product for price in prices if (product := id_of(price.get("product")))}
 
 
 def subscription_snapshot(
     subscription: StripeData, *, account_uid: str | None, product_ids: Collection[str]
 ) -> SubscriptionSnapshot:
-    """Our copy of a subscription, read from its first item of one of `product_ids`.
+    """Return the snapshot of a subscription.
 
-    Raises pydantic's ValidationError or KeyError when `subscription` is not Stripe's object.
+    Args:
+        subscription: The subscription, as Stripe sends it.
+        account_uid: The account that it belongs to, or None.
+        product_ids: The products for sale. The plan is read from the first item with one of them.
+
+    Raises:
+        ValidationError: A field has an invalid value.
+        LookupError: A field is missing.
     """
     item = _item_of(subscription, product_ids)
     price = mapping_in(item, "price")
@@ -169,14 +187,14 @@ def subscription_snapshot(
 
 
 def price_name(price: StripeData) -> str | None:
-    """The price's nickname, else its product's name where the product is expanded."""
+    """Return the price's nickname, or else the name of its product if that is expanded."""
     product = price.get("product")
     name = product.get("name") if isinstance(product, Mapping) else None
     return price.get("nickname") or name
 
 
 def price_code(price: StripeData) -> str:
-    """A short stable word for a plan: the lookup key, else the metadata's `code`, else the id."""
+    """Return a plan's code: the lookup key, else `code` in the metadata, else the price's id."""
     return price.get("lookup_key") or metadata_of(price).get("code") or price["id"]
 
 
@@ -185,18 +203,18 @@ def _line_product_id(line: StripeData) -> str | None:
     return id_of(pricing.get("product")) or id_of(mapping_in(line, "price").get("product"))
 
 
-def _listed(data: StripeData, field: str) -> list[StripeData]:
-    """The objects in one of Stripe's lists: https://docs.stripe.com/api/pagination."""
+def _items_in(data: StripeData, field: str) -> list[StripeData]:
+    """Return the objects in an embedded list: https://docs.stripe.com/api/pagination."""
     items = mapping_in(data, field).get("data")
     return [item for item in items if isinstance(item, Mapping)] if isinstance(items, list) else []
 
 
 def _item_of(subscription: StripeData, product_ids: Collection[str]) -> StripeData:
-    items = _listed(subscription, "items")
-    ours = (
+    items = _items_in(subscription, "items")
+    for_sale = (
         item for item in items if id_of(mapping_in(item, "price").get("product")) in product_ids
     )
-    return next(ours, items[0])
+    return next(for_sale, items[0])
 
 
 def _current_period(subscription: StripeData, item: StripeData) -> tuple[int | None, int | None]:

@@ -9,8 +9,8 @@ from itertools import product
 
 from ..metrics import Metrics
 from ..plugin_api.registry import Registry
-from ..stripe_api.client import OPERATIONS
 from ..stripe_api.errors import CALL_OUTCOMES
+from ..stripe_api.transport import OPERATIONS
 from .outcome import Outcome
 
 _JOB_OUTCOMES = (Outcome.PROCESSED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.FAILED)

@@ -16,7 +16,7 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
-from datalayer_stripe.stripe_api import client as stripe_client
+from datalayer_stripe.stripe_api import transport
 from tests.support.app import Api, Clock, json_of
 from tests.support.shop import Buyer, Shop, objects
 
@@ -364,7 +364,7 @@ async def test_who_tries_again_after_a_time_out_gets_the_very_same(
 ) -> None:
     await buyer.subscribe()
     with monkeypatch.context() as hasty:
-        hasty.setattr(stripe_client, "_TOTAL_SECONDS", 0.2)
+        hasty.setattr(transport, "CALL_TIMEOUT_SECONDS", 0.2)
         sandbox.api.delay(0.4, times=1, path_prefix=INTENTS)
         assert (await buyer.ask_to_buy()).code == 503
     async with asyncio.timeout(10):

@@ -1,4 +1,4 @@
-"""Stripe's troubles and refusals, and what becomes of them on our side."""
+"""The client translates refusals and outages of Stripe, and returns plain data."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from datalayer_stripe.errors import (
 )
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.stripe_api import client as stripe_client
+from datalayer_stripe.stripe_api import transport
 from datalayer_stripe.stripe_api.client import StripeClient
 from tests.support.app import ACCOUNT
 from tests.support.shop import Shop, calls, objects
@@ -38,7 +38,7 @@ def client(io_loop: IOLoop, sandbox: Sandbox, quick_retries: None) -> Iterator[S
 
 
 async def pay(client: StripeClient, **params: Any) -> dict[str, Any]:
-    """A PaymentIntent that is confirmed at once, which only a test makes."""
+    """Create and confirm a PaymentIntent in one call, as the service never does."""
     wanted: Any = {
         "amount": 500,
         "currency": "usd",
@@ -47,7 +47,7 @@ async def pay(client: StripeClient, **params: Any) -> dict[str, Any]:
         "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
         **params,
     }
-    return await client._call("pay", client._v1.payment_intents.create_async(wanted))
+    return await client.transport.call("pay", client.sdk.v1.payment_intents.create_async(wanted))
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ async def pay(client: StripeClient, **params: Any) -> dict[str, Any]:
     ],
 )
 @pytest.mark.gen_test
-async def test_a_refusal_keeps_stripes_own_words(
+async def test_refusal_keeps_stripes_message(
     client: StripeClient, params: dict[str, Any], refusal: type[RequestError], message: str
 ) -> None:
     with pytest.raises(refusal, match=message):
         await pay(client, **params)
 
 
-TROUBLES: dict[str, Callable[[Sandbox, int], None]] = {
+OUTAGES: dict[str, Callable[[Sandbox, int], None]] = {
     "500": lambda sandbox, times: sandbox.api.refuse(500, times),
     "503": lambda sandbox, times: sandbox.api.refuse(503, times),
     "cut before": lambda sandbox, times: sandbox.api.cut(times),
@@ -95,42 +95,44 @@ ADA: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", TROUBLES)
+@pytest.mark.parametrize("name", OUTAGES)
 @pytest.mark.gen_test
-async def test_a_short_trouble_is_gone_at_the_next_try_and_nothing_is_doubled(
+async def test_call_is_retried_with_the_same_key_during_a_short_outage(
     client: StripeClient, sandbox: Sandbox, name: str
 ) -> None:
     await client.create_customer(**ADA)
-    TROUBLES[name](sandbox, 2)
+    OUTAGES[name](sandbox, 2)
     await create_intent(client)
     assert len(objects(sandbox, INTENTS)) == 1
     tried = [call for call in sandbox.api.calls if call.path == INTENTS]
     assert {call.idempotency_key for call in tried} <= {"key-1"}
 
 
-@pytest.mark.parametrize("name", TROUBLES)
+@pytest.mark.parametrize("name", OUTAGES)
 @pytest.mark.gen_test
-async def test_a_longer_trouble_is_unavailability(
+async def test_client_raises_stripe_unavailable_during_a_long_outage(
     client: StripeClient, sandbox: Sandbox, name: str
 ) -> None:
-    TROUBLES[name](sandbox, 100)
+    OUTAGES[name](sandbox, 100)
     with pytest.raises(StripeUnavailable):
         await client.retrieve_price("price_1")
-    assert len(sandbox.api.calls) >= 3, "the first try and two more"
+    assert len(sandbox.api.calls) >= 3, "the first attempt and two retries"
 
 
-@pytest.mark.gen_test  # below the bound of a single try
-async def test_a_call_is_bounded_in_time(
+@pytest.mark.gen_test  # shorter than the timeout of one attempt
+async def test_call_times_out(
     client: StripeClient, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stripe_client, "_TOTAL_SECONDS", 0.05)
+    monkeypatch.setattr(transport, "CALL_TIMEOUT_SECONDS", 0.05)
     sandbox.api.delay(60)
     with pytest.raises(StripeUnavailable):
         await client.retrieve_price("price_1")
 
 
 @pytest.mark.gen_test
-async def test_too_many_requests_are_told_as_such(client: StripeClient, sandbox: Sandbox) -> None:
+async def test_client_raises_rate_limited_when_stripe_answers_429(
+    client: StripeClient, sandbox: Sandbox
+) -> None:
     sandbox.api.refuse(429, times=1)
     with pytest.raises(RateLimited) as refusal:
         await client.retrieve_price("price_1")
@@ -142,7 +144,7 @@ def is_error(result: object) -> bool:
 
 
 @pytest.mark.gen_test
-async def test_a_key_that_is_in_use_is_not_a_key_of_another_request(
+async def test_idempotency_key_in_use_is_distinguished_from_key_of_another_request(
     client: StripeClient, sandbox: Sandbox
 ) -> None:
     sandbox.api.delay(0.3, times=1, path_prefix="/v1/customers")
@@ -156,7 +158,9 @@ async def test_a_key_that_is_in_use_is_not_a_key_of_another_request(
 
 
 @pytest.mark.gen_test
-async def test_nobody_listens(io_loop: IOLoop, quick_retries: None) -> None:
+async def test_client_raises_stripe_unavailable_when_nothing_listens(
+    io_loop: IOLoop, quick_retries: None
+) -> None:
     client = StripeClient("sk_test_example", metrics=Metrics(), api_base="http://127.0.0.1:9")
     with pytest.raises(StripeUnavailable):
         await client.retrieve_price("price_1")
@@ -164,7 +168,7 @@ async def test_nobody_listens(io_loop: IOLoop, quick_retries: None) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_wrong_key_is_the_operators_business(
+async def test_wrong_secret_key_is_logged_for_the_operator(
     io_loop: IOLoop, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = StripeClient("sk_test_of_another", metrics=Metrics(), api_base=sandbox.url)
@@ -178,7 +182,7 @@ async def test_a_wrong_key_is_the_operators_business(
 
 
 @pytest.mark.parametrize(
-    ("error", "ours"),
+    ("error", "translated"),
     [
         (stripe.PermissionError("no", http_status=403), StripeUnavailable),
         (stripe.APIError("odd", http_status=418), StripeUnavailable),
@@ -191,24 +195,22 @@ async def test_a_wrong_key_is_the_operators_business(
     ],
 )
 @pytest.mark.gen_test
-async def test_each_error_has_its_counterpart(
-    client: StripeClient, error: Exception, ours: type[RequestError]
+async def test_error_of_the_sdk_is_translated(
+    client: StripeClient, error: Exception, translated: type[RequestError]
 ) -> None:
-    async def fails() -> None:
+    async def fails() -> stripe.StripeObject:
         raise error
 
-    with pytest.raises(ours) as refusal:
-        await client._timed("x", fails())
-    assert type(refusal.value) is ours
+    with pytest.raises(translated) as refusal:
+        await client.transport.call("x", fails())
+    assert type(refusal.value) is translated
     assert refusal.value.__cause__ is error
-    if ours is RateLimited:
+    if translated is RateLimited:
         assert refusal.value.retry_after == (7 if "7" in str(error.headers) else 2)  # type: ignore[attr-defined]
 
 
 @pytest.mark.gen_test
-async def test_lists_are_read_to_their_end(
-    client: StripeClient, sandbox: Sandbox, shop: Shop
-) -> None:
+async def test_list_contains_all_pages(client: StripeClient, sandbox: Sandbox, shop: Shop) -> None:
     for amount in range(100, 205):
         sandbox.create_price(product=shop.topup_product, unit_amount=amount, credits=1)
     listed = await client.list_prices(shop.topup_product, recurring=False)
@@ -218,7 +220,7 @@ async def test_lists_are_read_to_their_end(
 
 
 @pytest.mark.gen_test
-async def test_answers_are_plain_data(client: StripeClient, sandbox: Sandbox, shop: Shop) -> None:
+async def test_results_are_plain_data(client: StripeClient, sandbox: Sandbox, shop: Shop) -> None:
     price = await client.retrieve_price(shop.plan)
     assert type(price) is dict
     assert type(price["product"]) is dict

@@ -1,4 +1,4 @@
-"""Stripe's objects are read alike in the shape of today and in that of before 2025-03-31."""
+"""Stripe's objects are read equally in the current shape and in the one before 2025-03-31."""
 
 import copy
 import json
@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from datalayer_stripe.models import InvoiceSummary, SubscriptionSnapshot
-from datalayer_stripe.stripe_api import objects as shapes
+from datalayer_stripe.stripe_api import objects
 from tests.support.app import ACCOUNT, RECORDED_PLAN_PRODUCT, recorded
 
 SUBSCRIPTION = "sub_1xNnttCz7hWRKLEpT7zELPag"
@@ -20,12 +20,12 @@ Data = dict[str, Any]
 
 
 def new(name: str) -> Data:
-    """The object of a recorded event, as Stripe sends it today."""
+    """Return the object of a recorded event in the current shape."""
     return dict(json.loads(recorded(name))["data"]["object"])
 
 
 def old(name: str) -> Data:
-    """The same as an endpoint of an older API version gets it: docs.stripe.com/changelog/basil."""
+    """Return the object in the shape before https://docs.stripe.com/changelog/basil."""
     data = new(name)
     if data["object"] == "subscription":
         for item in data["items"]["data"]:
@@ -43,11 +43,11 @@ both_shapes = pytest.mark.parametrize("shape", [new, old])
 
 
 def snapshot(data: Data, account_uid: str | None = ACCOUNT) -> SubscriptionSnapshot:
-    return shapes.subscription_snapshot(data, account_uid=account_uid, product_ids=PRODUCTS)
+    return objects.subscription_snapshot(data, account_uid=account_uid, product_ids=PRODUCTS)
 
 
 @both_shapes
-def test_a_subscription_is_read_in_full(shape: Callable[[str], Data]) -> None:
+def test_all_fields_of_a_subscription_are_read(shape: Callable[[str], Data]) -> None:
     assert snapshot(shape("customer.subscription.updated.past-due")) == SubscriptionSnapshot(
         id=SUBSCRIPTION,
         account_uid=ACCOUNT,
@@ -82,7 +82,7 @@ def test_a_subscription_is_read_in_full(shape: Callable[[str], Data]) -> None:
         ("customer.subscription.deleted", "canceled", True),
     ],
 )
-def test_a_subscriptions_end_is_read(
+def test_end_of_a_subscription_is_read(
     shape: Callable[[str], Data], name: str, status: str, ends: bool
 ) -> None:
     data = shape(name)
@@ -95,32 +95,34 @@ def test_a_subscriptions_end_is_read(
 
 @both_shapes
 @pytest.mark.parametrize("name", ["invoice.paid", "invoice.payment_failed"])
-def test_an_invoice_says_its_subscription_and_products(
+def test_subscription_and_products_of_an_invoice_are_read(
     shape: Callable[[str], Data], name: str
 ) -> None:
     invoice = shape(name)
-    assert shapes.invoice_subscription_id(invoice) == SUBSCRIPTION
-    assert shapes.invoice_product_ids(invoice) == {RECORDED_PLAN_PRODUCT}
+    assert objects.invoice_subscription_id(invoice) == SUBSCRIPTION
+    assert objects.invoice_product_ids(invoice) == {RECORDED_PLAN_PRODUCT}
 
 
 @pytest.mark.parametrize(
     "invoice", [{}, {"parent": None}, {"parent": {"subscription_details": None}, "lines": None}]
 )
-def test_a_one_off_invoice_has_no_subscription(invoice: Data) -> None:
-    assert shapes.invoice_subscription_id(invoice) is None
-    assert shapes.invoice_product_ids(invoice) == set()
+def test_one_off_invoice_has_no_subscription(invoice: Data) -> None:
+    assert objects.invoice_subscription_id(invoice) is None
+    assert objects.invoice_product_ids(invoice) == set()
 
 
 @both_shapes
-def test_an_expanded_subscription_of_an_invoice_is_its_id(shape: Callable[[str], Data]) -> None:
+def test_expanded_subscription_of_an_invoice_is_read_as_its_id(
+    shape: Callable[[str], Data],
+) -> None:
     invoice = shape("invoice.paid")
     holder = invoice if shape is old else invoice["parent"]["subscription_details"]
     holder["subscription"] = {"id": SUBSCRIPTION, "object": "subscription"}
-    assert shapes.invoice_subscription_id(invoice) == SUBSCRIPTION
+    assert objects.invoice_subscription_id(invoice) == SUBSCRIPTION
 
 
 @both_shapes
-def test_expanded_objects_say_more(shape: Callable[[str], Data]) -> None:
+def test_expanded_objects_are_read(shape: Callable[[str], Data]) -> None:
     data = shape("customer.subscription.created")
     price = data["items"]["data"][0]["price"]
     price["product"] = {"id": RECORDED_PLAN_PRODUCT, "name": "Datalayer Monthly"}
@@ -138,21 +140,21 @@ def test_expanded_objects_say_more(shape: Callable[[str], Data]) -> None:
         paid_at=datetime.fromtimestamp(1793610021, UTC),
         attempt_count=1,
     )
-    assert shapes.subscription_product_ids(data) == {RECORDED_PLAN_PRODUCT}
+    assert objects.subscription_product_ids(data) == {RECORDED_PLAN_PRODUCT}
 
 
-def test_of_several_items_ours_is_read() -> None:
+def test_item_of_a_product_for_sale_is_read_among_several() -> None:
     data = new("customer.subscription.created")
-    [ours] = data["items"]["data"]
-    other = copy.deepcopy(ours)
+    [for_sale] = data["items"]["data"]
+    other = copy.deepcopy(for_sale)
     other["price"] |= {"id": "price_other", "product": "prod_other"}
-    data["items"]["data"] = [other, ours]
-    assert snapshot(data).price_id == ours["price"]["id"]
-    assert shapes.subscription_product_ids(data) == {"prod_other", RECORDED_PLAN_PRODUCT}
+    data["items"]["data"] = [other, for_sale]
+    assert snapshot(data).price_id == for_sale["price"]["id"]
+    assert objects.subscription_product_ids(data) == {"prod_other", RECORDED_PLAN_PRODUCT}
 
 
 @pytest.mark.parametrize("missing", ["id", "customer", "status", "created", "items"])
-def test_what_is_no_subscription_is_refused(missing: str) -> None:
+def test_subscription_without_a_required_field_is_refused(missing: str) -> None:
     data = new("customer.subscription.created")
     del data[missing]
     with pytest.raises((ValidationError, LookupError)):
@@ -168,8 +170,8 @@ def test_what_is_no_subscription_is_refused(missing: str) -> None:
         ({"id": "price_1", "nickname": "", "product": {"name": "Monthly"}}, "Monthly", "price_1"),
     ],
 )
-def test_a_price_has_a_name_and_a_code(price: Data, name: str | None, code: str) -> None:
-    assert (shapes.price_name(price), shapes.price_code(price)) == (name, code)
+def test_name_and_code_of_a_price_are_read(price: Data, name: str | None, code: str) -> None:
+    assert (objects.price_name(price), objects.price_code(price)) == (name, code)
 
 
 @pytest.mark.parametrize(
@@ -196,13 +198,13 @@ def test_a_price_has_a_name_and_a_code(price: Data, name: str | None, code: str)
         ([7], None),
     ],
 )
-def test_only_plain_digits_are_a_number(text: Any, number: int | None) -> None:
-    assert shapes.parse_count(text) == number
+def test_count_consists_of_ascii_digits_only(text: Any, number: int | None) -> None:
+    assert objects.parse_count(text) == number
 
 
 @pytest.mark.parametrize(
     ("reference", "found"),
     [("cus_1", "cus_1"), ({"id": "cus_1"}, "cus_1"), ({}, None), (None, None), (7, None)],
 )
-def test_a_reference_is_an_id_or_an_object(reference: Any, found: str | None) -> None:
-    assert shapes.id_of(reference) == found
+def test_id_is_read_from_an_id_or_an_object(reference: Any, found: str | None) -> None:
+    assert objects.id_of(reference) == found

@@ -1,4 +1,4 @@
-"""An object of Stripe's that cannot be read keeps no other from being reconciled."""
+"""A Stripe object that cannot be read does not stop the reconciliation of the others."""
 
 from datetime import timedelta
 
@@ -22,10 +22,10 @@ async def test_subscription_without_items_does_not_stop_the_reconciliation(
     service: Service,
     clock: Clock,
 ) -> None:
-    healed = await buyer.subscribe()
+    repaired = await buyer.subscribe()
     unreadable = await stranger.subscribe()
     webhooks.drop(1000)
-    sandbox.call("POST", f"/v1/subscriptions/{healed}", cancel_at_period_end=True)
+    sandbox.call("POST", f"/v1/subscriptions/{repaired}", cancel_at_period_end=True)
     subscription = sandbox.get(unreadable)
     sandbox.put({**subscription, "items": {**subscription["items"], "data": []}})
     sandbox.forget_events()

@@ -14,7 +14,7 @@ import datalayer_stripe
 from datalayer_stripe import Context, Event, LifespanContext, Plugin, Reject, metrics
 from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.service import Service
-from datalayer_stripe.stripe_api.client import OPERATIONS
+from datalayer_stripe.stripe_api.transport import OPERATIONS
 from datalayer_stripe.webhooks.open_events import OpenEvents
 from datalayer_stripe.webhooks.outcome import Outcome
 from tests.support.app import Api, changed, recorded
@@ -120,7 +120,7 @@ def test_every_operation_at_stripe_is_listed() -> None:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr in ("_call", "_timed", "_pages")
+        and node.func.attr in ("call", "collect", "pages")
         and node.args
         and isinstance(node.args[0], ast.Constant)
     }
