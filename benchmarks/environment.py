@@ -1,7 +1,6 @@
 """What the benchmarks share: a service on a MongoDB, deliveries for it, and a line a figure."""
 
 import asyncio
-import hmac
 import json
 import os
 import tempfile
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from datalayer_stripe.logs import configure_logging
-from datalayer_stripe.service import Service, open_service
-from datalayer_stripe.settings import Settings
+from datalayer_stripe.sandbox.delivery import attempts
+from datalayer_stripe.service import Service
+from datalayer_stripe.testing.environment import Environment
 from datalayer_stripe.testing.recordings import EVENTS
 from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
 
@@ -24,9 +24,8 @@ COLD, HOT = 200, 60  # deliveries at once, below what admission takes in all and
 
 
 def sign(body: bytes) -> str:
-    now = int(time.time())
-    digest = hmac.new(SECRET.encode(), f"{now}.".encode() + body, "sha256").hexdigest()
-    return f"t={now},v1={digest}"
+    """Return the `Stripe-Signature` header of a body, signed now."""
+    return attempts.sign(body, [SECRET], int(time.time()))
 
 
 def paid(number: int, account_uid: str) -> bytes:
@@ -52,24 +51,15 @@ def show(what: str, ours: float, other: float, unit: str, than: str) -> None:
 
 
 async def _measured(url: str, measure: Callable[[Service], Awaitable[None]]) -> None:
-    service = await open_service(
-        Settings(
-            stripe_api_key="sk_test_example",
-            stripe_js_api_key="pk_test_example",
-            stripe_topup_product_id="prod_topup",
-            stripe_subscription_product_ids="prod_plan",
-            stripe_webhook_secrets=SECRET,
-            stripe_cust_portal_id="bpc_example",
-            stripe_cust_portal_url="https://billing.example.com/",
-            stripe_mongodb_url=url,
-            jwt_secret=JWT_SECRET,
-        )
-    )
+    environment = Environment(url, webhook_secret=SECRET, jwt_secret=JWT_SECRET)
+    await environment.start()
+    service = await environment.open_service()
     try:
         await measure(service)
     finally:
         await service.store._client.drop_database(service.store._database.name)
         await service.close()
+        await environment.stop()
 
 
 def on_a_mongod(measure: Callable[[Service], Awaitable[None]]) -> None:

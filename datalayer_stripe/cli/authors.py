@@ -1,4 +1,4 @@
-"""The commands for those who write plugins: `plugins new` and `plugins check`."""
+"""The commands for plugin authors: `plugins new` and `plugins check`."""
 
 import importlib.util
 import os
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _HEADS = ("PLUGIN", "EVENT", "FROM", "RESULT", "SECONDS")
 
 _UNRECORDED = (
-    "No recording of {event_type} comes with datalayer-stripe: its event in tests/events is made "
-    "up, and the least that is one. README.md says how to put what Stripe sends in its place."
+    "datalayer-stripe has no recorded event of the type {event_type}, so the one in tests/events "
+    "is a placeholder. Replace it with an event from Stripe: README.md says how."
 )
 
 _NEXT = """
@@ -29,7 +29,7 @@ Next, in a virtual environment:
   pip install --editable ".[test]"
   pytest
 
-`datalayer-stripe plugins check .` tries what you make of it. README.md tells the rest."""
+Then change the plugin, and run `datalayer-stripe plugins check .`. See README.md for more."""
 
 
 @click.command("new")
@@ -39,7 +39,7 @@ Next, in a virtual environment:
     "types",
     metavar="TYPE",
     multiple=True,
-    help="An event type that it runs on; several by --on A --on B. "
+    help="An event type that the plugin runs on; repeat the option for several types. "
     "[default: payment_intent.succeeded]",
 )
 @click.option("--deferred", is_flag=True, help="Run after the delivery has been answered.")
@@ -47,19 +47,18 @@ Next, in a virtual environment:
     "--directory",
     type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
     default=".",
-    help="Where the package's folder is made.",
+    help="The parent of the new folder.",
 )
 def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> None:
-    """Write a package with a new plugin in it.
+    """Write a package with a new plugin into a new folder.
 
-    NAME is that of the package and of the plugin: lower-case letters, digits and hyphens. The
-    package has a README, an event to try the plugin on, and a test that passes at once. The plugin
-    counts the events of its types, until you change it. Types:
-    https://docs.stripe.com/api/events/types.
+    NAME is the name of the package and of the plugin: lower-case letters, digits and hyphens. The
+    package contains a README, an event, and tests that pass. The plugin counts the events of its
+    types, until you change it. Event types: https://docs.stripe.com/api/events/types.
 
-    Nothing is overwritten. Exit code 2 and a line for what will not do.
+    Nothing is overwritten. Exit code 2: the name or a type is not allowed, or the folder exists.
     """
-    from ..plugin_tools.package import write_package  # noqa: PLC0415 (few need it)
+    from ..plugin_tools.package import write_package  # noqa: PLC0415 (only this command needs it)
 
     try:
         package = write_package(name, types, deferred=deferred, directory=directory)
@@ -76,51 +75,51 @@ def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> N
 @click.command("check")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 def check(path: Path) -> None:
-    """Try the plugins at PATH on recorded events.
+    """Run the plugins at PATH on recorded events.
 
-    PATH is a plugin's file, a folder of such files, or a package's folder, whose pyproject.toml
-    names the plugins; it need not be installed. They are loaded as at the start of the service,
-    beside the installed ones. Settings are read from the environment, as the service reads them.
+    PATH is a plugin's file, a folder of such files, or the folder of a package whose pyproject.toml
+    names the plugins; the package need not be installed. The plugins are loaded as at the start of
+    the service, together with the installed ones. Their settings are read from the environment.
 
-    An event is delivered several times, at once, and cut off at each step; deferred work is run.
-    Events come with this command; those in tests/events/*.json beside the plugin are tried, too.
-    No Stripe account and no database are needed. But what a plugin calls outside IS CALLED, many
-    times: let its settings lead to something harmless.
+    Each event is delivered several times, concurrently, and interrupted at each step; deferred
+    work is run. The command uses its own recorded events, and those in tests/events/*.json beside
+    the plugin. You need no Stripe account and no database. But a plugin REALLY CALLS external
+    services, many times: point its settings to a harmless target.
 
-    Exit code 0: all is right. 1: something is wrong. 2: it cannot be loaded.
+    Exit code 0: no fault. 1: a plugin has a fault. 2: a plugin cannot be loaded.
     """
     if importlib.util.find_spec("mongomock_motor") is None:
-        fail('To try plugins needs an extra: pip install "datalayer-stripe[testing]"')
-    from ..plugin_tools.check import Check  # noqa: PLC0415 (few need it, and it needs the extra)
+        fail('This command needs an extra: pip install "datalayer-stripe[testing]"')
+    from ..plugin_tools.check import Check  # noqa: PLC0415 (needs the extra `testing`)
     from ..plugin_tools.sources import load_source  # noqa: PLC0415
 
     try:
         source = load_source(path)
     except StartError as error:
         fail(str(error))
-    found = Check(source, os.environ)
-    tried = _try_all(found)
-    for note in found.notes:
+    checked = Check(source, os.environ)
+    number = _run_cases(checked)
+    for note in checked.notes:
         click.echo(f"\nNote: {note}")
-    for fault in found.faults:
+    for fault in checked.faults:
         click.echo(f"\nFault: {fault}")
     plugins = counted(len(source.plugins), "plugin")
-    if found.faults:
-        click.echo(f"\n{plugins}, {counted(len(found.faults), 'fault')}.")
+    if checked.faults:
+        click.echo(f"\n{plugins}, {counted(len(checked.faults), 'fault')}.")
         sys.exit(1)
-    click.echo(f"\nNo fault: {plugins}, {counted(tried, 'event')} tried.")
+    click.echo(f"\nNo fault: {plugins}, {counted(number, 'event')} tried.")
 
 
-def _try_all(found: "Check") -> int:
-    """Print a line for each case when it has ended, and return how many were tried."""
-    rows = [(case.plugin.name, case.event_type, case.source) for case in found.cases]
+def _run_cases(check: "Check") -> int:
+    """Print the result of each case when it has ended, and return how many were run."""
+    rows = [(case.plugin.name, case.event_type, case.source) for case in check.cases]
     widths = [max(map(len, column)) for column in zip(_HEADS[:3], *rows, strict=True)]
     line = "  ".join(f"{{:<{width}}}" for width in (*widths, len("rejected"), 0)).format
     click.echo(line(*_HEADS))
-    tried = 0
-    for row, case in zip(rows, found.cases, strict=True):
-        verdict = found.try_case(case)
+    number = 0
+    for row, case in zip(rows, check.cases, strict=True):
+        verdict = check.run_case(case)
         seconds = "-" if verdict.seconds is None else f"{verdict.seconds:.1f}"
         click.echo(line(*row, verdict.result, seconds))
-        tried += verdict.seconds is not None
-    return tried
+        number += verdict.seconds is not None
+    return number

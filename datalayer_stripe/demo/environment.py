@@ -1,7 +1,6 @@
 """The service and a local Stripe, put together with something to sell. No configuration."""
 
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,17 +14,15 @@ from ..errors import StartError
 from ..handlers.urls import WEBHOOK_PATH
 from ..plugin_api.registry import Registry
 from ..sandbox import Sandbox, Shopfront
-from ..service import Service, open_service
+from ..service import Service
 from ..settings import Settings
 from ..store.connect import MEMORY_URL
+from ..testing.environment import Environment
+from ..testing.shop import ShopSandbox
 from .sign_in import sign_in_handlers
 
 ADDRESS = "127.0.0.1"
 ACCOUNT = "demo"
-PACKAGES: Mapping[int, int] = {500: 50, 2000: 220, 5000: 600}
-"""The packages on sale: a price in cents → its credits."""
-PLAN_AMOUNT = 2900
-"""The plan's monthly price in cents."""
 
 # The secret that signs the token ends with the process: the token may live as long.
 _TOKEN_LIFETIME = timedelta(days=30)
@@ -79,24 +76,16 @@ async def open_environment(
     if registry is None:
         registry = PluginSources.from_environment().load()
     async with AsyncExitStack() as stack:
-        sandbox = Sandbox()
+        # The local Stripe has its own clock: its panel moves it.
+        environment = Environment(mongodb_url, clock=clock, sandbox=ShopSandbox())
+        sandbox = environment.sandbox
         if any_sandbox_port and sandbox_port == port:
             sandbox_port = 0
         await _start(sandbox, sandbox_port, or_any=any_sandbox_port)
         stack.push_async_callback(sandbox.stop)
 
-        topup_product = sandbox.create_product(name="Credits")["id"]
-        plan_product = sandbox.create_product(name="Monthly plan")["id"]
-        packages = [
-            sandbox.create_price(product=topup_product, unit_amount=amount, credits=credits)
-            for amount, credits in PACKAGES.items()
-        ]
-        plan = sandbox.create_price(
-            product=plan_product, unit_amount=PLAN_AMOUNT, recurring={"interval": "month"}
-        )
-
-        settings = _settings(sandbox, topup_product, plan_product, mongodb_url)
-        service = await open_service(settings, registry=registry, clock=clock)
+        settings = _settings(environment)
+        service = await environment.open_service(settings, registry=registry)
         stack.push_async_callback(service.close)
         await service.start()
         token = issue_token(
@@ -124,8 +113,8 @@ async def open_environment(
             sandbox=sandbox,
             url=url,
             token=token,
-            package_prices=tuple(price["id"] for price in packages),
-            plan_price=plan["id"],
+            package_prices=tuple(sandbox.packages.values()),
+            plan_price=sandbox.plan,
         )
 
 
@@ -152,9 +141,9 @@ def _balance_of(service: Service) -> Callable[[], Awaitable[dict[str, str]]]:
     return facts
 
 
-def _settings(
-    sandbox: Sandbox, topup_product: str, plan_product: str, mongodb_url: str
-) -> Settings:
+def _settings(environment: Environment) -> Settings:
+    """Return the settings of a service that uses the sandbox's billing portal and Stripe.js."""
+    sandbox = environment.sandbox
     portal = sandbox.call(
         "POST",
         "/v1/billing_portal/configurations",
@@ -164,16 +153,8 @@ def _settings(
             "subscription_cancel": {"enabled": True, "mode": "at_period_end"},
         },
     )
-    return Settings(
-        stripe_api_key=sandbox.secret_key,
-        stripe_js_api_key=sandbox.publishable_key,
-        stripe_topup_product_id=topup_product,
-        stripe_subscription_product_ids=plan_product,
-        stripe_webhook_secrets=f"whsec_{secrets.token_hex(16)}",
+    return environment.settings(
         stripe_cust_portal_id=portal["id"],
         stripe_cust_portal_url=f"{sandbox.url}/sandbox/portal",
-        stripe_mongodb_url=mongodb_url,
-        stripe_api_base=sandbox.url,
         stripe_js_url=f"{sandbox.url}/sandbox/stripe.js",
-        jwt_secret=secrets.token_hex(32),
     )

@@ -7,7 +7,8 @@ import click
 from .._version import __version__
 from ..currencies import major_units
 from ..handlers.urls import IAM_PREFIX, STRIPE_PREFIX
-from .environment import ACCOUNT, PACKAGES, PLAN_AMOUNT, DemoEnvironment
+from ..testing.shop import PACKAGES, PLAN_AMOUNT
+from .environment import ACCOUNT, DemoEnvironment
 
 # For bash and zsh alike, which pastes no comments; and without jq, which not everybody has.
 _FUNCTIONS = r"""
@@ -146,7 +147,7 @@ def _pages(stage: DemoEnvironment) -> str:
 
 
 def _facts(stage: DemoEnvironment) -> str:
-    packages = ", ".join(f"{credits} for {_usd(cents)}" for cents, credits in PACKAGES.items())
+    packages = ", ".join(f"{credits} for {_usd(cents)}" for credits, cents in PACKAGES.items())
     facts = {
         "Service": stage.url,
         "Stripe": f"{stage.sandbox.url}  (a local stand-in, which takes Stripe's test cards)",

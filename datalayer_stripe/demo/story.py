@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..handlers.urls import IAM_PREFIX, STRIPE_PREFIX
+from ..testing.shop import PACKAGES, PLAN_AMOUNT
 from .browser import Answer, Browser
-from .environment import PACKAGES, PLAN_AMOUNT, DemoEnvironment
+from .environment import DemoEnvironment
 from .expectations import becomes, expect
 
 Step = tuple[str, Callable[[], Awaitable[str]]]
@@ -59,13 +60,13 @@ class Story:
     async def look(self) -> str:
         prices = (await self._browser.get(f"{STRIPE_PREFIX}/topup/prices")).fields.get("prices", [])
         came = {price["unit_amount"]: price["credits"] for price in prices}
-        expect(_listed(PACKAGES), _listed(came))
+        expect(_listed({amount: credits for credits, amount in PACKAGES.items()}), _listed(came))
         plans = (await self._browser.get(f"{IAM_PREFIX}/subscription/plans")).fields.get(
             "plans", []
         )
         came = {plan["amount"]: plan["interval"] for plan in plans}
         expect(_listed({PLAN_AMOUNT: "month"}), _listed(came))
-        return f"{', '.join(map(str, PACKAGES.values()))} credits; $29 a month"
+        return f"{', '.join(map(str, PACKAGES))} credits; $29 a month"
 
     async def refused(self) -> str:
         answer = await self._browser.post(_TOP_UP, price_id=self._small)

@@ -1,1 +1,1 @@
-"""For those who write plugins: a new package, and a check of what they have written."""
+"""Tools for plugin authors: create a package, and check a plugin."""

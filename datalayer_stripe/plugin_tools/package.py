@@ -1,4 +1,4 @@
-"""The files of a new plugin's package, made from `templates/`."""
+"""Write the files of a new plugin's package from `templates/`."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +12,12 @@ from .._version import __version__
 from ..errors import PluginError
 from ..events import unknown_type_warning
 from .names import Names, checked_names
-from .recordings import is_made_up, made_up, recordings_of
+from .recordings import is_placeholder, placeholder, recordings_of
 
 DEFAULT_TYPE = "payment_intent.succeeded"
 
-# As its pyproject.toml says.
-_LINE = 100
+# The line length in the template of pyproject.toml.
+_LINE_LENGTH = 100
 
 _FILES = {
     ".gitignore": "gitignore",
@@ -32,7 +32,13 @@ _FILES = {
 
 @dataclass(frozen=True)
 class NewPackage:
-    """What was written: `files` are below `folder`; of `unrecorded` types the event is made up."""
+    """A package that was written.
+
+    Attributes:
+        folder: Its folder.
+        files: The paths of its files in the folder.
+        unrecorded: The event types whose event is a placeholder.
+    """
 
     folder: Path
     files: tuple[Path, ...]
@@ -42,17 +48,26 @@ class NewPackage:
 def write_package(
     name: str, types: Sequence[str] = (), *, deferred: bool = False, directory: Path
 ) -> NewPackage:
-    """Write a package named `name` into `directory`, whose plugin runs on these event types.
+    """Write a package with a working plugin.
 
-    Raises PluginError, with nothing written, for a name or a type that will not do, and where
-    there is something of this name already.
+    Args:
+        name: The name of the plugin and of its package.
+        types: The event types that the plugin runs on; by default `DEFAULT_TYPE`.
+        deferred: Whether the plugin runs after the delivery has been answered.
+        directory: The parent of the package's folder.
+
+    Returns:
+        What was written.
+
+    Raises:
+        PluginError: The name or a type is not allowed, or the folder exists. Nothing is written.
     """
     names = checked_names(name)
     types = tuple(dict.fromkeys(types or (DEFAULT_TYPE,)))
-    if unknown_type_warnings := [doubt for one in types if (doubt := unknown_type_warning(one))]:
-        raise PluginError("\n".join(unknown_type_warnings))
+    if warnings := [warning for one in types if (warning := unknown_type_warning(one))]:
+        raise PluginError("\n".join(warnings))
     folder = directory / name
-    events = {one: next(iter(recordings_of(one).values()), made_up(one)) for one in types}
+    events = {one: next(iter(recordings_of(one).values()), placeholder(one)) for one in types}
     texts = dict(_texts(names, types, deferred=deferred))
     texts |= {f"tests/events/{one}.json": _json(event) for one, event in events.items()}
     try:
@@ -62,12 +77,12 @@ def write_package(
             (folder / path).write_text(text, encoding="utf-8")
     except FileExistsError:
         raise PluginError(
-            f"{folder} is there already, and nothing is overwritten. "
-            "Choose another name or --directory, or move it away."
+            f"{folder} exists already and is not overwritten. "
+            "Choose another name or --directory, or remove it."
         ) from None
     except OSError as error:
-        raise PluginError(f"{error.filename} cannot be written: {error.strerror}.") from None
-    unrecorded = tuple(one for one, event in events.items() if is_made_up(event))
+        raise PluginError(f"Cannot write {error.filename}: {error.strerror}.") from None
+    unrecorded = tuple(one for one, event in events.items() if is_placeholder(event))
     return NewPackage(folder, tuple(map(Path, texts)), unrecorded)
 
 
@@ -76,7 +91,7 @@ def _json(event: Mapping[str, Any]) -> str:
 
 
 def _texts(names: Names, types: Sequence[str], *, deferred: bool) -> Iterator[tuple[str, str]]:
-    """Each file's path and text."""
+    """Yield the path and text of each file."""
     templates = files(__package__) / "templates"
     values = {
         "name": names.plugin,
@@ -94,14 +109,14 @@ def _texts(names: Names, types: Sequence[str], *, deferred: bool) -> Iterator[tu
 
 
 def _arguments(types: Sequence[str], *, deferred: bool) -> str:
-    """What `@plugin.on(…)` is given, laid out as a formatter does."""
+    """Return the arguments of `@plugin.on(…)`, in the layout of a code formatter."""
     arguments = [f'"{one}"' for one in types]
     if deferred:
         arguments.append("deferred=True")
     line = ", ".join(arguments)
-    if len(f"@plugin.on({line})") <= _LINE:
+    if len(f"@plugin.on({line})") <= _LINE_LENGTH:
         return line
     indented = f"    {line}"
-    if len(indented) <= _LINE:
+    if len(indented) <= _LINE_LENGTH:
         return f"\n{indented}\n"
     return "".join(["\n", *(f"    {one},\n" for one in arguments)])

@@ -1,4 +1,4 @@
-"""The events that a plugin is tried with: Stripe's own where there are recordings, else made up."""
+"""The events for a new plugin and for a check: recorded ones, or placeholders."""
 
 import json
 from collections.abc import Mapping
@@ -8,36 +8,49 @@ from ..events import PAYMENT_SUCCEEDED
 from ..stripe_api.objects import id_of
 from ..testing.recordings import EVENTS
 
-_MADE_UP = "evt_made_up_"
+_PLACEHOLDER_PREFIX = "evt_placeholder_"
+_PLACEHOLDER_CREATED = 1767225600  # 2026-01-01
 
 
 def recordings_of(event_type: str) -> dict[str, Mapping[str, Any]]:
-    """The recorded events of exactly this type, by their names; the plain one comes first."""
+    """Return the recorded events of exactly this type by their names, the plain one first.
+
+    Args:
+        event_type: The event type.
+    """
     paths = sorted(EVENTS.glob(f"{event_type}*.json"), key=lambda path: len(path.name))
     events = {path.stem: json.loads(path.read_bytes()) for path in paths}
     return {name: event for name, event in events.items() if event["type"] == event_type}
 
 
 def payments_before(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The recorded payment that a charge, refund or dispute is of, where there is one."""
+    """Return the recorded payment of a charge, refund or dispute, if there is one.
+
+    Args:
+        event: The event, as plain data.
+    """
     payment = id_of(event["data"]["object"].get("payment_intent"))
     paid = recordings_of(PAYMENT_SUCCEEDED).values()
     return [one for one in paid if one["data"]["object"]["id"] == payment]
 
 
-def made_up(event_type: str) -> dict[str, Any]:
-    """The least that is an event of this type."""
+def placeholder(event_type: str) -> dict[str, Any]:
+    """Return a minimal event of a type that has no recording.
+
+    Args:
+        event_type: The event type.
+    """
     return {
-        "id": _MADE_UP + event_type.replace(".", "_"),
+        "id": _PLACEHOLDER_PREFIX + event_type.replace(".", "_"),
         "object": "event",
         "api_version": None,
-        "created": 1767225600,
-        "data": {"object": {"id": "made_up"}},
+        "created": _PLACEHOLDER_CREATED,
+        "data": {"object": {"id": "placeholder"}},
         "livemode": False,
         "type": event_type,
     }
 
 
-def is_made_up(event: Mapping[str, Any]) -> bool:
-    """Whether it is still what :func:`made_up` returned, and nobody has replaced it."""
-    return str(event["id"]).startswith(_MADE_UP)
+def is_placeholder(event: Mapping[str, Any]) -> bool:
+    """Return whether an event is what :func:`placeholder` returned."""
+    return str(event["id"]).startswith(_PLACEHOLDER_PREFIX)

@@ -1,7 +1,7 @@
-"""The test kit for plugin authors: docs/plugins.md, "Testing".
+"""The test kit for plugin authors: see "Testing" in docs/plugins.md.
 
-Plain functions and a context manager for a plain `def test`; with pytest installed, the fixtures
-`stripe_service` and `stripe_sandbox` beside them.
+It has functions and a context manager for a plain `def test`. If pytest is installed, it also has
+the fixtures `stripe_service` and `stripe_sandbox`.
 """
 
 from importlib import import_module
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .exactly_once.check import assert_exactly_once
-    from .harness import Answer, Handled
+    from .harness import DeliveryResponse, PluginStatus
     from .plugin_service import PluginService
     from .recordings import load_event, recorded_event, recorded_types
     from .shop import ShopSandbox
     from .stripe_sandbox import StripeSandbox
 
 __all__ = [
-    "Answer",
-    "Handled",
+    "DeliveryResponse",
     "PluginService",
+    "PluginStatus",
     "ShopSandbox",
     "StripeSandbox",
     "assert_exactly_once",
@@ -28,9 +28,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Answer": "harness",
-    "Handled": "harness",
+    "DeliveryResponse": "harness",
     "PluginService": "plugin_service",
+    "PluginStatus": "harness",
     "ShopSandbox": "shop",
     "StripeSandbox": "stripe_sandbox",
     "assert_exactly_once": "exactly_once.check",
@@ -41,7 +41,10 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name at its first use: pytest imports this package in everybody's sessions."""
+    """Import a public name at its first use.
+
+    pytest imports this package in every session of an environment that it is installed in.
+    """
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,6 +1,7 @@
-"""A database of a test's own: on `memory://`, or on a MongoDB replica set.
+"""Create a database for one test: in memory, or on a MongoDB replica set.
 
-The one place of the kit that reaches behind the store: to look at all, and to empty it.
+This is the only module of the test kit that uses the driver behind the store: it reads and empties
+whole collections.
 """
 
 import logging
@@ -15,15 +16,16 @@ from ..store import Store, connect
 from ..store.connect import MEMORY_URL
 
 VARIABLE = "DATALAYER_STRIPE_TESTING_MONGODB_URL"
-"""The environment variable, also set by pytest's option, that puts tests on a real MongoDB."""
+"""The environment variable, also set by pytest's option, that runs tests on a real MongoDB."""
 
 
 def default_url() -> str:
+    """Return the URL of the environment variable, or `memory://`."""
     return os.environ.get(VARIABLE) or MEMORY_URL
 
 
 def with_database(url: str, name: str) -> str:
-    """Return the URL with this database; whom it authenticates against stays the same."""
+    """Return the URL with this database. The database that authenticates stays the same."""
     parts = urlsplit(url)
     query = parts.query
     if "@" in parts.netloc and "authSource" not in parse_qs(query):
@@ -32,16 +34,16 @@ def with_database(url: str, name: str) -> str:
     return parts._replace(path=f"/{name}", query=query).geturl()
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    # That memory:// forgets is what a test wants.
+def _is_above_warning(record: logging.LogRecord) -> bool:
+    # The warning says that memory:// is lost at the end, which a test wants.
     return record.levelno > logging.WARNING
 
 
 class Database:
-    """Use :meth:`open`, and :meth:`drop` it at the end. What the URL's own database holds is safe.
+    """A database with a new name. Use :meth:`open`, and :meth:`drop` it at the end.
 
-    Processes of one machine share `memory://`, so that each has the one store that there is; on a
-    MongoDB each has a store of its own.
+    The database that the URL names is not touched. Processes share one store on `memory://`; on a
+    MongoDB each has its own.
     """
 
     def __init__(self, url: str) -> None:
@@ -52,34 +54,42 @@ class Database:
 
     @classmethod
     async def open(cls, url: str, *, processes: int) -> "Database":
-        """Connect each of so many processes. Raises StoreError, with what to do."""
+        """Create a database, and connect to it.
+
+        Args:
+            url: The MongoDB to create it on, or `memory://`.
+            processes: The number of processes that need a store.
+
+        Raises:
+            StoreError: The database cannot be used. The message says what to do.
+        """
         database = cls(url)
-        connecting = logging.getLogger(connect.__module__)
-        connecting.addFilter(_is_news)
+        logger = logging.getLogger(connect.__module__)
+        logger.addFilter(_is_above_warning)
         try:
             for _ in range(1 if database.in_memory else processes):
                 database._stores.append(await connect(database.url, livemode=False, expiring=False))
         finally:
-            connecting.removeFilter(_is_news)
+            logger.removeFilter(_is_above_warning)
         return database
 
     def store(self, process: int) -> Store:
-        """The store of a process, by its number."""
+        """Return the store of a process, by its number."""
         return self._stores[process % len(self._stores)]
 
     async def documents(
         self, collection: str, query: Mapping[str, Any] | None = None
     ) -> list[dict[str, Any]]:
-        """All documents of a collection that match, by `_id`."""
+        """Return all documents of a collection that match a query, in the order of their `_id`."""
         found = await self._raw[collection].find(dict(query or {})).to_list(None)
         return sorted(found, key=lambda row: str(row["_id"]))
 
-    async def free_jobs(self, now: datetime) -> None:
-        """Let all deferred work be due, also what a process has that has died."""
+    async def make_jobs_due(self, now: datetime) -> None:
+        """Make all deferred jobs due, and end the leases of crashed processes."""
         await self._raw.jobs.update_many({}, {"$set": {"due_at": now, "until": now}})
 
     async def empty(self) -> None:
-        """Forget everything but the mode."""
+        """Delete everything except the record of the mode, live or test."""
         for name in await self._raw.list_collection_names():
             if name != "service":
                 await self._raw[name].delete_many({})

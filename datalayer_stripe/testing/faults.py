@@ -1,15 +1,17 @@
-"""Cut what a service asks of its database and of Stripe, before a call is done or after.
+"""Inject faults into the calls that a service makes to its database and to Stripe.
 
-A `Gate` is what every call of one process goes through. A commit is one call: that it is kept whole
-or not at all is the store's promise, and tried elsewhere.
+All calls of one simulated process go through its `CallGate`. A `FaultInjector` decides which call
+fails, and how. `gated_store` and `gated_stripe` put a gate in front of a store and of a Stripe
+client. There a commit is one call: that the store commits all writes or none is tested elsewhere.
 """
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, cast
 
 import stripe
 
@@ -17,137 +19,286 @@ from ..errors import StoreUnavailable, StripeUnavailable
 from ..store import Store
 from ..stripe_api.client import StripeClient
 
-T = TypeVar("T")
-
 When = Literal["before", "after"]
+"""Whether a fault happens before its call is done or after."""
 
+WHENS: tuple[When, ...] = ("before", "after")
+
+MakeError = Callable[[When], Exception | None]
+"""Makes the error that a client raises for a failed call; None if the client hides the error."""
 
 _COMMIT = "commit"
 
 
-class Kind(StrEnum):
-    """What a cut does."""
+class FaultKind(StrEnum):
+    """What a fault does."""
 
-    ERROR = "error"  # nobody answers this call
-    DEATH = "death"  # the process is gone: nothing of it reaches anybody any more
+    ERROR = "error"
+    """The call raises an error."""
+    OUTAGE = "outage"
+    """The call and all later calls of the process raise an error, until `end_outages`."""
+    CANCEL = "cancel"
+    """The process's deliveries in flight are cancelled."""
+    CRASH = "crash"
+    """The process dies: it makes no more calls, and gets no more answers."""
+    SLOW = "slow"
+    """The call waits until `end_outages`; other calls do not."""
+
+
+INTERRUPTING_KINDS = (FaultKind.ERROR, FaultKind.OUTAGE, FaultKind.CANCEL, FaultKind.CRASH)
+"""The kinds after which the call returns by itself."""
 
 
 @dataclass(frozen=True)
-class Cut:
-    """Strikes the `call`-th call of a process, 1 being its first, before or after it is done."""
+class Fault:
+    """A fault of one call.
+
+    Attributes:
+        call: The number of calls until the fault, counted from when it is scheduled; 1 is the next.
+        when: Whether it happens before or after the call is done.
+        kind: What happens.
+    """
 
     call: int
     when: When
-    kind: Kind
+    kind: FaultKind
 
 
-class Meeting:
-    """Where deliveries that run at once wait for each other: none commits before all have read."""
+@dataclass
+class _Scheduled:
+    fault: Fault
+    gate: "CallGate | None"
+    calls_left: int
 
-    def __init__(self, number: int) -> None:
-        self._missing = number
+
+class FaultInjector:
+    """Schedules faults, and counts calls and injected faults.
+
+    Attributes:
+        calls: The names of all calls so far.
+        injected: The number of injected faults by kind, by when, and by the called system.
+        slow: Set while a slow call waits.
+    """
+
+    def __init__(self, faults: Sequence[Fault] = ()) -> None:
+        """Schedule `faults`, for the calls of any process."""
+        self.calls: list[str] = []
+        self.injected: Counter[str] = Counter()
+        self.slow = asyncio.Event()
+        self._outages_ended = asyncio.Event()
+        self._scheduled = [_Scheduled(fault, None, fault.call) for fault in faults]
+        self._gates_in_outage: set[CallGate] = set()
+
+    def schedule(self, fault: Fault, gate: "CallGate | None" = None) -> None:
+        """Schedule a fault.
+
+        Args:
+            fault: The fault.
+            gate: The process whose calls are counted; by default the calls of all processes are.
+        """
+        self._scheduled.append(_Scheduled(fault, gate, fault.call))
+
+    def end_outages(self) -> None:
+        """End outages and slow calls. Faults of later calls stay scheduled."""
+        self._outages_ended.set()
+        self._outages_ended, self.slow = asyncio.Event(), asyncio.Event()
+        for gate in self._gates_in_outage:
+            gate.outage = None
+        self._gates_in_outage.clear()
+
+    def clear(self, fault: Fault | None = None) -> None:
+        """End outages, and remove one scheduled fault, or all of them by default."""
+        self._scheduled = [one for one in self._scheduled if fault not in (None, one.fault)]
+        self.end_outages()
+
+    async def wait_in_slow_call(self) -> None:
+        """Wait until `end_outages`."""
+        self.slow.set()
+        await self._outages_ended.wait()
+
+    def next_fault(self, gate: "CallGate", name: str) -> tuple[FaultKind, When] | None:
+        """Count a call, and return the fault that it must have, if any."""
+        self.calls.append(name)
+        due = self._due(gate)
+        if due is None:
+            return None if gate.outage is None else (FaultKind.OUTAGE, gate.outage)
+        self.injected[due.kind.value] += 1
+        self.injected[due.when] += 1
+        self.injected["at_stripe" if name.startswith("stripe.") else "at_mongodb"] += 1
+        if due.kind is FaultKind.OUTAGE:
+            gate.outage = due.when
+            self._gates_in_outage.add(gate)
+        return due.kind, due.when
+
+    def _due(self, gate: "CallGate") -> Fault | None:
+        due = None
+        for scheduled in list(self._scheduled):
+            if scheduled.gate not in (None, gate):
+                continue
+            scheduled.calls_left -= 1
+            if scheduled.calls_left == 0:
+                self._scheduled.remove(scheduled)
+                due = scheduled.fault
+        return due
+
+
+class CommitBarrier:
+    """Makes concurrent deliveries commit only after all of them have read.
+
+    Args:
+        parties: The number of deliveries.
+    """
+
+    def __init__(self, parties: int) -> None:
+        self._missing = parties
         self._complete = asyncio.Event()
 
     def leave(self) -> None:
-        """Be waited for no longer."""
+        """Count one party as arrived, without waiting."""
         self._missing -= 1
         if self._missing <= 0:
             self._complete.set()
 
-    async def arrive(self) -> None:
-        """Wait for the others; those that come later do not wait."""
+    async def wait(self) -> None:
+        """Wait until all parties have arrived or left. Later callers do not wait."""
         self.leave()
         await self._complete.wait()
 
 
-class Gate:
-    """What the calls of one process go through.
+def _do_nothing() -> None:
+    """Stand for a callback that is not needed."""
+
+
+class CallGate:
+    """Passes the calls of one simulated process, and injects faults into them.
 
     Attributes:
-        calls: the names of the calls so far.
-        dead: whether the process has died.
-        meeting: where its commits wait, if anywhere.
+        enabled: Whether calls are counted and may fail.
+        dead: Whether the process has crashed.
+        outage: When the calls of an outage fail; None if there is no outage.
+        commit_barrier: Where commits wait for each other, if anywhere.
     """
 
-    def __init__(self, cut: Cut | None = None) -> None:
-        self._cut = cut
-        self.meeting: Meeting | None = None
-        self.calls: list[str] = []
+    def __init__(
+        self,
+        injector: FaultInjector,
+        *,
+        enabled: bool = True,
+        on_cancel: Callable[[], None] = _do_nothing,
+        on_crash: Callable[[], None] = _do_nothing,
+    ) -> None:
+        """Create the gate of a process.
+
+        Args:
+            injector: Decides which calls fail.
+            enabled: Whether calls are counted and may fail from the start.
+            on_cancel: Cancels the deliveries in flight.
+            on_crash: Called when the process crashes.
+        """
+        self.injector = injector
+        self.enabled = enabled
         self.dead = False
+        self.outage: When | None = None
+        self.commit_barrier: CommitBarrier | None = None
+        self._on_cancel = on_cancel
+        self._on_crash = on_crash
 
     async def call(
-        self, name: str, work: Callable[[], Awaitable[Any]], error: type[Exception]
+        self, name: str, work: Callable[[], Awaitable[Any]], make_error: MakeError
     ) -> Any:
-        """Do `work`, unless the cut is due. `error` is what is raised where nobody answers."""
-        # Each call takes a while, so that what runs at once goes step by step.
-        await asyncio.sleep(0)
-        if self.meeting is not None and name == _COMMIT:
-            await self.meeting.arrive()
-        self._check_alive()
-        self.calls.append(name)
-        due = self._cut if self._cut and self._cut.call == len(self.calls) else None
-        if due and due.when == "before":
-            self._strike(due, error)
-        done = await work()
-        if due and due.when == "after":
-            self._strike(due, error)
-        self._check_alive()  # it died meanwhile: nobody learns the answer
-        return done
+        """Do a call, and inject its fault, if it has one.
 
-    def _strike(self, cut: Cut, error: type[Exception]) -> None:
-        if cut.kind is Kind.ERROR:
-            raise error
-        self.dead = True
+        Args:
+            name: The name of the call; that of a call to Stripe begins with `stripe.`.
+            work: Makes the call.
+            make_error: Makes the error of a failed call.
+
+        Returns:
+            What the call returns; None if it fails and the client hides the error.
+
+        Raises:
+            CancelledError: The process has crashed, or the delivery was cancelled.
+            Exception: The error of the fault, or what the call itself raises.
+        """
+        # Concurrent calls must take turns, even on a store that answers without waiting.
+        await asyncio.sleep(0)
+        if self.commit_barrier is not None and name == _COMMIT:
+            await self.commit_barrier.wait()
         self._check_alive()
+        fault = self.injector.next_fault(self, name) if self.enabled else None
+        if fault is None:
+            result = await work()
+        else:
+            kind, when = fault
+            if when == "before":
+                await self._inject(kind, when, make_error)
+                if kind in (FaultKind.ERROR, FaultKind.OUTAGE):
+                    return None  # the client hides this error
+            result = await work()
+            if when == "after":
+                await self._inject(kind, when, make_error)
+        self._check_alive()  # a process that crashed in the meantime gets no answer
+        return result
+
+    async def _inject(self, kind: FaultKind, when: When, make_error: MakeError) -> None:
+        if kind is FaultKind.CRASH:
+            self.dead = True
+            self._on_crash()
+            self._check_alive()
+        if kind is FaultKind.CANCEL:
+            self._on_cancel()
+            await asyncio.sleep(0)  # raises CancelledError if this task was cancelled
+        elif kind is FaultKind.SLOW:
+            await self.injector.wait_in_slow_call()
+        elif (error := make_error(when)) is not None:
+            raise error
 
     def _check_alive(self) -> None:
         if self.dead:
             raise asyncio.CancelledError
 
 
-def gated_store(store: Store, gate: Gate) -> Store:
-    """The store with all its calls through a gate. To close it does nothing: it is shared."""
-    return cast("Store", _Gated(store, gate, "", StoreUnavailable))
+def gated_store(store: Store, gate: CallGate) -> Store:
+    """Return the store with all its calls through a gate. Its `close` leaves the store open."""
+    return cast("Store", _Gated(store, gate, "", lambda _: StoreUnavailable()))
 
 
-def gated_stripe(client: StripeClient, gate: Gate) -> StripeClient:
-    """Stripe's client with all its calls through a gate."""
-    return cast("StripeClient", _Gated(client, gate, "stripe.", StripeUnavailable))
+def gated_stripe(client: StripeClient, gate: CallGate) -> StripeClient:
+    """Return Stripe's client with all its calls through a gate."""
+    return cast("StripeClient", _Gated(client, gate, "stripe.", lambda _: StripeUnavailable()))
 
 
-class _SdkCut(stripe.APIConnectionError):
-    """What the SDK raises where nobody answers."""
-
-    def __init__(self) -> None:
-        super().__init__("cut by the test kit")  # type: ignore[no-untyped-call]
+def _sdk_error(_: When) -> Exception:
+    """Return what the Stripe SDK raises when Stripe does not answer."""
+    return stripe.APIConnectionError("fault injected by the test kit")  # type: ignore[no-untyped-call]
 
 
 class _Gated:
-    """Stands for an object and its parts; their coroutine functions are the calls."""
+    """Proxy of an object and of its parts: each coroutine function is a call through a gate."""
 
-    def __init__(self, target: Any, gate: Gate, prefix: str, error: type[Exception]) -> None:
+    def __init__(self, target: Any, gate: CallGate, prefix: str, make_error: MakeError) -> None:
         self._target = target
         self._gate = gate
         self._prefix = prefix
-        self._error = error
+        self._make_error = make_error
 
     async def close(self) -> None:
-        """Leave it open."""
+        """Leave the target open: several processes share it."""
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._target, name)
         if inspect.iscoroutinefunction(found):
-            return self._through(self._prefix + name, found)
+            return self._gated_call(self._prefix + name, found)
         module = type(found).__module__
         if module.startswith(f"{stripe.__name__}."):
-            # Whoever calls Stripe by the SDK meets the SDK's own errors.
-            return _Gated(found, self._gate, f"{self._prefix}{name}.", _SdkCut)
+            # Code that calls Stripe through the SDK must get the SDK's own errors.
+            return _Gated(found, self._gate, f"{self._prefix}{name}.", _sdk_error)
         if module.startswith(f"{Store.__module__.rpartition('.')[0]}."):
-            return _Gated(found, self._gate, f"{self._prefix}{name}.", self._error)
+            return _Gated(found, self._gate, f"{self._prefix}{name}.", self._make_error)
         return found
 
-    def _through(self, name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
+    def _gated_call(self, name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
         async def call(*args: Any, **options: Any) -> Any:
-            return await self._gate.call(name, lambda: work(*args, **options), self._error)
+            return await self._gate.call(name, lambda: work(*args, **options), self._make_error)
 
         return call

@@ -1,4 +1,4 @@
-"""What stands behind a `PluginService`, in its event loop: the service, its server, its parts."""
+"""The parts behind a `PluginService`, in its event loop: the service and its HTTP server."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,20 +13,22 @@ from ..handlers.urls import WEBHOOK_PATH
 from ..plugin_api.definition import Plugin
 from ..service import Service
 from .database import Database
-from .environment import Environment, PluginSettings, signed
-from .faults import Gate, gated_store
+from .faults import CallGate, FaultInjector, gated_store
+from .plugin_environment import PluginEnvironment, PluginSettings
 
 _ADDRESS = "127.0.0.1"
-_SECONDS = 30
+_REQUEST_TIMEOUT = 30  # seconds
 _SHUTDOWN_SECONDS = 1
 
 
 @dataclass(frozen=True)
-class Handled:
-    """How a plugin stands with an event.
+class PluginStatus:
+    """The state of a plugin for an event.
 
-    `status` is "done", "deferred", "failed" or "rejected"; `reason` is why, for the latter two;
-    `attempts` counts the runs that were kept.
+    Attributes:
+        status: "done", "deferred", "failed" or "rejected".
+        reason: Why it has failed or rejected the event; None otherwise.
+        attempts: The number of recorded runs.
     """
 
     status: str
@@ -35,12 +37,14 @@ class Handled:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """The answer to a delivery.
+class DeliveryResponse:
+    """The response to a delivery.
 
-    `status` is HTTP's: 200, or 503 when it is to be delivered again. `outcome` is "processed",
-    "deferred", "duplicate", "ignored" or "rejected", or the code of an error, such as
-    "delivery_failed". `outcomes` has how each plugin stands with the event now, by its name.
+    Attributes:
+        status: The HTTP status: 200, or 503 if Stripe must deliver the event again.
+        outcome: "processed", "deferred", "duplicate", "ignored" or "rejected"; or the code of an
+            error, such as "delivery_failed".
+        outcomes: The status of each plugin for the event after the delivery, by its name.
     """
 
     status: int
@@ -50,10 +54,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Harness:
-    """Use :meth:`open` and :meth:`close`."""
+    """A running service with its environment. Use :meth:`open` and :meth:`close`."""
 
     database: Database
-    stage: Environment
+    environment: PluginEnvironment
     service: Service
     _http: AsyncHTTPClient
     _url: str
@@ -63,18 +67,32 @@ class Harness:
     async def open(
         cls, mongodb_url: str, plugins: Sequence[Plugin[Any]], plugin_settings: PluginSettings
     ) -> Self:
-        """Start all of it. Raises StoreError or PluginError for what cannot start."""
+        """Start the local Stripe, the service and its HTTP server.
+
+        Args:
+            mongodb_url: The MongoDB to create a database on, or `memory://`.
+            plugins: The plugins of the service.
+            plugin_settings: Their settings, by the plugin's name.
+
+        Returns:
+            The harness, which the caller closes.
+
+        Raises:
+            StoreError: The database cannot be used.
+            PluginError: A plugin cannot start.
+        """
         closing = AsyncExitStack()
         try:
             database = await Database.open(mongodb_url, processes=1)
             closing.push_async_callback(database.drop)
-            stage = await Environment.open(database)
-            closing.push_async_callback(stage.close)
-            service = await stage.open_service(
+            environment = await PluginEnvironment.open(database)
+            closing.push_async_callback(environment.stop)
+            service = await environment.start_service(
                 plugins,
                 plugin_settings,
-                # Without a cut: so that the service leaves open what is to be dropped at the end.
-                store=gated_store(database.store(0), Gate()),
+                # A gate without faults: the service must not close the database, which is dropped
+                # after it.
+                store=gated_store(database.store(0), CallGate(FaultInjector())),
             )
             closing.push_async_callback(service.close)
             server = Server(make_app(service), address=_ADDRESS, port=0)
@@ -84,20 +102,16 @@ class Harness:
             raise
         http = AsyncHTTPClient(force_instance=True)
         closing.callback(http.close)
-        return cls(
-            database,
-            stage,
-            service,
-            http,
-            f"http://{_ADDRESS}:{server.port}{WEBHOOK_PATH}",
-            closing,
-        )
+        url = f"http://{_ADDRESS}:{server.port}{WEBHOOK_PATH}"
+        return cls(database, environment, service, http, url, closing)
 
     async def close(self) -> None:
+        """Stop everything, and drop the database."""
         await self._closing.aclose()
 
-    async def post(self, event: Mapping[str, Any], *, sign: bool = True) -> Answer:
-        body, signature = signed(event, self.stage.clock())
+    async def post(self, event: Mapping[str, Any], *, sign: bool = True) -> DeliveryResponse:
+        """Deliver an event over HTTP; `sign=False` sends a wrong signature."""
+        body, signature = self.environment.signed(event)
         if not sign:
             signature = f"{signature.partition(',')[0]},v1=00"
         response = await self._http.fetch(
@@ -105,27 +119,38 @@ class Harness:
             method="POST",
             body=body,
             headers={"Content-Type": "application/json", "Stripe-Signature": signature},
-            request_timeout=_SECONDS,
+            request_timeout=_REQUEST_TIMEOUT,
             raise_error=False,
         )
         fields = json.loads(response.body or b"{}")
         outcome = fields.get("outcome") or fields.get("code", "no answer")
-        handled = await self.handled(event["id"])
-        return Answer(response.code, outcome, {name: one.status for name, one in handled.items()})
+        statuses = await self.plugin_statuses(event["id"])
+        return DeliveryResponse(
+            response.code, outcome, {name: one.status for name, one in statuses.items()}
+        )
 
-    async def handled(self, event_id: str) -> dict[str, Handled]:
-        kept = await self.service.store.events.get(event_id)
-        runs = kept.handlers if kept else {}
-        return {name: Handled(run.status, run.error, run.attempts) for name, run in runs.items()}
+    async def plugin_statuses(self, event_id: str) -> dict[str, PluginStatus]:
+        """Return the status of each plugin that was run on an event, by its name."""
+        record = await self.service.store.events.get(event_id)
+        runs = record.handlers if record else {}
+        return {
+            name: PluginStatus(run.status, run.error, run.attempts) for name, run in runs.items()
+        }
 
     async def balance(self, account_uid: str) -> int:
+        """Return the credits of an account."""
         return (await self.service.store.accounts.get(account_uid)).credits
 
     async def run_deferred(self) -> int:
-        """Run all jobs to their end, moving the clock to when each is due; how many they were."""
-        begun = len(await self.database.documents("jobs"))
+        """Run all deferred jobs to their end; advance the clock to the time when each is due.
+
+        Returns:
+            The number of jobs.
+        """
+        number = len(await self.database.documents("jobs"))
         await self.service.worker.run_due()
-        while waiting := await self.database.documents("jobs"):
-            self.stage.clock.reach(min(max(job["due_at"], job["until"]) for job in waiting))
+        while jobs := await self.database.documents("jobs"):
+            next_due = min(max(job["due_at"], job["until"]) for job in jobs)
+            self.environment.clock.advance_to(next_due)
             await self.service.worker.run_due()
-        return begun
+        return number

@@ -1,4 +1,4 @@
-"""The settings that a test gives to plugins, checked as those of the environment are."""
+"""Check the settings that a test passes for plugins, as those of the environment are checked."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -12,31 +12,40 @@ from ..plugin_api.settings import validated
 from ..settings import SettingsError
 
 GivenSettings = Mapping[str, Any] | BaseModel | None
-"""Of one plugin: its fields, or its model. Of several: the same for each, by the plugin's name."""
+"""For one plugin: its fields, or its model. For several: a mapping of plugin name to those."""
 
 
 def plugin_settings(plugins: Sequence[Plugin[Any]], given: GivenSettings) -> dict[str, BaseModel]:
-    """The settings of each plugin that has any, by its name.
+    """Return the settings of each plugin that has any, by its name.
 
-    Raises SettingsError as at the start of a service, and KitError for what no plugin asks for.
+    Args:
+        plugins: The plugins.
+        given: What the test passes.
+
+    Raises:
+        SettingsError: A setting is missing or not valid.
+        KitError: There is no such plugin or field.
     """
     by_name = _by_name(plugins, given)
     settings: dict[str, BaseModel] = {}
     faults = []
     for plugin in plugins:
-        of_plugin = by_name.get(plugin.name, {})
+        values = by_name.get(plugin.name, {})
         model = plugin.settings
         if model is None:
-            if of_plugin:
-                raise KitError(f"The plugin {plugin.name} has no settings: Plugin(…, settings=…).")
-        elif isinstance(of_plugin, model):
-            settings[plugin.name] = of_plugin
+            if values:
+                raise KitError(
+                    f"The plugin {plugin.name} has no settings. Declare them: "
+                    "Plugin(…, settings=…)."
+                )
+        elif isinstance(values, model):
+            settings[plugin.name] = values
         else:
-            _check_names(plugin.name, model, of_plugin)
-            made, wrong = validated(plugin.name, model, of_plugin)
+            _check_fields(plugin.name, model, values)
+            instance, wrong = validated(plugin.name, model, values)
             faults += wrong
-            if made is not None:
-                settings[plugin.name] = made
+            if instance is not None:
+                settings[plugin.name] = instance
     if faults:
         raise SettingsError(faults)
     return settings
@@ -50,16 +59,16 @@ def _by_name(plugins: Sequence[Plugin[Any]], given: GivenSettings) -> Mapping[st
     names = [plugin.name for plugin in plugins]
     if not isinstance(given, Mapping) or any(name not in names for name in given):
         raise KitError(
-            "settings: of several plugins they are given by the plugin's name: "
+            "settings: with several plugins, pass them by the plugin's name: "
             f"{{{', '.join(f'{name!r}: {{…}}' for name in names)}}}."
         )
     return given
 
 
-def _check_names(plugin_name: str, model: type[BaseModel], given: Any) -> None:
+def _check_fields(plugin_name: str, model: type[BaseModel], given: Any) -> None:
     if not isinstance(given, Mapping):
         raise KitError(
-            f"settings: those of {plugin_name} are a mapping of field → value, or a "
+            f"settings: for {plugin_name}, pass a mapping of field to value, or a "
             f"{model.__name__}, not a {type(given).__name__}."
         )
     fields = model.model_fields

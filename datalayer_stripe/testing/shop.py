@@ -1,4 +1,4 @@
-"""A local Stripe that has something to sell, and what its customers do."""
+"""A local Stripe with packages and a plan for sale, and the purchases of its customers."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from ..billing.metadata import subscription_metadata, top_up_metadata
 from ..sandbox import Sandbox
 
 PACKAGES: Mapping[int, int] = {50: 500, 220: 2000, 600: 5000}
-"""The packages on sale: credits → price in cents."""
+"""The packages for sale: credits to price in cents."""
 PLAN_AMOUNT = 2900
 """The plan's monthly price in cents."""
 
@@ -17,17 +17,22 @@ StripeData = dict[str, Any]
 class ShopSandbox(Sandbox):
     """The local Stripe, with packages of 50, 220 and 600 credits and a monthly plan for sale.
 
-    Amounts are in cents. What is done here makes events, as at Stripe.
+    Amounts are in cents. As at Stripe, each action makes events.
 
     Attributes:
-        topup_product: the id of the product whose prices are the packages.
-        plan_product: the id of the product whose price is the plan.
-        packages: credits → the id of the package's price.
-        plan: the id of the plan's price.
+        topup_product: The id of the product whose prices are the packages.
+        plan_product: The id of the product whose price is the plan.
+        packages: The id of each package's price, by its credits.
+        plan: The id of the plan's price.
     """
 
     def __init__(self, clock: Callable[[], float] | None = None, seed: int | None = None) -> None:
-        """`clock` returns epoch seconds, the system's by default; `seed` makes ids repeatable."""
+        """Create the products and prices.
+
+        Args:
+            clock: Returns epoch seconds; by default the system's clock.
+            seed: Makes ids repeatable.
+        """
         if clock is None:
             super().__init__(seed=seed)
         else:
@@ -46,17 +51,31 @@ class ShopSandbox(Sandbox):
         self._customers: dict[str, str] = {}
 
     def customer_of(self, account_uid: str) -> str:
-        """The id of an account's customer, who has a valid card; made at the first call."""
+        """Return the id of an account's customer, who has a valid card.
+
+        The first call for an account creates the customer.
+
+        Args:
+            account_uid: The account's id.
+        """
         if account_uid not in self._customers:
-            made = self.create_customer(
+            customer = self.create_customer(
                 metadata={"account_uid": account_uid}, payment_method="pm_card_visa"
             )
-            self._customers[account_uid] = made["id"]
+            self._customers[account_uid] = customer["id"]
         return self._customers[account_uid]
 
     def buy_credits(self, account_uid: str, credits: int = 50) -> StripeData:
-        """Buy and pay a package for an account; the paid PaymentIntent."""
-        started = self.call(
+        """Buy and pay a package for an account.
+
+        Args:
+            account_uid: The account's id.
+            credits: The package: 50, 220 or 600.
+
+        Returns:
+            The paid PaymentIntent.
+        """
+        intent = self.call(
             "POST",
             "/v1/payment_intents",
             amount=PACKAGES[credits],
@@ -67,10 +86,17 @@ class ShopSandbox(Sandbox):
                 account_uid=account_uid, price_id=self.packages[credits], credits=credits
             ),
         )
-        return self.confirm_payment(started["id"])
+        return self.confirm_payment(intent["id"])
 
     def subscribe(self, account_uid: str) -> StripeData:
-        """Subscribe an account to the plan, and pay its first month; the active subscription."""
+        """Subscribe an account to the plan, and pay the first month.
+
+        Args:
+            account_uid: The account's id.
+
+        Returns:
+            The active subscription.
+        """
         customer = self.customer_of(account_uid)
         cards = self.call("GET", "/v1/payment_methods", customer=customer, type="card")
         return self.call(

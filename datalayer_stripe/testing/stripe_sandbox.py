@@ -1,4 +1,4 @@
-"""A local Stripe alone, for code that calls Stripe: it listens while the test goes on."""
+"""A local Stripe that listens in a thread, for code that calls Stripe."""
 
 import asyncio
 import threading
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 
 class StripeSandbox:
-    """A context manager: a local Stripe on 127.0.0.1, in a thread of its own.
+    """A local Stripe on 127.0.0.1, in its own thread. A context manager.
 
-    Give `url` and `secret_key` to the code under test: with Stripe's SDK,
+    Pass `url` and `secret_key` to the code under test; with Stripe's SDK,
     `stripe.StripeClient(secret_key, base_addresses={"api": url})`.
     """
 
@@ -24,11 +24,12 @@ class StripeSandbox:
         self._thread = threading.Thread(target=self._loop.run_forever, name="stripe-sandbox")
 
     def __enter__(self) -> Self:
+        """Start to listen."""
         self._thread.start()
         try:
             asyncio.run_coroutine_threadsafe(self._sandbox.start(), self._loop).result()
         except BaseException:
-            self._end()
+            self._stop_thread()
             raise
         return self
 
@@ -38,27 +39,28 @@ class StripeSandbox:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Stop listening."""
         asyncio.run_coroutine_threadsafe(self._sandbox.stop(), self._loop).result()
-        self._end()
+        self._stop_thread()
 
-    def _end(self) -> None:
+    def _stop_thread(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
     @property
     def url(self) -> str:
-        """Where it listens, without a trailing slash."""
+        """The URL of its API, without a trailing slash."""
         return self._sandbox.url
 
     @property
     def secret_key(self) -> str:
-        """The key that its API takes."""
+        """The secret key of its API."""
         return self._sandbox.secret_key
 
     @property
     def publishable_key(self) -> str:
-        """The key that a browser uses."""
+        """The key for a browser."""
         return self._sandbox.publishable_key
 
     @property
@@ -67,9 +69,13 @@ class StripeSandbox:
         return self.run(lambda sandbox: list(sandbox.events))
 
     def run(self, work: Callable[[ShopSandbox], T]) -> T:
-        """Do something in it, between two requests: `run(lambda stripe: stripe.refund("pi_…"))`."""
+        """Call a function with the local Stripe, between two requests, and return its result.
 
-        async def done() -> T:
+        Args:
+            work: The function, such as `lambda sandbox: sandbox.refund("pi_…")`.
+        """
+
+        async def call() -> T:
             return work(self._sandbox)
 
-        return asyncio.run_coroutine_threadsafe(done(), self._loop).result()
+        return asyncio.run_coroutine_threadsafe(call(), self._loop).result()

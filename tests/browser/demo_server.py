@@ -178,7 +178,7 @@ def static_files(folder: Path) -> Application:
 @contextmanager
 def open_town(mongodb_url: str) -> Iterator[Town]:
     """Start everything on free ports, and stop it in the end."""
-    background, clock = Background(), Clock()
+    background, clock = Background(), Clock(frozen_at=None)
     stack = AsyncExitStack()
     try:
         stage = background.run(

@@ -12,7 +12,13 @@ from datalayer_stripe.errors import Reject
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from datalayer_stripe.testing.faults import Cut, Gate, Kind, gated_stripe
+from datalayer_stripe.testing.faults import (
+    CallGate,
+    Fault,
+    FaultInjector,
+    FaultKind,
+    gated_stripe,
+)
 from tests.support.app import ACCOUNT, NOBODY_LISTENS, Api, changed, recorded
 from tests.support.shop import Buyer, rows
 
@@ -182,11 +188,13 @@ async def test_sdk_errors_are_reported_by_kind_and_place_without_their_text(
 async def test_test_kit_injects_faults_into_sdk_calls(
     service: Service, sandbox: Sandbox, when: Literal["before", "after"]
 ) -> None:
-    gate = Gate(Cut(2, when, Kind.ERROR))
-    sdk = gated_stripe(service.stripe, gate).sdk
+    injector = FaultInjector([Fault(2, when, FaultKind.ERROR)])
+    sdk = gated_stripe(service.stripe, CallGate(injector)).sdk
     customer = await sdk.v1.customers.create_async({})
     with pytest.raises(stripe.APIConnectionError):
         await sdk.v1.customers.delete_async(customer.id)
-    assert gate.calls == [f"stripe.sdk.v1.customers.{name}_async" for name in ("create", "delete")]
+    assert injector.calls == [
+        f"stripe.sdk.v1.customers.{name}_async" for name in ("create", "delete")
+    ]
     left = [one["id"] for one in sandbox.call("GET", "/v1/customers")["data"]]
     assert left == ([customer.id] if when == "before" else [])

@@ -1,4 +1,4 @@
-"""`plugins check`: what it loads, what it finds wrong, and what it says of it."""
+"""`plugins check`: what it loads, the faults that it finds, and what it reports."""
 
 import json
 import re
@@ -30,7 +30,7 @@ COUNTS = 'ctx.collection.update_one({"_id": 1}, {"$inc": {"n": 1}}, upsert=True)
 
 @pytest.fixture(autouse=True)
 def own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a check imports is forgotten, as at the end of its process."""
+    """Remove the modules that a check has imported."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
     yield
@@ -56,7 +56,7 @@ def new(folder: Path, name: str, *options: str) -> Path:
 
 
 def rows(answer: Result) -> list[list[str]]:
-    """The cells of the table, without its heading."""
+    """Return the cells of the table, without its heading."""
     table = answer.stdout.partition("\n\n")[0].splitlines()
     assert re.split("  +", table[0]) == ["PLUGIN", "EVENT", "FROM", "RESULT", "SECONDS"]
     return [re.split("  +", line) for line in table[1:]]
@@ -70,10 +70,10 @@ def notes(answer: Result) -> list[str]:
     return re.findall(r"^Note: (.*)$", answer.stdout, re.MULTILINE)
 
 
-# What is right
+# Plugins without a fault
 
 
-def test_a_file_is_tried_on_the_recorded_events_of_its_types(tmp_path: Path) -> None:
+def test_file_is_run_on_recorded_events_of_its_types(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", on='"invoice.paid", "payment_intent.succeeded"')
     answer = check(path)
     assert answer.exit_code == 0, answer.output
@@ -86,7 +86,7 @@ def test_a_file_is_tried_on_the_recorded_events_of_its_types(tmp_path: Path) -> 
     assert answer.stdout.endswith("\nNo fault: 1 plugin, 3 events tried.\n")
 
 
-def test_a_deferred_function_is_run_to_its_end(tmp_path: Path) -> None:
+def test_deferred_function_is_run(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", on='"invoice.paid", deferred=True')
     assert check(path).exit_code == 0
     path = write(tmp_path / "bad.py", "1 / 0", on='"invoice.paid", deferred=True')
@@ -94,7 +94,7 @@ def test_a_deferred_function_is_run_to_its_end(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in fault
 
 
-def test_a_folder_s_files_are_checked_and_share_code(tmp_path: Path) -> None:
+def test_files_of_a_folder_are_checked_and_may_share_code(tmp_path: Path) -> None:
     (tmp_path / "_shared.py").write_text("NUMBER = 7\n", encoding="utf-8")
     body = f"from ._shared import NUMBER\n    {COUNTS}"
     write(tmp_path / "a.py", body, name="a")
@@ -105,66 +105,66 @@ def test_a_folder_s_files_are_checked_and_share_code(tmp_path: Path) -> None:
 
 
 @pytest.mark.faults
-def test_the_built_in_plugins_are_right() -> None:
+def test_built_in_plugins_have_no_fault() -> None:
     answer = check(ROOT / "plugins")
     assert answer.exit_code == 0, answer.output
     built_in = {plugin.name for plugin in load_plugins() if plugin.origin.kind == "built-in"}
     assert {row[0] for row in rows(answer)} == built_in
-    # What takes credits back comes after the payment, and need not wait for it.
+    # Refunds and disputes are delivered after the payment, so no plugin waits for it.
     assert {row[3] for row in rows(answer)} <= {"ok", "not run"}
 
 
-# A package
+# Packages
 
 
 @pytest.mark.slow
 @pytest.mark.gen_test
-async def test_a_package_need_not_be_installed(tmp_path: Path) -> None:
+async def test_package_need_not_be_installed(tmp_path: Path) -> None:
     folder = new(tmp_path, "my-plugin")
     code, out, err = await run_command(
         "plugins", "check", str(folder), variables=environment(PATH="")
     )
     assert (code, err) == (0, "")
     own = "my-plugin  payment_intent.succeeded  payment_intent.succeeded.json  "
-    assert own in out, "its own event, and not once more ours that it is a copy of"
+    assert own in out, "its own event, without the recorded event that it is a copy of"
     assert out.endswith("No fault: 1 plugin, 2 events tried.\n")
 
 
-def test_a_package_may_lie_beside_its_pyproject(tmp_path: Path) -> None:
+def test_package_may_be_beside_its_pyproject(tmp_path: Path) -> None:
     folder = new(tmp_path, "my-plugin")
     shutil.move(folder / "src" / "my_plugin", folder / "my_plugin")
     (folder / "src").rmdir()
     assert check(folder).exit_code == 0
 
 
-def test_a_made_up_event_is_noted(tmp_path: Path) -> None:
+def test_placeholder_event_is_noted(tmp_path: Path) -> None:
     folder = new(tmp_path, "my-plugin", "--on", "terminal.reader.action_failed")
     answer = check(folder)
     assert answer.exit_code == 0
     [note] = notes(answer)
     assert note.startswith(str(folder / "tests/events/terminal.reader.action_failed.json"))
-    assert "made up: put in its place what Stripe sends" in note
+    assert "is a placeholder. Replace it with an event from Stripe" in note
 
 
-def test_a_package_that_names_no_plugin_is_told_how(tmp_path: Path) -> None:
+def test_package_without_plugin_is_refused_with_advice(tmp_path: Path) -> None:
     (tmp_path / "setup.py").write_text("raise SystemExit(9)\n", encoding="utf-8")
     answer = check(tmp_path)
     assert (answer.exit_code, answer.stdout) == (2, "")
     assert '[project.entry-points."datalayer_stripe.plugins"]' in answer.stderr
 
 
-def test_a_package_whose_module_is_another_s_is_told_so(tmp_path: Path) -> None:
+def test_package_whose_module_is_another_package_is_refused(tmp_path: Path) -> None:
     folder = new(tmp_path, "my-plugin")
     file = folder / "pyproject.toml"
     text = file.read_text(encoding="utf-8")
-    borrowed = "datalayer_stripe_plugins.invoice_paid:plugin"
-    file.write_text(text.replace("my_plugin.plugin:plugin", borrowed), encoding="utf-8")
+    other_package = "datalayer_stripe_plugins.invoice_paid:plugin"
+    file.write_text(text.replace("my_plugin.plugin:plugin", other_package), encoding="utf-8")
     answer = check(folder)
     assert answer.exit_code == 2
-    assert f"{borrowed} is not in {folder / 'src'}: Python finds" in answer.stderr
+    assert f"{other_package} is not in {folder / 'src'}: Python finds" in answer.stderr
 
 
-def test_a_package_that_lacks_something_is_told_to_install_it(tmp_path: Path) -> None:
+def test_package_with_missing_dependency_is_refused_with_advice(tmp_path: Path) -> None:
     folder = new(tmp_path, "my-plugin")
     file = folder / "src/my_plugin/plugin.py"
     file.write_text("import no_such_module_at_all\n", encoding="utf-8")
@@ -174,11 +174,11 @@ def test_a_package_that_lacks_something_is_told_to_install_it(tmp_path: Path) ->
     assert f"pip install --editable {folder}" in answer.stderr
 
 
-# What cannot be loaded
+# Plugins that cannot be loaded
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("1 / 0\n", "cannot be loaded: ZeroDivisionError"),
         ("x = 1\n", "has no plugin: create a datalayer_stripe.Plugin"),
@@ -186,35 +186,35 @@ def test_a_package_that_lacks_something_is_told_to_install_it(tmp_path: Path) ->
         (HEAD + 'plugin = Plugin("No Name")\n', "lower-case letters"),
     ],
 )
-def test_what_would_end_the_start_is_a_line_and_exit_code_2(
-    tmp_path: Path, text: str, said: str
+def test_plugin_that_would_stop_the_start_ends_with_exit_code_2(
+    tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text, encoding="utf-8")
     answer = check(path)
     assert (answer.exit_code, answer.stdout) == (2, "")
-    assert said in answer.stderr
+    assert message in answer.stderr
     assert str(path) in answer.stderr
 
 
-def test_a_folder_without_a_plugin_is_told_so(tmp_path: Path) -> None:
+def test_folder_without_plugin_is_refused(tmp_path: Path) -> None:
     answer = check(tmp_path)
     assert answer.exit_code == 2
     assert f"{tmp_path} has no plugin" in answer.stderr
     assert check(tmp_path / "nowhere").exit_code == 2
 
 
-def test_without_the_extra_it_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     answer = check(write(tmp_path / "mine.py"))
     assert answer.exit_code == 2
     assert 'pip install "datalayer-stripe[testing]"' in answer.stderr
 
 
-# What is wrong
+# Faults
 
 
-def test_a_misspelt_type_is_a_fault_with_a_suggestion(tmp_path: Path) -> None:
+def test_misspelt_type_is_a_fault_with_a_suggestion(tmp_path: Path) -> None:
     answer = check(write(tmp_path / "mine.py", on='"invoice.payed", "invoice.paid"'))
     assert answer.exit_code == 1
     assert faults(answer) == [
@@ -225,23 +225,21 @@ def test_a_misspelt_type_is_a_fault_with_a_suggestion(tmp_path: Path) -> None:
     assert answer.stdout.endswith("\n1 plugin, 1 fault.\n")
 
 
-def test_a_plugin_on_nothing_is_a_fault(tmp_path: Path) -> None:
+def test_plugin_without_event_type_is_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(HEAD + 'plugin = Plugin("mine")\n', encoding="utf-8")
-    assert faults(check(path)) == ["mine: it runs on no event: use @plugin.on(…)."]
+    assert faults(check(path)) == ["mine: it runs on no event type. Use @plugin.on(…)."]
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ("event.object['nothing']", "KeyError: 'nothing'"),
         ("return 7", "it returned int, and a plugin returns nothing"),
         ("ctx.collection.insert_one({'_id': SEEN.append(1) or len(SEEN)})", "plugin_mine: 1"),
     ],
 )
-def test_a_plugin_that_fails_is_a_fault_with_its_own_words(
-    tmp_path: Path, body: str, said: str
-) -> None:
+def test_failing_plugin_is_a_fault_with_its_error(tmp_path: Path, body: str, message: str) -> None:
     path = write(tmp_path / "mine.py", body)
     path.write_text("SEEN = []\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
     answer = check(path)
@@ -249,54 +247,54 @@ def test_a_plugin_that_fails_is_a_fault_with_its_own_words(
     assert rows(answer)[0][3] == "FAILED"
     [fault] = faults(answer)
     assert fault.startswith("mine on invoice.paid, from datalayer-stripe:\n")
-    assert said in fault
+    assert message in fault
     assert answer.stderr == ""
 
 
-def test_a_failure_s_traceback_is_the_author_s_part_of_it(tmp_path: Path) -> None:
+def test_traceback_has_only_frames_of_the_author(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", "event.object['nothing']")
     [fault] = faults(check(path))
     assert f'File "{path}", line 7, in act' in fault
     assert fault.count("File ") == 1
 
 
-def test_what_a_failure_says_is_without_secrets(tmp_path: Path) -> None:
+def test_secrets_are_removed_from_the_error(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", "raise ValueError('sk_test_' + 'example' * 2)")
     [fault] = faults(check(path))
     assert "ValueError: [redacted]" in fault
     assert "exampleexample" not in fault
 
 
-def test_a_plugin_that_holds_the_event_loop_is_a_fault(tmp_path: Path) -> None:
+def test_plugin_that_blocks_the_event_loop_is_a_fault(tmp_path: Path) -> None:
     body = "__import__('time').sleep(0.11)"
     [fault] = faults(check(write(tmp_path / "mine.py", body)))
-    assert fault.startswith("mine on invoice.paid: it holds the event loop for 0.1 s at once")
+    assert fault.startswith("mine on invoice.paid: it blocks the event loop for 0.1 s at once")
     body = "await __import__('asyncio').sleep(0.11)"
     assert check(write(tmp_path / "mine.py", body)).exit_code == 0
 
 
 @pytest.mark.parametrize("deferred", ["", ", deferred=True"])
 @pytest.mark.parametrize(
-    ("body", "result", "said"),
+    ("body", "result", "message"),
     [
         ("raise Reject('no such account')", "rejected", "it rejects the event: no such account."),
         (
             "raise Retry('not paid yet')",
             "waits",
-            "it waits: not paid yet. Write a test that delivers what it waits for.",
+            "it waits: not paid yet. Write a test that first delivers the event that it waits for.",
         ),
     ],
 )
-def test_an_event_that_a_plugin_does_not_take_is_noted(
-    tmp_path: Path, body: str, result: str, said: str, deferred: str
+def test_rejected_or_retried_event_is_noted(
+    tmp_path: Path, body: str, result: str, message: str, deferred: str
 ) -> None:
     answer = check(write(tmp_path / "mine.py", body, on=f'"invoice.paid"{deferred}'))
     assert answer.exit_code == 0
     assert rows(answer)[0][3] == result
-    assert notes(answer) == [f"mine on invoice.paid, from datalayer-stripe: {said}"]
+    assert notes(answer) == [f"mine on invoice.paid, from datalayer-stripe: {message}"]
 
 
-def test_a_plugin_that_only_sometimes_waits_is_not_excused(tmp_path: Path) -> None:
+def test_plugin_that_retries_only_some_runs_is_a_fault(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", "SEEN.append(1)\n    if len(SEEN) > 1: raise Retry('later')")
     path.write_text("SEEN = []\n" + path.read_text(encoding="utf-8"), encoding="utf-8")
     answer = check(path)
@@ -321,7 +319,7 @@ async def act(event: Event, ctx: Context[Mail]) -> None:
 """
 
 
-def test_settings_are_read_from_the_environment_and_told_when_missing(tmp_path: Path) -> None:
+def test_settings_are_read_from_environment_and_missing_ones_are_a_fault(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(HEAD + SETTINGS, encoding="utf-8")
     answer = check(path)
@@ -334,7 +332,7 @@ def test_settings_are_read_from_the_environment_and_told_when_missing(tmp_path: 
     assert check(path, DATALAYER_STRIPE_PLUGIN_MINE_HOST="mail.example.com").exit_code == 0
 
 
-# The author's own events
+# The author's events
 
 
 def save(folder: Path, name: str, event: object) -> Path:
@@ -344,13 +342,13 @@ def save(folder: Path, name: str, event: object) -> Path:
     return path
 
 
-def test_events_of_one_s_own_are_tried_beside_ours(tmp_path: Path) -> None:
+def test_own_events_are_used_beside_recorded_events(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", on='"invoice.paid", "payout.paid"')
     payout = {**recordings_of("invoice.paid")["invoice.paid"], "id": "evt_1", "type": "payout.paid"}
     answer = check(path)
     assert notes(answer) == [
-        "mine on payout.paid: no event of this type is recorded. "
-        "Save one of your own as tests/events/payout.paid.json, and it is tried."
+        "mine on payout.paid: there is no recorded event of this type. "
+        "Save one of your own as tests/events/payout.paid.json to run the plugin on it."
     ]
     save(tmp_path, "payout.json", payout)
     answer = check(path)
@@ -361,12 +359,14 @@ def test_events_of_one_s_own_are_tried_beside_ours(tmp_path: Path) -> None:
     ]
 
 
-def test_a_file_that_is_no_event_is_a_fault_and_one_of_another_type_a_note(tmp_path: Path) -> None:
+def test_invalid_event_file_is_a_fault_and_event_of_another_type_is_a_note(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py")
     wrong = save(tmp_path, "wrong.json", {"id": "in_1", "object": "invoice"})
     other = save(tmp_path, "z.json", recordings_of("charge.refunded")["charge.refunded"])
     answer = check(path)
     assert answer.exit_code == 1
     [fault] = faults(answer)
-    assert fault.startswith(f"{wrong} is no Stripe event")
-    assert notes(answer) == [f"{other} is of charge.refunded, on which no plugin here runs."]
+    assert fault.startswith(f"{wrong} is not a Stripe event")
+    assert notes(answer) == [
+        f"{other} has the type charge.refunded, on which none of the plugins runs."
+    ]

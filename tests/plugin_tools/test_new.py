@@ -1,4 +1,4 @@
-"""`plugins new`: what it writes passes its own test, style and types at once; what it refuses."""
+"""`plugins new`: the new package passes its tests, lint and type checks; invalid names fail."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def new(folder: Path, *arguments: str) -> Result:
 
 
 def refused(folder: Path, *arguments: str) -> str:
-    """What it says when it refuses, and writes nothing."""
+    """Return the error message of a refused command, which writes nothing."""
     before = sorted(folder.rglob("*"))
     answer = new(folder, *arguments)
     assert answer.exit_code == 2, answer.output
@@ -42,7 +42,7 @@ def python(*arguments: str, folder: Path) -> str:
     ended = subprocess.run(
         [sys.executable, "-m", *arguments],
         cwd=folder,
-        # A type checker does not find what is installed editable.
+        # mypy does not find packages that are installed in editable mode.
         env={**os.environ, "MYPYPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -66,11 +66,11 @@ VARIANTS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "options", "types"), VARIANTS)
-def test_a_new_package_passes_its_test_at_once(
+def test_new_package_passes_its_tests(
     tmp_path: Path, name: str, options: list[str], types: int
 ) -> None:
     assert new(tmp_path, name, *options).exit_code == 0
-    # As in an environment where nothing but this package and the kit is installed.
+    # As in an environment in which only this package and the test kit are installed.
     plain = ("-p", "no:cacheprovider", "-p", "no:tornado", "-p", "no:xdist")
     printed = python("pytest", "-q", *plain, folder=tmp_path / name)
     assert f"{2 * types} passed" in printed
@@ -78,13 +78,13 @@ def test_a_new_package_passes_its_test_at_once(
 
 @pytest.fixture(scope="module")
 def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What mypy knows of the libraries, found out once."""
+    """Return a cache folder, so that mypy analyses the libraries only once."""
     return tmp_path_factory.mktemp("mypy")
 
 
 @pytest.mark.packages
 @pytest.mark.parametrize(("name", "options", "types"), VARIANTS)
-def test_a_new_package_is_in_good_style_and_typed(
+def test_new_package_passes_ruff_and_mypy(
     tmp_path: Path, mypy_cache: Path, name: str, options: list[str], types: int
 ) -> None:
     if not (find_spec("ruff") and find_spec("mypy")) and not must_have_mongod():
@@ -96,7 +96,7 @@ def test_a_new_package_is_in_good_style_and_typed(
     python("mypy", "--strict", "--cache-dir", str(mypy_cache), ".", folder=folder)
 
 
-def test_it_names_each_file_and_what_to_type_next(tmp_path: Path) -> None:
+def test_output_lists_each_file_and_the_next_commands(tmp_path: Path) -> None:
     answer = new(tmp_path, "my-plugin")
     assert answer.exit_code == 0
     folder = tmp_path / "my-plugin"
@@ -110,7 +110,7 @@ def test_it_names_each_file_and_what_to_type_next(tmp_path: Path) -> None:
     assert commands == [f"cd {folder}", 'pip install --editable ".[test]"', "pytest"]
 
 
-def test_nothing_in_the_files_waits_to_be_filled_in(tmp_path: Path) -> None:
+def test_files_have_no_template_variables_and_no_todo(tmp_path: Path) -> None:
     new(tmp_path, "my-plugin")
     for path in (tmp_path / "my-plugin").rglob("*"):
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -118,7 +118,7 @@ def test_nothing_in_the_files_waits_to_be_filled_in(tmp_path: Path) -> None:
         assert "TODO" not in text, path
 
 
-def test_the_package_names_its_plugin_and_its_kit(tmp_path: Path) -> None:
+def test_pyproject_names_plugin_and_test_kit(tmp_path: Path) -> None:
     new(tmp_path, "my-plugin")
     text = (tmp_path / "my-plugin" / "pyproject.toml").read_text(encoding="utf-8")
     project = tomllib.loads(text)["project"]
@@ -132,68 +132,66 @@ def test_the_package_names_its_plugin_and_its_kit(tmp_path: Path) -> None:
     }
 
 
-def test_the_event_is_the_recorded_one(tmp_path: Path) -> None:
+def test_event_of_new_package_is_the_recorded_one(tmp_path: Path) -> None:
     answer = new(tmp_path, "my-plugin", "--on", "invoice.paid")
     text = (tmp_path / "my-plugin/tests/events/invoice.paid.json").read_text(encoding="utf-8")
     assert json.loads(text) == recordings_of("invoice.paid")["invoice.paid"]
-    assert "made up" not in answer.stdout
+    assert "placeholder" not in answer.stdout
 
 
-def test_an_event_that_nobody_has_recorded_is_made_up_and_said_to_be(tmp_path: Path) -> None:
+def test_event_without_recording_is_a_placeholder(tmp_path: Path) -> None:
     answer = new(tmp_path, "my-plugin", "--on", WITHOUT_RECORDING)
     assert answer.exit_code == 0
-    assert f"No recording of {WITHOUT_RECORDING} comes with datalayer-stripe" in answer.stdout
+    assert f"no recorded event of the type {WITHOUT_RECORDING}, so" in answer.stdout
     path = tmp_path / f"my-plugin/tests/events/{WITHOUT_RECORDING}.json"
     event = json.loads(path.read_text(encoding="utf-8"))
     assert (event["type"], event["livemode"]) == (WITHOUT_RECORDING, False)
 
 
-def test_a_type_that_is_said_twice_is_one(tmp_path: Path) -> None:
+def test_repeated_type_is_written_once(tmp_path: Path) -> None:
     new(tmp_path, "my-plugin", "--on", "invoice.paid", "--on", "invoice.paid")
     text = (tmp_path / "my-plugin/src/my_plugin/plugin.py").read_text(encoding="utf-8")
     assert '@plugin.on("invoice.paid")' in text
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
-        ("Top Up Count", "lower-case letters, digits and hyphens. Say, top-up-count."),
-        ("topUpCount", "Say, top-up-count."),
-        ("top_up", "Say, top-up."),
-        ("2nd-look", "begins with a letter, and does not end with a hyphen. Say, look."),
-        ("look-", "Say, look."),
+        ("Top Up Count", "lower-case letters, digits and hyphens. For example: top-up-count."),
+        ("topUpCount", "For example: top-up-count."),
+        ("top_up", "For example: top-up."),
+        ("2nd-look", "must begin with a letter and must not end with a hyphen. For example: look."),
+        ("look-", "For example: look."),
         ("", "lower-case letters, digits and hyphens."),
         ("x" * 64, "lower-case letters"),
-        ("top-up-credits", "a plugin top-up-credits already, from built-in"),
-        ("import", "a word of Python's own. Choose another name, say, import-plugin."),
-        ("json", "as one of Python's own library"),
+        ("top-up-credits", "already a plugin top-up-credits, from built-in"),
+        ("import", "a keyword of Python. Choose another name, for example import-plugin."),
+        ("json", "like a module of Python's standard library"),
         ("tornado", "a module of this name is installed"),
         ("datalayer-stripe", "a module of this name is installed"),
         ("pyjwt", "a package named pyjwt is installed"),
     ],
 )
-def test_a_name_that_will_not_do_is_refused_with_one_that_will(
-    tmp_path: Path, name: str, said: str
-) -> None:
-    assert said in refused(tmp_path, name)
+def test_invalid_name_is_refused_with_a_suggestion(tmp_path: Path, name: str, message: str) -> None:
+    assert message in refused(tmp_path, name)
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_nothing_is_overwritten(tmp_path: Path, kind: str) -> None:
+def test_existing_path_is_not_overwritten(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "my-plugin"
-    path.mkdir() if kind == "folder" else path.write_text("precious", encoding="utf-8")
-    assert "is there already, and nothing is overwritten" in refused(tmp_path, "my-plugin")
+    path.mkdir() if kind == "folder" else path.write_text("existing", encoding="utf-8")
+    assert "exists already and is not overwritten" in refused(tmp_path, "my-plugin")
 
 
-def test_types_that_stripe_does_not_have_are_told_all(tmp_path: Path) -> None:
-    said = refused(tmp_path, "my-plugin", "--on", "invoice.payed", "--on", "x.y")
-    assert said.splitlines() == [
+def test_all_unknown_types_are_reported(tmp_path: Path) -> None:
+    message = refused(tmp_path, "my-plugin", "--on", "invoice.payed", "--on", "x.y")
+    assert message.splitlines() == [
         "Stripe has no event type invoice.payed. Did you mean invoice.paid?",
         "Stripe has no event type x.y. https://docs.stripe.com/api/events/types",
     ]
 
 
-def test_a_directory_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_missing_directory_is_refused(tmp_path: Path) -> None:
     answer = new(tmp_path / "nowhere", "my-plugin")
     assert answer.exit_code == 2
     assert "does not exist" in answer.stderr

@@ -1,6 +1,6 @@
-"""docs/plugins.md from zero to a published package: typed as it stands, into an empty environment.
+"""The tutorial of docs/plugins.md, run as it is written, in an empty environment.
 
-What comes of it, the plugin's package, is then installed and serves, as a process.
+The package that results is then installed, and runs in a `serve` process.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ DOCUMENT = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
 TITLE = "## From zero to a published package in ten minutes\n"
 TUTORIAL = DOCUMENT.partition(TITLE)[2].partition("\n## ")[0]
 
-NOT_TYPED = ("twine upload dist/*\n",)
+NOT_RUN = ("twine upload dist/*\n",)
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Block:
     file: str | None
 
     @property
-    def typed(self) -> bool:
-        return self.language == "sh" and self.text not in NOT_TYPED
+    def is_run(self) -> bool:
+        return self.language == "sh" and self.text not in NOT_RUN
 
 
 def blocks() -> list[Block]:
@@ -61,15 +61,21 @@ def blocks() -> list[Block]:
 
 
 @dataclass(frozen=True)
-class Typed:
-    """What an author has after the tutorial: a folder, an environment, and what each block said."""
+class Tutorial:
+    """The result of the tutorial.
+
+    Attributes:
+        folder: The folder in which its commands ran.
+        environment: The environment variables of the commands.
+        printed: The output of each block.
+    """
 
     folder: Path
     environment: dict[str, str]
     printed: list[str]
 
     def run(self, command: str) -> tuple[int, str]:
-        """Run a shell line in the package's folder: exit code, and what it printed."""
+        """Run a command in the package's folder, and return its exit code and output."""
         lines = f"cd {self.folder}; . .venv/bin/activate; cd top-up-count; {command}"
         return bash(lines, self.folder, self.environment)
 
@@ -84,18 +90,18 @@ def bash(script: str, folder: Path, environment: dict[str, str]) -> tuple[int, s
         text=True,
         check=False,
     )
-    return ended.returncode, re.sub(r"\x1b\[[0-9;]*m", "", ended.stdout)  # without colours
+    return ended.returncode, re.sub(r"\x1b\[[0-9;]*m", "", ended.stdout)  # without colors
 
 
 MARK = "==== block ===="
 
 
 def script() -> str:
-    """The tutorial as one script: lines are run, Python is saved, each block prints a mark."""
+    """Return the tutorial as one script: commands are run, Python is saved to its file."""
     parts = []
     for block in blocks():
         parts.append(f"echo '{MARK}'\n")
-        if block.typed:
+        if block.is_run:
             parts.append(block.text)
         elif block.language == "python":
             parts.append(f"cat > {block.file} <<'END OF FILE'\n{block.text}END OF FILE\n")
@@ -103,11 +109,11 @@ def script() -> str:
 
 
 @pytest.fixture(scope="module")
-def typed(tmp_path_factory: pytest.TempPathFactory) -> Typed:
+def tutorial(tmp_path_factory: pytest.TempPathFactory) -> Tutorial:
     wheel = build_wheel(copy_sources(tmp_path_factory.mktemp("sources")))
     folder = tmp_path_factory.mktemp("author")
     tools = tmp_path_factory.mktemp("tools")
-    python = tools / "python"  # that of no virtual environment
+    python = tools / "python"  # not the one of a virtual environment
     base = Path(sys.base_prefix) / "bin" / f"python3.{sys.version_info.minor}"
     python.write_text(f'#!/bin/sh\nexec {base} "$@"\n', encoding="utf-8")
     python.chmod(0o755)
@@ -117,61 +123,61 @@ def typed(tmp_path_factory: pytest.TempPathFactory) -> Typed:
         "PATH": f"{tools}:/usr/bin:/bin",
         "PIP_FIND_LINKS": f"{wheel.parent} {os.environ.get('PIP_FIND_LINKS', '')}".strip(),
         "PIP_QUIET": "1",
-        "PIP_NO_COMPILE": "1",  # what is not run need not be compiled
+        "PIP_NO_COMPILE": "1",  # saves time
     }
     code, printed = bash(script(), folder, environment)
     assert code == 0, printed
-    return Typed(folder, environment, printed.split(MARK + "\n")[1:])
+    return Tutorial(folder, environment, printed.split(MARK + "\n")[1:])
 
 
-def test_each_block_of_python_says_where_it_goes() -> None:
+def test_each_python_block_names_its_file() -> None:
     files = [block.file for block in blocks() if block.language == "python"]
     assert files == ["src/top_up_count/plugin.py", "tests/test_plugin.py"]
     assert {block.language for block in blocks()} == {"sh", "python", "text"}
 
 
-def test_the_files_of_the_table_are_written(typed: Typed) -> None:
+def test_files_of_the_table_are_written(tutorial: Tutorial) -> None:
     files = re.findall(r"^\| `([\w./]+)` \|", TUTORIAL, re.MULTILINE)
     assert len(files) == 5
     for file in files:
-        assert (typed.folder / "top-up-count" / file).is_file(), file
+        assert (tutorial.folder / "top-up-count" / file).is_file(), file
 
 
 def words(line: str) -> list[str]:
-    """The words of a line, with seconds that are as good as any."""
+    """Return the words of a line. All seconds are replaced by the same number."""
     return re.sub(r"\b\d+\.\d\b(?!\.)", "0.0", line).split()
 
 
-def says(printed: str, line: str) -> bool:
-    """Whether some line of what was printed has all these words, side by side."""
+def contains_line(printed: str, line: str) -> bool:
+    """Return whether some line of the output has all these words, side by side."""
     wanted = f" {' '.join(words(line))} "
     return any(wanted in f" {' '.join(words(one))} " for one in printed.splitlines())
 
 
-def test_it_prints_what_the_tutorial_shows(typed: Typed) -> None:
+def test_commands_print_what_the_tutorial_shows(tutorial: Tutorial) -> None:
     printed = ""
     shown = 0
-    _, listed = typed.run("datalayer-stripe plugins list")
-    for block, out in zip(blocks(), typed.printed, strict=True):
-        if block.typed:
+    _, listed = tutorial.run("datalayer-stripe plugins list")
+    for block, out in zip(blocks(), tutorial.printed, strict=True):
+        if block.is_run:
             printed = out
         if block.language == "text" and not block.text.startswith(("Fault: ", "top-up-count ")):
             for line in filter(None, block.text.splitlines()):
-                assert says(printed, line), f"{line!r} is not in:\n{printed}"
+                assert contains_line(printed, line), f"{line!r} is not in:\n{printed}"
                 shown += 1
         if block.text.startswith("top-up-count "):
-            assert says(listed, block.text), listed
+            assert contains_line(listed, block.text), listed
             shown += 1
     assert shown == 10
 
 
-def test_a_misspelt_type_is_told_as_the_tutorial_shows(typed: Typed) -> None:
+def test_misspelt_type_is_reported_as_the_tutorial_shows(tutorial: Tutorial) -> None:
     [shown] = [block.text.strip() for block in blocks() if block.text.startswith("Fault: ")]
-    file = typed.folder / "top-up-count" / "src" / "top_up_count" / "plugin.py"
+    file = tutorial.folder / "top-up-count" / "src" / "top_up_count" / "plugin.py"
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("payment_intent.succeeded", "payment_intent.success"))
     try:
-        code, printed = typed.run("datalayer-stripe plugins check .")
+        code, printed = tutorial.run("datalayer-stripe plugins check .")
     finally:
         file.write_text(text, encoding="utf-8")
     assert code == 1
@@ -180,10 +186,10 @@ def test_a_misspelt_type_is_told_as_the_tutorial_shows(typed: Typed) -> None:
 
 @asynccontextmanager
 async def serving(
-    typed: Typed, variables: dict[str, str], bearer: Callable[..., str]
+    tutorial: Tutorial, variables: dict[str, str], bearer: Callable[..., str]
 ) -> AsyncIterator[Api]:
-    """`serve` as a process of the author's environment."""
-    command = typed.folder / ".venv" / "bin" / "datalayer-stripe"
+    """Run `serve` in the author's environment."""
+    command = tutorial.folder / ".venv" / "bin" / "datalayer-stripe"
     process = await asyncio.create_subprocess_exec(
         command, "serve", "--port", "0", env=variables, stderr=asyncio.subprocess.PIPE
     )
@@ -196,7 +202,9 @@ async def serving(
             lines.append(json.loads(line))
         assert "top-up-count" in lines[-1]["plugins"]
         port = int(lines[-1]["url"].rsplit(":", 1)[1])
-        api = Api(port, cast("Service", SimpleNamespace()), bearer)  # it is in the process
+        api = Api(
+            port, cast("Service", SimpleNamespace()), bearer
+        )  # the service runs in the process
         yield api
         api.http.close()
     finally:
@@ -206,21 +214,23 @@ async def serving(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_the_built_package_serves_and_counts_once(
-    typed: Typed, mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str]
+async def test_built_package_counts_each_event_once(
+    tutorial: Tutorial, mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str]
 ) -> None:
     wheel = "dist/top_up_count-0.1.0-py3-none-any.whl"
-    code, printed = typed.run(f"pip uninstall --yes top-up-count; pip install --no-deps {wheel}")
+    code, printed = tutorial.run(f"pip uninstall --yes top-up-count; pip install --no-deps {wheel}")
     assert code == 0, printed
-    _, listed = typed.run("datalayer-stripe plugins list")
-    assert says(listed, "top-up-count 100 on - top-up-count 0.1.0")
-    code, printed = typed.run("datalayer-stripe plugins check .")  # gives way to what is there
+    _, listed = tutorial.run("datalayer-stripe plugins list")
+    assert contains_line(listed, "top-up-count 100 on - top-up-count 0.1.0")
+    code, printed = tutorial.run(
+        "datalayer-stripe plugins check ."
+    )  # the installed package is replaced
     assert code == 0, printed
     variables = complete(mongodb_url, sandbox, shop)
     body = recorded("payment_intent.succeeded")
     outcomes = []
-    for _ in range(2):  # and once more by another process of the service
-        async with serving(typed, variables, bearer) as api:
+    for _ in range(2):  # the second time in another process
+        async with serving(tutorial, variables, bearer) as api:
             outcomes += [json_of(await api.deliver(body))["outcome"] for _ in range(2)]
             assert await api.credits() == 50
     assert outcomes == ["processed", "duplicate", "duplicate", "duplicate"]

@@ -31,7 +31,7 @@ def last_success(service: Service) -> float | None:
 async def test_a_process_with_a_wrong_clock_does_not_stop_the_others(
     service: Service, sandbox: Sandbox, clock: Clock, ahead: timedelta
 ) -> None:
-    clock.ahead = ahead
+    clock.offset = ahead
     assert await process(service).run_if_due()
     row = await service.store._database.service.find_one({"_id": f"lease-{LEASE}"})
     margin = timedelta(minutes=5)

@@ -9,7 +9,6 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +23,8 @@ from datalayer_stripe.limits import AccountRateLimiter
 from datalayer_stripe.plugin_api.registry import Plugin, Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
-from datalayer_stripe.testing.environment import RECORDED_PLAN_PRODUCT
+from datalayer_stripe.testing.clock import Clock
+from datalayer_stripe.testing.plugin_environment import RECORDED_PLAN_PRODUCT
 from datalayer_stripe.testing.recordings import EVENTS
 
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # whose story the recorded events tell
@@ -35,20 +35,6 @@ WEBHOOK_SECRET = "whsec_testsTestsTestsTestsTests"
 JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
 
 NOBODY_LISTENS = "http://127.0.0.1:9"  # the discard port
-
-
-class Clock:
-    """A clock that runs, and that a test moves."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    def advance(self, **parts: float) -> None:
-        """Move on by `timedelta(**parts)`."""
-        self.ahead += timedelta(**parts)
 
 
 def recorded(name: str) -> bytes:
@@ -127,7 +113,8 @@ def json_of(answer: HTTPResponse) -> dict[str, Any]:
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    """Return a clock that runs, and that a test moves."""
+    return Clock(frozen_at=None)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Plugins that do it right, and plugins each with one fault."""
+"""Correct plugins, and faulty plugins with one fault each."""
 
 import uuid
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ PAID = "payment_intent.succeeded"
 
 
 def counting() -> Plugin:
-    """Counts by an operator."""
+    """Return a plugin that counts with an operator."""
     plugin = Plugin("counting")
 
     @plugin.on(PAID)
@@ -21,7 +21,7 @@ def counting() -> Plugin:
 
 
 def deferred() -> Plugin:
-    """Counts, later, and calls Stripe with a key."""
+    """Return a deferred plugin that calls Stripe with an idempotency key."""
     plugin = Plugin("deferred")
 
     @plugin.on(PAID, deferred=True)
@@ -33,7 +33,7 @@ def deferred() -> Plugin:
 
 
 def expecting() -> Plugin:
-    """Reads, and says what it has read."""
+    """Return a plugin that writes only if what it has read is unchanged."""
     plugin = Plugin("expecting")
 
     @plugin.on(PAID)
@@ -48,9 +48,9 @@ def expecting() -> Plugin:
     return plugin
 
 
-def nameless() -> Plugin:
-    """Inserts what has no `_id` of its own: it is kept together with the mark all the same."""
-    plugin = Plugin("nameless")
+def without_ids() -> Plugin:
+    """Return a plugin that inserts documents without an `_id`."""
+    plugin = Plugin("without-ids")
 
     @plugin.on(PAID)
     async def keep(event: Event, ctx: Context) -> None:
@@ -65,11 +65,11 @@ async def make_customer(event: Event, ctx: Context, key: str) -> None:
     )
 
 
-# With a fault
+# Faulty plugins
 
 
 def racing() -> Plugin:
-    """Reads, and writes as if nobody else did."""
+    """Return a plugin that overwrites concurrent updates."""
     plugin = Plugin("racing")
 
     @plugin.on(PAID)
@@ -80,9 +80,9 @@ def racing() -> Plugin:
     return plugin
 
 
-def racing_later() -> Plugin:
-    """The same, deferred."""
-    plugin = Plugin("racing-later")
+def racing_deferred() -> Plugin:
+    """Return a deferred plugin that overwrites concurrent updates."""
+    plugin = Plugin("racing-deferred")
 
     @plugin.on(PAID, deferred=True)
     async def count(event: Event, ctx: Context) -> None:
@@ -92,9 +92,9 @@ def racing_later() -> Plugin:
     return plugin
 
 
-def remembering() -> Plugin:
-    """Counts in the module."""
-    plugin = Plugin("remembering")
+def counting_in_module() -> Plugin:
+    """Return a plugin that keeps its state in the module."""
+    plugin = Plugin("counting-in-module")
     seen = []
 
     @plugin.on(PAID)
@@ -106,7 +106,7 @@ def remembering() -> Plugin:
 
 
 def keyless() -> Plugin:
-    """Makes an object at Stripe by a key of its own for each run."""
+    """Return a plugin that creates an object at Stripe with another idempotency key in each run."""
     plugin = Plugin("keyless")
 
     @plugin.on(PAID)
@@ -116,9 +116,9 @@ def keyless() -> Plugin:
     return plugin
 
 
-def keyless_later() -> Plugin:
-    """The same, deferred."""
-    plugin = Plugin("keyless-later")
+def keyless_deferred() -> Plugin:
+    """Return a deferred plugin that creates an object at Stripe with another key in each run."""
+    plugin = Plugin("keyless-deferred")
 
     @plugin.on(PAID, deferred=True)
     async def make(event: Event, ctx: Context) -> None:
@@ -128,7 +128,7 @@ def keyless_later() -> Plugin:
 
 
 def last_wins() -> Plugin:
-    """Keeps what came last."""
+    """Return a plugin that stores what was delivered last."""
     plugin = Plugin("last-wins")
 
     @plugin.on(PAID)
@@ -139,9 +139,9 @@ def last_wins() -> Plugin:
     return plugin
 
 
-def writing_by_itself() -> Plugin:
-    """Writes before the commit, past its context."""
-    plugin = Plugin("writing-by-itself")
+def bypassing_context() -> Plugin:
+    """Return a plugin that writes to the database without its context, before the commit."""
+    plugin = Plugin("bypassing-context")
 
     @plugin.on(PAID)
     async def write(event: Event, ctx: Context) -> None:
@@ -152,9 +152,9 @@ def writing_by_itself() -> Plugin:
     return plugin
 
 
-def random_ones() -> Plugin:
-    """Keeps what is different in each run."""
-    plugin = Plugin("random-ones")
+def random_tokens() -> Plugin:
+    """Return a plugin that stores a random token."""
+    plugin = Plugin("random-tokens")
 
     @plugin.on(PAID)
     async def keep(event: Event, ctx: Context) -> None:
@@ -164,7 +164,7 @@ def random_ones() -> Plugin:
 
 
 def own_clock() -> Plugin:
-    """Has a clock of its own."""
+    """Return a plugin that stores the system's time instead of `ctx.now`."""
     plugin = Plugin("own-clock")
 
     @plugin.on(PAID)
@@ -175,7 +175,7 @@ def own_clock() -> Plugin:
 
 
 def failing() -> Plugin:
-    """Fails each time."""
+    """Return a plugin that always fails."""
     plugin = Plugin("failing")
 
     @plugin.on(PAID)
@@ -186,7 +186,7 @@ def failing() -> Plugin:
 
 
 class Mailing:
-    """Tells somebody outside, in a way that they may hear twice."""
+    """A plugin that sends mails; with a key, the receiver ignores duplicates."""
 
     def __init__(self, *, with_key: bool) -> None:
         self.mails: list[str] = []
@@ -198,18 +198,18 @@ class Mailing:
                 self.mails.append(event.id)
 
     def observe(self) -> list[str]:
-        """What came in since the last time."""
+        """Return the mails since the last call."""
         mails = list(self.mails)
         self.mails.clear()
         return mails
 
 
-class Shy:
-    """A plugin that fails twice in each course before it does it right."""
+class FailingTwice:
+    """A plugin whose first two runs in each scenario fail."""
 
     def __init__(self) -> None:
         self.failures_left = 2
-        self.plugin = plugin = Plugin("shy")
+        self.plugin = plugin = Plugin("failing-twice")
 
         @plugin.on(PAID)
         async def count(event: Event, ctx: Context) -> None:
@@ -219,5 +219,5 @@ class Shy:
             ctx.collection.update_one({"_id": event.id}, {"$inc": {"n": 1}}, upsert=True)
 
     def observe(self) -> None:
-        """Begin again: it is called before each course."""
+        """Start again; called before each scenario."""
         self.failures_left = 2

@@ -1,4 +1,4 @@
-"""`assert_exactly_once` finds what is wrong with a plugin, says it, and lets right ones pass."""
+"""`assert_exactly_once` reports what is wrong with a plugin, and accepts correct plugins."""
 
 import re
 from collections.abc import Callable
@@ -19,42 +19,44 @@ LATER = recorded_event("payment_intent.succeeded.after-decline")
 OTHER = recorded_event("payment_intent.succeeded", id="evt_other", object_id="pi_other")
 
 BUILT_IN = [one for one in load_plugins() if one.origin.kind == "built-in"]
-RIGHT = (plugins.counting, plugins.deferred, plugins.expecting, plugins.nameless)
+CORRECT = (plugins.counting, plugins.deferred, plugins.expecting, plugins.without_ids)
 
 Make = Callable[[], Plugin]
 
 
 @pytest.fixture(params=["memory", pytest.param("mongod", marks=pytest.mark.slow)])
 def url(request: pytest.FixtureRequest) -> str:
-    """Where it is tried."""
+    """The database of the test: in memory, or a real MongoDB."""
     if request.param == "memory":
         return "memory://"
     return str(request.getfixturevalue("mongod_url"))
 
 
-def told_of(plugin: Plugin[Any], *events: dict[str, Any], **options: Any) -> str:
-    """What the author of a plugin with a fault is told."""
+def failure_of(plugin: Plugin[Any], *events: dict[str, Any], **options: Any) -> str:
+    """Return the message of the failure of a faulty plugin."""
     with pytest.raises(AssertionError) as raised:
         assert_exactly_once(plugin, *events, **options)
-    told = str(raised.value)
-    assert told.startswith(f"The plugin {plugin.name} is not exactly once.\nEvent: ")
-    return told
+    message = str(raised.value)
+    assert message.startswith(f"The plugin {plugin.name} is not exactly once.\nEvent: ")
+    return message
 
 
-def line(told: str, beginning: str) -> str:
-    """The line that begins so."""
-    [found] = [one for one in told.splitlines() if one.startswith(beginning)]
+def line(message: str, beginning: str) -> str:
+    """Return the only line of a message that begins like this."""
+    [found] = [one for one in message.splitlines() if one.startswith(beginning)]
     return found
 
 
-@pytest.mark.parametrize("make", RIGHT)
-def test_a_right_plugin_passes(make: Make, url: str) -> None:
+@pytest.mark.parametrize("make", CORRECT)
+def test_correct_plugin_passes(make: Make, url: str) -> None:
     assert_exactly_once(make(), PAID, mongodb_url=url)
-    others = [LATER, OTHER] if url == "memory://" else [LATER]  # each order, and each cut of each
+    others = (
+        [LATER, OTHER] if url == "memory://" else [LATER]
+    )  # all orders, and a fault of each call
     assert_exactly_once(make(), PAID, *others, mongodb_url=url)
 
 
-def test_what_a_dispute_does_is_the_same_in_any_order() -> None:
+def test_built_in_dispute_plugin_passes_in_any_order() -> None:
     [disputes] = [one for one in BUILT_IN if one.name == "disputes"]
     events = [
         recorded_event(f"charge.dispute.{one}")
@@ -63,18 +65,20 @@ def test_what_a_dispute_does_is_the_same_in_any_order() -> None:
     assert_exactly_once(disputes, *events, after=[LATER])
 
 
-def test_what_comes_before_has_to_be_taken() -> None:
+def test_events_before_the_scenario_must_be_accepted() -> None:
     [refunds] = [one for one in BUILT_IN if one.name == "refunds"]
     refund = recorded_event("refund.created")
-    with pytest.raises(KitError, match=r"before, evt_\w+, is refused: not credited yet"):
+    with pytest.raises(
+        KitError, match=r"after=evt_\w+ was refused; the last error: not credited yet"
+    ):
         assert_exactly_once(refunds, recorded_event("charge.refunded"), after=[refund])
-    with pytest.raises(KitError, match="what is to come before is no Stripe event"):
+    with pytest.raises(KitError, match="the event in after= is not a Stripe event"):
         assert_exactly_once(refunds, refund, after=[{}])
-    with pytest.raises(KitError, match="have one id"):
+    with pytest.raises(KitError, match="have the same id"):
         assert_exactly_once(refunds, refund, after=[refund])
 
 
-def test_events_of_one_subscription_pass_in_any_order() -> None:
+def test_plugin_that_refreshes_snapshots_passes_in_any_order() -> None:
     plugin = Plugin("follower")
 
     @plugin.on("customer.subscription.created", "customer.subscription.updated")
@@ -90,126 +94,135 @@ def test_events_of_one_subscription_pass_in_any_order() -> None:
 
 
 class Fault(BaseModel):
-    """What is told of a fault: patterns of the course, the difference and the remedy."""
+    """Patterns of what a failure reports: the scenario, the difference and the advice."""
 
-    course: str
+    scenario: str
     difference: str
-    remedy: str
+    advice: str
 
 
 KEYLESS = Fault(
-    course=r"delivered twice, at once",
-    difference=r"Stripe: customer 2 is too many",
-    remedy=r"idempotency key of event\.id",
+    scenario=r"delivered twice, concurrently",
+    difference=r"Stripe: customer 2 is unexpected",
+    advice=r"idempotency key to each call",
 )
 FAULTS: dict[Make, Fault] = {
     plugins.racing: Fault(
-        course=r"2 events at once",
+        scenario=r"2 events delivered concurrently",
         difference=r"plugin_racing: 'all': n is 1 instead of 2",
-        remedy=r"expect=…",
+        advice=r"expect=…",
     ),
-    plugins.remembering: Fault(
-        course=r"delivered once, to a new service",
-        difference=r"plugin_remembering: 'all': n is 2 instead of 1",
-        remedy=r"no state in the module",
+    plugins.counting_in_module: Fault(
+        scenario=r"delivered once, to a new service",
+        difference=r"plugin_counting-in-module: 'all': n is 2 instead of 1",
+        advice=r"no state in the module",
     ),
     plugins.keyless: KEYLESS,
-    plugins.keyless_later: Fault(
-        course=r"cut (before|after) call \d+ of \d+, (stripe\.create_customer|jobs\.take): ",
+    plugins.keyless_deferred: Fault(
+        scenario=(
+            r"interrupted (before|after) call \d+ of \d+, (stripe\.create_customer|jobs\.take): "
+        ),
         difference=KEYLESS.difference,
-        remedy=KEYLESS.remedy,
+        advice=KEYLESS.advice,
     ),
-    plugins.writing_by_itself: Fault(
-        course=r"delivered twice, at once",
-        difference=r"plugin_writing-by-itself: 'all': n is [23] instead of 1",
-        remedy=r"by ctx\.collection",
+    plugins.bypassing_context: Fault(
+        scenario=r"delivered twice, concurrently",
+        difference=r"plugin_bypassing-context: 'all': n is [23] instead of 1",
+        advice=r"with ctx\.collection",
     ),
-    plugins.random_ones: Fault(
-        course=r"delivered once, to a new service", difference=r"token is", remedy=r"no random ones"
+    plugins.random_tokens: Fault(
+        scenario=r"delivered once, to a new service",
+        difference=r"token is",
+        advice=r"not at random",
     ),
     plugins.own_clock: Fault(
-        course=r"delivered once, to a new service", difference=r"at is", remedy=r"ctx\.now"
+        scenario=r"delivered once, to a new service", difference=r"at is", advice=r"ctx\.now"
     ),
 }
 
 
 @pytest.mark.parametrize("make", FAULTS)
-def test_a_fault_is_found_and_told(make: Make, url: str) -> None:
-    fault, told = FAULTS[make], told_of(make(), PAID, mongodb_url=url)
-    assert re.search(fault.course, line(told, "Course: "))
-    assert re.search(f"^  .*{fault.difference}", told, re.MULTILINE), told
-    assert re.search(fault.remedy, line(told, "What to do: "))
+def test_fault_is_reported_with_scenario_difference_and_advice(make: Make, url: str) -> None:
+    fault, message = FAULTS[make], failure_of(make(), PAID, mongodb_url=url)
+    assert re.search(fault.scenario, line(message, "Scenario: "))
+    assert re.search(f"^  .*{fault.difference}", message, re.MULTILINE), message
+    assert re.search(fault.advice, line(message, "What to do: "))
 
 
-def test_what_came_last_is_found_to_depend_on_the_order(url: str) -> None:
+def test_plugin_that_depends_on_the_order_fails(url: str) -> None:
     assert_exactly_once(plugins.last_wins(), PAID, mongodb_url=url)
-    told = told_of(plugins.last_wins(), PAID, LATER, mongodb_url=url)
-    assert line(told, "Course: ") == "Course: delivered in the order 2, 1, some twice."
-    assert "plugin_last-wins: 'latest': amount is 500 instead of 5000" in told
-    assert "any order" in line(told, "What to do: ")
-    assert f"Event: 2. {LATER['type']} {LATER['id']}" in told
+    message = failure_of(plugins.last_wins(), PAID, LATER, mongodb_url=url)
+    assert line(message, "Scenario: ") == "Scenario: delivered in the order 2, 1, some twice."
+    assert "plugin_last-wins: 'latest': amount is 500 instead of 5000" in message
+    assert "any order" in line(message, "What to do: ")
+    assert f"Event: 2. {LATER['type']} {LATER['id']}" in message
 
 
-def test_two_events_that_race_are_found() -> None:
-    told = told_of(plugins.racing(), PAID, LATER)
-    assert line(told, "Course: ") == "Course: 2 events at once, on two processes."
+def test_plugin_that_loses_concurrent_updates_fails() -> None:
+    message = failure_of(plugins.racing(), PAID, LATER)
+    assert (
+        line(message, "Scenario: ")
+        == "Scenario: 2 events delivered concurrently, to two processes."
+    )
 
 
-def test_deferred_work_that_races_is_found() -> None:
-    told = told_of(plugins.racing_later(), PAID)
-    assert "plugin_racing-later: 'all': n is 1 instead of 2" in told
+def test_deferred_plugin_that_loses_concurrent_updates_fails() -> None:
+    message = failure_of(plugins.racing_deferred(), PAID)
+    assert "plugin_racing-deferred: 'all': n is 1 instead of 2" in message
 
 
-def test_a_plugin_that_fails_at_first_passes() -> None:
-    shy = plugins.Shy()
-    assert_exactly_once(shy.plugin, PAID, observe=shy.observe)
-    assert_exactly_once(shy.plugin, PAID, LATER, observe=shy.observe)
+def test_plugin_that_fails_at_first_passes() -> None:
+    failing_twice = plugins.FailingTwice()
+    assert_exactly_once(failing_twice.plugin, PAID, observe=failing_twice.observe)
+    assert_exactly_once(failing_twice.plugin, PAID, LATER, observe=failing_twice.observe)
 
 
-def test_what_fails_each_time_is_told_with_its_error() -> None:
+def test_plugin_that_always_fails_is_reported_with_its_error() -> None:
     with pytest.raises(AssertionError) as raised:
         assert_exactly_once(plugins.failing(), PAID)
-    told = str(raised.value)
-    assert "The plain delivery fails: payment_intent.succeeded was answered 503 8 times" in told
-    assert "ZeroDivisionError at plugins.py:" in told
+    message = str(raised.value)
+    assert "The plain delivery fails: payment_intent.succeeded was answered 503 8 times" in message
+    assert "ZeroDivisionError at plugins.py:" in message
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
-def test_deferred_work_that_fails_each_time_is_told() -> None:
+def test_deferred_plugin_that_always_fails_is_reported() -> None:
     plugin = Plugin("never")
 
     @plugin.on(PAID["type"], deferred=True)
     async def fail(event: Event, ctx: Context) -> None:
         raise Retry("not today")
 
-    told = told_of(plugin, PAID)
-    assert "The plain delivery fails: the deferred work failed 8 times, at last for: not" in told
+    message = failure_of(plugin, PAID)
+    assert (
+        "The plain delivery fails: the deferred work failed 8 times; the last error: not" in message
+    )
 
 
-def test_what_is_rejected_is_told() -> None:
+def test_rejection_is_reported() -> None:
     plugin = Plugin("choosy")
 
     @plugin.on(PAID["type"])
     async def reject(event: Event, ctx: Context) -> None:
         raise Reject("too small")
 
-    assert "The plain delivery is rejected: too small." in told_of(plugin, PAID)
+    assert "The plain delivery is rejected: too small." in failure_of(plugin, PAID)
 
 
-def test_what_was_done_outside_is_observed() -> None:
+def test_external_effects_are_compared() -> None:
     careful, careless = plugins.Mailing(with_key=True), plugins.Mailing(with_key=False)
     assert_exactly_once(careful.plugin, PAID, observe=careful.observe)
-    told = told_of(careless.plugin, PAID, observe=careless.observe)
-    assert "observe(): what it returns is [" in told
-    assert "observe() count each key once" in line(told, "What to do: ")
+    message = failure_of(careless.plugin, PAID, observe=careless.observe)
+    assert "observe(): what it returns is [" in message
+    assert "observe() count each key once" in line(message, "What to do: ")
     assert_exactly_once(careless.plugin, PAID)
 
 
-def test_fields_that_may_differ_are_named() -> None:
-    assert_exactly_once(plugins.random_ones(), PAID, ignore=["token"])
+def test_ignored_fields_may_differ() -> None:
+    assert_exactly_once(plugins.random_tokens(), PAID, ignore=["token"])
 
 
-def test_settings_are_given_and_checked() -> None:
+def test_settings_are_passed_and_checked() -> None:
     class Chat(BaseModel):
         room: str
 
@@ -224,23 +237,25 @@ def test_settings_are_given_and_checked() -> None:
         assert_exactly_once(plugin, PAID)
 
 
-def test_what_cannot_be_tried_is_told() -> None:
+def test_events_that_cannot_be_delivered_are_refused() -> None:
     plugin = plugins.counting()
-    with pytest.raises(KitError, match=r"^Give an event"):
+    with pytest.raises(KitError, match=r"^Pass an event"):
         assert_exactly_once(plugin)
-    with pytest.raises(KitError, match=r"does nothing on invoice\.paid, but on: payment_intent"):
+    with pytest.raises(
+        KitError, match=r"does not run on invoice\.paid\. It runs on: payment_intent"
+    ):
         assert_exactly_once(plugin, recorded_event("invoice.paid"))
-    with pytest.raises(KitError, match="have one id"):
+    with pytest.raises(KitError, match="have the same id"):
         assert_exactly_once(plugin, PAID, PAID)
 
 
 @pytest.mark.gen_test
-async def test_in_an_async_test_it_says_what_to_write() -> None:
+async def test_async_test_is_refused() -> None:
     with pytest.raises(KitError, match="write a plain `def test`"):
         assert_exactly_once(plugins.counting(), PAID)
 
 
-def test_the_log_has_nothing_of_the_failures_that_it_makes(
+def test_expected_failures_are_not_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     assert_exactly_once(plugins.counting(), PAID)

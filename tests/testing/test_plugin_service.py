@@ -1,4 +1,4 @@
-"""`PluginService`: the real service, as a plugin's author sees it."""
+"""`PluginService`: the real service in a plugin author's test."""
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -12,19 +12,19 @@ from datalayer_stripe import Context, Event, LifespanContext, Plugin, Reject, Re
 from datalayer_stripe.errors import KitError, PluginError
 from datalayer_stripe.settings import SettingsError
 from datalayer_stripe.testing import PluginService, recorded_event
-from datalayer_stripe.testing.clock import BEGINNING
+from datalayer_stripe.testing.clock import INITIAL_TIME
 from tests.testing import plugins
 
 PAID = recorded_event("payment_intent.succeeded")
 ACCOUNT = PAID["data"]["object"]["metadata"]["account_uid"]
 
 
-class Moody:
-    """A plugin that ends its runs as it is told."""
+class Scripted:
+    """A plugin whose runs raise the errors of a list, in their order."""
 
     def __init__(self, *, deferred: bool = False) -> None:
         self.raises: list[Exception] = []
-        self.plugin = plugin = Plugin("moody")
+        self.plugin = plugin = Plugin("scripted")
 
         @plugin.on(PAID["type"], deferred=deferred)
         async def run(event: Event, ctx: Context) -> None:
@@ -35,56 +35,60 @@ class Moody:
 
 
 @pytest.fixture
-def moody() -> Moody:
-    return Moody()
+def scripted() -> Scripted:
+    return Scripted()
 
 
 @pytest.fixture
-def service(moody: Moody) -> Iterator[PluginService]:
-    with PluginService(moody.plugin) as service:
+def service(scripted: Scripted) -> Iterator[PluginService]:
+    with PluginService(scripted.plugin) as service:
         yield service
 
 
-def test_an_event_is_delivered_and_kept_once(service: PluginService, moody: Moody) -> None:
+def test_event_delivered_twice_is_processed_once(
+    service: PluginService, scripted: Scripted
+) -> None:
     first, second = service.deliver(PAID), service.deliver(PAID)
-    assert (first.status, first.outcome, first.outcomes) == (200, "processed", {"moody": "done"})
+    assert (first.status, first.outcome, first.outcomes) == (200, "processed", {"scripted": "done"})
     assert (second.status, second.outcome) == (200, "duplicate")
-    assert service.documents(moody.plugin) == [{"_id": PAID["id"], "at": service.now}]
-    assert service.metric(moody.plugin, "runs", currency="usd") == 1
-    assert service.metric(moody.plugin, "never") == 0
+    assert service.documents(scripted.plugin) == [{"_id": PAID["id"], "at": service.now}]
+    assert service.metric(scripted.plugin, "runs", currency="usd") == 1
+    assert service.metric(scripted.plugin, "never") == 0
 
 
-def test_a_failure_and_a_rejection_are_answers(service: PluginService, moody: Moody) -> None:
-    moody.raises += [Retry("later"), Reject("never")]
+def test_failure_and_rejection_are_responses(service: PluginService, scripted: Scripted) -> None:
+    scripted.raises += [Retry("later"), Reject("never")]
     failed = service.deliver(PAID)
     assert (failed.status, failed.outcome) == (503, "delivery_failed")
-    assert failed.outcomes == {"moody": "failed"}
-    assert service.handled(PAID)["moody"].reason == "later"
+    assert failed.outcomes == {"scripted": "failed"}
+    assert service.plugin_statuses(PAID)["scripted"].reason == "later"
     assert service.deliver(PAID).outcome == "rejected"
-    standing = service.handled(PAID)["moody"]
-    assert (standing.status, standing.reason, standing.attempts) == ("rejected", "never", 2)
+    status = service.plugin_statuses(PAID)["scripted"]
+    assert (status.status, status.reason, status.attempts) == ("rejected", "never", 2)
 
 
-def test_a_signature_that_is_none_is_refused(service: PluginService, moody: Moody) -> None:
+def test_invalid_signature_is_refused(service: PluginService, scripted: Scripted) -> None:
     refused = service.deliver(PAID, sign=False)
     assert (refused.status, refused.outcome, refused.outcomes) == (400, "invalid_signature", {})
-    assert service.documents(moody.plugin) == []
+    assert service.documents(scripted.plugin) == []
 
 
-def test_what_is_no_event_is_not_delivered(service: PluginService) -> None:
-    with pytest.raises(KitError, match="what is delivered is no Stripe event: id: Field required"):
+def test_object_that_is_no_event_is_not_delivered(service: PluginService) -> None:
+    with pytest.raises(
+        KitError, match="the event to deliver is not a Stripe event: id: Field required"
+    ):
         service.deliver({"type": "invoice.paid"})
 
 
-def test_the_service_runs_the_built_in_plugins_when_asked() -> None:
+def test_built_in_option_runs_built_in_plugins() -> None:
     with PluginService(built_in=True) as service:
         assert service.deliver(PAID).outcomes == {"top-up-credits": "done"}
         assert service.balance(ACCOUNT) == 50
         assert [row["credits"] for row in service.ledger(ACCOUNT)] == [50]
-        assert service.balance("nobody") == 0
+        assert service.balance("unknown") == 0
 
 
-def test_recorded_objects_are_there_at_stripe() -> None:
+def test_delivery_creates_recorded_objects_at_local_stripe() -> None:
     plugin = Plugin("follower")
 
     @plugin.on("invoice.payment_failed")
@@ -94,12 +98,12 @@ def test_recorded_objects_are_there_at_stripe() -> None:
         ctx.collection.insert_one({"_id": intents["status"]})
 
     with PluginService(plugin) as service:
-        service.deliver(PAID)  # is nobody's here, and is there at Stripe
+        service.deliver(PAID)  # no plugin runs on it, but its objects exist at Stripe afterwards
         assert service.deliver(recorded_event("invoice.payment_failed")).outcome == "processed"
         assert service.documents(plugin) == [{"_id": "succeeded"}]
 
 
-def test_an_older_event_that_comes_later_does_not_turn_stripe_back() -> None:
+def test_older_event_does_not_overwrite_newer_object_at_local_stripe() -> None:
     plugin = plugins.counting()
     with PluginService(plugin) as service:
         service.deliver(recorded_event("customer.subscription.updated.past-due"))
@@ -108,7 +112,7 @@ def test_an_older_event_that_comes_later_does_not_turn_stripe_back() -> None:
         assert service.sandbox.get(created["data"]["object"]["id"])["status"] == "past_due"
 
 
-def test_what_happens_at_the_local_stripe_is_delivered() -> None:
+def test_events_of_local_stripe_are_delivered() -> None:
     with PluginService(built_in=True) as service:
         paid = service.sandbox.buy_credits("alice", 220)
         subscription = service.sandbox.subscribe("alice")
@@ -123,7 +127,7 @@ def test_what_happens_at_the_local_stripe_is_delivered() -> None:
         assert service.sandbox.get(subscription["id"])["status"] == "active"
 
 
-def test_events_that_plugins_make_at_stripe_come_back_to_them() -> None:
+def test_events_caused_by_plugins_are_delivered_to_them() -> None:
     plugin = Plugin("echo")
 
     @plugin.on("customer.updated", "customer.created")
@@ -140,31 +144,31 @@ def test_events_that_plugins_make_at_stripe_come_back_to_them() -> None:
         assert kept == {"customer.created", "customer.updated"}
 
 
-def test_deferred_work_runs_to_its_end_and_nobody_waits() -> None:
-    moody = Moody(deferred=True)
-    moody.raises += [Retry("soon")] * 6
-    with PluginService(moody.plugin) as service:
+def test_deferred_job_is_retried_without_waiting() -> None:
+    scripted = Scripted(deferred=True)
+    scripted.raises += [Retry("soon")] * 6
+    with PluginService(scripted.plugin) as service:
         assert service.deliver(PAID).outcome == "deferred"
-        assert service.documents(moody.plugin) == []
+        assert service.documents(scripted.plugin) == []
         assert service.run_deferred() == 1
-        assert service.handled(PAID)["moody"].attempts == 7
-        assert service.now - BEGINNING > timedelta(minutes=4)
+        assert service.plugin_statuses(PAID)["scripted"].attempts == 7
+        assert service.now - INITIAL_TIME > timedelta(minutes=4)
         assert service.run_deferred() == 0
 
 
-def test_deferred_work_that_never_succeeds_is_given_up() -> None:
-    moody = Moody(deferred=True)
-    moody.raises += [Retry("soon")] * 100
-    with PluginService(moody.plugin) as service:
+def test_deferred_job_that_always_fails_is_rejected_after_80_attempts() -> None:
+    scripted = Scripted(deferred=True)
+    scripted.raises += [Retry("soon")] * 100
+    with PluginService(scripted.plugin) as service:
         service.deliver(PAID)
         assert service.run_deferred() == 1
-        standing = service.handled(PAID)["moody"]
-        assert standing.status == "rejected"
-        assert standing.reason is not None
-        assert standing.reason.startswith("given up after 80 attempts")
+        status = service.plugin_statuses(PAID)["scripted"]
+        assert status.status == "rejected"
+        assert status.reason is not None
+        assert status.reason.startswith("given up after 80 attempts")
 
 
-def test_lifespan_runs_in_its_event_loop() -> None:
+def test_lifespan_runs_in_the_event_loop_of_the_service() -> None:
     plugin = Plugin("hooked")
     seen: list[str] = []
 
@@ -174,23 +178,23 @@ def test_lifespan_runs_in_its_event_loop() -> None:
         yield
         seen.append("stop")
 
-    async def here() -> str:
-        return "here"
+    async def work() -> str:
+        return "work"
 
     with PluginService(plugin) as service:
-        seen.append(service.run(here()))
-    assert seen == ["start", "here", "stop"]
+        seen.append(service.run(work()))
+    assert seen == ["start", "work", "stop"]
 
 
-def test_a_plugin_that_cannot_start_is_told() -> None:
-    plugin = Plugin("lame")
+def test_plugin_that_cannot_start_raises_error_with_its_name() -> None:
+    plugin = Plugin("broken")
 
     @plugin.lifespan
     async def start(lifespan: LifespanContext) -> AsyncIterator[None]:
-        raise OSError("nobody listens")
+        raise OSError("connection refused")
         yield
 
-    with pytest.raises(PluginError, match="Plugin lame"), PluginService(plugin):
+    with pytest.raises(PluginError, match="Plugin broken"), PluginService(plugin):
         pass
 
 
@@ -213,7 +217,7 @@ def chat(name: str = "chat") -> Plugin[Chat]:
     return plugin
 
 
-def kept(settings: Any) -> dict[str, Any]:
+def stored_settings(settings: Any) -> dict[str, Any]:
     plugin = chat()
     with PluginService(plugin, settings=settings) as service:
         service.deliver(PAID)
@@ -222,14 +226,14 @@ def kept(settings: Any) -> dict[str, Any]:
         return row
 
 
-def test_settings_are_fields_or_the_model_or_texts_as_in_a_variable() -> None:
+def test_settings_may_be_fields_or_model_or_text_as_in_a_variable() -> None:
     expected = {"room": "sales", "people": ["ada", "ben"], "port": 7000}
-    assert kept({"room": "sales", "people": ["ada", "ben"], "port": 7000}) == expected
-    assert kept({"room": "sales", "people": "ada, ben", "port": "7000"}) == expected
-    assert kept(Chat(room="sales", people=["ada", "ben"], port=7000)) == expected
+    assert stored_settings({"room": "sales", "people": ["ada", "ben"], "port": 7000}) == expected
+    assert stored_settings({"room": "sales", "people": "ada, ben", "port": "7000"}) == expected
+    assert stored_settings(Chat(room="sales", people=["ada", "ben"], port=7000)) == expected
 
 
-def test_settings_of_several_plugins_are_by_name() -> None:
+def test_settings_of_several_plugins_are_passed_by_name() -> None:
     one, other = chat("one"), chat("other")
     settings = {"one": {"room": "a"}, "other": Chat(room="b")}
     with PluginService(one, other, plugins.counting(), settings=settings) as service:
@@ -237,7 +241,7 @@ def test_settings_of_several_plugins_are_by_name() -> None:
         assert [service.documents(each)[0]["room"] for each in (one, other)] == ["a", "b"]
 
 
-def test_wrong_settings_are_told() -> None:
+def test_wrong_settings_raise_error() -> None:
     with pytest.raises(SettingsError, match=r"_PLUGIN_CHAT_PORT: Input should be .*integer"):
         PluginService(chat(), settings={"room": "a", "port": "x"})
     with pytest.raises(KitError, match=r"chat has no field 'rom'. Did you mean room\?"):
@@ -246,25 +250,25 @@ def test_wrong_settings_are_told() -> None:
         PluginService(chat("a"), chat("b"), settings={"room": "a"})
     with pytest.raises(KitError, match="counting has no settings"):
         PluginService(plugins.counting(), settings={"room": "a"})
-    with pytest.raises(KitError, match="a mapping of field → value, or a Chat, not a str"):
+    with pytest.raises(KitError, match="pass a mapping of field to value, or a Chat, not a str"):
         PluginService(chat(), settings="room")  # type: ignore[arg-type]
 
 
-# Its place
+# Use of the context manager
 
 
-def test_a_service_that_is_not_open_says_so() -> None:
-    with pytest.raises(KitError, match="is not open: write `with PluginService"):
+def test_service_that_is_not_open_raises_error() -> None:
+    with pytest.raises(KitError, match=r"is not open\. Write `with PluginService"):
         PluginService(plugins.counting()).deliver(PAID)
 
 
 @pytest.mark.gen_test
-async def test_in_an_async_test_it_says_what_to_write() -> None:
+async def test_async_test_is_refused() -> None:
     with pytest.raises(KitError, match="write a plain `def test`"):
         PluginService(plugins.counting()).__enter__()
 
 
-def test_several_services_live_side_by_side() -> None:
+def test_several_services_are_independent() -> None:
     one, other = plugins.counting(), plugins.counting()
     with PluginService(one) as first, PluginService(other) as second:
         first.deliver(PAID)
@@ -279,13 +283,13 @@ def databases(url: str) -> set[str]:
 
 
 @pytest.mark.mongod
-def test_on_a_mongod_it_has_a_database_of_its_own_and_drops_it(
-    mongodb_url: str, moody: Moody
+def test_service_on_mongod_creates_its_own_database_and_drops_it(
+    mongodb_url: str, scripted: Scripted
 ) -> None:
-    with PluginService(moody.plugin, mongodb_url=mongodb_url) as service:
+    with PluginService(scripted.plugin, mongodb_url=mongodb_url) as service:
         service.deliver(PAID)
         assert service.deliver(PAID).outcome == "duplicate"
-        assert [row["_id"] for row in service.documents(moody.plugin)] == [PAID["id"]]
+        assert [row["_id"] for row in service.documents(scripted.plugin)] == [PAID["id"]]
         [own] = databases(mongodb_url)
         assert own not in mongodb_url
     assert databases(mongodb_url) == set()

@@ -1,4 +1,4 @@
-"""The pytest plugin in a project of somebody's, and in the sessions of those who do not use it."""
+"""The pytest plugin: in a plugin author's project, and in sessions that do not use it."""
 
 import os
 import subprocess
@@ -17,13 +17,13 @@ from tests.testing import plugins
 PAID = recorded_event("payment_intent.succeeded")
 
 
-def ended(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Python, in a folder of nobody's."""
-    surroundings = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
+def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a folder, without the environment of this test session."""
+    environment = {name: value for name, value in os.environ.items() if "PYTEST" not in name}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=surroundings,
+        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -32,7 +32,7 @@ def ended(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """An empty project with one file of tests."""
+    """Return a project with a plugin and one file of tests."""
     (tmp_path / "counter.py").write_text(
         dedent(
             """
@@ -58,17 +58,17 @@ def project(tmp_path: Path) -> Path:
             PAID = recorded_event("payment_intent.succeeded")
 
 
-            def test_it_counts(stripe_service):
+            def test_plugin_counts(stripe_service):
                 service = stripe_service(plugin, built_in=True)
                 assert service.deliver(PAID).outcomes["counter"] == "done"
                 assert service.documents(plugin) == [{"_id": "all", "n": 1}]
 
 
-            def test_it_counts_once():
+            def test_plugin_is_exactly_once():
                 assert_exactly_once(plugin, PAID)
 
 
-            def test_the_local_stripe_listens(stripe_sandbox):
+            def test_local_stripe_responds(stripe_sandbox):
                 request = urllib.request.Request(stripe_sandbox.url + "/v1/products")
                 request.add_header("Authorization", f"Bearer {stripe_sandbox.secret_key}")
                 assert urllib.request.urlopen(request).status == 200
@@ -79,18 +79,16 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_fixtures_are_there_without_a_word(project: Path) -> None:
-    run = ended(project, "-m", "pytest", "-q", "-W", "error", "-p", "no:tornado")
+def test_fixtures_need_no_configuration(project: Path) -> None:
+    run = run_python(project, "-m", "pytest", "-q", "-W", "error", "-p", "no:tornado")
     assert "3 passed" in run.stdout, run.stdout + run.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.mongod
-def test_an_option_puts_them_on_a_mongod_and_leaves_nothing(
-    project: Path, mongodb_url: str
-) -> None:
+def test_option_uses_a_mongod_and_leaves_no_database(project: Path, mongodb_url: str) -> None:
     option = f"--datalayer-stripe-mongodb={mongodb_url}"
-    run = ended(project, "-m", "pytest", "-q", "-p", "no:tornado", option)
+    run = run_python(project, "-m", "pytest", "-q", "-p", "no:tornado", option)
     assert "3 passed" in run.stdout, run.stdout + run.stderr
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         log = client.admin.command({"getLog": "global"})["log"]
@@ -98,13 +96,13 @@ def test_an_option_puts_them_on_a_mongod_and_leaves_nothing(
     assert any("datalayer_stripe_test_" in line for line in log)
 
 
-def test_it_imports_nothing_before_a_test_asks(tmp_path: Path) -> None:
+def test_pytest_plugin_imports_nothing_before_a_test_needs_it(tmp_path: Path) -> None:
     code = (
         "import sys; import pytest; before = set(sys.modules);"
         "import datalayer_stripe.testing.pytest_plugin;"
         "print(sorted(set(sys.modules) - before))"
     )
-    run = ended(tmp_path, "-c", code)
+    run = run_python(tmp_path, "-c", code)
     assert run.stdout.strip() == str(
         [
             "datalayer_stripe",
@@ -115,25 +113,27 @@ def test_it_imports_nothing_before_a_test_asks(tmp_path: Path) -> None:
     )
 
 
-def test_a_session_without_it_is_as_before(tmp_path: Path) -> None:
+def test_session_without_fixtures_imports_nothing(tmp_path: Path) -> None:
     (tmp_path / "test_nothing.py").write_text(
         "import sys\n\n\ndef test_nothing():\n"
         "    ours = [name for name in sys.modules if name.startswith('datalayer_stripe')]\n"
         "    assert len(ours) == 4, ours\n"
         "    assert not {'stripe', 'tornado', 'motor', 'pydantic'} & set(sys.modules)\n"
     )
-    run = ended(tmp_path, "-m", "pytest", "-q", "-p", "no:tornado", "-p", "no:hypothesispytest")
+    run = run_python(
+        tmp_path, "-m", "pytest", "-q", "-p", "no:tornado", "-p", "no:hypothesispytest"
+    )
     assert "1 passed" in run.stdout, run.stdout + run.stderr
 
 
-def test_the_fixture_closes_its_services(stripe_service: Any) -> None:
+def test_fixture_opens_several_services(stripe_service: Any) -> None:
     plugin = plugins.counting()
     first, second = stripe_service(plugin), stripe_service(plugin)
     first.deliver(PAID)
     assert second.documents(plugin) == []
 
 
-def test_the_sandbox_is_called_by_stripe_s_own_sdk(stripe_sandbox: StripeSandbox) -> None:
+def test_stripe_sdk_can_call_the_sandbox(stripe_sandbox: StripeSandbox) -> None:
     client = stripe.StripeClient(
         stripe_sandbox.secret_key, base_addresses={"api": stripe_sandbox.url}
     )

@@ -102,7 +102,7 @@ async def test_retried_deferred_run_sees_the_verified_event(
     vandal.raises = None
     await service.worker.run_due()
     assert vandal.seen["deferred"] == [OBJECT, OBJECT]
-    assert clock.ahead == timedelta(minutes=1)
+    assert clock.offset == timedelta(minutes=1)
 
 
 @pytest.mark.gen_test

@@ -1,1 +1,1 @@
-"""Run a plugin through deliveries, faults and crashes, and compare what it has written."""
+"""Run a plugin through duplicates, orders, faults and crashes, and compare the final states."""

@@ -1,50 +1,84 @@
-"""One scenario of events through two processes, from an empty database to its end."""
+"""Run one scenario: events, two processes, an empty database, and the final state."""
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...errors import KitError
+from typing_extensions import override
+
+from ...errors import DatalayerStripeError, KitError
+from ...events import Event
 from ...plugin_api.definition import Plugin
+from ...plugin_api.isolation import failure_summary
+from ...stripe_api.errors import summary_of
+from ...webhooks.observers import Observer
+from ...webhooks.outcome import Outcome
 from ...webhooks.worker import MAX_CONCURRENT_JOBS_PER_PLUGIN
 from ..database import Database
-from ..environment import Environment, PluginSettings, built_in_plugins
-from ..faults import Cut, Meeting
+from ..faults import CommitBarrier, Fault
+from ..log_filter import silent_log
+from ..plugin_environment import PluginEnvironment, PluginSettings, built_in_plugins
 from .process import Process
-from .snapshot import OBSERVED, Snapshot, look, stripe_rows
+from .snapshot import OBSERVED, Snapshot, stripe_rows, take_snapshot
 
 Events = Sequence[Mapping[str, Any]]
 
 PROCESSES = 2
 
-# How often an event is delivered, or deferred work run, until it counts as refused.
-TRIES = 8
+MAX_ATTEMPTS = 8
+"""How often an event is delivered, or a job is run, until it counts as refused."""
 
 
 class NotAccepted(Exception):
-    """Something is refused. `cause` is the error that the plugin has raised, where it is known."""
+    """An event or a job was refused in all attempts.
+
+    Attributes:
+        cause: The error that the plugin raised, if it is not one of ours.
+    """
 
     def __init__(self, what: str, cause: BaseException | None = None) -> None:
         super().__init__(what)
         self.cause = cause
 
 
-@dataclass(frozen=True)
-class Failure:
-    """How a run of the plugin failed: what is kept of it, and the error itself, if it is logged."""
+class FailureObserver(Observer):
+    """Remembers the errors that plugins raised."""
 
-    kept: str
-    error: BaseException | None
+    def __init__(self) -> None:
+        self._errors: list[Exception] = []
+
+    @override
+    def on_run(
+        self, plugin_name: str, event: Event, outcome: Outcome, error: Exception | None
+    ) -> None:
+        """Remember the error of a run."""
+        if error is not None:
+            self._errors.append(error)
+
+    def not_accepted(self, what: str) -> NotAccepted:
+        """Return the error for something that was refused, with the last failure as its reason."""
+        if not self._errors:
+            return NotAccepted(what)
+        error = self._errors[-1]
+        # The summary of our own errors and of the Stripe SDK's errors is enough; others need their
+        # traceback.
+        is_known = isinstance(error, DatalayerStripeError) or summary_of(error) is not None
+        cause = None if is_known else error
+        return NotAccepted(f"{what}; the last error: {failure_summary(error)}", cause)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is tried: the plugin with its settings, and how its author sees the outside.
+    """The plugin under test.
 
-    `after` are the events that the built-in plugins have worked on before.
+    Attributes:
+        plugin: The plugin.
+        settings: Its settings, by its name.
+        after: The events that the built-in plugins process before each scenario.
+        observe: Returns the external effects since its last call.
+        ignore: The fields of the plugin's documents that may differ.
     """
 
     plugin: Plugin[Any]
@@ -56,76 +90,80 @@ class Subject:
 
 @dataclass
 class ScenarioRun:
-    """The processes of one scenario, while it goes on.
+    """The running processes of one scenario, and the deliveries to them."""
 
-    Attributes:
-        failures: of the plugin's runs, in order.
-        at_once: whether what runs waits for the others before its commit.
-    """
-
-    subject: Subject
-    stage: Environment
-    failures: list[Failure]
+    environment: PluginEnvironment
+    failures: FailureObserver = field(default_factory=FailureObserver)
     processes: list[Process] = field(default_factory=list)
-    at_once: bool = False
+    is_concurrent: bool = False
+    """Whether jobs wait for each other before they commit."""
 
     async def deliver(self, event: Mapping[str, Any], to: int = 0) -> bool:
-        """Deliver an event once to a process; whether it was accepted."""
+        """Deliver an event once to a process; return whether it was accepted."""
         accepted = await self.processes[to].deliver(event)
         await self.processes[to].settle()
         return accepted
 
-    async def deliver_at_once(self, events: Events) -> None:
-        """Deliver all of these at once, in turn to each process, and again what is refused."""
-        self.at_once = True
-        meeting = Meeting(len(events))
+    async def deliver_concurrently(self, events: Events) -> None:
+        """Deliver the events concurrently, to the processes in turn; then retry the refused ones.
+
+        Raises:
+            NotAccepted: An event was refused in all attempts.
+        """
+        self.is_concurrent = True
+        barrier = CommitBarrier(len(events))
         for process in self.processes:
-            process.gate.meeting = meeting
+            process.gate.commit_barrier = barrier
 
         async def deliver(event: Mapping[str, Any], to: int) -> bool:
             try:
                 return await self.processes[to].deliver(event)
             finally:
-                meeting.leave()
+                barrier.leave()
 
         deliveries = (deliver(one, n % PROCESSES) for n, one in enumerate(events))
         accepted = await asyncio.gather(*deliveries)
         for process in self.processes:
             await process.settle()
-        for event, taken in zip(events, accepted, strict=True):
-            if not taken:
-                await self.insist(event, to=1)
+        for event, is_accepted in zip(events, accepted, strict=True):
+            if not is_accepted:
+                await self.deliver_until_accepted(event, to=1)
 
-    async def insist(self, event: Mapping[str, Any], to: int = 0) -> None:
-        """Deliver an event until it is accepted. Raises NotAccepted."""
-        for attempt in range(TRIES):
-            # Where the first process has died there is still the other one.
+    async def deliver_until_accepted(self, event: Mapping[str, Any], to: int = 0) -> None:
+        """Deliver an event again and again, as Stripe does.
+
+        Args:
+            event: The event.
+            to: The process for the first two attempts. If it crashes, the other one is used.
+
+        Raises:
+            NotAccepted: The event was refused in all attempts.
+        """
+        for attempt in range(MAX_ATTEMPTS):
             at = 1 - to if self.processes[to].gate.dead else to
             if await self.deliver(event, at):
                 return
             to = at if attempt else to
-        raise self._not_accepted(f"{event['type']} was answered 503 {TRIES} times")
+        raise self.failures.not_accepted(f"{event['type']} was answered 503 {MAX_ATTEMPTS} times")
 
-    async def finish(self) -> None:
-        """Run what is deferred to its end: all that waits, at once. Raises NotAccepted."""
-        database, now = self.stage.database, self.stage.clock()
-        for _ in range(TRIES):
+    async def finish_jobs(self) -> None:
+        """Run the deferred jobs to their end.
+
+        Raises:
+            NotAccepted: A job failed in all attempts.
+        """
+        database, now = self.environment.database, self.environment.clock()
+        for _ in range(MAX_ATTEMPTS):
             alive = next(one for one in self.processes if not one.gate.dead)
-            if self.at_once:
+            if self.is_concurrent:
                 jobs = await database.documents("jobs")
-                alive.gate.meeting = Meeting(min(len(jobs), MAX_CONCURRENT_JOBS_PER_PLUGIN))
+                parties = min(len(jobs), MAX_CONCURRENT_JOBS_PER_PLUGIN)
+                alive.gate.commit_barrier = CommitBarrier(parties)
             await alive.run_due()
             if not await database.documents("jobs"):
                 return
-            await database.free_jobs(now)
-        raise self._not_accepted(f"the deferred work failed {TRIES} times")
-
-    def _not_accepted(self, what: str) -> NotAccepted:
-        if not self.failures:
-            return NotAccepted(what)
-        return NotAccepted(
-            f"{what}, at last for: {self.failures[-1].kept}", self.failures[-1].error
-        )
+            await database.make_jobs_due(now)
+        raise self.failures.not_accepted(f"the deferred work failed {MAX_ATTEMPTS} times")
 
 
 async def run_scenario(
@@ -133,80 +171,71 @@ async def run_scenario(
     database: Database,
     scenario: Callable[[ScenarioRun], Awaitable[None]],
     events: Events,
-    cut: Cut | None = None,
+    fault: Fault | None = None,
 ) -> tuple[Snapshot, list[str]]:
-    """Run a scenario; its end, and what the first process has called.
+    """Run a scenario on an empty database.
 
-    The database holds what the events before have left, and nothing else. What `events` tell of is
-    so at Stripe. Raises NotAccepted.
+    Args:
+        subject: The plugin under test.
+        database: The database, which is emptied first.
+        scenario: Delivers the events.
+        events: All events of the scenario. The local Stripe is in the state that they describe.
+        fault: The fault of a call of the first process, if any.
+
+    Returns:
+        The final state, and the names of the calls of the first process.
+
+    Raises:
+        NotAccepted: An event or a job was refused in all attempts.
     """
     await database.empty()
-    stage = await Environment.open(database)
-    trial = ScenarioRun(subject, stage, [])
-    try:
-        await _prepare(stage, subject.after)
+    async with AsyncExitStack() as stack:
+        environment = await PluginEnvironment.open(database)
+        stack.push_async_callback(environment.stop)
+        stack.enter_context(silent_log())  # faults make failures, which are expected
+        await _process_before(environment, subject.after)
         for event in events:
-            stage.happen(event)
-        before = stripe_rows(stage)
+            environment.apply(event)
+        before = stripe_rows(environment)
+        run = ScenarioRun(environment)
         for number in range(PROCESSES):
-            its_cut = cut if number == 0 else None
-            trial.processes.append(
-                await Process.open(stage, number, [subject.plugin], subject.settings, its_cut)
+            process = await Process.open(
+                environment,
+                number,
+                [subject.plugin],
+                subject.settings,
+                fault if number == 0 else None,
             )
-        await _observed(subject)  # what came before is no news
-        with _failures(trial.failures):
-            await scenario(trial)
-        end = await look(stage, subject.plugin, before, subject.ignore)
+            stack.push_async_callback(process.close)
+            stack.enter_context(process.observers.observed_by(run.failures))
+            run.processes.append(process)
+        await _observed(subject)  # discard the effects of earlier scenarios
+        await scenario(run)
+        final = await take_snapshot(environment, subject.plugin, before, subject.ignore)
         if subject.observe is not None:
-            end = Snapshot({**end.places, OBSERVED: {"what it returns": await _observed(subject)}})
-        return end, trial.processes[0].gate.calls
-    finally:
-        for process in trial.processes:
-            await process.close()
-        await stage.close()
+            observed = {OBSERVED: {"what it returns": await _observed(subject)}}
+            final = Snapshot({**final.places, **observed})
+        return final, run.processes[0].calls
 
 
-async def _prepare(stage: Environment, events: Events) -> None:
+async def _process_before(environment: PluginEnvironment, events: Events) -> None:
+    """Let the built-in plugins process the events that come before the scenario."""
     if not events:
         return
     for event in events:
-        stage.happen(event)
-    process = await Process.open(stage, 0, built_in_plugins(), {})
-    failures: list[Failure] = []
+        environment.apply(event)
+    process = await Process.open(environment, 0, built_in_plugins(), {})
+    failures = FailureObserver()
     try:
-        with _failures(failures):
+        with process.observers.observed_by(failures):
             for event in events:
                 if not await process.deliver(event):
-                    reason = f": {failures[-1].kept}" if failures else ""
-                    raise KitError(f"What is to come before, {event['id']}, is refused{reason}.")
+                    raise KitError(str(failures.not_accepted(f"after={event['id']} was refused")))
                 await process.settle()
     finally:
         await process.close()
 
 
 async def _observed(subject: Subject) -> Any:
-    seen = subject.observe() if subject.observe is not None else None
-    return await seen if asyncio.iscoroutine(seen) else seen
-
-
-@contextmanager
-def _failures(into: list[Failure]) -> Iterator[None]:
-    """Keep how runs fail, and nothing of it in the log: of most failures the cut is the reason."""
-
-    class Keep(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if hasattr(record, "error"):
-                error = record.exc_info[1] if record.exc_info else None
-                into.append(Failure(str(record.error), error))
-
-    ours = logging.getLogger("datalayer_stripe")
-    keep, propagate, level = Keep(), ours.propagate, ours.level
-    ours.addHandler(keep)
-    ours.propagate = False
-    ours.setLevel(logging.INFO)  # a Retry is logged at this level
-    try:
-        yield
-    finally:
-        ours.propagate = propagate
-        ours.setLevel(level)
-        ours.removeHandler(keep)
+    result = subject.observe() if subject.observe is not None else None
+    return await result if asyncio.iscoroutine(result) else result

@@ -1,4 +1,4 @@
-"""The courses that events can take: what Stripe and a bad day may do with them."""
+"""The scenarios: ways in which Stripe may deliver events, and faults in between."""
 
 import itertools
 import random
@@ -7,129 +7,144 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ..faults import Cut, Kind, When
+from ..faults import WHENS, Fault, FaultKind
 from .scenario_run import Events, ScenarioRun
 
-# All orders of up to four events; of more, as many that a seed has chosen.
+# Up to four events are delivered in all orders; more of them in this many, chosen by a seed.
 _MAX_ORDERS = 24
 
 Scenario = Callable[[ScenarioRun], Awaitable[None]]
 
 
-class Trouble(Enum):
-    """What a scenario tries. A plugin that does not stand it needs the remedy that goes with it."""
+class Stress(Enum):
+    """What a scenario tests. The advice to the plugin's author depends on it."""
 
-    AGAIN = "another run"
+    REPEATED_RUN = "a second run"
     DUPLICATES = "duplicates"
-    BURST = "at once"
-    CUT = "a cut"
+    CONCURRENCY = "concurrent events"
+    FAULT = "a fault"
     ORDER = "another order"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A scenario, in words for the author, and with its cut, if any."""
+    """A scenario that the plugin must pass.
 
-    words: str
-    trouble: Trouble
+    Attributes:
+        description: The scenario in words, for the plugin's author.
+        stress: What it tests.
+        scenario: Delivers the events.
+        fault: The fault of a call of the first process, if any.
+    """
+
+    description: str
+    stress: Stress
     scenario: Scenario
-    cut: Cut | None = None
+    fault: Fault | None = None
 
 
 def plain(events: Events) -> Scenario:
-    """One after the other, each once."""
+    """Return the scenario that delivers each event once, one after the other."""
 
-    async def scenario(trial: ScenarioRun) -> None:
+    async def scenario(run: ScenarioRun) -> None:
         for event in events:
-            await trial.insist(event)
-            await trial.finish()
+            await run.deliver_until_accepted(event)
+            await run.finish_jobs()
 
     return scenario
 
 
-def again(events: Events) -> Attempt:
-    words = "delivered once, to a new service with an empty database"
-    return Attempt(words, Trouble.AGAIN, plain(events))
+def repeated(events: Events) -> Attempt:
+    """Return the plain scenario as an attempt: two runs must have the same final state."""
+    description = "delivered once, to a new service with an empty database"
+    return Attempt(description, Stress.REPEATED_RUN, plain(events))
 
 
 def duplicates(events: Events) -> Attempt:
-    async def scenario(trial: ScenarioRun) -> None:
+    """Return the scenario that delivers each event three times, one after the other."""
+
+    async def scenario(run: ScenarioRun) -> None:
         for event in events:
             for process in (0, 0, 1):
-                await trial.insist(event, process)
-            await trial.finish()
+                await run.deliver_until_accepted(event, process)
+            await run.finish_jobs()
 
-    return Attempt("delivered three times, one after the other", Trouble.DUPLICATES, scenario)
+    return Attempt("delivered three times, one after the other", Stress.DUPLICATES, scenario)
 
 
-def at_once(events: Events) -> Attempt:
-    """Each to both processes, all together."""
+def concurrent_duplicates(events: Events) -> Attempt:
+    """Return the scenario that delivers each event to both processes concurrently."""
 
-    async def scenario(trial: ScenarioRun) -> None:
+    async def scenario(run: ScenarioRun) -> None:
         doubled = [event for event in events for _ in range(2)]
-        await trial.deliver_at_once([*doubled, events[0]])
-        await trial.finish()
+        await run.deliver_concurrently([*doubled, events[0]])
+        await run.finish_jobs()
 
-    # Of one event the mark lets one run alone be kept, whatever the others have read.
-    words = "delivered twice, at once, to two processes"
-    return Attempt(words, Trouble.DUPLICATES, scenario)
+    description = "delivered twice, concurrently, to two processes"
+    # The mark lets only one run of an event commit, whatever the others have read.
+    return Attempt(description, Stress.DUPLICATES, scenario)
 
 
-def abreast(events: Events) -> Attempt:
-    """Each once, all together."""
+def concurrent(events: Events) -> Attempt:
+    """Return the scenario that delivers each event once, all of them concurrently."""
 
-    async def scenario(trial: ScenarioRun) -> None:
-        await trial.deliver_at_once(events)
-        await trial.finish()
+    async def scenario(run: ScenarioRun) -> None:
+        await run.deliver_concurrently(events)
+        await run.finish_jobs()
 
-    words = f"{len(events)} events at once, on two processes"
-    return Attempt(words, Trouble.BURST, scenario)
+    description = f"{len(events)} events delivered concurrently, to two processes"
+    return Attempt(description, Stress.CONCURRENCY, scenario)
 
 
 def orders(events: Events) -> Iterator[Attempt]:
-    """Each order but the given one, with the event before delivered again after each."""
+    """Yield each other order of the events. After each event the one before it comes again."""
     for order in _orders(len(events)):
 
-        async def scenario(trial: ScenarioRun, order: Sequence[int] = order) -> None:
-            former: Mapping[str, Any] | None = None
+        async def scenario(run: ScenarioRun, order: Sequence[int] = order) -> None:
+            previous: Mapping[str, Any] | None = None
             for turn, number in enumerate(order):
-                await trial.insist(events[number], turn % 2)
-                if former is not None:
-                    await trial.insist(former)
-                former = events[number]
-                await trial.finish()
+                await run.deliver_until_accepted(events[number], turn % 2)
+                if previous is not None:
+                    await run.deliver_until_accepted(previous)
+                previous = events[number]
+                await run.finish_jobs()
 
         numbers = ", ".join(str(number + 1) for number in order)
-        yield Attempt(f"delivered in the order {numbers}, some twice", Trouble.ORDER, scenario)
+        yield Attempt(f"delivered in the order {numbers}, some twice", Stress.ORDER, scenario)
 
 
-def cuts(events: Events, calls: Sequence[str]) -> Iterator[Attempt]:
-    """Each call of the plain scenario cut before and after, by an error and by death."""
-    whens: tuple[When, ...] = ("before", "after")
-    for (number, name), when, kind in itertools.product(enumerate(calls, 1), whens, Kind):
+def faults(events: Events, calls: Sequence[str]) -> Iterator[Attempt]:
+    """Yield a fault of each call of the plain scenario, before and after it is done.
 
-        async def scenario(trial: ScenarioRun) -> None:
+    Args:
+        events: The events.
+        calls: The names of the calls of the plain scenario.
+    """
+    kinds = (FaultKind.ERROR, FaultKind.CRASH)
+    for (number, name), when, kind in itertools.product(enumerate(calls, 1), WHENS, kinds):
+
+        async def scenario(run: ScenarioRun) -> None:
             for event in events:
-                await trial.insist(event)
-                await trial.insist(event, to=1)
-                await trial.finish()
+                await run.deliver_until_accepted(event)
+                await run.deliver_until_accepted(event, to=1)
+                await run.finish_jobs()
 
-        what = "nobody answers" if kind is Kind.ERROR else "the process dies"
-        words = (
-            f"cut {when} call {number} of {len(calls)}, {name}: {what}; then delivered again "
-            "until it is accepted"
+        what = "the call gets no answer" if kind is FaultKind.ERROR else "the process dies"
+        description = (
+            f"interrupted {when} call {number} of {len(calls)}, {name}: {what}; then delivered "
+            "again until it is accepted"
         )
-        yield Attempt(words, Trouble.CUT, scenario, Cut(number, when, kind))
+        yield Attempt(description, Stress.FAULT, scenario, Fault(number, when, kind))
 
 
 def _orders(number: int) -> list[tuple[int, ...]]:
     given = tuple(range(number))
     if number <= 4:
         return [order for order in itertools.permutations(given) if order != given]
-    dice = random.Random(number)  # noqa: S311 (no secret)
+    rng = random.Random(number)  # noqa: S311 (no secret)
     chosen: dict[tuple[int, ...], None] = {given[::-1]: None}
     while len(chosen) < _MAX_ORDERS:
-        order = tuple(dice.sample(given, number))
+        order = tuple(rng.sample(given, number))
         if order != given:
             chosen[order] = None
     return list(chosen)
