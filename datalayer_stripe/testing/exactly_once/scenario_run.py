@@ -12,7 +12,7 @@ from ...errors import DatalayerStripeError, KitError
 from ...events import Event
 from ...plugin_api.definition import Plugin
 from ...plugin_api.isolation import failure_summary
-from ...stripe_api.errors import summary_of
+from ...stripe_api.errors import error_summary
 from ...webhooks.observers import Observer
 from ...webhooks.outcome import Outcome
 from ...webhooks.worker import MAX_CONCURRENT_JOBS_PER_PLUGIN
@@ -64,7 +64,7 @@ class FailureObserver(Observer):
         error = self._errors[-1]
         # The summary of our own errors and of the Stripe SDK's errors is enough; others need their
         # traceback.
-        is_known = isinstance(error, DatalayerStripeError) or summary_of(error) is not None
+        is_known = isinstance(error, DatalayerStripeError) or error_summary(error) is not None
         cause = None if is_known else error
         return NotAccepted(f"{what}; the last error: {failure_summary(error)}", cause)
 
