@@ -1,4 +1,4 @@
-"""Bearer tokens: who is taken for whom, and every refused one, with one and the same answer."""
+"""Bearer tokens: the identity that a valid token gives, and the response to an invalid one."""
 
 import base64
 import hmac
@@ -43,21 +43,21 @@ PRIVATE = [
     ("GET", f"{IAM_ROUTES}/memberships"),
 ]
 
-# What a public key looks like to a verifier that would take it for an HMAC secret.
+# A public key that a wrong verifier would use as an HMAC secret.
 PUBLIC_KEY = (
     "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----"
 )
 
 
 def token(*, secret: str = JWT_SECRET, algorithm: str = "HS256", **claims: Any) -> str:
-    """A token; a claim of None is left out."""
+    """Return a signed token. A claim that is None is left out."""
     payload = {"sub": ACCOUNT, "iss": ISSUER, "exp": int(time.time()) + 300, **claims}
     present = {name: value for name, value in payload.items() if value is not None}
     return signed({"typ": "JWT", "alg": algorithm}, present, secret)
 
 
 def signed(header: Any, payload: Any, secret: str = JWT_SECRET) -> str:
-    """A truly signed token of any header and payload, also of those that no library makes."""
+    """Sign any header and payload, even those that no library would sign."""
     named = header.get("alg") if isinstance(header, dict) else None
     digest = {"HS384": "sha384", "HS512": "sha512"}.get(named, "sha256")
     parts = [_base64(header), _base64(payload)]
@@ -138,7 +138,7 @@ def tokens() -> BearerTokens:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_bad_token_is_refused(tokens: BearerTokens, name: str) -> None:
+def test_invalid_token_is_refused(tokens: BearerTokens, name: str) -> None:
     with pytest.raises(Unauthorized) as refusal:
         tokens.authenticate(REFUSED[name])
     assert refusal.value.__cause__ is None
@@ -146,9 +146,7 @@ def test_a_bad_token_is_refused(tokens: BearerTokens, name: str) -> None:
 
 
 @pytest.mark.gen_test
-async def test_each_bad_token_is_answered_with_the_very_same_401(
-    api: Api, service: Service
-) -> None:
+async def test_all_invalid_tokens_get_the_same_401_response(api: Api, service: Service) -> None:
     answers = set()
     for authorization in REFUSED.values():
         headers = {"X-Request-Id": "same"}
@@ -163,7 +161,7 @@ async def test_each_bad_token_is_answered_with_the_very_same_401(
 
 
 @pytest.mark.gen_test
-async def test_each_route_that_is_somebodys_wants_a_token(api: Api, service: Service) -> None:
+async def test_every_private_route_requires_a_token(api: Api, service: Service) -> None:
     for method, path in PRIVATE:
         body = b"{}" if method == "POST" else None
         for headers in ({}, {"Authorization": "Bearer garbage"}):
@@ -172,35 +170,35 @@ async def test_each_route_that_is_somebodys_wants_a_token(api: Api, service: Ser
     assert await kept(service) == {}
 
 
-def test_no_route_is_public_by_mistake() -> None:
-    public = {path for path, handler in default_handlers if not wants_a_token(handler)}
+def test_public_routes_are_exactly_these() -> None:
+    public = {path for path, handler in default_handlers if not needs_token(handler)}
     assert public == PUBLIC
 
 
-def wants_a_token(handler: type) -> bool:
+def needs_token(handler: type) -> bool:
     return issubclass(handler, AuthenticatedHandler)
 
 
 @pytest.mark.parametrize("subject", [ACCOUNT, {"uid": ACCOUNT}, {"uid": ACCOUNT, "handle": "x"}])
 @pytest.mark.gen_test
-async def test_older_tokens_name_the_account_in_an_object(api: Api, subject: Any) -> None:
+async def test_older_token_with_object_as_subject_is_accepted(api: Api, subject: Any) -> None:
     headers = {"Authorization": f"Bearer {token(sub=subject)}"}
     answer = await api.request("GET", f"{IAM_ROUTES}/plans/eligible-accounts", headers=headers)
     assert [row["account_uid"] for row in json_of(answer)["accounts"]] == [ACCOUNT]
 
 
 @pytest.mark.parametrize("issuer", [ISSUER, "https://id.example.com"])
-def test_each_allowed_issuer_is_taken(tokens: BearerTokens, issuer: str) -> None:
+def test_every_allowed_issuer_is_accepted(tokens: BearerTokens, issuer: str) -> None:
     assert tokens.authenticate(f"Bearer {token(iss=issuer)}").account_uid == ACCOUNT
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_may_be_in_any_case(tokens: BearerTokens, scheme: str) -> None:
+def test_scheme_is_case_insensitive(tokens: BearerTokens, scheme: str) -> None:
     assert tokens.authenticate(f"{scheme} {token()}").account_uid == ACCOUNT
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-def test_the_configured_algorithm_is_the_only_one(algorithm: str) -> None:
+def test_only_configured_algorithm_is_accepted(algorithm: str) -> None:
     secret = "x" * 64
     tokens = BearerTokens(SecretStr(secret), algorithm, [ISSUER])
     for used in ("HS256", "HS384", "HS512"):
@@ -212,7 +210,7 @@ def test_the_configured_algorithm_is_the_only_one(algorithm: str) -> None:
                 tokens.authenticate(bearer)
 
 
-def test_a_clock_that_is_ahead_of_ours_has_issued_a_good_token(tokens: BearerTokens) -> None:
+def test_token_issued_by_clock_that_is_ahead_is_accepted(tokens: BearerTokens) -> None:
     assert tokens.authenticate(f"Bearer {token(iat=PAST + 60)}").account_uid == ACCOUNT
 
 
@@ -234,7 +232,7 @@ def test_token_may_be_valid_up_to_the_year_9999(tokens: BearerTokens) -> None:
     assert identity.expires_at.year == 9999
 
 
-def test_what_the_token_says_of_its_user_is_kept(tokens: BearerTokens) -> None:
+def test_identity_contains_user_claims(tokens: BearerTokens) -> None:
     user = {
         "uid": ACCOUNT,
         "handle": "ada",
@@ -267,30 +265,30 @@ def test_what_the_token_says_of_its_user_is_kept(tokens: BearerTokens) -> None:
         ({"lastName": "x" * 1000}, None, "x" * 120),
     ],
 )
-def test_a_user_that_is_oddly_described_is_no_reason_to_refuse(
+def test_malformed_user_claim_does_not_refuse_token(
     tokens: BearerTokens, user: Any, email: str | None, name: str | None
 ) -> None:
     identity = tokens.authenticate(f"Bearer {token(user=user)}")
     assert (identity.account_uid, identity.email, identity.name) == (ACCOUNT, email, name)
 
 
-def test_an_identity_hides_its_person() -> None:
+def test_repr_of_identity_contains_no_personal_data() -> None:
     identity = Identity(account_uid=ACCOUNT, email="ada@example.com", name="Ada Lovelace")
     assert "ada@" not in repr(identity)
     assert "Ada" not in repr(identity)
 
 
-def test_without_a_secret_no_token_is_taken() -> None:
+def test_no_token_is_accepted_without_a_secret() -> None:
     claims = {"sub": "alice", "iss": ISSUER, "exp": int(time.time()) + 300}
-    off = BearerTokens(None, "HS256", [ISSUER])
+    tokens = BearerTokens(None, "HS256", [ISSUER])
     for secret in (JWT_SECRET, "0" * 32):
         authorization = f"Bearer {jwt.encode(claims, secret)}"
-        assert not off.has_accepted_issuer(authorization)
+        assert not tokens.has_accepted_issuer(authorization)
         with pytest.raises(Unauthorized):
-            off.authenticate(authorization)
+            tokens.authenticate(authorization)
 
 
-def test_whose_a_token_is_does_not_depend_on_whether_it_is_true() -> None:
+def test_issuer_is_recognized_without_verifying_the_token() -> None:
     tokens = BearerTokens(SecretStr(JWT_SECRET), "HS256", [ISSUER])
     forged = jwt.encode({"iss": ISSUER}, "of-somebody-else" * 4)
     foreign = jwt.encode({"iss": "https://elsewhere.example.com"}, JWT_SECRET)
@@ -299,7 +297,7 @@ def test_whose_a_token_is_does_not_depend_on_whether_it_is_true() -> None:
         assert not tokens.has_accepted_issuer(other)
 
 
-def test_half_a_character_in_a_name_is_replaced(tokens: BearerTokens) -> None:
+def test_lone_surrogate_in_name_is_replaced(tokens: BearerTokens) -> None:
     user = {"handle": "ada\ud83d", "firstName": "Ada\ud83d", "email": "ada\ud83d@example.com"}
     identity = tokens.authenticate(f"Bearer {token(user=user)}")
     assert (identity.handle, identity.name) == ("ada?", "Ada?")

@@ -1,4 +1,4 @@
-"""What the log says of requests and deliveries: enough to follow them, and nobody's secrets."""
+"""The log of requests and deliveries: it identifies each of them and contains no secret."""
 
 import asyncio
 import json
@@ -23,32 +23,33 @@ CONFIG = default_config(level="DEBUG", json=True)
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
-    """The log as `serve --log-level DEBUG` writes it, one object for each line."""
+    """Return the lines of the log, parsed, as `serve --log-level DEBUG` writes them."""
     found: list[dict[str, Any]] = []
     formatter = JsonFormatter()
 
-    class Keeper(logging.Handler):
+    class ListHandler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             found.append(json.loads(formatter.format(record)))
 
-    keeper, root = Keeper(), logging.getLogger()
+    handler, root = ListHandler(), logging.getLogger()
     levels = {name: logger["level"] for name, logger in CONFIG["loggers"].items()}
     before = {name: logging.getLogger(name).level for name in (None, *levels)}
-    root.addHandler(keeper)
+    root.addHandler(handler)
     for name, level in {None: CONFIG["root"]["level"], **levels}.items():
         logging.getLogger(name).setLevel(level)
     yield found
-    root.removeHandler(keeper)
+    root.removeHandler(handler)
     for name, number in before.items():
         logging.getLogger(name).setLevel(number)
 
 
-def ours(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def package_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines of this package's loggers."""
     return [line for line in lines if line["logger"].startswith("datalayer_stripe")]
 
 
 @pytest.mark.gen_test
-async def test_a_delivery_is_logged_with_its_event_and_account(
+async def test_delivery_is_logged_with_event_and_account(
     api: Api, lines: list[dict[str, Any]]
 ) -> None:
     await api.deliver(PAID)
@@ -63,7 +64,7 @@ async def test_a_delivery_is_logged_with_its_event_and_account(
 
 
 @pytest.mark.gen_test
-async def test_a_rejection_is_logged_with_its_reason(api: Api, lines: list[dict[str, Any]]) -> None:
+async def test_rejection_is_logged_with_reason(api: Api, lines: list[dict[str, Any]]) -> None:
     body = changed(PAID, metadata={"account_uid": ACCOUNT, "credits": "5"})
     await api.deliver(body)
     [line] = [line for line in lines if line["message"] == "plugin rejected the event"]
@@ -73,33 +74,33 @@ async def test_a_rejection_is_logged_with_its_reason(api: Api, lines: list[dict[
 
 
 @pytest.mark.gen_test
-async def test_every_line_of_a_request_has_its_id_and_account(
+async def test_all_log_lines_of_request_have_its_id_and_account(
     api: Api, lines: list[dict[str, Any]], quick_retries: None
 ) -> None:
     headers = {"X-Request-Id": "req-1", "Authorization": f"Bearer {api.bearer(ACCOUNT)}"}
     await api.request("GET", f"{IAM_ROUTES}/subscription?secret=1", headers=headers)
-    assert ours(lines)
-    for line in ours(lines):
+    assert package_lines(lines)
+    for line in package_lines(lines):
         assert (line["request_id"], line["account_uid"]) == ("req-1", ACCOUNT), line
     assert "secret=1" not in json.dumps(lines)
 
 
 @pytest.mark.gen_test
-async def test_requests_at_once_do_not_mix_their_lines(
+async def test_concurrent_requests_do_not_mix_log_context(
     api: Api, lines: list[dict[str, Any]]
 ) -> None:
-    async def ask(n: int) -> None:
+    async def request_credits(n: int) -> None:
         headers = {"X-Request-Id": f"req-{n}"}
         headers["Authorization"] = f"Bearer {api.bearer(f'account-{n}')}"
         await api.request("GET", f"{IAM_ROUTES}/usage/credits", headers=headers)
 
-    await asyncio.gather(*(ask(n) for n in range(20)))
-    pairs = {(line["request_id"], line["account_uid"]) for line in ours(lines)}
+    await asyncio.gather(*(request_credits(n) for n in range(20)))
+    pairs = {(line["request_id"], line["account_uid"]) for line in package_lines(lines)}
     assert pairs == {(f"req-{n}", f"account-{n}") for n in range(20)}
 
 
 @pytest.mark.gen_test
-async def test_the_whole_story_leaves_no_secret_in_the_log(
+async def test_purchase_from_start_to_end_logs_no_secret(
     buyer: Buyer,
     service: Service,
     webhooks: Webhooks,
@@ -119,7 +120,7 @@ async def test_the_whole_story_leaves_no_secret_in_the_log(
     buyer.sandbox.api.refuse(500, times=3)
     await buyer.ask_to_buy()
     await webhooks.settle()
-    assert len(ours(lines)) > 20
+    assert len(package_lines(lines)) > 20
     text = json.dumps([line for line in lines if not line["logger"].startswith("tornado")])
     settings = service.settings
     for secret in (
@@ -136,15 +137,15 @@ async def test_the_whole_story_leaves_no_secret_in_the_log(
 
 
 @pytest.mark.gen_test
-async def test_an_error_that_tells_a_secret_is_logged_without_it(
+async def test_secret_in_exception_message_is_redacted(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]]
 ) -> None:
     secrets = ("sk_test_example", WEBHOOK_SECRET, "ada@example.com", "pi_1_secret_2")
 
-    async def broken(_: str) -> None:
+    async def fail(_: str) -> None:
         raise RuntimeError(" ".join(secrets))
 
-    monkeypatch.setattr(service.store.accounts, "get", broken)
+    monkeypatch.setattr(service.store.accounts, "get", fail)
     await api.get(f"{IAM_ROUTES}/usage/credits")
     [line] = [line for line in lines if line["message"] == "unexpected error"]
     assert "RuntimeError: [redacted]" in line["exc_info"]
@@ -152,11 +153,11 @@ async def test_an_error_that_tells_a_secret_is_logged_without_it(
 
 
 @pytest.mark.gen_test
-async def test_the_path_and_the_method_of_a_request_are_logged_cut(
+async def test_long_path_and_method_are_shortened_in_log(
     api: Api, lines: list[dict[str, Any]]
 ) -> None:
-    hostile = "-eyJ" * 15_000
-    await api.request("GET", f"/{hostile}")
+    long_text = "-eyJ" * 15_000
+    await api.request("GET", f"/{long_text}")
     stream = IOStream(socket.socket())
     await stream.connect(("127.0.0.1", int(api.url.rpartition(":")[2])))
     await stream.write(f"{'M' * 60_000} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -169,7 +170,7 @@ async def test_the_path_and_the_method_of_a_request_are_logged_cut(
 
 
 @pytest.mark.parametrize(
-    ("path", "logged"),
+    ("path", "secret"),
     [
         (f"/{'a' * 240}/sk_live_{'Q' * 100}/{'b' * 240}", "sk_live_"),
         (f"/{'a' * 240}/eyJ{'Q' * 600}", "eyJ"),
@@ -179,12 +180,12 @@ async def test_the_path_and_the_method_of_a_request_are_logged_cut(
     ],
 )
 @pytest.mark.gen_test
-async def test_path_is_decoded_and_redacted_before_it_is_cut(
-    api: Api, lines: list[dict[str, Any]], path: str, logged: str
+async def test_path_is_decoded_and_redacted_before_it_is_shortened(
+    api: Api, lines: list[dict[str, Any]], path: str, secret: str
 ) -> None:
     await api.request("GET", path)
     [line] = [line for line in lines if line["message"] == "request"]
-    assert logged not in line["path"]
+    assert secret not in line["path"]
     assert "QQ" not in line["path"]
     assert "0123456789" not in line["path"]
     assert "[redacted]" in line["path"]

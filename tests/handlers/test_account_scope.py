@@ -1,4 +1,4 @@
-"""A request that names another account is refused, and nothing is done for the caller instead."""
+"""Requests that name another account are refused, and are not executed for the caller instead."""
 
 import re
 from typing import Any
@@ -22,7 +22,7 @@ FOREIGN: list[dict[str, str]] = [
 
 
 def paths(method: str) -> list[str]:
-    """Return a path for each route of an account that takes `method`, aliases included."""
+    """Return a path for each authenticated route and alias that implements `method`."""
     found = []
     for pattern, handler in default_handlers:
         implemented = getattr(handler, method.lower()) is not handler._unimplemented_method
@@ -40,7 +40,7 @@ def query(fields: dict[str, str]) -> str:
 
 
 @pytest.mark.gen_test
-async def test_query_with_another_account_is_refused_on_every_route(
+async def test_every_route_refuses_query_that_names_another_account(
     api: Api, sandbox: Sandbox, shop: Shop
 ) -> None:
     assert len(paths("GET")) > 10
@@ -55,7 +55,7 @@ async def test_query_with_another_account_is_refused_on_every_route(
 
 
 @pytest.mark.gen_test
-async def test_body_with_another_account_is_refused_on_every_route(
+async def test_every_route_refuses_body_that_names_another_account(
     api: Api, sandbox: Sandbox, shop: Shop
 ) -> None:
     for path in paths("POST"):
@@ -67,14 +67,14 @@ async def test_body_with_another_account_is_refused_on_every_route(
 
 
 @pytest.mark.gen_test
-async def test_second_value_of_a_name_counts_too(api: Api) -> None:
+async def test_all_values_of_repeated_query_argument_are_checked(api: Api) -> None:
     both = f"billing_entity_uid={ORGANIZATION}&billing_entity_uid={ACCOUNT}"
     assert (await api.get(f"{IAM_ROUTES}/usage/credits?{both}")).code == 403
 
 
 @pytest.mark.parametrize("value", [7, ["a"], {"uid": ACCOUNT}, True])
 @pytest.mark.gen_test
-async def test_account_of_a_wrong_type_is_an_invalid_request(
+async def test_account_uid_of_wrong_type_is_invalid_request(
     api: Api, shop: Shop, value: Any
 ) -> None:
     for path in (f"{STRIPE_ROUTES}/topup/payment-intent", f"{IAM_ROUTES}/plans/cancel"):
@@ -84,7 +84,7 @@ async def test_account_of_a_wrong_type_is_an_invalid_request(
 
 
 @pytest.mark.gen_test
-async def test_own_account_may_be_named(buyer: Buyer, webhooks: Any, shop: Shop) -> None:
+async def test_caller_may_name_its_own_account(buyer: Buyer, webhooks: Any, shop: Shop) -> None:
     await buyer.subscribe()
     own = {"account_uid": ACCOUNT, "billing_entity_uid": ACCOUNT, "billing_entity_kind": "user"}
     path = f"{STRIPE_ROUTES}/topup/payment-intent"

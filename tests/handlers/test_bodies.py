@@ -1,4 +1,4 @@
-"""Request bodies over raw connections: aborted, too many at once, slow, and not read to the end."""
+"""Request bodies over raw connections: aborted, too many at once, slow, or not read to the end."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ KB = 1024
 
 
 class Connection:
-    """A keep-alive HTTP/1.1 connection on which a test writes bytes."""
+    """Keep-alive HTTP/1.1 connection on which a test writes bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
@@ -34,7 +34,7 @@ class Connection:
         await self.writer.drain()
 
     async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """The status, headers (names in lower case) and body of the next answer."""
+        """Read the next response: status, headers (names in lower case) and body."""
         lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin1").split("\r\n")
         pairs = (line.partition(":") for line in lines[1:] if line)
         headers = {name.lower(): value.strip() for name, _, value in pairs}
@@ -56,7 +56,7 @@ async def connected(api: Api) -> AsyncIterator[Connection]:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 (no event tells when a counter has changed)
+        while not condition():  # noqa: ASYNC110 (a counter has no event to wait for)
             await asyncio.sleep(0.005)
 
 
@@ -66,7 +66,8 @@ def app_state(app: Application) -> AppState:
     return found
 
 
-def declared(size: int) -> str:
+def webhook_headers(size: int) -> str:
+    """Return the headers of a delivery with a body of `size` bytes."""
     return f"{FAKE_SIGNATURE}Content-Length: {size}\r\n"
 
 
@@ -74,10 +75,10 @@ def declared(size: int) -> str:
 
 
 @pytest.mark.gen_test
-async def test_the_buffer_of_an_aborted_upload_is_freed(api: Api, app_state: AppState) -> None:
+async def test_aborted_upload_frees_its_buffer(api: Api, app_state: AppState) -> None:
     async with connected(api) as one, connected(api) as other:
-        await one.send("POST", WEBHOOK, declared(900 * KB), b"x" * 600 * KB)
-        await other.send("POST", WEBHOOK, declared(900 * KB), b"x" * 300 * KB)
+        await one.send("POST", WEBHOOK, webhook_headers(900 * KB), b"x" * 600 * KB)
+        await other.send("POST", WEBHOOK, webhook_headers(900 * KB), b"x" * 300 * KB)
         await until(lambda: app_state.body_budget.reserved == 900 * KB)
         one.writer.close()
         await until(lambda: app_state.body_budget.reserved == 300 * KB)
@@ -87,26 +88,26 @@ async def test_the_buffer_of_an_aborted_upload_is_freed(api: Api, app_state: App
 
 
 @pytest.mark.gen_test
-async def test_an_answered_request_holds_no_body(api: Api, app_state: AppState) -> None:
+async def test_answered_request_frees_its_body(api: Api, app_state: AppState) -> None:
     for size in (10, 1000 * KB):
         async with connected(api) as connection:
-            await connection.send("POST", WEBHOOK, declared(size), b"x" * size)
+            await connection.send("POST", WEBHOOK, webhook_headers(size), b"x" * size)
             assert (await connection.answer())[0] == 400
             await until(lambda: app_state.body_budget.reserved == 0)
 
 
 @pytest.mark.gen_test
-async def test_half_sent_bodies_make_room_for_a_webhook(
+async def test_webhook_replaces_oldest_half_sent_body_when_memory_is_full(
     api: Api, app_state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_state.body_budget, "limit", 1000 * KB)
     async with connected(api) as first, connected(api) as second:
         for connection in (first, second):
-            await connection.send("POST", WEBHOOK, declared(600 * KB), b"x" * 499 * KB)
+            await connection.send("POST", WEBHOOK, webhook_headers(600 * KB), b"x" * 499 * KB)
         await until(lambda: app_state.body_budget.reserved == 998 * KB)
         delivered = await api.deliver(recorded("payment_intent.succeeded"))
         assert json_of(delivered)["outcome"] == "processed"
-        assert app_state.body_budget.reserved == 499 * KB, "the oldest body is dropped"
+        assert app_state.body_budget.reserved == 499 * KB, "the oldest body is discarded"
         first.writer.write(b"x" * 101 * KB)
         status, headers, body = await first.answer()
         assert (status, b'"code":"overloaded"' in body) == (503, True)
@@ -117,38 +118,38 @@ async def test_half_sent_bodies_make_room_for_a_webhook(
 
 
 @pytest.mark.gen_test
-async def test_body_is_not_dropped_once_it_has_arrived(
+async def test_complete_body_is_not_discarded_for_another_body(
     api: Api, app_state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    receive, may_go_on = api.service.deliveries.receive, asyncio.Event()
+    receive, may_continue = api.service.deliveries.receive, asyncio.Event()
 
-    async def wait_first(body: bytes, signature: str | None) -> Any:
-        await may_go_on.wait()
+    async def wait_and_receive(body: bytes, signature: str | None) -> Any:
+        await may_continue.wait()
         return await receive(body, signature)
 
-    monkeypatch.setattr(api.service.deliveries, "receive", wait_first)
+    monkeypatch.setattr(api.service.deliveries, "receive", wait_and_receive)
     body = recorded("payment_intent.succeeded")
     monkeypatch.setattr(app_state.body_budget, "limit", len(body) + 100)
     delivering = asyncio.create_task(api.deliver(body))
     await until(lambda: app_state.body_budget.reserved == len(body))
     async with connected(api) as second:
-        await second.send("POST", WEBHOOK, declared(5 * KB), b"x" * 5 * KB)
+        await second.send("POST", WEBHOOK, webhook_headers(5 * KB), b"x" * 5 * KB)
         assert (await second.answer())[0] == 503
-    may_go_on.set()
+    may_continue.set()
     assert json_of(await delivering)["outcome"] == "processed"
 
 
 @pytest.mark.gen_test
-async def test_a_body_over_its_own_limit_is_not_kept(api: Api, app_state: AppState) -> None:
+async def test_body_over_route_limit_is_not_buffered(api: Api, app_state: AppState) -> None:
     async with connected(api) as connection:
         headers = f"{FAKE_SIGNATURE}Transfer-Encoding: chunked\r\n"
         await connection.send("POST", WEBHOOK, headers)
-        most = 0
+        largest = 0
         for _ in range(64):
             connection.writer.write(b"8000\r\n" + b"x" * 0x8000 + b"\r\n")
             await connection.writer.drain()
-            most = max(most, app_state.body_budget.reserved)
-        assert most <= 1024 * KB
+            largest = max(largest, app_state.body_budget.reserved)
+        assert largest <= 1024 * KB
         connection.writer.write(b"0\r\n\r\n")
         assert (await connection.answer())[0] == 413
         assert app_state.body_budget.reserved == 0
@@ -158,22 +159,22 @@ async def test_a_body_over_its_own_limit_is_not_kept(api: Api, app_state: AppSta
 
 
 @pytest.mark.gen_test
-async def test_a_body_that_drips_is_ended(
+async def test_connection_closes_when_body_takes_too_long(
     api: Api, app_state: AppState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # The server of these tests has no limit of its own, as a Jupyter Server has none.
+    # The server of these tests has no body timeout, like a Jupyter Server.
     monkeypatch.setattr(bodies, "BODY_TIMEOUT_SECONDS", 0.2)
     async with connected(api) as connection:
-        await connection.send("POST", WEBHOOK, declared(900 * KB), b"x" * 100)
+        await connection.send("POST", WEBHOOK, webhook_headers(900 * KB), b"x" * 100)
         assert await connection.reader.read() == b""
         await until(lambda: app_state.body_budget.reserved == 0)
 
 
-def test_a_body_has_thirty_seconds() -> None:
+def test_body_timeout_is_thirty_seconds() -> None:
     assert bodies.BODY_TIMEOUT_SECONDS == 30
 
 
-# Routes that take no body
+# Routes that accept no body
 
 
 @pytest.mark.parametrize("headers", ["Content-Length: 1\r\n", "Transfer-Encoding: chunked\r\n"])
@@ -189,7 +190,7 @@ def test_a_body_has_thirty_seconds() -> None:
     ],
 )
 @pytest.mark.gen_test
-async def test_a_body_is_refused_where_none_is_taken(
+async def test_body_of_get_request_is_refused(
     api: Api, app_state: AppState, method: str, path: str, headers: str
 ) -> None:
     async with connected(api) as connection:
@@ -202,7 +203,7 @@ async def test_a_body_is_refused_where_none_is_taken(
 
 
 @pytest.mark.gen_test
-async def test_an_empty_body_is_no_body(api: Api) -> None:
+async def test_content_length_of_zero_is_no_body(api: Api) -> None:
     async with connected(api) as connection:
         for path in ("/checkout/app.js", f"{IAM_ROUTES}/ping"):
             await connection.send("GET", path, "Content-Length: 0\r\n")
@@ -210,7 +211,7 @@ async def test_an_empty_body_is_no_body(api: Api) -> None:
             assert (status, "connection" in headers) == (200, False)
 
 
-# Answers that come before the body
+# Responses before the body has been read
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"x" * 60 * KB])
@@ -228,7 +229,7 @@ async def test_an_empty_body_is_no_body(api: Api) -> None:
     ],
 )
 @pytest.mark.gen_test
-async def test_an_answer_says_whether_its_connection_goes_on(
+async def test_response_says_whether_connection_stays_open(
     api: Api, method: str, path: str, authorized: bool, status: int, body: bytes
 ) -> None:
     if method == "GET" and body:
@@ -242,7 +243,7 @@ async def test_an_answer_says_whether_its_connection_goes_on(
         assert head.startswith(f"HTTP/1.1 {status} ".encode())
         rest = head.decode("latin1").lower()
         if "connection: close" in rest:
-            await connection.reader.read()  # to its end, without a reset
+            await connection.reader.read()  # until the end, without a reset
         else:
             size = int(rest.partition("content-length: ")[2].split("\r\n")[0])
             await connection.reader.readexactly(size)
@@ -251,24 +252,24 @@ async def test_an_answer_says_whether_its_connection_goes_on(
 
 
 @pytest.mark.gen_test
-async def test_a_connection_goes_on_after_503(
+async def test_connection_stays_open_after_503(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def down(_: str) -> None:
+    async def fail(_: str) -> None:
         raise StoreUnavailable
 
-    monkeypatch.setattr(service.store.accounts, "get", down)
-    headers = f"Authorization: Bearer {api.bearer(ACCOUNT)}\r\n"
+    monkeypatch.setattr(service.store.accounts, "get", fail)
+    authorization = f"Authorization: Bearer {api.bearer(ACCOUNT)}\r\n"
     async with connected(api) as connection:
         for _ in range(2):
-            await connection.send("GET", f"{IAM_ROUTES}/usage/credits", headers)
-            status, said, _ = await connection.answer()
-            assert (status, "connection" in said) == (503, False)
+            await connection.send("GET", f"{IAM_ROUTES}/usage/credits", authorization)
+            status, headers, _ = await connection.answer()
+            assert (status, "connection" in headers) == (503, False)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}"])
 @pytest.mark.gen_test
-async def test_http_1_0_client_is_not_told_to_keep_a_connection_that_closes(
+async def test_http_1_0_response_does_not_confirm_keep_alive_when_connection_closes(
     api: Api, body: bytes
 ) -> None:
     async with connected(api) as connection:
@@ -282,7 +283,7 @@ async def test_http_1_0_client_is_not_told_to_keep_a_connection_that_closes(
 
 @pytest.mark.parametrize("path", [WEBHOOK, TOPUP, "/checkout/app.js", "/nothing"])
 @pytest.mark.gen_test
-async def test_declared_length_beyond_any_limit_is_answered_once(api: Api, path: str) -> None:
+async def test_very_large_content_length_gets_one_response(api: Api, path: str) -> None:
     async with connected(api) as connection:
         await connection.send("POST", path, f"Content-Length: {10**18}\r\n", b"x")
         answers = await connection.reader.read()
@@ -290,7 +291,7 @@ async def test_declared_length_beyond_any_limit_is_answered_once(api: Api, path:
     assert b"\r\nConnection: close\r\n" in answers
 
 
-# A length that is none
+# Invalid Content-Length
 
 
 @pytest.mark.parametrize(
@@ -300,7 +301,7 @@ async def test_declared_length_beyond_any_limit_is_answered_once(api: Api, path:
     "path", [WEBHOOK, TOPUP, "/checkout/app.js", "/healthz", "/nothing", "OPTIONS /nothing"]
 )
 @pytest.mark.gen_test
-async def test_a_content_length_that_is_no_number_is_a_bad_request(
+async def test_content_length_that_is_not_a_number_is_bad_request(
     api: Api, path: str, length: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     method = "POST" if path in {WEBHOOK, TOPUP} else "GET"
@@ -314,4 +315,4 @@ async def test_a_content_length_that_is_no_number_is_a_bad_request(
     assert answers.startswith(f"HTTP/1.1 {status} ".encode())
     assert answers.count(b"HTTP/1.1 ") == 1
     assert b"\r\nConnection: close\r\n" in answers
-    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

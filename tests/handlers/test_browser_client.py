@@ -1,4 +1,4 @@
-"""Datalayer's browser client: the requests that it sends, from another origin, in its order."""
+"""The requests of Datalayer's browser client, recorded: from another origin, in its order."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ ORIGIN = RECORDED["origin"]
 ORGANIZATION = "01JCZORGANIZATION0000000000"
 REQUESTS: list[dict[str, Any]] = RECORDED["requests"]
 
-# The client sends these without asking: a preflight asks for all others of its headers.
+# Browsers send these headers without a preflight request.
 SAFELISTED = {"Accept"}
 
 
@@ -38,26 +38,26 @@ def headers_of(recorded: dict[str, Any]) -> dict[str, str]:
 
 
 async def preflight(api: Api, recorded: dict[str, Any]) -> None:
-    """Ask as a browser does before the request, and require what the request needs."""
-    asked = sorted({*headers_of(recorded), "Authorization"} - SAFELISTED)
+    """Send the preflight request of a browser, and check that it allows the recorded request."""
+    requested = sorted({*headers_of(recorded), "Authorization"} - SAFELISTED)
     answer = await api.request(
         "OPTIONS",
         recorded["path"],
         headers={
             "Origin": ORIGIN,
             "Access-Control-Request-Method": recorded["method"],
-            "Access-Control-Request-Headers": ",".join(asked).lower(),
+            "Access-Control-Request-Headers": ",".join(requested).lower(),
         },
     )
     assert answer.code == 204
     allowed = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
-    assert {name.lower() for name in asked} <= set(allowed)
+    assert {name.lower() for name in requested} <= set(allowed)
     assert recorded["method"] in answer.headers["Access-Control-Allow-Methods"].split(", ")
     assert_readable(answer.headers)
 
 
 def assert_readable(headers: Any) -> None:
-    """Require what a browser requires to show an answer to a request with credentials."""
+    """Check the headers without which a browser hides the response from the page."""
     assert headers["Access-Control-Allow-Origin"] == ORIGIN
     assert headers["Access-Control-Allow-Credentials"] == "true"
 
@@ -87,13 +87,17 @@ async def send(api: Api, recorded: dict[str, Any], shop: Shop, scope: str | None
 
 
 def read(fields: Any, path: str) -> Any:
-    """Return the value at a dotted path; a missing one is an error."""
+    """Return the value at a dotted path.
+
+    Raises:
+        KeyError, IndexError: If it is missing.
+    """
     for name in path.split("."):
         fields = fields[int(name)] if isinstance(fields, list) else fields[name]
     return fields
 
 
-@pytest.mark.parametrize("scope", [None, ACCOUNT], ids=["for nobody named", "for the caller"])
+@pytest.mark.parametrize("scope", [None, ACCOUNT], ids=["no account named", "own account named"])
 @pytest.mark.gen_test
 async def test_client_subscribes_buys_cancels_and_resumes(
     buyer: Buyer, webhooks: Webhooks, shop: Shop, scope: str | None
@@ -112,7 +116,7 @@ async def test_client_subscribes_buys_cancels_and_resumes(
 
 
 @pytest.mark.gen_test
-async def test_client_buys_nothing_for_an_organization(
+async def test_client_cannot_buy_for_organization(
     buyer: Buyer, webhooks: Webhooks, shop: Shop
 ) -> None:
     await buyer.subscribe()

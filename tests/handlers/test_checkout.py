@@ -1,4 +1,4 @@
-"""The checkout page as it is served: where, with what around it, and with nobody's data in it."""
+"""The checkout page: its route, headers, configuration and files."""
 
 import re
 from typing import Any
@@ -35,11 +35,11 @@ async def page(api: Api, path: str = "/checkout") -> HTTPResponse:
 
 def policy(answer: HTTPResponse) -> dict[str, list[str]]:
     directives = answer.headers["Content-Security-Policy"].split("; ")
-    return {words[0]: words[1:] for words in (one.split(" ") for one in directives)}
+    return {words[0]: words[1:] for words in (directive.split(" ") for directive in directives)}
 
 
 @pytest.mark.gen_test
-async def test_it_is_told_what_it_needs_and_no_more(api: Api) -> None:
+async def test_page_contains_public_configuration_and_no_secret(api: Api) -> None:
     answer = await page(api)
     assert answer.code == 200
     assert answer.headers["Content-Type"] == "text/html; charset=UTF-8"
@@ -53,7 +53,7 @@ async def test_it_is_told_what_it_needs_and_no_more(api: Api) -> None:
 
 
 @pytest.mark.gen_test
-async def test_nothing_but_it_and_stripe_runs_in_it(api: Api) -> None:
+async def test_policy_allows_only_own_files_and_stripe(api: Api) -> None:
     answer = await page(api)
     assert policy(answer) == {
         "default-src": ["'none'"],
@@ -76,8 +76,7 @@ async def test_nothing_but_it_and_stripe_runs_in_it(api: Api) -> None:
     assert answer.headers["Cache-Control"] == "no-store"
 
 
-def test_its_files_hold_nothing_inline() -> None:
-    """What the policy would refuse is not there to begin with."""
+def test_page_files_contain_no_inline_script_or_style() -> None:
     text = (WEB_FOLDER / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:", text)
     for path in WEB_FOLDER.glob("*.js"):
@@ -89,7 +88,7 @@ def test_its_files_hold_nothing_inline() -> None:
 
 @pytest.mark.parametrize("changes", [{"stripe_js_url": "http://127.0.0.1:12111/sandbox/stripe.js"}])
 @pytest.mark.gen_test
-async def test_another_stripe_js_takes_stripe_s_place(api: Api) -> None:
+async def test_policy_allows_configured_stripe_js_instead_of_stripe(api: Api) -> None:
     answer = await page(api)
     directives = policy(answer)
     for name in ("script-src", "connect-src", "frame-src"):
@@ -98,7 +97,7 @@ async def test_another_stripe_js_takes_stripe_s_place(api: Api) -> None:
 
 
 @pytest.mark.gen_test
-async def test_every_file_that_it_names_is_served(api: Api) -> None:
+async def test_every_file_of_page_is_served_and_used(api: Api) -> None:
     text = (await page(api)).body.decode()
     queue = re.findall(r'(?:href|src)="(/checkout/[^"]+)"', text)
     assert len(queue) >= 3
@@ -119,7 +118,7 @@ async def test_every_file_that_it_names_is_served(api: Api) -> None:
         assert (again.code, again.body) == (304, b"")
     served = {path.rpartition("/")[2] for path in seen}
     assert served == {path.name for path in WEB_FOLDER.iterdir()} - {"index.html"}, (
-        "and no file is unused"
+        "a file of the page is not used"
     )
 
 
@@ -137,13 +136,13 @@ async def test_every_file_that_it_names_is_served(api: Api) -> None:
     ],
 )
 @pytest.mark.gen_test
-async def test_nothing_else_is_served(api: Api, path: str) -> None:
+async def test_other_files_are_not_served(api: Api, path: str) -> None:
     assert (await page(api, path)).code == 404
 
 
 @pytest.mark.parametrize("changes", [{"stripe_checkout_route": "/billing/check-out.now/"}])
 @pytest.mark.gen_test
-async def test_it_is_where_the_settings_say(api: Api) -> None:
+async def test_page_is_served_at_configured_route(api: Api) -> None:
     text = (await page(api, "/billing/check-out.now")).body.decode()
     assert 'src="/billing/check-out.now/app.js"' in text
     assert (await page(api, "/billing/check-out.now/app.js")).code == 200
@@ -155,7 +154,7 @@ async def test_it_is_where_the_settings_say(api: Api) -> None:
 
 @pytest.mark.parametrize("changes", [{"stripe_checkout_route": "https://app.example.com/checkout"}])
 @pytest.mark.gen_test
-async def test_it_is_not_here_where_another_site_sells(api: Api) -> None:
+async def test_page_is_not_served_when_route_is_url_of_another_site(api: Api) -> None:
     assert (await page(api)).code == 404
 
 
@@ -168,7 +167,7 @@ async def test_it_is_not_here_where_another_site_sells(api: Api) -> None:
     ],
 )
 @pytest.mark.gen_test
-async def test_what_it_is_told_is_escaped(api: Api) -> None:
+async def test_configuration_in_page_is_escaped(api: Api) -> None:
     text = (await page(api)).body.decode()
     assert "<script>" not in text
     assert "&quot;&gt;&lt;script&gt;&amp;b" in text

@@ -1,4 +1,4 @@
-"""Every route and alias, on its good day: each field, its type, the status, and no field more."""
+"""The successful response of every route and alias: status, exact fields and their types."""
 
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from tests.support.shop import (
 
 
 class Iso:
-    """A moment in ISO 8601, in UTC."""
+    """Placeholder for a time in ISO 8601, in UTC."""
 
 
 INVOICE = {
@@ -29,7 +29,7 @@ INVOICE = {
     "paid_at": Iso,
     "attempt_count": int,
 }
-NONE_YET = {
+WITHOUT_SUBSCRIPTION = {
     "id": None,
     "status": "none",
     "plan_id": None,
@@ -57,7 +57,7 @@ NONE_YET = {
     "latest_invoice": None,
 }
 SUBSCRIBED = {
-    **NONE_YET,
+    **WITHOUT_SUBSCRIPTION,
     "id": str,
     "status": "active",
     "plan_id": str,
@@ -162,7 +162,7 @@ ROUTES = [
     Route(
         "GET",
         iam("/subscription", "/plans"),
-        {**SUBSCRIPTION, "subscription": NONE_YET, "plan": NONE_YET},
+        {**SUBSCRIPTION, "subscription": WITHOUT_SUBSCRIPTION, "plan": WITHOUT_SUBSCRIPTION},
         subscribed=False,
     ),
     Route(
@@ -216,7 +216,7 @@ CASES = [(route, path) for route in ROUTES for path in route.paths]
 
 
 def assert_shape(value: Any, shape: Any, at: str = "body") -> None:
-    """`value` has the very keys of `shape`, and its types or literal values."""
+    """Check that `value` has exactly the keys of `shape`, and its types or literal values."""
     if isinstance(shape, dict):
         assert isinstance(value, dict), at
         assert set(value) == set(shape), at
@@ -239,7 +239,7 @@ def assert_shape(value: Any, shape: Any, at: str = "body") -> None:
     ("route", "path"), CASES, ids=[f"{r.method} {p} {r.subscribed}" for r, p in CASES]
 )
 @pytest.mark.gen_test
-async def test_a_route_answers_to_the_letter(
+async def test_route_returns_exactly_the_documented_fields(
     buyer: Buyer, webhooks: Webhooks, shop: Shop, route: Route, path: str
 ) -> None:
     if route.subscribed:
@@ -261,7 +261,7 @@ async def test_a_route_answers_to_the_letter(
 
 
 @pytest.mark.gen_test
-async def test_ping_and_health_need_nobody(api: Api) -> None:
+async def test_ping_and_health_need_no_token(api: Api) -> None:
     answer = await api.get(f"{IAM_ROUTES}/ping", account=None)
     assert json_of(answer) == {"success": True, "message": "pong"}
     assert json_of(await api.get("/healthz", account=None)) == {"success": True, "status": "ok"}
@@ -273,17 +273,17 @@ async def test_ping_and_health_need_nobody(api: Api) -> None:
 
 
 @pytest.mark.gen_test
-async def test_the_subscription_shown_is_stripes(
+async def test_subscription_fields_match_stripe(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
     metadata = {"included_runs": "1000", "code": "team"}
     sandbox.update_price(shop.plan, nickname="Team", metadata=metadata)
-    theirs = sandbox.get(await buyer.subscribe())
+    subscription = sandbox.get(await buyer.subscribe())
     await buyer.buy(shop.packages[1])
-    item = theirs["items"]["data"][0]
+    item = subscription["items"]["data"][0]
     shown = await buyer.plan()
-    wanted = {
-        "id": theirs["id"],
+    expected = {
+        "id": subscription["id"],
         "plan_id": shop.plan,
         "plan_name": "Team",
         "plan_code": "team",
@@ -292,10 +292,10 @@ async def test_the_subscription_shown_is_stripes(
         "current_credits": 0,
         "remaining_runs": 1000,
     }
-    assert shown == {**shown, **wanted}
+    assert shown == {**shown, **expected}
     for name in ("current_period_start", "current_period_end"):
         assert datetime.fromisoformat(shown[name]).timestamp() == item[name]
-    invoice = sandbox.get(theirs["latest_invoice"])
+    invoice = sandbox.get(subscription["latest_invoice"])
     paid_at = datetime.fromisoformat(shown["latest_invoice"].pop("paid_at"))
     assert paid_at.timestamp() == invoice["status_transitions"]["paid_at"]
     assert shown["latest_invoice"] == {
@@ -308,7 +308,7 @@ async def test_the_subscription_shown_is_stripes(
 
 
 @pytest.mark.gen_test
-async def test_credits_say_when_they_last_changed(buyer: Buyer, webhooks: Webhooks) -> None:
+async def test_credits_include_time_of_last_change(buyer: Buyer, webhooks: Webhooks) -> None:
     await buyer.subscribe()
     await buyer.buy()
     credits = json_of(await buyer.api.get(f"{IAM_ROUTES}/usage/credits"))["credits"]
@@ -317,27 +317,27 @@ async def test_credits_say_when_they_last_changed(buyer: Buyer, webhooks: Webhoo
 
 
 @pytest.mark.gen_test
-async def test_nobody_sees_another_accounts_data(
+async def test_account_cannot_see_or_change_data_of_another_account(
     buyer: Buyer, stranger: Buyer, webhooks: Webhooks
 ) -> None:
-    mine = await buyer.subscribe()
+    subscription_id = await buyer.subscribe()
     await buyer.buy()
     api = buyer.api
     details = f"{IAM_ROUTES}/plans/accounts/details"
-    asked = await api.post(details, {"account_uids": [ACCOUNT]}, OTHER_ACCOUNT)
-    assert json_of(asked)["accounts"] == []
+    answer = await api.post(details, {"account_uids": [ACCOUNT]}, OTHER_ACCOUNT)
+    assert json_of(answer)["accounts"] == []
     listed = await api.get(f"{IAM_ROUTES}/plans/eligible-accounts", OTHER_ACCOUNT)
     assert [row["account_uid"] for row in json_of(listed)["accounts"]] == [OTHER_ACCOUNT]
     assert (await stranger.plan())["status"] == "none"
     assert await stranger.credits() == 0
     for path in ("/subscription/cancel", "/subscription/resume"):
         assert (await api.post(IAM_ROUTES + path, account=OTHER_ACCOUNT)).code == 409
-    assert (await buyer.plan())["id"] == mine
+    assert (await buyer.plan())["id"] == subscription_id
     assert (await buyer.plan())["cancel_at_period_end"] is False
 
 
 @pytest.mark.gen_test
-async def test_whoami_is_what_the_token_says(api: Api) -> None:
+async def test_whoami_returns_claims_of_token(api: Api) -> None:
     person = {
         "handle": "ada",
         "email": "ada@example.com",
@@ -355,16 +355,18 @@ async def test_whoami_is_what_the_token_says(api: Api) -> None:
             "last_name_t": "Lovelace",
         },
     }
-    nameless = json_of(await api.get(f"{IAM_ROUTES}/whoami", user=None))["profile"]
-    assert nameless == {"uid": ACCOUNT, **dict.fromkeys(list(nameless)[1:])}
+    profile = json_of(await api.get(f"{IAM_ROUTES}/whoami", user=None))["profile"]
+    assert profile == {"uid": ACCOUNT, **dict.fromkeys(list(profile)[1:])}
     assert (await api.get(f"{IAM_ROUTES}/whoami", account=None)).code == 401
 
 
 @pytest.mark.gen_test
-async def test_account_with_credits_may_start_work(buyer: Buyer, webhooks: Webhooks) -> None:
+async def test_account_with_credits_is_eligible_to_start_work(
+    buyer: Buyer, webhooks: Webhooks
+) -> None:
     await buyer.subscribe()
     await buyer.buy()
     listed = json_of(await buyer.api.get(f"{IAM_ROUTES}/plans/eligible-accounts"))
     [row] = listed["accounts"]
     assert (row["wallet_balance"], row["is_eligible"]) == (50, True)
-    assert row["plan"]["current_credits"] == 0, "what was used, not the balance"
+    assert row["plan"]["current_credits"] == 0, "the credits that were used, not the balance"

@@ -1,4 +1,4 @@
-"""Browsers call from other origins: which ones may, and what they may send."""
+"""CORS: which origins may call, and which headers they may send."""
 
 import pytest
 
@@ -30,25 +30,27 @@ async def allowed(api: Api, origin: str | None, path: str = f"{IAM_ROUTES}/ping"
 
 @pytest.mark.parametrize("cors_origins", [ANY])
 @pytest.mark.gen_test
-async def test_any_origin_may_call_where_none_is_named(api: Api) -> None:
+async def test_any_origin_is_allowed_when_none_is_listed(api: Api) -> None:
     assert await allowed(api, OTHER) == "*"
     assert await allowed(api, None) == "*"
 
 
 @pytest.mark.parametrize("cors_origins", [LISTED])
 @pytest.mark.gen_test
-async def test_listed_origins_may_call_and_others_may_not(api: Api) -> None:
+async def test_only_listed_origins_are_allowed(api: Api) -> None:
     for origin in LISTED:
         assert await allowed(api, origin) == origin
     for origin in (OTHER, f"{APP}.evil.example.com", "null", APP.replace("https", "http"), None):
         assert await allowed(api, origin) is None
     answer = await api.request("GET", f"{IAM_ROUTES}/ping", headers={"Origin": OTHER})
-    assert answer.headers["Vary"] == "Origin", "no cache may give one origin another's answer"
+    assert answer.headers["Vary"] == "Origin", (
+        "a cache must not give the response for one origin to another"
+    )
 
 
 @pytest.mark.parametrize("cors_origins", [LISTED])
 @pytest.mark.gen_test
-async def test_errors_can_be_read_from_another_origin(api: Api) -> None:
+async def test_listed_origin_can_read_errors(api: Api) -> None:
     for path in (f"{IAM_ROUTES}/subscription", "/nothing"):
         assert await allowed(api, APP, path) == APP
         assert await allowed(api, OTHER, path) is None
@@ -56,7 +58,7 @@ async def test_errors_can_be_read_from_another_origin(api: Api) -> None:
 
 @pytest.mark.parametrize("cors_origins", [ANY, LISTED])
 @pytest.mark.gen_test
-async def test_a_preflight_needs_no_token_and_names_our_headers(
+async def test_preflight_needs_no_token_and_lists_allowed_headers(
     api: Api, cors_origins: tuple[str, ...]
 ) -> None:
     headers = {
@@ -86,7 +88,7 @@ async def test_a_preflight_needs_no_token_and_names_our_headers(
 
 @pytest.mark.parametrize("cors_origins", [LISTED])
 @pytest.mark.gen_test
-async def test_a_preflight_of_another_origin_is_not_allowed(api: Api) -> None:
+async def test_preflight_of_unlisted_origin_is_not_allowed(api: Api) -> None:
     answer = await api.request("OPTIONS", f"{IAM_ROUTES}/plans", headers={"Origin": OTHER})
     assert "Access-Control-Allow-Origin" not in answer.headers
 
@@ -96,7 +98,7 @@ CREDENTIALS = "Access-Control-Allow-Credentials"
 
 @pytest.mark.parametrize("cors_origins", [LISTED])
 @pytest.mark.gen_test
-async def test_named_origin_may_send_credentials_and_reads_errors_too(api: Api) -> None:
+async def test_listed_origin_may_send_credentials_and_read_errors(api: Api) -> None:
     requests = [
         ("GET", f"{IAM_ROUTES}/ping", 200),
         ("GET", f"{IAM_ROUTES}/subscription", 401),
@@ -116,7 +118,7 @@ async def test_named_origin_may_send_credentials_and_reads_errors_too(api: Api) 
 
 @pytest.mark.parametrize("cors_origins", [ANY])
 @pytest.mark.gen_test
-async def test_any_origin_may_not_send_credentials(api: Api) -> None:
+async def test_credentials_are_not_allowed_when_any_origin_is_allowed(api: Api) -> None:
     for method, path in (("GET", f"{IAM_ROUTES}/ping"), ("OPTIONS", f"{IAM_ROUTES}/plans")):
         answer = await api.request(method, path, headers={"Origin": OTHER})
         assert answer.headers["Access-Control-Allow-Origin"] == "*"

@@ -1,4 +1,4 @@
-"""Who may buy credits: only who has an active monthly subscription to a plan of ours."""
+"""Only an account with an active monthly subscription to a configured plan may buy credits."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -30,7 +30,7 @@ def assert_refused(answer: HTTPResponse) -> None:
 
 
 @pytest.mark.gen_test
-async def test_who_never_subscribed_is_refused_without_a_trace(
+async def test_account_without_subscription_is_refused_and_nothing_is_stored(
     buyer: Buyer, service: Service, sandbox: Sandbox
 ) -> None:
     assert_refused(await buyer.ask_to_buy())
@@ -49,7 +49,7 @@ OTHER_PRICES: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", OTHER_PRICES)
 @pytest.mark.gen_test
-async def test_another_subscription_is_not_enough(
+async def test_subscription_of_another_product_or_interval_is_not_enough(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks, name: str
 ) -> None:
     price = {"product": shop.plan_product, "unit_amount": 2900, **OTHER_PRICES[name]}
@@ -65,37 +65,37 @@ async def test_another_subscription_is_not_enough(
     assert (await buyer.ask_to_buy()).code == 201
 
 
-ENDS: dict[str, Callable[[Sandbox, str], Any]] = {
+STATUS_CHANGES: dict[str, Callable[[Sandbox, str], Any]] = {
     "past_due": lambda sandbox, sub: sandbox.renew(sub, fail=True),
     "canceled": lambda sandbox, sub: sandbox.cancel_subscription(sub),
 }
 
 
-@pytest.mark.parametrize("status", ENDS)
+@pytest.mark.parametrize("status", STATUS_CHANGES)
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.gen_test
-async def test_a_subscription_that_is_not_active_is_not_enough(
+async def test_inactive_subscription_is_not_enough(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, status: str, held: bool
 ) -> None:
     subscription_id = await buyer.subscribe()
     assert (await buyer.ask_to_buy()).code == 201
-    ENDS[status](sandbox, subscription_id)
+    STATUS_CHANGES[status](sandbox, subscription_id)
     await webhooks.settle()
-    if held:  # nor where Stripe has to be asked, since our copy is of before
+    if held:  # the stored copy is out of date, so Stripe is asked
         webhooks.hold()
     assert_refused(await buyer.ask_to_buy())
     assert (await buyer.plan())["status"] == status
 
 
 @pytest.mark.gen_test
-async def test_an_unpaid_subscription_is_not_enough(buyer: Buyer, webhooks: Webhooks) -> None:
+async def test_unpaid_subscription_is_not_enough(buyer: Buyer, webhooks: Webhooks) -> None:
     await buyer.ask_to_subscribe()
     await webhooks.settle()
     assert_refused(await buyer.ask_to_buy())
 
 
 @pytest.mark.gen_test
-async def test_a_trial_is_enough(
+async def test_trial_is_enough(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
     subscribe_elsewhere(sandbox, shop.plan, trial_period_days=7)
@@ -105,41 +105,43 @@ async def test_a_trial_is_enough(
 
 
 @pytest.mark.gen_test
-async def test_a_scheduled_end_is_not_yet_the_end(buyer: Buyer, webhooks: Webhooks) -> None:
+async def test_subscription_with_scheduled_cancellation_is_enough(
+    buyer: Buyer, webhooks: Webhooks
+) -> None:
     await buyer.subscribe()
     await buyer.api.post(f"{IAM_ROUTES}/subscription/cancel")
     await webhooks.settle()
     assert (await buyer.ask_to_buy()).code == 201
 
 
-def pass_the_end(clock: Clock, shown: dict[str, Any], **more: float) -> None:
-    """Move the clock to the end of the period shown, and this much on."""
-    left = datetime.fromisoformat(shown["current_period_end"]) - clock() + timedelta(**more)
+def advance_past_period_end(clock: Clock, subscription: dict[str, Any], **more: float) -> None:
+    """Move the clock to the end of the subscription's period, and `more` beyond it."""
+    left = datetime.fromisoformat(subscription["current_period_end"]) - clock() + timedelta(**more)
     clock.advance(seconds=left.total_seconds())
 
 
 @pytest.mark.gen_test
-async def test_a_period_that_is_over_counts_for_one_more_day(
+async def test_subscription_counts_for_one_day_after_its_period_ended(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
     await buyer.subscribe()
     shown = await buyer.plan()
     sandbox.api.calls.clear()
-    pass_the_end(clock, shown, hours=23, minutes=59)
+    advance_past_period_end(clock, shown, hours=23, minutes=59)
     assert (await buyer.ask_to_buy()).code == 201
     assert calls(sandbox, *LIST) == 0
-    pass_the_end(clock, shown, hours=24, seconds=1)
+    advance_past_period_end(clock, shown, hours=24, seconds=1)
     assert_refused(await buyer.ask_to_buy())
     assert calls(sandbox, *LIST) == 1
     assert (await buyer.plan())["is_eligible"] is False
 
 
 @pytest.mark.gen_test
-async def test_a_renewal_whose_events_are_lost_counts(
+async def test_renewal_counts_when_its_events_are_lost(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
     subscription_id = await buyer.subscribe()
-    pass_the_end(clock, await buyer.plan(), days=2)
+    advance_past_period_end(clock, await buyer.plan(), days=2)
     webhooks.hold()
     sandbox.renew(subscription_id)
     assert (await buyer.ask_to_buy()).code == 201
@@ -148,7 +150,7 @@ async def test_a_renewal_whose_events_are_lost_counts(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_who_has_just_subscribed_is_not_refused_and_stripe_is_asked_once(
+async def test_new_subscriber_is_accepted_before_webhook_with_one_request_to_stripe(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     webhooks.hold()
@@ -157,14 +159,14 @@ async def test_who_has_just_subscribed_is_not_refused_and_stripe_is_asked_once(
     sandbox.api.calls.clear()
     assert (await buyer.ask_to_buy()).code == 201
     assert calls(sandbox, *LIST) == 1
-    assert (await buyer.plan())["status"] == "active", "what was seen is kept"
+    assert (await buyer.plan())["status"] == "active", "the snapshot is stored"
     assert (await buyer.ask_to_buy()).code == 201
-    assert calls(sandbox, *LIST) == 1, "and not asked again"
+    assert calls(sandbox, *LIST) == 1, "the stored snapshot is used"
     assert await rows(service, "events") == []
 
 
 @pytest.mark.gen_test
-async def test_stripe_is_asked_once_to_refuse_somebody(
+async def test_refusal_takes_one_request_to_stripe(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     webhooks.hold()
@@ -175,7 +177,7 @@ async def test_stripe_is_asked_once_to_refuse_somebody(
 
 
 @pytest.mark.gen_test
-async def test_stripe_is_down_so_nobody_is_refused_for_good(
+async def test_eligibility_check_answers_503_when_stripe_is_down(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
     webhooks.hold()
@@ -186,7 +188,7 @@ async def test_stripe_is_down_so_nobody_is_refused_for_good(
 
 
 @pytest.mark.gen_test
-async def test_a_subscription_of_another_account_is_not_enough(
+async def test_subscription_of_another_account_is_not_enough(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await stranger.subscribe()

@@ -1,4 +1,4 @@
-"""What clients do wrong: the status it says, the field by its name, always the same shape."""
+"""Errors of clients: status, code, the name of the wrong field, and one JSON format."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ BAD_FIELDS = [(path, name, value) for path, (name, values) in WITH_BODY.items() 
 
 
 def assert_refused(answer: Any, status: int, code: str) -> str:
-    """The one shape of an error; returns its message."""
+    """Check the status, code and format of an error, and return its message."""
     body = json_of(answer)
     assert (answer.code, body["code"]) == (status, code)
     assert set(body) == {"success", "code", "message", "request_id"}
@@ -38,7 +38,7 @@ def assert_refused(answer: Any, status: int, code: str) -> str:
 
 @pytest.mark.parametrize(("path", "name", "value"), BAD_FIELDS)
 @pytest.mark.gen_test
-async def test_a_field_of_the_wrong_type_is_named(
+async def test_error_names_field_of_wrong_type(
     api: Api, service: Service, path: str, name: str, value: Any
 ) -> None:
     message = assert_refused(await api.post(path, {name: value}), 400, "invalid_request")
@@ -48,14 +48,14 @@ async def test_a_field_of_the_wrong_type_is_named(
 
 @pytest.mark.parametrize("path", WITH_BODY)
 @pytest.mark.gen_test
-async def test_a_missing_field_is_named(api: Api, path: str) -> None:
+async def test_error_names_missing_field(api: Api, path: str) -> None:
     message = assert_refused(await api.post(path, {}), 400, "invalid_request")
     assert f"`{WITH_BODY[path][0]}`" in message
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"text"', b"\xff", b"price_id=1"])
 @pytest.mark.gen_test
-async def test_a_body_that_is_no_json_object_is_refused(api: Api, body: bytes) -> None:
+async def test_body_that_is_not_a_json_object_is_refused(api: Api, body: bytes) -> None:
     headers = {
         "Authorization": f"Bearer {api.bearer(ACCOUNT)}",
         "Content-Type": "application/json",
@@ -69,9 +69,7 @@ async def test_a_body_that_is_no_json_object_is_refused(api: Api, body: bytes) -
     "media_type", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]
 )
 @pytest.mark.gen_test
-async def test_a_body_that_is_not_declared_as_json_is_refused(
-    api: Api, media_type: str | None
-) -> None:
+async def test_body_with_another_content_type_is_refused(api: Api, media_type: str | None) -> None:
     headers = {"Authorization": f"Bearer {api.bearer(ACCOUNT)}"}
     if media_type:
         headers["Content-Type"] = media_type
@@ -82,20 +80,18 @@ async def test_a_body_that_is_not_declared_as_json_is_refused(
 
 @pytest.mark.parametrize("media_type", ["Application/JSON", "application/json; charset=utf-8"])
 @pytest.mark.gen_test
-async def test_json_may_be_declared_with_parameters_and_in_any_case(
-    api: Api, media_type: str
-) -> None:
+async def test_json_content_type_accepts_parameters_and_any_case(api: Api, media_type: str) -> None:
     answer = await api.post(TOPUP, {}, headers={"Content-Type": media_type})
     assert_refused(answer, 400, "invalid_request")
 
 
 def padded(size: int) -> dict[str, str]:
-    """A body whose JSON is of exactly this many bytes."""
+    """Return a body whose JSON has exactly `size` bytes."""
     return {"price_id": "price_1", "x": "x" * (size - len('{"price_id": "price_1", "x": ""}'))}
 
 
 @pytest.mark.gen_test
-async def test_a_body_may_have_64_kilobytes_and_no_more(buyer: Buyer, service: Service) -> None:
+async def test_body_is_limited_to_64_kilobytes(buyer: Buyer, service: Service) -> None:
     api = buyer.api
     answer = await api.post(TOPUP, padded(64 * 1024))
     assert_refused(answer, 403, "subscription_required")
@@ -107,7 +103,7 @@ async def test_a_body_may_have_64_kilobytes_and_no_more(buyer: Buyer, service: S
 
 @pytest.mark.parametrize("path", WITH_BODY)
 @pytest.mark.gen_test
-async def test_a_body_that_does_not_declare_its_size_is_bounded_too(api: Api, path: str) -> None:
+async def test_chunked_body_is_limited_too(api: Api, path: str) -> None:
     async def produce(write: Any) -> None:
         for _ in range(5):
             await write(b" " * 16 * 1024)
@@ -122,7 +118,7 @@ async def test_a_body_that_does_not_declare_its_size_is_bounded_too(api: Api, pa
 
 @pytest.mark.parametrize("account", [ACCOUNT, None])
 @pytest.mark.gen_test
-async def test_an_unknown_address_is_404_in_json(api: Api, account: str | None) -> None:
+async def test_unknown_path_is_404_in_json(api: Api, account: str | None) -> None:
     for path in ("/", "/api/iam/v1/nothing", f"{TOPUP}/", "/api/iam/v1/subscription/x/cancel"):
         assert_refused(await api.get(path, account), 404, "not_found")
         assert_refused(await api.post(path, {}, account), 404, "not_found")
@@ -142,55 +138,57 @@ async def test_an_unknown_address_is_404_in_json(api: Api, account: str | None) 
     ],
 )
 @pytest.mark.gen_test
-async def test_another_method_is_405_in_json(api: Api, method: str, path: str) -> None:
+async def test_unsupported_method_is_405_in_json(api: Api, method: str, path: str) -> None:
     headers = {"Authorization": f"Bearer {api.bearer(ACCOUNT)}"}
     answer = await api.request(method, path, headers=headers)
     assert_refused(answer, 405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("offered", ["req-1", "a", "A.b:c_d-9", "x" * 128])
+@pytest.mark.parametrize("request_id", ["req-1", "a", "A.b:c_d-9", "x" * 128])
 @pytest.mark.gen_test
-async def test_a_sane_request_id_is_kept(api: Api, offered: str) -> None:
+async def test_valid_request_id_is_returned(api: Api, request_id: str) -> None:
     for path in (f"{IAM_ROUTES}/ping", f"{IAM_ROUTES}/subscription", "/nothing"):
-        answer = await api.request("GET", path, headers={"X-Request-Id": offered})
-        assert answer.headers["X-Request-Id"] == offered
-        assert json_of(answer).get("request_id", offered) == offered
+        answer = await api.request("GET", path, headers={"X-Request-Id": request_id})
+        assert answer.headers["X-Request-Id"] == request_id
+        assert json_of(answer).get("request_id", request_id) == request_id
 
 
-@pytest.mark.parametrize("offered", ["", "a b", "x" * 129, "<script>", "a\u00e9", "a/b", '"a"'])
+@pytest.mark.parametrize("request_id", ["", "a b", "x" * 129, "<script>", "a\u00e9", "a/b", '"a"'])
 @pytest.mark.gen_test
-async def test_another_request_id_is_replaced(api: Api, offered: str) -> None:
+async def test_invalid_request_id_is_replaced(api: Api, request_id: str) -> None:
     path = f"{IAM_ROUTES}/subscription"
-    answers = [await api.request("GET", path, headers={"X-Request-Id": offered}) for _ in range(2)]
-    given = {answer.headers["X-Request-Id"] for answer in answers}
-    assert len(given) == 2
-    assert offered not in given
-    assert {json_of(answer)["request_id"] for answer in answers} == given
+    answers = [
+        await api.request("GET", path, headers={"X-Request-Id": request_id}) for _ in range(2)
+    ]
+    returned = {answer.headers["X-Request-Id"] for answer in answers}
+    assert len(returned) == 2
+    assert request_id not in returned
+    assert {json_of(answer)["request_id"] for answer in answers} == returned
 
 
 @pytest.mark.gen_test
-async def test_an_error_that_nobody_expected_says_nothing_of_itself(
+async def test_unexpected_error_is_500_without_details(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(_: str) -> None:
+    async def fail(_: str) -> None:
         raise RuntimeError("secret detail")
 
-    monkeypatch.setattr(service.store.accounts, "get", broken)
+    monkeypatch.setattr(service.store.accounts, "get", fail)
     answer = await api.get(f"{IAM_ROUTES}/usage/credits")
     assert_refused(answer, 500, "internal_error")
     assert b"secret detail" not in answer.body
 
 
 @pytest.mark.gen_test
-async def test_the_database_is_down_so_clients_are_told_when_to_come_back(
+async def test_database_error_is_503_with_retry_after(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pymongo.errors import AutoReconnect  # noqa: PLC0415
 
-    async def down(*_: object, **__: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise AutoReconnect("mongodb://user:password@host is down")
 
-    monkeypatch.setattr(type(service.store._database.accounts), "find_one", down)
+    monkeypatch.setattr(type(service.store._database.accounts), "find_one", fail)
     answer = await api.get(f"{IAM_ROUTES}/usage/credits")
     assert_refused(answer, 503, "store_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
@@ -209,13 +207,15 @@ async def test_the_database_is_down_so_clients_are_told_when_to_come_back(
     ],
 )
 @pytest.mark.gen_test
-async def test_a_price_that_is_none_is_not_found(
+async def test_unknown_price_is_404_and_is_not_used_in_a_stripe_path(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, price_id: str
 ) -> None:
     await buyer.subscribe()
     sandbox.api.calls.clear()
     assert_refused(await buyer.ask_to_buy(price_id), 404, "price_not_found")
     assert_refused(await buyer.ask_to_subscribe(price_id), 404, "price_not_found")
-    asked = {call.path for call in sandbox.api.calls}
-    assert asked <= {"/v1/prices", f"/v1/prices/{price_id}"}
-    assert price_id.isidentifier() or asked <= {"/v1/prices"}, "a path is not for clients to make"
+    called = {call.path for call in sandbox.api.calls}
+    assert called <= {"/v1/prices", f"/v1/prices/{price_id}"}
+    assert price_id.isidentifier() or called <= {"/v1/prices"}, (
+        "text of a client must not become part of a path"
+    )

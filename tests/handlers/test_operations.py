@@ -1,4 +1,4 @@
-"""For operators: probes, metrics, and logs that say much and betray nothing."""
+"""Routes for operators: health, readiness and metrics."""
 
 import json
 
@@ -23,7 +23,7 @@ Samples = dict[tuple[str, frozenset[str]], float]
 
 
 async def samples(api: Api) -> Samples:
-    """Each metric by its name and the values of its labels."""
+    """Return each sample by the name of its metric and the values of its labels."""
     answer = await api.get("/metrics", account=None)
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     return {
@@ -41,7 +41,7 @@ def value(found: Samples, name: str, *labels: str) -> float:
 
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each request gets the metrics of its moment."""
+    """Render the metrics for each request, without the cache."""
     monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
 
 
@@ -66,7 +66,7 @@ async def test_deliveries_and_credits_are_counted(api: Api) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_delivery_that_fails_is_counted(api: Api, quick_retries: None) -> None:
+async def test_failed_delivery_is_counted(api: Api, quick_retries: None) -> None:
     await api.deliver(recorded("invoice.paid"))  # Stripe cannot be reached
     found = await samples(api)
     assert value(found, "deliveries_total", "invoice.paid", "failed") == 1
@@ -107,7 +107,7 @@ async def test_requests_are_counted_by_route(api: Api, method: str, path: str, r
 
 
 @pytest.mark.gen_test
-async def test_a_stranger_makes_no_time_series(api: Api) -> None:
+async def test_unknown_methods_paths_and_types_create_no_time_series(api: Api) -> None:
     for n in range(3):
         await api.request("BREW", f"/pot/{n}")
         event = {**json.loads(PAID), "type": f"made.up{n}"}
@@ -119,16 +119,16 @@ async def test_a_stranger_makes_no_time_series(api: Api) -> None:
 
 
 @pytest.mark.gen_test
-async def test_readiness_says_what_is_in_the_way(
+async def test_readiness_lists_problems(
     api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (await api.get("/readyz", account=None)).code == 200
 
-    async def down(*_: object, **__: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise AutoReconnect("mongodb://user:password@host is down")
 
     app.settings["datalayer_stripe"].request_tracker.draining = True
-    monkeypatch.setattr(type(service.store._client.admin), "command", down)
+    monkeypatch.setattr(type(service.store._client.admin), "command", fail)
     monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     answer = await api.get("/readyz", account=None)
     assert answer.code == 503
@@ -139,11 +139,11 @@ async def test_readiness_says_what_is_in_the_way(
         "problems": {"service": "shutting down", "database": "does not answer"},
         "warnings": {},
     }
-    assert (await api.get("/healthz", account=None)).code == 200, "the process lives all the same"
+    assert (await api.get("/healthz", account=None)).code == 200, "the process is alive"
 
 
 @pytest.mark.gen_test
-async def test_stripe_in_trouble_is_a_warning_until_it_answers(
+async def test_stripe_warning_ends_with_next_successful_call(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
     sandbox.api.refuse(status=503, times=3)
@@ -156,7 +156,7 @@ async def test_stripe_in_trouble_is_a_warning_until_it_answers(
 
 
 @pytest.mark.gen_test
-async def test_stripe_in_trouble_is_a_warning(
+async def test_stripe_outage_is_a_warning_and_service_stays_ready(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
     sandbox.api.refuse(503, times=100)
@@ -169,7 +169,7 @@ async def test_stripe_in_trouble_is_a_warning(
     assert json_of(await buyer.api.get("/readyz", account=None))["warnings"] == {}
 
 
-def test_metrics_are_written_once_a_second_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_rendered_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     seconds = [0.0]
     counted = metrics.Metrics(monotonic=lambda: seconds[0])

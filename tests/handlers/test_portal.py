@@ -1,4 +1,4 @@
-"""The billing portal: a session for a customer, the sign-in page for others, a safe way back."""
+"""The billing portal: a session for customers, the public link for others, safe return URLs."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from datalayer_stripe.settings import Settings
 from tests.support.app import Api, json_of
 from tests.support.shop import IAM_ROUTES, Buyer, calls, objects, subscribe_elsewhere
 
-BACK = "https://app.example.com/settings?tab=billing#plan"
-SIGN_IN = "https://billing.example.com/p/login/test"
+RETURN_URL = "https://app.example.com/settings?tab=billing#plan"
+PUBLIC_LINK = "https://billing.example.com/p/login/test"
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def cors_origins() -> tuple[str, ...]:
 
 @pytest.fixture
 def configuration(sandbox: Sandbox) -> str:
-    """The portal's configuration, with the id that the settings name."""
+    """Create the portal configuration that the settings name, and return its id."""
     features = {"invoice_history": {"enabled": True}}
-    made = sandbox.call("POST", "/v1/billing_portal/configurations", features=features)
-    return str(sandbox.put({**made, "id": "bpc_example"})["id"])
+    created = sandbox.call("POST", "/v1/billing_portal/configurations", features=features)
+    return str(sandbox.put({**created, "id": "bpc_example"})["id"])
 
 
 @pytest.fixture
@@ -33,54 +33,54 @@ def settings(settings: Settings, cors_origins: tuple[str, ...]) -> Settings:
     return settings.model_copy(update={"cors_origins": cors_origins})
 
 
-async def open_portal(api: Api, return_url: Any = BACK) -> HTTPResponse:
+async def open_portal(api: Api, return_url: Any = RETURN_URL) -> HTTPResponse:
     return await api.post(f"{IAM_ROUTES}/checkout/portal", {"return_url": return_url})
 
 
-async def url(api: Api) -> str:
+async def portal_url(api: Api) -> str:
     answer = await open_portal(api)
     assert answer.code == 200
     return str(json_of(answer)["portal"]["url"])
 
 
 @pytest.mark.gen_test
-async def test_a_customer_gets_a_session_of_its_own(
+async def test_customer_gets_portal_session(
     buyer: Buyer, sandbox: Sandbox, configuration: str
 ) -> None:
     await buyer.ask_to_subscribe()
-    first, second = await url(buyer.api), await url(buyer.api)
+    first, second = await portal_url(buyer.api), await portal_url(buyer.api)
     assert first != second
     portal_session = sandbox.get(first.rpartition("/")[2])
     [customer] = objects(sandbox, "/v1/customers")
     assert portal_session["customer"] == customer["id"]
     assert portal_session["configuration"] == configuration
-    assert portal_session["return_url"] == BACK
+    assert portal_session["return_url"] == RETURN_URL
 
 
 @pytest.mark.gen_test
-async def test_who_is_no_customer_gets_the_sign_in_page(
+async def test_account_without_customer_gets_public_portal_link(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, configuration: str
 ) -> None:
     await stranger.ask_to_subscribe()
-    assert await url(buyer.api) == SIGN_IN
+    assert await portal_url(buyer.api) == PUBLIC_LINK
     assert calls(sandbox, "POST", "/v1/billing_portal/sessions") == 0
 
 
 @pytest.mark.gen_test
-async def test_who_subscribed_through_another_system_gets_a_session(
+async def test_customer_of_another_system_gets_portal_session(
     buyer: Buyer, webhooks: Webhooks, configuration: str
 ) -> None:
     subscribe_elsewhere(buyer.sandbox, buyer.shop.plan)
     await webhooks.settle()
-    assert (await url(buyer.api)).startswith(buyer.sandbox.url)
+    assert (await portal_url(buyer.api)).startswith(buyer.sandbox.url)
 
 
 @pytest.mark.gen_test
-async def test_a_configuration_that_stripe_does_not_know_costs_no_error(
+async def test_unknown_portal_configuration_falls_back_to_public_link(
     buyer: Buyer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await buyer.ask_to_subscribe()
-    assert await url(buyer.api) == SIGN_IN
+    assert await portal_url(buyer.api) == PUBLIC_LINK
     assert "DATALAYER_STRIPE_CUST_PORTAL_ID" in caplog.text
 
 
@@ -112,7 +112,7 @@ async def test_a_configuration_that_stripe_does_not_know_costs_no_error(
     ],
 )
 @pytest.mark.gen_test
-async def test_a_bad_way_back_is_refused(
+async def test_invalid_return_url_is_refused(
     buyer: Buyer, sandbox: Sandbox, configuration: str, return_url: Any
 ) -> None:
     await buyer.ask_to_subscribe()
@@ -137,15 +137,13 @@ async def test_a_bad_way_back_is_refused(
     ],
 )
 @pytest.mark.gen_test
-async def test_the_way_back_leads_to_an_origin_of_ours_where_some_are_named(
-    api: Api, return_url: str, status: int
-) -> None:
+async def test_return_url_must_have_a_listed_origin(api: Api, return_url: str, status: int) -> None:
     assert (await open_portal(api, return_url)).code == status
 
 
 @pytest.mark.parametrize("cors_origins", [("https://app.example.com",)])
 @pytest.mark.gen_test
-async def test_the_way_back_may_lead_to_the_checkout_page_here(api: Api) -> None:
+async def test_return_url_may_be_local_checkout_page(api: Api) -> None:
     assert (await open_portal(api, f"{api.url}/checkout")).code == 200
     assert (await open_portal(api, f"{api.url.replace('http', 'https')}/checkout")).code == 200
     assert (await open_portal(api, f"{api.url}0/checkout")).code == 400
@@ -165,7 +163,7 @@ async def test_host_header_does_not_allow_a_return_url(api: Api, host: str) -> N
 
 @pytest.mark.parametrize("url", ["https://user:S3cret\u2100@x/", "http://[::S3cret]/"])
 @pytest.mark.gen_test
-async def test_refused_return_url_is_not_repeated(
+async def test_refused_return_url_is_not_in_response_or_log(
     api: Api, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

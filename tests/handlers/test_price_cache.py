@@ -1,4 +1,4 @@
-"""Prices are cached for a short time, dropped when they change, and shown while Stripe is down."""
+"""The cache of prices: expiry, invalidation by events, and use while Stripe is down."""
 
 import asyncio
 from typing import Any
@@ -25,14 +25,16 @@ LIST = ("GET", "/v1/prices")
 
 
 @pytest.mark.gen_test
-async def test_prices_are_cached(api: Api, sandbox: Sandbox, shop: Shop) -> None:
+async def test_concurrent_and_later_requests_share_cached_prices(
+    api: Api, sandbox: Sandbox, shop: Shop
+) -> None:
     await asyncio.gather(*(prices(api) for _ in range(10)))
     await prices(api)
-    assert calls(sandbox, *LIST) == 1, "one request asks for all who wait"
+    assert calls(sandbox, *LIST) == 1, "concurrent requests share one call"
 
 
 @pytest.mark.gen_test
-async def test_a_price_newer_than_the_cache_can_be_bought(
+async def test_price_newer_than_cache_can_be_bought(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -46,7 +48,7 @@ async def test_a_price_newer_than_the_cache_can_be_bought(
 
 @pytest.mark.parametrize("change", ["price.created", "price.updated", "product.updated"])
 @pytest.mark.gen_test
-async def test_the_cache_is_dropped_when_stripe_tells_of_a_change(
+async def test_price_and_product_events_clear_cache(
     api: Api, sandbox: Sandbox, shop: Shop, webhooks: Webhooks, change: str
 ) -> None:
     before = await prices(api)
@@ -62,20 +64,24 @@ async def test_the_cache_is_dropped_when_stripe_tells_of_a_change(
 
 
 @pytest.mark.gen_test
-async def test_what_was_asked_before_a_change_does_not_outlive_it(
+async def test_response_requested_before_a_change_is_not_cached_after_it(
     api: Api, service: Service, sandbox: Sandbox, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed, asked, may_answer = service.stripe.list_prices, asyncio.Event(), asyncio.Event()
+    list_prices, requested, may_answer = (
+        service.stripe.list_prices,
+        asyncio.Event(),
+        asyncio.Event(),
+    )
 
-    async def slow(*args: Any, **options: Any) -> list[dict[str, Any]]:
-        seen = await listed(*args, **options)
-        asked.set()
+    async def list_slowly(*args: Any, **options: Any) -> list[dict[str, Any]]:
+        result = await list_prices(*args, **options)
+        requested.set()
         await may_answer.wait()
-        return seen
+        return result
 
-    monkeypatch.setattr(service.stripe, "list_prices", slow)
+    monkeypatch.setattr(service.stripe, "list_prices", list_slowly)
     early = asyncio.create_task(prices(api))
-    await asked.wait()
+    await requested.wait()
     sandbox.update_price(shop.packages[0], active=False)
     service.catalog.forget()
     may_answer.set()
@@ -84,7 +90,7 @@ async def test_what_was_asked_before_a_change_does_not_outlive_it(
 
 
 class Stopwatch:
-    """The seconds that caches count by, which a test moves."""
+    """Monotonic clock of the caches, which a test advances."""
 
     seconds = 0.0
 
@@ -101,7 +107,7 @@ def stopwatch(service: Service, monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
 
 
 @pytest.mark.gen_test
-async def test_the_cache_lasts_a_minute(
+async def test_cache_expires_after_a_minute(
     api: Api, sandbox: Sandbox, shop: Shop, stopwatch: Stopwatch
 ) -> None:
     await prices(api)
@@ -114,7 +120,7 @@ async def test_the_cache_lasts_a_minute(
 
 @pytest.mark.parametrize("status", [429, 503])
 @pytest.mark.gen_test
-async def test_stripe_is_down_and_prices_are_still_listed(
+async def test_stale_prices_are_returned_while_stripe_is_down(
     api: Api,
     sandbox: Sandbox,
     shop: Shop,
@@ -127,16 +133,16 @@ async def test_stripe_is_down_and_prices_are_still_listed(
     sandbox.api.refuse(status, times=100)
     stopwatch.seconds += FRESH_SECONDS
     assert await prices(api) == before
-    asked = calls(sandbox, *LIST)
+    call_count = calls(sandbox, *LIST)
     assert await prices(api) == before
-    assert calls(sandbox, *LIST) == asked, "not every request asks while Stripe is down"
+    assert calls(sandbox, *LIST) == call_count, "no call for each request"
     sandbox.api.normal()
     stopwatch.seconds += RETRY_SECONDS
     assert len(await prices(api)) == 2
 
 
 @pytest.mark.gen_test
-async def test_prices_of_long_ago_are_not_shown(
+async def test_prices_older_than_stale_limit_are_not_returned(
     api: Api, sandbox: Sandbox, shop: Shop, stopwatch: Stopwatch, quick_retries: None
 ) -> None:
     await prices(api)
@@ -147,7 +153,7 @@ async def test_prices_of_long_ago_are_not_shown(
 
 @pytest.mark.parametrize("path", [f"{STRIPE_ROUTES}/topup/prices", f"{IAM_ROUTES}/plans/catalog"])
 @pytest.mark.gen_test
-async def test_stripe_is_down_before_anything_is_known(
+async def test_empty_cache_is_503_while_stripe_is_down(
     api: Api, sandbox: Sandbox, shop: Shop, quick_retries: None, path: str
 ) -> None:
     sandbox.api.refuse(503, times=100)
@@ -155,4 +161,4 @@ async def test_stripe_is_down_before_anything_is_known(
     assert (answer.code, json_of(answer)["code"]) == (503, "stripe_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
     sandbox.api.normal()
-    assert (await api.get(path)).code == 200, "and is asked again by the next request"
+    assert (await api.get(path)).code == 200, "the failure is not cached"

@@ -1,4 +1,4 @@
-"""`/readyz`: what is in the way, and what an operator should know."""
+"""`/readyz`: problems with the database, and warnings about the webhook secret."""
 
 import asyncio
 import logging
@@ -30,8 +30,8 @@ async def warnings(api: Api) -> dict[str, str]:
 # The database
 
 
-def hold_on_to(primary: Mongod) -> None:
-    """Let the primary stay one for a while without the other member."""
+def prevent_stepdown(primary: Mongod) -> None:
+    """Let the primary keep its role for a minute without the other member."""
     with MongoClient[dict[str, Any]](primary.direct_url) as client:
         config = client.admin.command("replSetGetConfig")["config"]
         config["settings"]["electionTimeoutMillis"] = 60_000
@@ -40,15 +40,15 @@ def hold_on_to(primary: Mongod) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_primary_without_a_majority_is_not_ready(
+async def test_primary_without_majority_is_not_ready(
     new_mongod: NewMongod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "FRESH_SECONDS", 0.0)
     monkeypatch.setattr(readiness, "PROBE_SECONDS", 5.0)
     members = [new_mongod("rs0"), new_mongod("rs0")]
     primary = await asyncio.to_thread(initiate, members)
-    [secondary] = [one for one in members if one is not primary]
-    hold_on_to(primary)
+    [secondary] = [member for member in members if member is not primary]
+    prevent_stepdown(primary)
     store = await connect(replica_set_url(members), livemode=False)
     try:
         probe = DatabaseProbe(store)
@@ -56,7 +56,7 @@ async def test_a_primary_without_a_majority_is_not_ready(
         await asyncio.to_thread(secondary.kill)
         monkeypatch.setattr(readiness, "PROBE_SECONDS", 1.0)
         assert "takes no durable writes" in (await probe.problem() or "")
-        await store.ping()  # which is not enough to know
+        await store.ping()  # a ping succeeds even without a majority
         await asyncio.to_thread(secondary.start)
         async with asyncio.timeout(30):
             while await probe.problem() is not None:
@@ -66,18 +66,18 @@ async def test_a_primary_without_a_majority_is_not_ready(
 
 
 @pytest.mark.gen_test
-async def test_all_who_ask_at_once_share_one_probe(
+async def test_concurrent_readiness_requests_share_one_probe(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writes = 0
     write = service.store.write_durably
 
-    async def counted(*, seconds: float) -> None:
+    async def count_and_write(*, seconds: float) -> None:
         nonlocal writes
         writes += 1
         await write(seconds=seconds)
 
-    monkeypatch.setattr(service.store, "write_durably", counted)
+    monkeypatch.setattr(service.store, "write_durably", count_and_write)
     monkeypatch.setattr(service.database_probe, "_monotonic", lambda: now)
     now = 0.0
     for number in (1, 2):
@@ -92,7 +92,7 @@ async def test_all_who_ask_at_once_share_one_probe(
 
 
 @pytest.mark.gen_test
-async def test_a_wrong_webhook_secret_is_a_warning(
+async def test_wrong_webhook_secret_is_a_warning_until_a_delivery_verifies(
     api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, webhook_signatures.__name__)
@@ -101,24 +101,26 @@ async def test_a_wrong_webhook_secret_is_a_warning(
         body = changed(PAID, id=f"evt_{number}")
         answer = await api.deliver(body, sign(body, secret="whsec_of_another_endpoint"))
         assert answer.code == 400
-    said = (await warnings(api))["webhook"]
-    assert said.startswith("no delivery verified since start, 41 refused. Compare DATALAYER_")
-    [line] = [one for one in caplog.records if one.name == webhook_signatures.__name__]
+    warning = (await warnings(api))["webhook"]
+    assert warning.startswith("no delivery verified since start, 41 refused. Compare DATALAYER_")
+    [line] = [record for record in caplog.records if record.name == webhook_signatures.__name__]
     assert line.levelname == "WARNING"
     assert "DATALAYER_STRIPE_WEBHOOK_SECRET" in line.message
     assert "whsec_" not in line.message
 
     assert (await api.deliver(PAID)).code == 200
-    assert await warnings(api) == {}, "the secret is right: it was a stranger"
+    assert await warnings(api) == {}, "a verified delivery shows that the secret is right"
 
 
 @pytest.mark.gen_test
-async def test_what_has_no_signature_is_a_stranger_and_no_warning(api: Api) -> None:
+async def test_delivery_without_signature_causes_no_warning(api: Api) -> None:
     assert (await api.deliver(PAID, "")).code == 400
     assert await warnings(api) == {}
 
 
-def test_many_refused_in_a_row_are_a_warning_once_an_hour(caplog: pytest.LogCaptureFixture) -> None:
+def test_many_refused_deliveries_in_a_row_log_one_warning_per_hour(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     now = 0.0
     signatures = SignatureMonitor(monotonic=lambda: now)
     signatures.count_verified()

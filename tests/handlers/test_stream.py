@@ -1,4 +1,4 @@
-"""The stream of balance and plan changes: who gets what, when it ends, how it is resumed."""
+"""The stream of balance and plan changes: its events, its end, and reconnecting."""
 
 import asyncio
 import contextlib
@@ -27,8 +27,8 @@ PAID = recorded("payment_intent.succeeded")
 
 
 @dataclass
-class Sent:
-    """One server-sent event; `name` is empty for a comment."""
+class ServerSentEvent:
+    """Server-sent event; `name` is empty for a comment."""
 
     name: str
     id: str
@@ -36,28 +36,28 @@ class Sent:
 
 
 class Reader:
-    """An open stream, read event by event."""
+    """Reader of an open stream, event by event."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.headers = response.headers
         self._content = response.content
 
-    async def next(self) -> Sent:
+    async def next(self) -> ServerSentEvent:
         block = await self._block()
         assert block is not None, "the stream has ended"
         fields = dict(line.split(": ", 1) for line in block.splitlines())
         data = json.loads(fields["data"]) if "data" in fields else fields.get("")
-        return Sent(fields.get("event", ""), fields.get("id", ""), data)
+        return ServerSentEvent(fields.get("event", ""), fields.get("id", ""), data)
 
     async def end(self) -> None:
         assert await self._block() is None
 
-    async def balance_becomes(self, credits: int) -> None:
+    async def wait_for_balance(self, credits: int) -> None:
         while (sent := await self.next()).name != "balance" or sent.data["credits"] != credits:
             pass
 
     async def _block(self) -> str | None:
-        """The lines up to a blank one; None at the end."""
+        """Return the lines up to a blank one, or None at the end of the stream."""
         async with asyncio.timeout(10):
             while True:
                 try:
@@ -69,7 +69,7 @@ class Reader:
 
 
 @contextlib.asynccontextmanager
-async def opened(
+async def open_stream(
     api: Api, account: str = ACCOUNT, last_event_id: str | None = None, **claims: Any
 ) -> AsyncIterator[Reader]:
     headers = {"Authorization": f"Bearer {api.bearer(account, **claims)}"}
@@ -89,9 +89,11 @@ def short_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.gen_test
-async def test_it_begins_with_how_things_stand(buyer: Buyer, webhooks: Webhooks) -> None:
+async def test_stream_starts_with_current_balance_and_plan(
+    buyer: Buyer, webhooks: Webhooks
+) -> None:
     await buyer.subscribe()
-    async with opened(buyer.api) as reader:
+    async with open_stream(buyer.api) as reader:
         balance, plan = await reader.next(), await reader.next()
     assert (balance.name, balance.data) == ("balance", {"credits": 0, "last_update": None})
     assert (plan.name, plan.data) == ("plan", await buyer.plan())
@@ -102,26 +104,26 @@ async def test_it_begins_with_how_things_stand(buyer: Buyer, webhooks: Webhooks)
 
 @pytest.mark.parametrize("database", ["memory", pytest.param("mongod", marks=pytest.mark.mongod)])
 @pytest.mark.gen_test
-async def test_a_purchase_is_seen_at_once_and_alone(
+async def test_purchase_sends_one_balance_event(
     buyer: Buyer, webhooks: Webhooks, database: str
 ) -> None:
     await buyer.subscribe()
-    async with opened(buyer.api) as reader:
+    async with open_stream(buyer.api) as reader:
         await reader.next()
         plan = await reader.next()
         await buyer.buy()
         sent = await reader.next()
         assert (sent.name, sent.data["credits"]) == ("balance", 50)
         assert sent.data["last_update"]
-        assert sent.id.partition(".")[2] == plan.id.partition(".")[2], "the plan is the same"
+        assert sent.id.partition(".")[2] == plan.id.partition(".")[2], "the plan has not changed"
         await buyer.buy()
         assert (await reader.next()).data["credits"] == 100
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_plan_s_changes_are_seen(buyer: Buyer, webhooks: Webhooks) -> None:
-    async with opened(buyer.api) as reader:
+async def test_changes_of_plan_are_sent(buyer: Buyer, webhooks: Webhooks) -> None:
+    async with open_stream(buyer.api) as reader:
         await reader.next()
         assert (await reader.next()).data["status"] == "none"
         await buyer.ask_to_subscribe()
@@ -137,18 +139,18 @@ async def test_a_plan_s_changes_are_seen(buyer: Buyer, webhooks: Webhooks) -> No
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_what_another_process_commits_is_seen(
+async def test_commits_of_another_process_are_sent(
     buyer: Buyer, webhooks: Webhooks, settings: Settings, clock: Clock
 ) -> None:
-    """Another service on the same database stands for it: they share nothing but that."""
+    """A second service on the same database takes the place of the other process."""
     await buyer.subscribe()
     webhooks.hold()
     other = await open_service(settings, clock=clock)
     try:
-        async with opened(buyer.api) as reader:
-            await reader.balance_becomes(0)
+        async with open_stream(buyer.api) as reader:
+            await reader.wait_for_balance(0)
             await other.processor.replay(await _paid_event(buyer))
-            await reader.balance_becomes(50)
+            await reader.wait_for_balance(50)
     finally:
         await other.close()
 
@@ -156,20 +158,20 @@ async def test_what_another_process_commits_is_seen(
 async def _paid_event(buyer: Buyer) -> str:
     started = json_of(await buyer.ask_to_buy())
     buyer.sandbox.confirm_payment(started["client_secret"])
-    paid = [one for one in buyer.sandbox.events if one["type"] == "payment_intent.succeeded"]
+    paid = [event for event in buyer.sandbox.events if event["type"] == "payment_intent.succeeded"]
     return str(paid[-1]["id"])
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_nobody_sees_another_account_s(api: Api) -> None:
-    async with opened(api, OTHER_ACCOUNT) as theirs, opened(api) as mine:
+async def test_stream_sends_only_events_of_own_account(api: Api) -> None:
+    async with open_stream(api, OTHER_ACCOUNT) as theirs, open_stream(api) as mine:
         for reader in (theirs, mine):
             assert (await reader.next()).data["credits"] == 0
             await reader.next()
         await api.deliver(PAID)
-        await mine.balance_becomes(50)
-        # The first that comes to them is their own.
+        await mine.wait_for_balance(50)
+        # The first event on the other stream is about its own payment.
         payment = json.loads(PAID)["data"]["object"]
         metadata = {**payment["metadata"], "account_uid": OTHER_ACCOUNT, "credits": "7"}
         theirs_paid = changed(PAID, metadata=metadata, customer="cus_2")
@@ -179,17 +181,19 @@ async def test_nobody_sees_another_account_s(api: Api) -> None:
 
 
 @pytest.mark.gen_test
-async def test_who_comes_back_gets_what_is_new(buyer: Buyer, webhooks: Webhooks) -> None:
+async def test_reconnecting_client_receives_only_what_changed(
+    buyer: Buyer, webhooks: Webhooks
+) -> None:
     await buyer.subscribe()
-    async with opened(buyer.api) as reader:
+    async with open_stream(buyer.api) as reader:
         await reader.next()
         seen = (await reader.next()).id
-    async with opened(buyer.api, last_event_id=seen) as reader:
+    async with open_stream(buyer.api, last_event_id=seen) as reader:
         await buyer.buy()
         sent = await reader.next()
-        assert (sent.name, sent.data["credits"]) == ("balance", 50), "and nothing twice"
+        assert (sent.name, sent.data["credits"]) == ("balance", 50), "no event is repeated"
     await buyer.buy()
-    async with opened(buyer.api, last_event_id=sent.id) as reader:
+    async with open_stream(buyer.api, last_event_id=sent.id) as reader:
         sent = await reader.next()
         assert (sent.name, sent.data["credits"]) == ("balance", 100)
         await buyer.api.post("/api/iam/v1/subscription/cancel")
@@ -198,14 +202,16 @@ async def test_who_comes_back_gets_what_is_new(buyer: Buyer, webhooks: Webhooks)
 
 @pytest.mark.parametrize("last_event_id", ["", ".", "x", "x.y.z", "\u00e9" * 300])
 @pytest.mark.gen_test
-async def test_an_id_of_nobody_s_begins_anew(api: Api, last_event_id: str) -> None:
-    async with opened(api, last_event_id=last_event_id) as reader:
+async def test_unknown_last_event_id_starts_from_the_beginning(
+    api: Api, last_event_id: str
+) -> None:
+    async with open_stream(api, last_event_id=last_event_id) as reader:
         assert [(await reader.next()).name for _ in range(2)] == ["balance", "plan"]
 
 
 @pytest.mark.gen_test
-async def test_it_beats_while_nothing_happens(api: Api, short_heartbeat: None) -> None:
-    async with opened(api) as reader:
+async def test_idle_stream_sends_heartbeats(api: Api, short_heartbeat: None) -> None:
+    async with open_stream(api) as reader:
         await reader.next()
         await reader.next()
         for _ in range(3):
@@ -213,8 +219,8 @@ async def test_it_beats_while_nothing_happens(api: Api, short_heartbeat: None) -
 
 
 @pytest.mark.gen_test
-async def test_it_ends_with_its_token(api: Api, clock: Clock) -> None:
-    async with opened(api, exp=int(clock().timestamp()) + 2) as reader:
+async def test_stream_ends_when_token_expires(api: Api, clock: Clock) -> None:
+    async with open_stream(api, exp=int(clock().timestamp()) + 2) as reader:
         await reader.next()
         await reader.next()
         await reader.end()
@@ -222,8 +228,8 @@ async def test_it_ends_with_its_token(api: Api, clock: Clock) -> None:
 
 
 @pytest.mark.gen_test
-async def test_it_ends_when_the_service_shuts_down(api: Api, app: Application) -> None:
-    async with opened(api) as reader:
+async def test_stream_ends_when_service_shuts_down(api: Api, app: Application) -> None:
+    async with open_stream(api) as reader:
         await reader.next()
         await reader.next()
         app.settings["datalayer_stripe"].request_tracker.drain()
@@ -233,21 +239,21 @@ async def test_it_ends_when_the_service_shuts_down(api: Api, app: Application) -
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_is_gone_leaves_nothing(
+async def test_disconnected_client_releases_stream_and_watcher(
     api: Api, service: Service, app: Application, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with opened(api) as reader:
+    async with open_stream(api) as reader:
         await reader.next()
-        assert _open(service) == 1
+        assert open_streams(service) == 1
     async with asyncio.timeout(5):
         await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
-    assert _open(service) == 0
+    assert open_streams(service) == 0
     assert not service.store.changes._watchers
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
+async def test_client_that_disconnects_while_sending_body_releases_request(
     api: Api, app: Application
 ) -> None:
     port = int(api.url.rpartition(":")[2])
@@ -257,38 +263,38 @@ async def test_a_client_that_is_gone_before_its_body_came_leaves_nothing(
     writer.write(f"{head}Content-Length: 10\r\n\r\nab".encode())
     request_tracker = app.settings["datalayer_stripe"].request_tracker
     async with asyncio.timeout(10):
-        while not request_tracker.in_progress:  # noqa: ASYNC110 (nothing tells of it)
+        while not request_tracker.in_progress:  # noqa: ASYNC110 (there is no event for it)
             await asyncio.sleep(0.01)
         writer.close()
         await request_tracker.wait_until_idle()
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_is_gone_while_its_first_news_are_read_leaves_nothing(
+async def test_client_that_disconnects_before_first_event_releases_stream(
     api: Api,
     service: Service,
     app: Application,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    news = stream.StreamHandler.changed_events
+    read_events = stream.StreamHandler.changed_events
 
-    async def hang_up_and_read(self: stream.StreamHandler, seen: dict[str, str]) -> str:
+    async def close_and_read(self: stream.StreamHandler, known: dict[str, str]) -> str:
         self.iostream.close()
-        return await news(self, seen)
+        return await read_events(self, known)
 
-    monkeypatch.setattr(stream.StreamHandler, "changed_events", hang_up_and_read)
+    monkeypatch.setattr(stream.StreamHandler, "changed_events", close_and_read)
     with pytest.raises(aiohttp.ServerDisconnectedError):
-        async with opened(api):
+        async with open_stream(api):
             pass
     async with asyncio.timeout(5):
         await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
-    assert _open(service) == 0
+    assert open_streams(service) == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 @pytest.mark.gen_test
-async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
+async def test_client_that_does_not_read_is_disconnected_after_little_buffering(
     api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.001)
@@ -302,13 +308,13 @@ async def test_a_client_that_does_not_read_is_closed_and_little_is_kept_for_it(
         request = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         await loop.sock_sendall(client, request.encode())
         async with asyncio.timeout(40):
-            while not app.settings["datalayer_stripe"].request_tracker.in_progress:  # noqa: ASYNC110 (nothing tells of it)
+            while not app.settings["datalayer_stripe"].request_tracker.in_progress:  # noqa: ASYNC110 (there is no event for it)
                 await asyncio.sleep(0.01)
             await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
-        assert _open(service) == 0
+        assert open_streams(service) == 0
         received = await _until_closed(client)
     assert received.startswith(b"HTTP/1.1 200")
-    assert not received.endswith(b"0\r\n\r\n"), "it was no clean end"
+    assert not received.endswith(b"0\r\n\r\n"), "the stream was aborted"
     assert len(received) < 200_000
 
 
@@ -322,19 +328,20 @@ async def _until_closed(client: socket.socket) -> bytes:
 
 
 @pytest.mark.gen_test
-async def test_one_account_s_streams_are_bounded(api: Api, service: Service) -> None:
+async def test_open_streams_of_account_are_limited(api: Api, service: Service) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(MAX_STREAMS_PER_ACCOUNT):
-            await (await stack.enter_async_context(opened(api))).next()
+            await (await stack.enter_async_context(open_stream(api))).next()
         refused = await api.get(STREAM)
         assert (refused.code, json_of(refused)["code"]) == (429, "rate_limited")
         assert refused.headers["Retry-After"] == "30"
-        async with opened(api, OTHER_ACCOUNT) as theirs:
+        async with open_stream(api, OTHER_ACCOUNT) as theirs:
             await theirs.next()
-            assert _open(service) == MAX_STREAMS_PER_ACCOUNT + 1
+            assert open_streams(service) == MAX_STREAMS_PER_ACCOUNT + 1
 
 
-def _open(service: Service) -> float:
+def open_streams(service: Service) -> float:
+    """Return the number of open streams."""
     value = service.metrics.registry.get_sample_value("datalayer_stripe_streams")
     assert value is not None
     return value
@@ -342,7 +349,7 @@ def _open(service: Service) -> float:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_change_stream_that_breaks_is_followed_anew(
+async def test_killed_change_stream_is_reopened(
     buyer: Buyer,
     webhooks: Webhooks,
     service: Service,
@@ -351,18 +358,19 @@ async def test_a_change_stream_that_breaks_is_followed_anew(
 ) -> None:
     monkeypatch.setattr(changes, "_RETRY_SECONDS", 0.05)
     await buyer.subscribe()
-    async with opened(buyer.api) as reader:
-        await reader.balance_becomes(0)
+    async with open_stream(buyer.api) as reader:
+        await reader.wait_for_balance(0)
         await kill_change_streams(service)
         await buyer.buy()
-        await reader.balance_becomes(50)
+        await reader.wait_for_balance(50)
 
 
 async def kill_change_streams(service: Service) -> None:
+    """Kill the change streams of the service on the MongoDB server."""
     database = service.store._database
     admin = service.store._client.admin.with_options(read_concern=ReadConcern("local"))
-    ours = {"ns": {"$regex": f"^{database.name}"}, "cursor": {"$exists": True}}
-    stages = [{"$currentOp": {"idleCursors": True}}, {"$match": ours}]
+    own_cursors = {"ns": {"$regex": f"^{database.name}"}, "cursor": {"$exists": True}}
+    stages = [{"$currentOp": {"idleCursors": True}}, {"$match": own_cursors}]
     found: list[Any] = []
     while not found:
         found = await admin.aggregate(stages).to_list(None)
@@ -374,29 +382,29 @@ async def kill_change_streams(service: Service) -> None:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_whatever_breaks_the_change_stream_it_goes_on(
+async def test_stream_continues_when_change_stream_raises(
     buyer: Buyer, webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(changes, "_RETRY_SECONDS", 0.05)
     monkeypatch.setattr(changes, "_accounts_of", lambda _: 1 / 0)
     await buyer.subscribe()
-    async with opened(buyer.api) as reader:
-        await reader.balance_becomes(0)
+    async with open_stream(buyer.api) as reader:
+        await reader.wait_for_balance(0)
         for credits in (50, 100):
             await buyer.buy()
-            await reader.balance_becomes(credits)
+            await reader.wait_for_balance(credits)
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_without_change_streams_it_looks_every_so_often(
+async def test_stream_polls_when_change_streams_are_not_available(
     buyer: Buyer, webhooks: Webhooks, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As where the database's user may not open one."""
+    """The same happens if the database user may not open a change stream."""
     monkeypatch.setattr(changes, "_RETRY_SECONDS", 0.05)
     monkeypatch.setattr(changes, "_PIPELINE", [{"$group": {"_id": None}}])
     await buyer.subscribe()
-    async with opened(buyer.api) as reader:
-        await reader.balance_becomes(0)
+    async with open_stream(buyer.api) as reader:
+        await reader.wait_for_balance(0)
         await buyer.buy()
-        await reader.balance_becomes(50)
+        await reader.wait_for_balance(50)

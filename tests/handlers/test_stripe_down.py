@@ -1,4 +1,4 @@
-"""Stripe is busy, down, or refuses: what clients are told, and what the webhook does."""
+"""Responses of the routes and of the webhook when Stripe is busy, down, or refuses a request."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +14,7 @@ from tests.support.app import json_of
 from tests.support.shop import IAM_ROUTES, Buyer, Shop
 
 
-async def each_route(buyer: Buyer) -> AsyncIterator[HTTPResponse]:
+async def call_each_route(buyer: Buyer) -> AsyncIterator[HTTPResponse]:
     yield await buyer.ask_to_buy()
     yield await buyer.ask_to_subscribe()
     yield await buyer.api.post(f"{IAM_ROUTES}/subscription/cancel")
@@ -28,7 +28,7 @@ async def each_route(buyer: Buyer) -> AsyncIterator[HTTPResponse]:
     [(429, 429, "rate_limited"), (500, 503, "stripe_unavailable")],
 )
 @pytest.mark.gen_test
-async def test_routes_say_that_stripe_is_busy_or_down(
+async def test_routes_answer_429_or_503_when_stripe_is_busy_or_down(
     buyer: Buyer,
     service: Service,
     sandbox: Sandbox,
@@ -41,7 +41,7 @@ async def test_routes_say_that_stripe_is_busy_or_down(
     await buyer.subscribe()
     sandbox.api.refuse(status, times=1000)
     service.catalog.forget()
-    async for answer in each_route(buyer):
+    async for answer in call_each_route(buyer):
         assert (answer.code, json_of(answer)["code"]) == (answered, code)
         assert int(answer.headers["Retry-After"]) > 0
     sandbox.api.normal()
@@ -50,7 +50,7 @@ async def test_routes_say_that_stripe_is_busy_or_down(
 
 @pytest.mark.parametrize("status", [429, 500])
 @pytest.mark.gen_test
-async def test_the_webhook_asks_for_another_delivery_while_stripe_is_busy_or_down(
+async def test_webhook_answers_503_while_stripe_is_busy_or_down_and_is_delivered_again(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None, status: int
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -65,7 +65,7 @@ async def test_the_webhook_asks_for_another_delivery_while_stripe_is_busy_or_dow
 
 
 @pytest.mark.gen_test
-async def test_a_request_that_stripe_refuses_is_400_in_its_words(
+async def test_request_refused_by_stripe_is_400_with_its_message(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -76,22 +76,22 @@ async def test_a_request_that_stripe_refuses_is_400_in_its_words(
 
 
 @pytest.mark.gen_test
-async def test_a_card_that_stripe_refuses_is_402_in_its_words(
+async def test_card_refused_by_stripe_is_402_with_its_message(
     buyer: Buyer, service: Service, webhooks: Webhooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await buyer.subscribe()
 
-    async def refused(**_: Any) -> dict[str, Any]:
+    async def refuse(**_: Any) -> dict[str, Any]:
         raise CardRefused("Your card was declined.")
 
-    monkeypatch.setattr(service.stripe, "create_payment_intent", refused)
+    monkeypatch.setattr(service.stripe, "create_payment_intent", refuse)
     answer = await buyer.ask_to_buy()
     assert (answer.code, json_of(answer)["code"]) == (402, "card_error")
     assert json_of(answer)["message"] == "Your card was declined."
 
 
 @pytest.mark.gen_test
-async def test_a_wrong_key_is_503_to_clients(
+async def test_rejected_stripe_key_is_503_and_logged_without_the_key(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
@@ -107,12 +107,12 @@ async def test_a_wrong_key_is_503_to_clients(
 
 
 @pytest.mark.gen_test
-async def test_every_write_carries_an_idempotency_key(
+async def test_every_write_to_stripe_has_its_own_idempotency_key(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
     await buyer.buy()
-    async for _ in each_route(buyer):
+    async for _ in call_each_route(buyer):
         pass
     await buyer.api.post("/api/iam/stripe/v1/subscription/resume/setup-intent")
     writes = [call for call in sandbox.api.calls if call.method == "POST"]

@@ -1,4 +1,4 @@
-"""Subscribing, cancelling, resuming, and renewing the card."""
+"""Subscribe, cancel, resume, and renew the card."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def subscriptions(sandbox: Sandbox) -> list[str]:
 
 
 @pytest.mark.gen_test
-async def test_the_browser_pays_the_first_invoice(
+async def test_subscription_becomes_active_when_first_invoice_is_paid(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
     started = json_of(await buyer.ask_to_subscribe())
@@ -61,7 +61,7 @@ async def test_the_browser_pays_the_first_invoice(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_to_subscribe_twice_at_once_is_to_subscribe_once(
+async def test_concurrent_subscribe_requests_create_one_subscription(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
     sandbox.api.delay(0.01, path_prefix="/v1/subscriptions")
@@ -73,7 +73,7 @@ async def test_to_subscribe_twice_at_once_is_to_subscribe_once(
 
 
 @pytest.mark.gen_test
-async def test_a_pending_subscription_is_used_again(
+async def test_pending_subscription_is_reused(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     first = json_of(await buyer.ask_to_subscribe())
@@ -87,7 +87,7 @@ async def test_a_pending_subscription_is_used_again(
 
 
 @pytest.mark.gen_test
-async def test_a_pending_subscription_of_another_price_is_not_the_one_wanted(
+async def test_pending_subscription_of_another_price_is_not_reused(
     buyer: Buyer, sandbox: Sandbox, shop: Shop
 ) -> None:
     other = sandbox.create_price(
@@ -103,7 +103,7 @@ async def test_a_pending_subscription_of_another_price_is_not_the_one_wanted(
 @pytest.mark.parametrize("held", [False, True])
 @pytest.mark.parametrize("state", ["active", "past_due", "ends with its period"])
 @pytest.mark.gen_test
-async def test_nobody_subscribes_twice(
+async def test_account_with_running_subscription_cannot_subscribe(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, state: str, held: bool
 ) -> None:
     if held:
@@ -119,7 +119,7 @@ async def test_nobody_subscribes_twice(
 
 
 @pytest.mark.gen_test
-async def test_who_has_ended_may_subscribe_anew(
+async def test_account_can_subscribe_after_its_subscription_ended(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     first = await buyer.subscribe()
@@ -132,7 +132,7 @@ async def test_who_has_ended_may_subscribe_anew(
 
 @pytest.mark.parametrize("base", ["subscription", "plans"])
 @pytest.mark.gen_test
-async def test_cancel_resume_and_cancel_are_three_requests(
+async def test_repeated_cancel_and_resume_have_separate_idempotency_keys(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, base: str
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -140,7 +140,9 @@ async def test_cancel_resume_and_cancel_are_three_requests(
         answer = json_of(await change(buyer.api, base))
         assert (answer["status"], answer["cancel_at_period_end"]) == ("active", ends)
         assert sandbox.get(subscription_id)["cancel_at_period_end"] is ends
-        assert (await buyer.plan())["cancel_at_period_end"] is ends, "before any event comes"
+        assert (await buyer.plan())["cancel_at_period_end"] is ends, (
+            "before the webhook of the change"
+        )
         await webhooks.settle()
         assert (await buyer.plan())["cancel_at_period_end"] is ends
     updates = [call for call in sandbox.api.calls if call[:2] == update(subscription_id)]
@@ -152,32 +154,30 @@ def update(subscription_id: str) -> tuple[str, str]:
 
 
 @pytest.mark.gen_test
-async def test_to_cancel_twice_is_to_cancel(
-    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
-) -> None:
+async def test_cancel_is_idempotent(buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks) -> None:
     await buyer.subscribe()
     assert {(await cancel(buyer.api)).code for _ in range(2)} == {200}
     assert (await buyer.plan())["cancel_at_period_end"] is True
 
 
 @pytest.mark.gen_test
-async def test_an_end_that_was_set_by_date_can_be_taken_back(
+async def test_resume_undoes_cancellation_that_was_scheduled_by_date(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     subscription_id = await buyer.subscribe()
     theirs = sandbox.get(subscription_id)
-    # As the billing portal may do it.
+    # The billing portal may schedule a cancellation by date.
     theirs["cancel_at"] = theirs["items"]["data"][0]["current_period_end"]
     sandbox.put(theirs)
     await service.subscriptions.refresh(subscription_id)
     assert (await buyer.plan())["cancel_at_period_end"] is True
     changes = []
 
-    async def changed(_: str, change: dict, *, idempotency_key: str) -> dict:
+    async def update_subscription(_: str, change: dict, *, idempotency_key: str) -> dict:
         changes.append(change)
         return {**await service.stripe.retrieve_subscription(subscription_id), "cancel_at": None}
 
-    service.stripe.update_subscription = changed  # type: ignore[method-assign]
+    service.stripe.update_subscription = update_subscription  # type: ignore[method-assign]
     assert json_of(await resume(buyer.api))["cancel_at_period_end"] is False
     assert changes == [{"cancel_at": ""}]
 
@@ -196,7 +196,7 @@ async def renew_card(api: Api) -> HTTPResponse:
     ],
 )
 @pytest.mark.gen_test
-async def test_without_a_running_subscription_there_is_nothing_to_change(
+async def test_change_without_running_subscription_is_conflict(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, state: str, change
 ) -> None:
     if state == "pending":
@@ -210,13 +210,13 @@ async def test_without_a_running_subscription_there_is_nothing_to_change(
 @pytest.mark.parametrize("gone", [False, True])
 @pytest.mark.parametrize("change", [cancel, resume])
 @pytest.mark.gen_test
-async def test_it_has_ended_at_stripe_and_we_are_not_told_yet(
+async def test_change_of_subscription_that_ended_before_webhook_is_conflict(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, change, gone: bool
 ) -> None:
     subscription_id = await buyer.subscribe()
     webhooks.hold()
     sandbox.cancel_subscription(subscription_id)
-    if gone:  # as test data that was deleted
+    if gone:  # like deleted test data
         sandbox.backend.store.remove(sandbox.backend.store.get("subscription", subscription_id))
     assert_conflict(await change(buyer.api))
     if not gone:
@@ -224,7 +224,7 @@ async def test_it_has_ended_at_stripe_and_we_are_not_told_yet(
 
 
 @pytest.mark.gen_test
-async def test_who_has_just_subscribed_may_cancel(
+async def test_cancel_works_before_webhook_of_new_subscription(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     webhooks.hold()
@@ -234,7 +234,7 @@ async def test_who_has_just_subscribed_may_cancel(
 
 
 @pytest.mark.gen_test
-async def test_a_renewed_card_pays_from_now_on(
+async def test_renewed_card_becomes_default_payment_method(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -253,7 +253,7 @@ async def test_a_renewed_card_pays_from_now_on(
 
 
 @pytest.mark.gen_test
-async def test_a_renewed_card_of_an_ended_subscription_is_rejected_for_good(
+async def test_renewed_card_of_ended_subscription_is_rejected(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -268,7 +268,7 @@ async def test_a_renewed_card_of_an_ended_subscription_is_rejected_for_good(
 
 @pytest.mark.parametrize("named", ["account_uid", "subscription_id"])
 @pytest.mark.gen_test
-async def test_another_systems_card_changes_no_subscription(
+async def test_setup_intent_of_another_system_changes_no_subscription(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks, named: str
 ) -> None:
     foreign = sandbox.create_price(
@@ -291,7 +291,7 @@ async def test_another_systems_card_changes_no_subscription(
 
 
 @pytest.mark.gen_test
-async def test_who_changes_plans_before_paying_can_pay_for_one_only(
+async def test_only_last_requested_plan_can_be_paid(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
     other = sandbox.create_price(
@@ -309,7 +309,7 @@ async def test_who_changes_plans_before_paying_can_pay_for_one_only(
 
 
 @pytest.mark.gen_test
-async def test_two_plans_asked_for_at_once_end_in_one(
+async def test_concurrent_requests_for_two_plans_leave_one_pending_subscription(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, quick_retries: None
 ) -> None:
     other = sandbox.create_price(
@@ -322,7 +322,7 @@ async def test_two_plans_asked_for_at_once_end_in_one(
 
 
 @pytest.mark.gen_test
-async def test_a_refusal_of_a_change_is_stripes_own_and_no_end(
+async def test_change_refused_by_stripe_is_400_and_schedules_no_cancellation(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
@@ -334,7 +334,7 @@ async def test_a_refusal_of_a_change_is_stripes_own_and_no_end(
 
 
 @pytest.mark.gen_test
-async def test_a_late_event_brings_no_old_card_back(
+async def test_late_event_does_not_restore_older_card(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, clock: Clock
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -342,7 +342,7 @@ async def test_a_late_event_brings_no_old_card_back(
     for card in ("4242424242424242", "5555555555554444"):
         secret = json_of(await renew_card(buyer.api))["client_secret"]
         saved = sandbox.confirm_setup(secret, card=card)
-        clock.advance(seconds=1)  # whoever types a card takes longer
+        clock.advance(seconds=1)  # a person needs longer to enter a card
     webhooks.release("reversed")
     await webhooks.settle()
     kept = sandbox.get(subscription_id)["default_payment_method"]
@@ -350,18 +350,18 @@ async def test_a_late_event_brings_no_old_card_back(
 
 
 @pytest.mark.gen_test
-async def test_only_a_card_can_be_saved_for_a_subscription(
+async def test_setup_intent_accepts_only_cards(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
     await renew_card(buyer.api)
     [intent] = objects(sandbox, "/v1/setup_intents")
-    assert intent["allowed_payment_method_types"] == ["card"], "no bank account"
+    assert intent["allowed_payment_method_types"] == ["card"], "bank accounts are not accepted"
 
 
 @pytest.mark.parametrize("order", ["sent", "reversed"])
 @pytest.mark.gen_test
-async def test_card_that_was_confirmed_last_is_used_whichever_form_was_opened_first(
+async def test_card_confirmed_last_is_used_even_if_its_form_was_opened_first(
     buyer: Buyer,
     webhooks: Webhooks,
     sandbox: Sandbox,
@@ -384,7 +384,7 @@ async def test_card_that_was_confirmed_last_is_used_whichever_form_was_opened_fi
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_two_cards_that_are_set_at_once_end_with_the_one_confirmed_last(
+async def test_card_confirmed_last_is_used_when_two_events_are_processed_at_once(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, clock: Clock, service: Service, monkeypatch
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -394,18 +394,18 @@ async def test_two_cards_that_are_set_at_once_end_with_the_one_confirmed_last(
     clock.advance(seconds=1)
     last = sandbox.confirm_setup(secrets[1], card="5555555555554444")
     update_subscription = service.stripe.update_subscription
-    first_may_go_on = asyncio.Event()
+    first_may_continue = asyncio.Event()
 
-    async def first_is_late(
+    async def delay_first_update(
         subscription_id: str, changes: dict[str, str], **options: str
     ) -> dict[str, object]:
         if changes["default_payment_method"] == first["payment_method"]:
-            await first_may_go_on.wait()
+            await first_may_continue.wait()
         answer = await update_subscription(subscription_id, changes, **options)
-        first_may_go_on.set()
+        first_may_continue.set()
         return answer
 
-    monkeypatch.setattr(service.stripe, "update_subscription", first_is_late)
+    monkeypatch.setattr(service.stripe, "update_subscription", delay_first_update)
     events = [event for event in sandbox.events if event["type"] == "setup_intent.succeeded"]
     answers = await asyncio.gather(
         *(buyer.api.deliver(json.dumps(event).encode()) for event in events)
@@ -416,7 +416,7 @@ async def test_two_cards_that_are_set_at_once_end_with_the_one_confirmed_last(
 
 @pytest.mark.parametrize("base", ["subscription", "plans"])
 @pytest.mark.gen_test
-async def test_cancel_of_a_pending_subscription_voids_it_at_once(
+async def test_cancel_ends_pending_subscription_at_once(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, base: str
 ) -> None:
     started = json_of(await buyer.ask_to_subscribe())
@@ -432,7 +432,7 @@ async def test_cancel_of_a_pending_subscription_voids_it_at_once(
 
 
 @pytest.mark.gen_test
-async def test_cancel_of_a_pending_subscription_that_was_paid_meanwhile_ends_it_with_its_period(
+async def test_cancel_of_pending_subscription_that_was_just_paid_is_scheduled(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
     webhooks.hold()
@@ -443,10 +443,10 @@ async def test_cancel_of_a_pending_subscription_that_was_paid_meanwhile_ends_it_
 
 
 @pytest.mark.gen_test
-async def test_nobody_subscribes_beside_a_subscription_of_another_customer(
+async def test_account_with_subscription_of_another_customer_cannot_subscribe(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
-    await buyer.ask_to_subscribe()  # the account has a customer of its own
+    await buyer.ask_to_subscribe()  # creates a customer for the account
     assert (await cancel(buyer.api)).code == 200
     subscribe_elsewhere(sandbox, shop.plan)
     await webhooks.settle()
@@ -454,19 +454,19 @@ async def test_nobody_subscribes_beside_a_subscription_of_another_customer(
 
 
 @pytest.mark.gen_test
-async def test_subscription_of_another_customer_that_has_ended_is_in_nobodys_way(
+async def test_ended_subscription_of_another_customer_does_not_block_subscribing(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
     await buyer.ask_to_subscribe()
     elsewhere = subscribe_elsewhere(sandbox, shop.plan)
     await webhooks.settle()
-    webhooks.hold()  # our copy says that it is running
+    webhooks.hold()  # the stored copy still says that it is running
     sandbox.cancel_subscription(elsewhere)
     assert (await buyer.ask_to_subscribe()).code == 201
 
 
 @pytest.mark.gen_test
-async def test_pending_subscription_of_another_customer_cannot_be_paid_any_more(
+async def test_subscribe_ends_pending_subscription_of_another_customer(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop
 ) -> None:
     await buyer.ask_to_subscribe()
@@ -486,7 +486,7 @@ async def test_pending_subscription_of_another_customer_cannot_be_paid_any_more(
 
 @pytest.mark.parametrize("asked", ["subscribe", "cancel"])
 @pytest.mark.gen_test
-async def test_pending_subscription_beside_a_running_one_cannot_be_paid_any_more(
+async def test_pending_subscription_ends_when_another_one_is_running(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, asked: str
 ) -> None:
     started = json_of(await buyer.ask_to_subscribe())
@@ -501,7 +501,7 @@ async def test_pending_subscription_beside_a_running_one_cannot_be_paid_any_more
 
 
 @pytest.mark.gen_test
-async def test_customer_that_pays_for_two_accounts_is_nobodys(
+async def test_customer_shared_by_two_accounts_belongs_to_neither(
     buyer: Buyer,
     stranger: Buyer,
     service: Service,
@@ -523,7 +523,7 @@ async def test_customer_that_pays_for_two_accounts_is_nobodys(
     await webhooks.settle()
     assert (await buyer.ask_to_buy()).code == 201
     assert await service.store.customers.get(ACCOUNT) != shared
-    # Even where one of them has it from before, the metadata says whose a subscription is.
+    # The metadata of a subscription decides, even if the account had the customer before.
     await service.store._database.customers.update_one(
         {"_id": ACCOUNT}, {"$set": {"customer_id": shared}}
     )
@@ -543,22 +543,22 @@ async def test_cancel_ends_the_subscriptions_of_all_customers(
     running = [await buyer.subscribe(), subscribe_elsewhere(sandbox, shop.plan)]
     await webhooks.settle()
     assert (await cancel(buyer.api)).code == 200
-    assert all(sandbox.get(one)["cancel_at_period_end"] for one in running)
+    assert all(sandbox.get(subscription)["cancel_at_period_end"] for subscription in running)
 
 
 @pytest.mark.gen_test
-async def test_a_list_does_not_forget_the_plans_name(
+async def test_listing_subscriptions_keeps_plan_name(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
     assert (await buyer.plan())["plan_name"] == "Datalayer Monthly"
-    await buyer.ask_to_subscribe()  # refused, after a look at Stripe's list
+    await buyer.ask_to_subscribe()  # refused after listing the subscriptions at Stripe
     assert (await buyer.plan())["plan_name"] == "Datalayer Monthly"
 
 
 @pytest.mark.parametrize("asked_first", [True, False])
 @pytest.mark.gen_test
-async def test_of_several_pending_subscriptions_one_can_be_paid(
+async def test_only_one_of_several_pending_subscriptions_can_be_paid(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, asked_first: bool
 ) -> None:
     other = sandbox.create_price(
@@ -568,7 +568,7 @@ async def test_of_several_pending_subscriptions_one_can_be_paid(
     prices = (shop.plan, other) if asked_first else (other, shop.plan)
     await buyer.ask_to_subscribe(prices[0])
     [customer] = objects(sandbox, "/v1/customers")
-    sandbox.call(  # by another system, which takes nothing back
+    sandbox.call(  # by another system, which ends no other subscription
         "POST",
         "/v1/subscriptions",
         customer=customer["id"],

@@ -1,4 +1,4 @@
-"""What a stranger, a broken sender or a wrong set-up may POST: the status it says, nothing kept."""
+"""Webhook requests that are forged, malformed or wrongly configured store nothing."""
 
 import asyncio
 import json
@@ -17,24 +17,24 @@ WEBHOOK = "/api/iam/stripe/v1/webhook"
 
 
 async def kept(service: Service) -> dict[str, int]:
-    """How many documents there are where a delivery could have left some."""
+    """Return the number of documents in each collection that a delivery could write to."""
     database = service.store._database
     names = [name for name in await database.list_collection_names() if name != "service"]
     counts = {name: await database[name].count_documents({}) for name in names}
     return {name: count for name, count in counts.items() if count}
 
 
-def swapped(signature: str) -> str:
-    """The signature with its last digit changed."""
+def change_last_digit(signature: str) -> str:
+    """Return the signature with another last digit."""
     return signature[:-1] + ("0" if signature[-1] != "0" else "1")
 
 
 def forged(now: float) -> dict[str, str]:
-    """Headers that Stripe did not make of this body at this moment, by what is wrong."""
+    """Return signatures that are not valid for the body at the time `now`, by their fault."""
     return {
         "no header": "",
         "another secret": sign(PAID, secret="whsec_of_a_stranger"),
-        "one digit off": swapped(sign(PAID)),
+        "one digit off": change_last_digit(sign(PAID)),
         "another body": sign(PAID + b" "),
         "no timestamp": sign(PAID).split(",")[1],
         "no signature": sign(PAID).split(",")[0],
@@ -50,7 +50,7 @@ def forged(now: float) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", forged(0))
 @pytest.mark.gen_test
-async def test_a_forged_or_old_delivery_is_refused_untouched(
+async def test_forged_or_old_delivery_is_refused_and_nothing_is_stored(
     api: Api, service: Service, name: str
 ) -> None:
     answer = await api.deliver(PAID, forged(time.time())[name])
@@ -61,20 +61,20 @@ async def test_a_forged_or_old_delivery_is_refused_untouched(
 
 
 @pytest.mark.gen_test
-async def test_a_signature_just_inside_the_tolerance_is_taken(api: Api) -> None:
+async def test_signature_just_inside_tolerance_is_accepted(api: Api) -> None:
     answer = await api.deliver(PAID, sign(PAID, at=time.time() - 295))
     assert answer.code == 200
 
 
 @pytest.mark.gen_test
-async def test_the_tolerance_follows_the_services_clock(api: Api, clock: Clock) -> None:
+async def test_signature_tolerance_uses_service_clock(api: Api, clock: Clock) -> None:
     clock.advance(seconds=400)
     assert (await api.deliver(PAID)).code == 400
     assert (await api.deliver(PAID, sign(PAID, at=time.time() + 400))).code == 200
 
 
 @pytest.mark.gen_test
-async def test_each_secret_is_taken_while_one_is_being_rolled(api: Api) -> None:
+async def test_every_configured_secret_is_accepted(api: Api) -> None:
     assert (
         await api.deliver(PAID, sign(PAID, secret="whsec_rolledRolledRolledRolled00"))
     ).code == 200
@@ -85,7 +85,7 @@ async def test_each_secret_is_taken_while_one_is_being_rolled(api: Api) -> None:
 
 @pytest.mark.parametrize("body", [PAID[:-20], b"", b"garbage", b"\xff\xfe\x00", b"[]", b"null"])
 @pytest.mark.gen_test
-async def test_a_signed_body_that_is_no_event_is_refused(
+async def test_signed_body_that_is_not_an_event_is_refused(
     api: Api, service: Service, body: bytes
 ) -> None:
     answer = await api.deliver(body)
@@ -107,7 +107,7 @@ async def test_a_signed_body_that_is_no_event_is_refused(
     ],
 )
 @pytest.mark.gen_test
-async def test_a_malformed_event_is_refused(api: Api, service: Service, change: dict) -> None:
+async def test_malformed_event_is_refused(api: Api, service: Service, change: dict) -> None:
     answer = await api.deliver(json.dumps({**json.loads(PAID), **change}).encode())
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
     assert next(iter(change)) in json_of(answer)["message"]
@@ -115,14 +115,14 @@ async def test_a_malformed_event_is_refused(api: Api, service: Service, change: 
 
 
 @pytest.mark.gen_test
-async def test_an_event_of_the_other_mode_is_refused(api: Api, service: Service) -> None:
+async def test_event_of_other_mode_is_refused(api: Api, service: Service) -> None:
     answer = await api.deliver(json.dumps({**json.loads(PAID), "livemode": True}).encode())
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
     assert await kept(service) == {}
 
 
 @pytest.mark.gen_test
-async def test_a_body_over_a_megabyte_is_refused(api: Api, service: Service) -> None:
+async def test_body_over_a_megabyte_is_refused(api: Api, service: Service) -> None:
     body = PAID + b" " * 1024 * 1024
     answer = await api.deliver(body)
     assert (answer.code, json_of(answer)["code"]) == (413, "too_large")
@@ -130,15 +130,13 @@ async def test_a_body_over_a_megabyte_is_refused(api: Api, service: Service) -> 
 
 
 @pytest.mark.gen_test
-async def test_a_body_of_just_a_megabyte_is_taken(api: Api) -> None:
+async def test_body_of_exactly_a_megabyte_is_accepted(api: Api) -> None:
     answer = await api.deliver(PAID + b" " * (1024 * 1024 - len(PAID)))
     assert answer.code == 200
 
 
 @pytest.mark.gen_test
-async def test_an_oversized_body_in_chunks_is_refused_without_being_kept(
-    api: Api, service: Service
-) -> None:
+async def test_oversized_chunked_body_is_refused(api: Api, service: Service) -> None:
     sent = 0
 
     async def produce(write) -> None:
@@ -156,7 +154,7 @@ async def test_an_oversized_body_in_chunks_is_refused_without_being_kept(
 
 
 @pytest.mark.gen_test
-async def test_a_truncated_delivery_leaves_nothing_and_the_service_goes_on(
+async def test_truncated_delivery_stores_nothing_and_next_delivery_works(
     api: Api, service: Service
 ) -> None:
     host, port = api.url.removeprefix("http://").split(":")
@@ -175,7 +173,7 @@ async def test_a_truncated_delivery_leaves_nothing_and_the_service_goes_on(
 
 
 @pytest.mark.gen_test
-async def test_the_webhook_needs_no_bearer_and_takes_no_other_method(api: Api) -> None:
+async def test_webhook_accepts_only_post(api: Api) -> None:
     assert (await api.request("GET", WEBHOOK)).code == 405
     answer = await api.request("OPTIONS", WEBHOOK, headers={"Origin": "https://evil.example.com"})
     assert answer.code == 405
@@ -183,15 +181,15 @@ async def test_the_webhook_needs_no_bearer_and_takes_no_other_method(api: Api) -
 
 
 @pytest.mark.gen_test
-async def test_the_database_is_down_so_stripe_is_told_to_try_again(
+async def test_webhook_answers_503_when_database_is_down(
     api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from pymongo.errors import AutoReconnect  # noqa: PLC0415
 
-    def down(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise AutoReconnect("mongodb://user:password@host is down")
 
-    monkeypatch.setattr(type(service.store._database.events), "find", down)
+    monkeypatch.setattr(type(service.store._database.events), "find", fail)
     answer = await api.deliver(PAID)
     assert (answer.code, json_of(answer)["code"]) == (503, "store_unavailable")
     assert answer.headers["Retry-After"]

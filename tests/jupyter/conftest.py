@@ -1,4 +1,4 @@
-"""Jupyter Servers with the extension, and a local Stripe beside them."""
+"""Fixtures: Jupyter Servers with the extension, and a sandbox of Stripe."""
 
 from collections.abc import Iterator
 
@@ -11,26 +11,27 @@ from tests.support.command import complete
 from tests.support.jupyter import BASE_URL, WEBHOOK, JupyterServer
 from tests.support.shop import Shop
 
-# The token lets in whom a header names; one may do nothing, and one may only look.
-_PEOPLE = """
+# Jupyter's token authenticates the user that a header names. `mallory` may do nothing, and
+# `reader` may only read.
+_CONFIG = """
 from jupyter_server.auth import Authorizer, User
 from jupyter_server.auth.identity import PasswordIdentityProvider
 
 
-class People(PasswordIdentityProvider):
+class HeaderIdentityProvider(PasswordIdentityProvider):
     def generate_anonymous_user(self, handler):
         return User(handler.request.headers.get("X-Person", "ada"))
 
 
-class Doorkeeper(Authorizer):
+class TestAuthorizer(Authorizer):
     def is_authorized(self, handler, user, action, resource):
         if resource != "datalayer_stripe" or user.username == "mallory":
             return False
         return action == "read" or user.username != "reader"
 
 
-c.ServerApp.identity_provider_class = People
-c.ServerApp.authorizer_class = Doorkeeper
+c.ServerApp.identity_provider_class = HeaderIdentityProvider
+c.ServerApp.authorizer_class = TestAuthorizer
 c.ServerApp.allow_unauthenticated_access = False
 c.DatalayerStripe.stripe_webhook_secret = [
     "whsec_rolledRolledRolledRolled00",
@@ -40,7 +41,7 @@ c.DatalayerStripe.stripe_webhook_secret = [
 
 
 class Stripe:
-    """A local Stripe in a thread of its own, with something to sell."""
+    """Sandbox of Stripe in a thread of its own, with packages and a plan."""
 
     def __init__(self, background: Background) -> None:
         self._background = background
@@ -49,17 +50,17 @@ class Stripe:
         self.shop: Shop = background.call(Shop, self.sandbox)
 
     def variables(self, mongodb_url: str = "memory://") -> dict[str, str]:
-        """All of them set for it."""
-        every = complete(mongodb_url, self.sandbox, self.shop)
-        return {name: value for name, value in every.items() if "DATALAYER" in name}
+        """Return all environment variables of a service that uses this sandbox."""
+        variables = complete(mongodb_url, self.sandbox, self.shop)
+        return {name: value for name, value in variables.items() if "DATALAYER" in name}
 
     def deliver_to(self, server: JupyterServer) -> None:
-        """Send the events there from now on."""
+        """Deliver all events to the webhook of `server` from now on."""
         url = server.url + BASE_URL.rstrip("/") + WEBHOOK
         self._background.call(self.sandbox.create_webhook_endpoint, url, secret=WEBHOOK_SECRET)
 
     def pay(self, client_secret: str) -> None:
-        """Pay by a good card, and wait until all is delivered."""
+        """Pay with a valid card, and wait until all events are delivered."""
         self._background.call(self.sandbox.confirm_payment, client_secret)
         self._background.call(self.sandbox.webhooks.settle)
 
@@ -75,11 +76,11 @@ def stripe() -> Iterator[Stripe]:
 
 @pytest.fixture(scope="module")
 def server(stripe: Stripe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
-    """One that knows people by name, and is strict with who it does not know."""
+    """Start a server that authenticates users by name and refuses anonymous requests."""
     variables = {
         **stripe.variables(),
         "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_ofNobodyOfNobodyOfNobody00",
     }
-    with JupyterServer(tmp_path_factory.mktemp("jupyter"), variables, _PEOPLE) as server:
+    with JupyterServer(tmp_path_factory.mktemp("jupyter"), variables, _CONFIG) as server:
         stripe.deliver_to(server)
         yield server.wait_until_open()

@@ -1,4 +1,4 @@
-"""Who is let in by a Jupyter Server, and as whom."""
+"""Authentication and authorization in a Jupyter Server."""
 
 import re
 import socket
@@ -19,7 +19,7 @@ SUBSCRIPTION = "/api/iam/v1/subscription"
 PORTAL = "/api/iam/v1/checkout/portal"
 ISSUER = "https://id.datalayer.run"
 
-RETURN: dict[str, Any] = {"return_url": "https://app.example.com/back"}
+PORTAL_REQUEST: dict[str, Any] = {"return_url": "https://app.example.com/back"}
 
 
 def bearer(account: str, *, secret: str = JWT_SECRET, **claims: Any) -> dict[str, str]:
@@ -27,8 +27,8 @@ def bearer(account: str, *, secret: str = JWT_SECRET, **claims: Any) -> dict[str
     return {"Authorization": f"Bearer {jwt.encode(payload, secret)}"}
 
 
-def signed_in(server: JupyterServer, person: str = "ada") -> dict[str, str]:
-    """The cookies of a browser in which somebody has opened the page."""
+def sign_in(server: JupyterServer, person: str = "ada") -> dict[str, str]:
+    """Open the page as `person`, and return the cookies of the browser."""
     login = server.get("/checkout", token=TOKEN, headers={"X-Person": person})
     assert login.status == 200
     return login.cookies
@@ -50,21 +50,21 @@ def account_of(answer: Answer) -> str:
         ("POST", "/api/iam/stripe/v1/topup/payment-intent"),
     ],
 )
-def test_a_stranger_is_refused(server: JupyterServer, method: str, path: str) -> None:
+def test_anonymous_request_is_refused(server: JupyterServer, method: str, path: str) -> None:
     for headers in ({}, {"Authorization": "token wrong"}, {"Cookie": "_xsrf=1; username=2"}):
         answer = server.request(method, path, body=b"{}", headers=headers)
         assert answer.status == 401
         assert answer.code == "unauthorized"
 
 
-def test_a_stranger_who_opens_the_page_comes_to_the_login(server: JupyterServer) -> None:
+def test_anonymous_visitor_of_page_is_redirected_to_login(server: JupyterServer) -> None:
     for path in ("/checkout", "/checkout/app.js"):
         answer = server.get(path)
         assert answer.status == 302
         assert answer.headers["Location"].startswith(f"{BASE_URL}login?next=%2Fuser%2Fx%2Fcheckout")
 
 
-def test_a_token_in_the_page_s_address_signs_in_and_is_gone(server: JupyterServer) -> None:
+def test_token_in_page_url_signs_in_and_is_removed_from_url(server: JupyterServer) -> None:
     answer = server.get(f"/checkout?token={TOKEN}")
     assert (answer.status, answer.headers["Location"]) == (302, "/user/x/checkout")
     assert server.get("/checkout", cookies=answer.cookies).status == 200
@@ -72,25 +72,25 @@ def test_a_token_in_the_page_s_address_signs_in_and_is_gone(server: JupyterServe
 
 
 @pytest.mark.parametrize("scheme", ["token", "Bearer", "bearer"])
-def test_the_username_is_the_account(server: JupyterServer, scheme: str) -> None:
+def test_username_is_account_uid(server: JupyterServer, scheme: str) -> None:
     headers = {"Authorization": f"{scheme} {TOKEN}", "X-Person": "grace"}
     answer = server.get(SUBSCRIPTION, headers=headers)
     assert account_of(answer) == "grace"
     assert answer.json["subscription"]["account_handle"] == "grace"
 
 
-def test_a_name_that_no_account_can_have_is_refused(server: JupyterServer) -> None:
+def test_username_that_is_not_a_valid_uid_is_refused(server: JupyterServer) -> None:
     answer = server.get(CREDITS, token=TOKEN, headers={"X-Person": "Ada Lovelace"})
     assert (answer.status, answer.code) == (403, "forbidden")
     assert "user name" in answer.json["message"]
 
 
-def test_the_authorizer_decides(server: JupyterServer) -> None:
+def test_authorizer_decides_about_read_and_write(server: JupyterServer) -> None:
     refused = server.get(CREDITS, token=TOKEN, headers={"X-Person": "mallory"})
     assert (refused.status, refused.code) == (403, "forbidden")
     reader = {"token": TOKEN, "headers": {"X-Person": "reader"}}
     assert server.get(CREDITS, **reader).status == 200
-    refused = server.post(PORTAL, RETURN, **reader)
+    refused = server.post(PORTAL, PORTAL_REQUEST, **reader)
     assert (refused.status, refused.code) == (403, "forbidden")
     assert "write" in refused.json["message"]
 
@@ -98,38 +98,38 @@ def test_the_authorizer_decides(server: JupyterServer) -> None:
 # XSRF, origins, hosts
 
 
-def test_who_calls_by_a_cookie_repeats_the_xsrf_cookie(server: JupyterServer) -> None:
-    cookies = signed_in(server)
+def test_post_with_cookie_needs_xsrf_header(server: JupyterServer) -> None:
+    cookies = sign_in(server)
     assert account_of(server.get(SUBSCRIPTION, cookies=cookies)) == "ada"
-    another = signed_in(server)["_xsrf"]
-    for headers in ({}, {"X-XSRFToken": "wrong"}, {"X-XSRFToken": another}):
-        refused = server.post(PORTAL, RETURN, cookies=cookies, headers=headers)
+    other_browser = sign_in(server)["_xsrf"]
+    for headers in ({}, {"X-XSRFToken": "wrong"}, {"X-XSRFToken": other_browser}):
+        refused = server.post(PORTAL, PORTAL_REQUEST, cookies=cookies, headers=headers)
         assert (refused.status, refused.code) == (403, "forbidden"), headers
         assert "_xsrf" in refused.json["message"]
     headers = {"X-XSRFToken": cookies["_xsrf"]}
-    assert server.post(PORTAL, RETURN, cookies=cookies, headers=headers).status == 200
+    assert server.post(PORTAL, PORTAL_REQUEST, cookies=cookies, headers=headers).status == 200
 
 
-def test_who_calls_by_a_token_needs_no_xsrf_cookie(server: JupyterServer) -> None:
-    assert server.post(PORTAL, RETURN, token=TOKEN).status == 200
-    assert server.post(PORTAL, RETURN, headers=bearer(ACCOUNT)).status == 200
+def test_post_with_token_needs_no_xsrf_header(server: JupyterServer) -> None:
+    assert server.post(PORTAL, PORTAL_REQUEST, token=TOKEN).status == 200
+    assert server.post(PORTAL, PORTAL_REQUEST, headers=bearer(ACCOUNT)).status == 200
 
 
-def test_a_page_of_another_origin_is_refused(server: JupyterServer) -> None:
-    cookies = signed_in(server)
+def test_request_from_another_origin_is_refused(server: JupyterServer) -> None:
+    cookies = sign_in(server)
     foreign = {"Origin": "https://evil.example.com"}
     assert server.get(CREDITS, cookies=cookies, headers=foreign).status == 403
     headers = {**foreign, "X-XSRFToken": cookies["_xsrf"]}
-    assert server.post(PORTAL, RETURN, cookies=cookies, headers=headers).status == 403
+    assert server.post(PORTAL, PORTAL_REQUEST, cookies=cookies, headers=headers).status == 403
     answer = server.request("OPTIONS", PORTAL, headers=foreign)
     assert answer.status == 204
     assert "Access-Control-Allow-Origin" not in answer.headers
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-def test_another_name_of_the_server_is_refused(server: JupyterServer) -> None:
-    for proof in ({"Authorization": f"token {TOKEN}"}, bearer(ACCOUNT)):
-        answer = server.get(CREDITS, headers={"Host": "shop.example.com", **proof})
+def test_request_with_another_host_name_is_refused(server: JupyterServer) -> None:
+    for credentials in ({"Authorization": f"token {TOKEN}"}, bearer(ACCOUNT)):
+        answer = server.get(CREDITS, headers={"Host": "shop.example.com", **credentials})
         assert (answer.status, answer.code) == (403, "forbidden")
         assert "allow_remote_access" in answer.json["message"]
 
@@ -137,9 +137,9 @@ def test_another_name_of_the_server_is_refused(server: JupyterServer) -> None:
 # Datalayer's tokens
 
 
-def test_a_datalayer_token_says_who_calls(server: JupyterServer) -> None:
+def test_datalayer_token_authenticates_caller(server: JupyterServer) -> None:
     assert account_of(server.get(SUBSCRIPTION, headers=bearer("lin"))) == "lin"
-    both = server.get(SUBSCRIPTION, headers=bearer("lin"), cookies=signed_in(server))
+    both = server.get(SUBSCRIPTION, headers=bearer("lin"), cookies=sign_in(server))
     assert account_of(both) == "lin"
 
 
@@ -148,24 +148,24 @@ def test_a_datalayer_token_says_who_calls(server: JupyterServer) -> None:
     [bearer("lin", exp=int(time.time()) - 1), bearer("lin", secret="of-somebody-else" * 4)],
     ids=["expired", "forged"],
 )
-def test_a_refused_datalayer_token_is_not_made_good_by_a_cookie(
+def test_cookie_does_not_replace_invalid_datalayer_token(
     server: JupyterServer, refused: dict[str, str]
 ) -> None:
     assert server.get(CREDITS, headers=refused).status == 401
-    assert server.get(CREDITS, headers=refused, cookies=signed_in(server)).status == 401
+    assert server.get(CREDITS, headers=refused, cookies=sign_in(server)).status == 401
 
 
-def test_another_issuer_s_token_is_jupyter_s_to_judge(server: JupyterServer) -> None:
+def test_jupyter_verifies_token_of_another_issuer(server: JupyterServer) -> None:
     elsewhere = bearer("lin", iss="https://elsewhere.example.com")
     assert server.get(CREDITS, headers=elsewhere).status == 401
-    by_cookie = server.get(SUBSCRIPTION, headers=elsewhere, cookies=signed_in(server))
+    by_cookie = server.get(SUBSCRIPTION, headers=elsewhere, cookies=sign_in(server))
     assert account_of(by_cookie) == "ada"
 
 
 # The webhook
 
 
-def test_the_webhook_is_open_to_stripe_under_any_name(server: JupyterServer) -> None:
+def test_webhook_accepts_signed_delivery_under_any_host_name(server: JupyterServer) -> None:
     body = recorded("payment_intent.succeeded")
     headers = {"Host": "shop.example.com", "Content-Type": "application/json"}
     for signature in (
@@ -182,13 +182,13 @@ def test_the_webhook_is_open_to_stripe_under_any_name(server: JupyterServer) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_huge_body_costs_the_server_no_memory(server: JupyterServer) -> None:
+def test_huge_chunked_body_uses_no_memory_of_server(server: JupyterServer) -> None:
     def megabytes() -> int:
         status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")
         return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) // 1024
 
     before = megabytes()
-    # Without its length, which no one can refuse before it comes.
+    # A chunked body declares no length, so it cannot be refused before it arrives.
     answer = server.request(
         "POST",
         WEBHOOK,
@@ -199,46 +199,46 @@ def test_a_huge_body_costs_the_server_no_memory(server: JupyterServer) -> None:
     assert megabytes() < before + 16
 
 
-def test_the_buffer_of_an_aborted_upload_is_freed(server: JupyterServer) -> None:
-    def held() -> float:
+def test_aborted_upload_frees_its_buffer(server: JupyterServer) -> None:
+    def buffered_bytes() -> float:
         text = server.get("/api/iam/stripe/metrics", token=TOKEN).body.decode()
         return float(re.findall(r"^datalayer_stripe_body_bytes (\S+)$", text, re.M)[0])
 
     head = f"POST {BASE_URL.rstrip('/')}{WEBHOOK} HTTP/1.1\r\nHost: a\r\nStripe-Signature: t=1\r\n"
     with socket.create_connection(("127.0.0.1", server.port)) as connection:
         connection.sendall(f"{head}Content-Length: 900000\r\n\r\n".encode() + b"x" * 500_000)
-        server.wait_for(lambda: held() == 500_000)
-    server.wait_for(lambda: held() == 0)
+        server.wait_for(lambda: buffered_bytes() == 500_000)
+    server.wait_for(lambda: buffered_bytes() == 0)
 
 
 @pytest.mark.parametrize("path", ["/checkout", "/checkout/app.js", CREDITS])
-def test_a_body_is_refused_where_none_is_taken(server: JupyterServer, path: str) -> None:
-    answer = server.request("GET", path, body=b"x", cookies=signed_in(server))
+def test_body_of_get_request_is_refused(server: JupyterServer, path: str) -> None:
+    answer = server.request("GET", path, body=b"x", cookies=sign_in(server))
     assert (answer.status, answer.headers["Connection"]) == (413, "close")
 
 
-def test_credits_are_bought(server: JupyterServer, stripe: Stripe) -> None:
-    cookies = signed_in(server, "hedy")
-    proof: dict[str, Any] = {"cookies": cookies, "headers": {"X-XSRFToken": cookies["_xsrf"]}}
+def test_user_of_server_subscribes_and_buys_credits(server: JupyterServer, stripe: Stripe) -> None:
+    cookies = sign_in(server, "hedy")
+    credentials: dict[str, Any] = {"cookies": cookies, "headers": {"X-XSRFToken": cookies["_xsrf"]}}
     routes = "/api/iam/stripe/v1"
-    wanted = {"price_id": stripe.shop.packages[1]}
-    refused = server.post(f"{routes}/topup/payment-intent", wanted, **proof)
+    package = {"price_id": stripe.shop.packages[1]}
+    refused = server.post(f"{routes}/topup/payment-intent", package, **credentials)
     assert refused.code == "subscription_required"
     plan = {"price_id": stripe.shop.plan}
-    started = server.post(f"{routes}/subscription/payment-intent", plan, **proof)
+    started = server.post(f"{routes}/subscription/payment-intent", plan, **credentials)
     stripe.pay(started.json["client_secret"])
-    started = server.post(f"{routes}/topup/payment-intent", wanted, **proof)
+    started = server.post(f"{routes}/topup/payment-intent", package, **credentials)
     stripe.pay(started.json["client_secret"])
     assert server.get(CREDITS, cookies=cookies).json["credits"]["credits"] == 220
     others = server.get(CREDITS, token=TOKEN, headers={"X-Person": "somebody-else"})
     assert others.json["credits"]["credits"] == 0
 
 
-# Where things are
+# Routes and pages
 
 
-def test_all_is_below_the_base_url(server: JupyterServer) -> None:
-    page = server.get("/checkout", cookies=signed_in(server)).body.decode()
+def test_page_and_routes_are_below_base_url(server: JupyterServer) -> None:
+    page = server.get("/checkout", cookies=sign_in(server)).body.decode()
     assert 'data-iam-api="/user/x/api/iam/v1"' in page
     assert 'data-stripe-api="/user/x/api/iam/stripe/v1"' in page
     assert 'data-identity="cookie"' in page
@@ -246,14 +246,14 @@ def test_all_is_below_the_base_url(server: JupyterServer) -> None:
     paths = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert "/user/x/checkout/app.js" in paths
     for path in paths:
-        answer = server.get(path.removeprefix("/user/x"), cookies=signed_in(server))
+        answer = server.get(path.removeprefix("/user/x"), cookies=sign_in(server))
         assert answer.status == 200, path
-    portal = server.post(PORTAL, RETURN, token=TOKEN).json["portal"]
+    portal = server.post(PORTAL, PORTAL_REQUEST, token=TOKEN).json["portal"]
     subscription = server.get(SUBSCRIPTION, token=TOKEN).json["portal"]
     assert portal["route"] == subscription["route"] == "/user/x/checkout"
 
 
-def test_the_server_s_first_page_leads_to_the_checkout_page(server: JupyterServer) -> None:
+def test_landing_page_links_to_checkout_page(server: JupyterServer) -> None:
     answer = server.get("/")
     assert answer.status == 200
     page = answer.body.decode()
@@ -261,39 +261,37 @@ def test_the_server_s_first_page_leads_to_the_checkout_page(server: JupyterServe
     assert re.findall(r'href="([^"]*)">Buy credits<', page) == ["/user/x/checkout"]
 
 
-def test_both_have_figures(server: JupyterServer) -> None:
-    ours = server.get("/api/iam/stripe/metrics", token=TOKEN).body.decode()
-    assert 'datalayer_stripe_requests_total{method="GET",route="/checkout",status="200"}' in ours
-    jupyters = server.get("/metrics", token=TOKEN).body.decode()
-    assert "http_request_duration_seconds" in jupyters
+def test_extension_and_jupyter_both_serve_metrics(server: JupyterServer) -> None:
+    metrics = server.get("/api/iam/stripe/metrics", token=TOKEN).body.decode()
+    assert 'datalayer_stripe_requests_total{method="GET",route="/checkout",status="200"}' in metrics
+    jupyter_metrics = server.get("/metrics", token=TOKEN).body.decode()
+    assert "http_request_duration_seconds" in jupyter_metrics
     assert server.get("/api/iam/stripe/readyz", token=TOKEN).json["status"] == "ready"
     assert server.get("/api/iam/stripe/healthz", token=TOKEN).json["status"] == "ok"
 
 
 @pytest.mark.parametrize("route", ["metrics", "readyz", "healthz"])
-def test_datalayer_token_does_not_open_the_operators_routes(
-    server: JupyterServer, route: str
-) -> None:
+def test_operator_routes_refuse_datalayer_token(server: JupyterServer, route: str) -> None:
     answer = server.get(f"/api/iam/stripe/{route}", headers=bearer(ACCOUNT))
     assert (answer.status, answer.code) == (401, "unauthorized")
 
 
-def test_jupyter_s_headers_are_kept(server: JupyterServer) -> None:
+def test_headers_of_jupyter_are_kept(server: JupyterServer) -> None:
     api = server.get(CREDITS, token=TOKEN)
     assert "frame-ancestors 'self'" in api.headers["Content-Security-Policy"]
     assert api.headers["X-Content-Type-Options"] == "nosniff"
-    page = server.get("/checkout", cookies=signed_in(server))
+    page = server.get("/checkout", cookies=sign_in(server))
     assert "script-src 'self' https://js.stripe.com" in page.headers["Content-Security-Policy"]
 
 
-# Last, when all of the above has been logged.
+# The last test, so that the log contains the requests of all tests above.
 
 
-def test_no_secret_is_in_the_log(server: JupyterServer) -> None:
+def test_log_contains_no_secret(server: JupyterServer) -> None:
     assert "delivery type=payment_intent.succeeded outcome=processed" in server.log
     for secret in ("sk_test", "whsec", JWT_SECRET, "eyJ", TOKEN):
         assert secret not in server.log
     assert "Traceback" not in server.log
-    # Jupyter warns of routes that say nothing of who may call.
+    # Jupyter warns about routes that do not declare whether they need authentication.
     assert "registered for /user/x/api/iam" not in server.log
     assert "registered for /user/x/checkout" not in server.log

@@ -1,4 +1,4 @@
-"""The link on the server's first page, whatever template that is of."""
+"""The link to the checkout page on the server's landing page."""
 
 import pytest
 from jinja2 import DictLoader, Environment
@@ -9,22 +9,23 @@ PAGE = "<body>{% block site %}{% endblock %}</body>"
 LINK = '<a href="/user/x/checkout?a=1&amp;b=2">Buy credits</a>'
 
 
-def rendered(main: str) -> str:
+def render(main: str) -> str:
+    """Return the landing page with the link, from the template `main`."""
     templates = {"page.html": PAGE, "main.html": main}
     env = Environment(loader=DictLoader(templates), autoescape=True)
-    # As where it has been shown before.
+    # Put the original template in the cache, as if the page had been opened before.
     env.get_template("main.html").render()
     add_checkout_link(env, "/user/x/checkout?a=1&b=2")
     assert env.get_template("page.html").render() == "<body></body>"
     return env.get_template("main.html").render(name="Ada")
 
 
-def test_what_was_there_stays_there() -> None:
-    theirs = '{% extends "page.html" %}{% block site %}<h1>Of {{ name }}</h1>{% endblock %}'
-    page = rendered(theirs)
+def test_link_is_added_below_content_of_landing_page() -> None:
+    template = '{% extends "page.html" %}{% block site %}<h1>Of {{ name }}</h1>{% endblock %}'
+    page = render(template)
     assert page.index("<h1>Of Ada</h1>") < page.index(LINK)
 
 
-@pytest.mark.parametrize("theirs", ["All of {{ name }}.", "{% block other %}{% endblock %}"])
-def test_a_page_without_a_place_for_it_is_as_it_was(theirs: str) -> None:
-    assert rendered(theirs).strip() == theirs.partition("{%")[0].replace("{{ name }}", "Ada")
+@pytest.mark.parametrize("template", ["All of {{ name }}.", "{% block other %}{% endblock %}"])
+def test_template_without_site_block_is_unchanged(template: str) -> None:
+    assert render(template).strip() == template.partition("{%")[0].replace("{{ name }}", "Ada")

@@ -1,4 +1,4 @@
-"""How the extension comes and goes with its server, whatever it lacks."""
+"""Start and stop of the extension, also without settings or database."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from pymongo import MongoClient
 from datalayer_stripe.configuration import Configuration
 from datalayer_stripe.errors import NotConfigured, PluginError, Starting, StoreError, Unavailable
 from datalayer_stripe.handlers.app_state import AppState
-from datalayer_stripe.jupyter import lifecycle as running
+from datalayer_stripe.jupyter import lifecycle
 from datalayer_stripe.jupyter.lifecycle import BackgroundService
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
@@ -30,17 +30,17 @@ CREDITS = "/api/iam/v1/usage/credits"
 STREAM = "/api/iam/stripe/v1/stream"
 
 
-def shown_config() -> str:
-    """The configuration that the document shows, which names the server's owner."""
+def documented_config() -> str:
+    """Return the example in docs/jupyter.md that sets the name of the server's owner."""
     blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.M | re.S)
     return next(block for block in blocks if "identity_provider_class" in block)
 
 
 @pytest.mark.mongod
-def test_it_works_on_a_real_mongod_and_ends_cleanly(
+def test_extension_works_with_mongod_and_stops_cleanly(
     tmp_path: Path, stripe: Stripe, mongodb_url: str
 ) -> None:
-    config = shown_config().replace("01JCZ3W8Q6T5N4M2K1H0G9F8E7", ACCOUNT)
+    config = documented_config().replace("01JCZ3W8Q6T5N4M2K1H0G9F8E7", ACCOUNT)
     with JupyterServer(tmp_path, stripe.variables(mongodb_url), config) as server:
         server.wait_until_open()
         assert server.get(CREDITS).status == 401
@@ -52,26 +52,28 @@ def test_it_works_on_a_real_mongod_and_ends_cleanly(
         assert answer.json["outcome"] == "processed"
         assert server.get(CREDITS, token=TOKEN).json["credits"]["credits"] == 50
 
-        told: list[bytes] = []
-        begun = threading.Event()
-        reader = threading.Thread(target=lambda: told.extend(server.lines(STREAM, begun.set)))
+        lines: list[bytes] = []
+        started = threading.Event()
+        reader = threading.Thread(target=lambda: lines.extend(server.lines(STREAM, started.set)))
         reader.start()
-        assert begun.wait(10)
+        assert started.wait(10)
         assert server.terminate() == 0
         reader.join(10)
-        assert b"event: balance" in told
+        assert b"event: balance" in lines
         assert not reader.is_alive()
 
     assert "generates a user name" not in server.log
-    for trouble in ("Traceback", "Requests were still running", "never retrieved"):
-        assert trouble not in server.log
+    for text in ("Traceback", "Requests were still running", "never retrieved"):
+        assert text not in server.log
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         database = client.get_default_database()
         assert database.accounts.find_one({"_id": ACCOUNT})["credits"] == 50
-        assert database.service.find_one({"_id": "lease-reconcile"}) is None  # first in an hour
+        assert (
+            database.service.find_one({"_id": "lease-reconcile"}) is None
+        )  # the first reconciliation is due in an hour
 
 
-def test_without_settings_all_else_is_well(tmp_path: Path) -> None:
+def test_server_works_without_settings(tmp_path: Path) -> None:
     with JupyterServer(tmp_path, {}) as server:
         for path in (CREDITS, "/checkout", "/api/iam/stripe/healthz"):
             answer = server.get(path, token=TOKEN)
@@ -97,7 +99,7 @@ def test_without_settings_all_else_is_well(tmp_path: Path) -> None:
     assert "Traceback" not in server.log
 
 
-def test_without_its_database_all_else_is_well(tmp_path: Path, stripe: Stripe) -> None:
+def test_server_works_without_database(tmp_path: Path, stripe: Stripe) -> None:
     variables = stripe.variables("mongodb://me:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100")
     with JupyterServer(tmp_path, variables) as server:
         server.wait_for(lambda: "DATALAYER_STRIPE_MONGODB_URL" in server.log)
@@ -149,7 +151,7 @@ def test_plugins_start_run_and_stop_with_the_server(tmp_path: Path, stripe: Stri
 
 
 @pytest.mark.parametrize(
-    ("text", "trouble"),
+    ("text", "error"),
     [
         ("import nothing_of_that_name", "nothing_of_that_name"),
         (
@@ -159,8 +161,8 @@ def test_plugins_start_run_and_stop_with_the_server(tmp_path: Path, stripe: Stri
     ],
     ids=["cannot be loaded", "cannot start"],
 )
-def test_with_a_broken_plugin_all_else_is_well(
-    tmp_path: Path, stripe: Stripe, text: str, trouble: str
+def test_server_works_with_broken_plugin(
+    tmp_path: Path, stripe: Stripe, text: str, error: str
 ) -> None:
     folder = tmp_path / "plugins"
     folder.mkdir()
@@ -168,12 +170,12 @@ def test_with_a_broken_plugin_all_else_is_well(
     variables = {**stripe.variables(), "DATALAYER_STRIPE_PLUGINS_DIR": str(folder)}
     with JupyterServer(tmp_path, variables) as server:
         server.wait_for(lambda: server.get(CREDITS, token=TOKEN).code == "not_configured")
-        assert trouble in server.log
+        assert error in server.log
         assert server.get("/api/contents", token=TOKEN).status == 200
         assert server.terminate() == 0
 
 
-# In this process: what takes minutes, or goes wrong only once.
+# Tests in this process, for cases that are slow or rare in a real server.
 
 
 @pytest.fixture
@@ -187,18 +189,18 @@ def configuration(settings: Settings) -> Configuration:
 
 
 @pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(running, "INITIAL_BACKOFF_SECONDS", 0.01)
+def short_backoff(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(lifecycle, "INITIAL_BACKOFF_SECONDS", 0.01)
     return monkeypatch
 
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110 (it is a log or another object that tells)
+        while not condition():  # noqa: ASYNC110 (a log or another object has no event)
             await asyncio.sleep(0)
 
 
-def is_open(app_state: AppState) -> bool:
+def has_service(app_state: AppState) -> bool:
     try:
         return bool(app_state.service)
     except Unavailable:
@@ -206,71 +208,71 @@ def is_open(app_state: AppState) -> bool:
 
 
 @pytest.mark.gen_test
-async def test_it_opens_when_its_database_is_back(
+async def test_service_opens_when_database_is_back(
     app_state: AppState,
     configuration: Configuration,
-    hasty: pytest.MonkeyPatch,
+    short_backoff: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    troubles: list[Exception] = [StoreError("away"), StoreError("away"), ValueError("odd")]
+    failures: list[Exception] = [StoreError("away"), StoreError("away"), ValueError("odd")]
 
     async def open_later(*arguments: Any, **options: Any) -> Service:
-        if troubles:
-            raise troubles.pop(0)
+        if failures:
+            raise failures.pop(0)
         return await open_service(*arguments, **options)
 
-    hasty.setattr(running, "open_service", open_later)
-    extension = BackgroundService(app_state, configuration)
-    extension.start()
+    short_backoff.setattr(lifecycle, "open_service", open_later)
+    background_service = BackgroundService(app_state, configuration)
+    background_service.start()
     with pytest.raises(Starting):
         _ = app_state.service
-    await until(lambda: is_open(app_state))
+    await until(lambda: has_service(app_state))
     assert app_state.service.metrics is app_state.metrics
-    assert [one.getMessage() for one in caplog.records].count(
+    assert [record.getMessage() for record in caplog.records].count(
         "away The server retries until the database works."
     ) == 1
-    await extension.stop()
+    await background_service.stop()
     with pytest.raises(Unavailable):
         _ = app_state.service
 
 
 @pytest.mark.gen_test
-async def test_what_cannot_heal_is_said_and_not_tried_again(
+async def test_start_error_is_logged_and_not_retried(
     app_state: AppState,
     configuration: Configuration,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def refuse(*_: Any, **__: Any) -> Service:
-        raise PluginError("a plugin is doubled")
+        raise PluginError("a plugin is registered twice")
 
-    monkeypatch.setattr(running, "open_service", refuse)
-    extension = BackgroundService(app_state, configuration)
-    extension.start()
-    await until(lambda: "a plugin is doubled" in caplog.text)
+    monkeypatch.setattr(lifecycle, "open_service", refuse)
+    background_service = BackgroundService(app_state, configuration)
+    background_service.start()
+    await until(lambda: "a plugin is registered twice" in caplog.text)
     with pytest.raises(NotConfigured):
         _ = app_state.service
-    await extension.stop()
+    await background_service.stop()
 
 
 @pytest.mark.gen_test
-async def test_it_stops_while_it_is_still_opening(
+async def test_service_stops_while_it_is_opening(
     app_state: AppState, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def hang(*_: Any, **__: Any) -> Service:
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr(running, "open_service", hang)
-    extension = BackgroundService(app_state, configuration)
-    extension.start()
+    monkeypatch.setattr(lifecycle, "open_service", hang)
+    background_service = BackgroundService(app_state, configuration)
+    background_service.start()
     await asyncio.sleep(0)
     async with asyncio.timeout(2):
-        await extension.stop()
+        await background_service.stop()
 
 
 @pytest.mark.gen_test
-async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
+async def test_failed_close_does_not_block_shutdown_of_server(
     app_state: AppState,
     configuration: Configuration,
     monkeypatch: pytest.MonkeyPatch,
@@ -279,18 +281,18 @@ async def test_a_close_that_fails_does_not_keep_the_server_from_ending(
     async def fail(_: Service) -> None:
         raise OSError
 
-    extension = BackgroundService(app_state, configuration)
-    extension.start()
-    await until(lambda: is_open(app_state))
+    background_service = BackgroundService(app_state, configuration)
+    background_service.start()
+    await until(lambda: has_service(app_state))
     service, close = app_state.service, Service.close
     monkeypatch.setattr(Service, "close", fail)
-    await extension.stop()
+    await background_service.stop()
     assert "did not close cleanly" in caplog.text
     await close(service)
 
 
 @pytest.mark.gen_test
-async def test_what_nobody_expected_is_said_and_does_not_keep_the_server_from_ending(
+async def test_unexpected_error_is_logged_and_does_not_block_shutdown_of_server(
     app_state: AppState,
     configuration: Configuration,
     monkeypatch: pytest.MonkeyPatch,
@@ -300,17 +302,17 @@ async def test_what_nobody_expected_is_said_and_does_not_keep_the_server_from_en
         raise OSError
 
     monkeypatch.setattr(Service, "start", fail)
-    extension = BackgroundService(app_state, configuration)
-    extension.start()
+    background_service = BackgroundService(app_state, configuration)
+    background_service.start()
     await until(lambda: "stopped because" in caplog.text)
     with pytest.raises(Unavailable) as unavailable:
         _ = app_state.service
     assert not isinstance(unavailable.value, Starting)
-    await extension.stop()
+    await background_service.stop()
 
 
 @pytest.mark.gen_test
-async def test_it_reconciles_while_it_runs(
+async def test_reconciliation_runs_while_service_is_open(
     app_state: AppState, configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered: list[str] = []
@@ -320,14 +322,14 @@ async def test_it_reconciles_while_it_runs(
             assert service is app_state.service
 
         async def __aenter__(self) -> None:
-            entered.append("begun")
+            entered.append("started")
 
         async def __aexit__(self, *_: object) -> None:
             entered.append("ended")
 
-    monkeypatch.setattr(running, "reconciling", Reconciling)
-    extension = BackgroundService(app_state, configuration)
-    extension.start()
-    await until(lambda: entered == ["begun"])
-    await extension.stop()
-    assert entered == ["begun", "ended"]
+    monkeypatch.setattr(lifecycle, "reconciling", Reconciling)
+    background_service = BackgroundService(app_state, configuration)
+    background_service.start()
+    await until(lambda: entered == ["started"])
+    await background_service.stop()
+    assert entered == ["started", "ended"]

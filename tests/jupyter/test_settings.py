@@ -1,4 +1,4 @@
-"""Traits and environment."""
+"""Settings from traits and from the environment, and users as accounts."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ REQUIRED = {
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """With none of the variables."""
+    """Remove the variables of all settings."""
     for field in Settings.model_fields.values():
         monkeypatch.delenv(str(field.validation_alias), raising=False)
     return monkeypatch
@@ -47,14 +47,29 @@ def settings_of(**traits: Any) -> JupyterSettings:
     return configuration.settings
 
 
-def test_every_setting_has_a_trait() -> None:
+def test_traits_match_settings() -> None:
     traits = DatalayerStripe.class_own_traits(config=True)
-    for field in Settings.model_fields.values():
-        name = str(field.validation_alias).removeprefix("DATALAYER_").lower()
-        assert str(field.validation_alias) in traits[name].help
+    variables = [str(field.validation_alias) for field in Settings.model_fields.values()]
+    names = {variable.removeprefix("DATALAYER_").lower(): variable for variable in variables}
+    missing = sorted(set(names) - set(traits))
+    assert not missing, f"add these traits to DatalayerStripe in jupyter/extension.py: {missing}"
+    unknown = sorted(set(traits) - set(names))
+    assert not unknown, f"no field of Settings has these traits of DatalayerStripe: {unknown}"
+    for name, variable in names.items():
+        text, _, environment = traits[name].help.partition(" Environment: ")
+        assert environment == f"{variable}.", f"the help of {name} does not end with its variable"
+        assert text.endswith("."), f"the trait {name} has no help"
 
 
-def test_traits_alone_are_enough() -> None:
+def test_help_all_lists_every_trait(capsys: pytest.CaptureFixture[str]) -> None:
+    DatalayerStripe().print_help(classes=True)
+    printed = capsys.readouterr().out
+    for name, trait in DatalayerStripe.class_own_traits(config=True).items():
+        assert f"--DatalayerStripe.{name}=" in printed
+        assert trait.help.split()[0] in printed
+
+
+def test_settings_can_come_from_traits_alone() -> None:
     settings = settings_of(**REQUIRED, stripe_reconcile_interval="0", cors_origin=["https://a.com"])
     assert settings.stripe_api_key.get_secret_value() == "sk_test_tests"
     assert settings.stripe_reconcile_interval == 0
@@ -62,7 +77,7 @@ def test_traits_alone_are_enough() -> None:
     assert settings.jwt_secret is None
 
 
-def test_the_environment_is_enough_and_traits_win(environment: pytest.MonkeyPatch) -> None:
+def test_traits_override_environment(environment: pytest.MonkeyPatch) -> None:
     for name, value in REQUIRED.items():
         environment.setenv(f"DATALAYER_{name.upper()}", value)
     environment.setenv("DATALAYER_JWT_SECRET", "")
@@ -71,7 +86,7 @@ def test_the_environment_is_enough_and_traits_win(environment: pytest.MonkeyPatc
     assert settings_of(stripe_topup_product_id="prod_b").stripe_topup_product_id == "prod_b"
 
 
-def test_lists_may_be_lists_or_text() -> None:
+def test_trait_accepts_list_or_comma_separated_text() -> None:
     listed = settings_of(
         **{
             **REQUIRED,
@@ -90,7 +105,7 @@ def test_lists_may_be_lists_or_text() -> None:
     assert listed == joined
 
 
-def test_values_may_be_what_they_are_in_python(tmp_path: Path) -> None:
+def test_trait_accepts_tuple_int_and_path(tmp_path: Path) -> None:
     settings = settings_of(
         **{
             **REQUIRED,
@@ -107,28 +122,28 @@ def test_values_may_be_what_they_are_in_python(tmp_path: Path) -> None:
     assert settings.stripe_plugins_dir == tmp_path
 
 
-def test_a_value_of_no_use_is_named_and_not_shown() -> None:
+def test_error_names_invalid_trait_without_its_value() -> None:
     secret = {"hidden": "sk_test_example"}
-    faulty = extension(**{**REQUIRED, "stripe_api_key": secret}).configuration
-    assert isinstance(faulty, SettingsError)
-    assert [fault.variable for fault in faulty.faults] == ["DATALAYER_STRIPE_API_KEY"]
-    assert "hidden" not in str(faulty)
-    assert "sk_test" not in str(faulty)
+    error = extension(**{**REQUIRED, "stripe_api_key": secret}).configuration
+    assert isinstance(error, SettingsError)
+    assert [fault.variable for fault in error.faults] == ["DATALAYER_STRIPE_API_KEY"]
+    assert "hidden" not in str(error)
+    assert "sk_test" not in str(error)
 
 
-def test_the_command_line_sets_them_too() -> None:
+def test_traits_can_be_set_on_command_line() -> None:
     command = DatalayerStripe()
     command.parse_command_line([f"--DatalayerStripe.{one}={two}" for one, two in REQUIRED.items()])
     assert isinstance(command.configuration, Configuration), command.configuration
 
 
-def test_a_secret_that_is_given_is_checked() -> None:
-    faulty = extension(**REQUIRED, jwt_secret="short").configuration
-    assert isinstance(faulty, SettingsError)
-    assert [fault.variable for fault in faulty.faults] == ["DATALAYER_JWT_SECRET"]
+def test_jwt_secret_is_validated_if_set() -> None:
+    error = extension(**REQUIRED, jwt_secret="short").configuration
+    assert isinstance(error, SettingsError)
+    assert [fault.variable for fault in error.faults] == ["DATALAYER_JWT_SECRET"]
 
 
-def test_the_service_alone_needs_the_secret() -> None:
+def test_jwt_secret_is_optional_only_in_jupyter() -> None:
     variables = {f"DATALAYER_{name.upper()}": value for name, value in REQUIRED.items()}
     JupyterSettings(**variables)
     for absent in ({}, {"jwt_secret": None}, {"jwt_secret": " "}):
@@ -145,54 +160,56 @@ def test_the_service_alone_needs_the_secret() -> None:
         ({**REQUIRED, "stripe_checkout_route": "https://app.example.com/buy"}, "/"),
     ],
 )
-def test_its_first_page_is_the_checkout_page(traits: dict[str, str], url: str) -> None:
+def test_default_url_is_checkout_page(traits: dict[str, str], url: str) -> None:
     assert extension(**traits).default_url == url
 
 
-# People
+# Users
 
 
-class Named(PasswordIdentityProvider):
-    pass
+class NamedIdentityProvider(PasswordIdentityProvider):
+    """Provider whose users have stable names."""
 
 
-def test_a_made_up_name_spends_no_money() -> None:
-    somebody = User("ada", "Ada Lovelace")
-    for stock in (IdentityProvider(), PasswordIdentityProvider()):
-        assert not has_stable_usernames(stock)
-        assert identity_of(somebody, stock, livemode=False).account_uid == "ada"
+def test_generated_username_cannot_buy_in_live_mode() -> None:
+    user = User("ada", "Ada Lovelace")
+    for provider in (IdentityProvider(), PasswordIdentityProvider()):
+        assert not has_stable_usernames(provider)
+        assert identity_of(user, provider, livemode=False).account_uid == "ada"
         with pytest.raises(Forbidden, match="generates a new user name"):
-            identity_of(somebody, stock, livemode=True)
-    assert identity_of(somebody, Named(), livemode=True).name == "Ada Lovelace"
+            identity_of(user, provider, livemode=True)
+    assert identity_of(user, NamedIdentityProvider(), livemode=True).name == "Ada Lovelace"
 
 
-def test_a_long_name_is_cut_and_a_long_username_refused() -> None:
-    assert identity_of(User("a", "b" * 500), Named(), livemode=True).name == "b" * 120
+def test_long_display_name_is_shortened_and_long_username_refused() -> None:
+    assert (
+        identity_of(User("a", "b" * 500), NamedIdentityProvider(), livemode=True).name == "b" * 120
+    )
     with pytest.raises(Forbidden, match="user name"):
-        identity_of(User("a" * 129), Named(), livemode=True)
+        identity_of(User("a" * 129), NamedIdentityProvider(), livemode=True)
 
 
-# The document
+# The documentation
 
 
-def shown(word: str) -> str:
-    """The first block of Python in the document that has this word."""
+def documented_block(word: str) -> str:
+    """Return the first Python block in docs/jupyter.md that contains `word`."""
     blocks = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(encoding="utf-8"), re.M | re.S)
     return next(block for block in blocks if word in block)
 
 
-def test_the_traits_that_the_document_shows_are_enough() -> None:
+def test_traits_in_documentation_are_sufficient() -> None:
     config = Config()
-    exec(shown("DatalayerStripe"), {"c": config})
+    exec(documented_block("DatalayerStripe"), {"c": config})
     traits = dict(config.DatalayerStripe)
     assert set(traits) >= set(REQUIRED)
-    refused = extension(**traits).configuration
-    assert isinstance(refused, SettingsError)
-    assert {fault.problem for fault in refused.faults} == {"is a placeholder of the documents"}
+    error = extension(**traits).configuration
+    assert isinstance(error, SettingsError)
+    assert {fault.problem for fault in error.faults} == {"is a placeholder of the documents"}
     configuration = extension(**{**traits, **REQUIRED}).configuration
     assert isinstance(configuration, Configuration), configuration
 
 
-def test_the_document_is_where_the_log_says() -> None:
+def test_link_in_log_leads_to_documentation() -> None:
     assert LINK.endswith("/docs/jupyter.md")
     assert "\n## Who calls\n" in DOCUMENT.read_text(encoding="utf-8")

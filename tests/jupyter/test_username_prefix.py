@@ -1,4 +1,4 @@
-"""Usernames of a Jupyter Server as uids of accounts."""
+"""The prefix of usernames in the uids of accounts."""
 
 from pathlib import Path
 
@@ -16,29 +16,29 @@ from tests.support.jupyter import TOKEN, JupyterServer
 PREFIX = "DATALAYER_STRIPE_JUPYTER_USERNAME_PREFIX"
 
 
-class Named(PasswordIdentityProvider):
-    """A provider that knows people by name."""
+class NamedIdentityProvider(PasswordIdentityProvider):
+    """Provider whose users have stable names."""
 
 
 def account(username: str, prefix: str) -> Identity:
-    return identity_of(User(username), Named(), livemode=True, prefix=prefix)
+    return identity_of(User(username), NamedIdentityProvider(), livemode=True, prefix=prefix)
 
 
-def test_prefix_keeps_a_username_from_being_another_account() -> None:
+def test_prefix_separates_usernames_from_token_subjects() -> None:
     username = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"
     assert account(username, "").account_uid == username
     identity = account(username, "jupyter:")
     assert identity.account_uid == f"jupyter:{username}"
-    assert identity.handle == username, "people see their own name"
+    assert identity.handle == username, "the displayed name has no prefix"
 
 
-def test_prefix_counts_towards_the_length_of_a_uid() -> None:
+def test_prefix_counts_towards_uid_length() -> None:
     assert account("a" * 128, "").account_uid == "a" * 128
     with pytest.raises(Forbidden):
         account("a" * 128, "j:")
 
 
-def test_names_are_shared_only_with_a_secret_and_without_a_prefix(settings: Settings) -> None:
+def test_usernames_may_match_tokens_only_with_secret_and_without_prefix(settings: Settings) -> None:
     assert usernames_may_match_tokens(settings)
     assert not usernames_may_match_tokens(settings.model_copy(update={"jwt_secret": None}))
     assert not usernames_may_match_tokens(
@@ -47,7 +47,9 @@ def test_names_are_shared_only_with_a_secret_and_without_a_prefix(settings: Sett
 
 
 @pytest.mark.parametrize("prefix", ["", "jupyter:"])
-def test_server_warns_while_names_are_shared(stripe: Stripe, tmp_path: Path, prefix: str) -> None:
+def test_server_warns_if_usernames_may_match_tokens(
+    stripe: Stripe, tmp_path: Path, prefix: str
+) -> None:
     variables = {**stripe.variables(), PREFIX: prefix}
     with JupyterServer(tmp_path, variables, "") as server:
         server.wait_until_open()
@@ -56,7 +58,7 @@ def test_server_warns_while_names_are_shared(stripe: Stripe, tmp_path: Path, pre
         assert (PREFIX in server.log) == (not prefix)
 
 
-def test_datalayer_token_cannot_name_a_user_of_the_server(stripe: Stripe, tmp_path: Path) -> None:
+def test_datalayer_token_cannot_name_user_of_server(stripe: Stripe, tmp_path: Path) -> None:
     with JupyterServer(tmp_path, {**stripe.variables(), PREFIX: "jupyter:"}, "") as server:
         server.wait_until_open()
         path = "/api/iam/v1/usage/credits"

@@ -233,7 +233,7 @@ async def test_readyz_warns_of_a_disabled_money_plugin(
     answer = await api.get("/readyz", account=None)
     assert answer.code == 200
     assert json_of(answer)["warnings"] == {
-        "plugins": "switched off, and they move money: top-up-credits"
+        "plugins": "these plugins move money and are disabled: top-up-credits"
     }
 
 
