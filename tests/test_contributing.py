@@ -1,19 +1,34 @@
 """Tests of what contributors rely on: CONTRIBUTING.md, the hooks and the CI workflow."""
 
+import importlib
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from datalayer_stripe import Plugin
 
 ROOT = Path(__file__).parents[1]
 FILES = ("CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+RECIPES = ("Add an event", "Add a route", "Add a setting", "Add a collection")
+RECORDINGS = ROOT / "datalayer_stripe" / "testing" / "events"
+PLUGINS = sorted(path.stem for path in (ROOT / "plugins").glob("[!_]*.py"))
 WORKFLOW = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
 
 
 def section(title: str) -> str:
     return CONTRIBUTING.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def plugin_of(name: str) -> Plugin[Any]:
+    """Return the built-in plugin of a file in `plugins/`."""
+    module = importlib.import_module(f"datalayer_stripe_plugins.{name}")
+    plugin = module.plugin
+    assert isinstance(plugin, Plugin)
+    return plugin
 
 
 def test_pre_commit_runs_the_commands_of_make_lint() -> None:
@@ -54,15 +69,22 @@ def test_links_lead_to_existing_files(name: str) -> None:
             assert not anchor or anchor in slugs, target
 
 
-@pytest.mark.parametrize(
-    "title", ["Add an event", "Add a route", "Add a setting", "Add a collection"]
-)
+@pytest.mark.parametrize("title", RECIPES)
 def test_every_path_of_a_recipe_exists(title: str) -> None:
     recipe = CONTRIBUTING.partition(f"### {title}\n")[2].partition("\n### ")[0]
-    paths = [path for path in re.findall(r"`([\w./]+)`", recipe) if "/" in path or "." in path]
+    paths = re.findall(r"`([\w-]+(?:/[\w.-]+)*[/.][\w.]*)`", recipe)
     assert len(paths) > 1
     for path in paths:
         assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_every_test_of_a_recipe_exists(title: str) -> None:
+    recipe = CONTRIBUTING.partition(f"### {title}\n")[2].partition("\n### ")[0]
+    tests = re.findall(r"`([\w./]+\.py)::(\w+)`", recipe)
+    assert tests
+    for path, test in tests:
+        assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
 
 
 def test_make_targets_of_contributing_exist() -> None:
@@ -83,4 +105,21 @@ def test_ci_builds_the_documentation() -> None:
     assert targets is not None
     assert {"lint", "docs", "test", "test-packages", "test-faults", "play"} == set(
         targets[1].split()
+    )
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_built_in_plugin_has_a_recorded_event(name: str) -> None:
+    types = set(plugin_of(name).types)
+    recorded = {path.name.removesuffix(".json") for path in RECORDINGS.glob("*.json")}
+    assert types & recorded, f"add a recorded event of {sorted(types)} to {RECORDINGS}"
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_built_in_plugin_is_tested(name: str) -> None:
+    types = plugin_of(name).types
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__)]
+    texts = [path.read_text(encoding="utf-8") for path in tests]
+    assert any(f'"{event_type}' in text for event_type in types for text in texts), (
+        f"no test sends {sorted(types)}: add one to tests/plugins"
     )
