@@ -398,16 +398,16 @@ def test_documented_collections_match_store() -> None:
 async def test_readme_shows_the_steps_of_the_story() -> None:
     shown = next(one for one in blocks(README, "text") if one.startswith("✓"))
     titles = re.findall(r"^✓ (.+?)  ", shown, re.MULTILINE)
-    async with open_environment(port=0, sandbox_port=0) as stage:
-        steps = [title for title, _ in story(stage).steps()]
+    async with open_environment(port=0, sandbox_port=0) as environment:
+        steps = [title for title, _ in story(environment).steps()]
         rest = iter(steps)
         assert all(title in rest for title in titles), titles
-        assert f"As promised: {len(steps)} steps in " in shown
+        assert f"All {len(steps)} steps passed in " in shown
         assert len(titles) > 5
 
 
-def story(stage: DemoEnvironment) -> Story:
-    return Story(None, stage, patience=0)  # type: ignore[arg-type] # only looked at
+def story(environment: DemoEnvironment) -> Story:
+    return Story(None, environment, webhook_timeout=0)  # type: ignore[arg-type] # only looked at
 
 
 # Plugins: the code that the documents show

@@ -130,19 +130,19 @@ def demo(
     and FORGETS it at the end. With --play it goes through the whole story by itself; the exit code
     is 1 if a step is not as promised.
     """
-    from ..demo import show_demo  # noqa: PLC0415 (`serve` needs none of it)
+    from ..demo import run_demo  # noqa: PLC0415 (`serve` needs none of it)
 
-    kept = run(
-        show_demo(
+    passed = run(
+        run_demo(
             port=_or_default(port, 0 if play else DEFAULT_PORT),
             sandbox_port=_or_default(sandbox_port, 0 if play else DEFAULT_SANDBOX_PORT),
             any_sandbox_port=sandbox_port is None,
-            playing=play,
-            opening=opening,
+            play_story=play,
+            open_page=opening,
             log_level=log_level.upper(),
         )
     )
-    sys.exit(0 if kept else 1)
+    sys.exit(0 if passed else 1)
 
 
 def _or_default(port: int | None, default: int) -> int:

@@ -1,5 +1,5 @@
-"""The demo: the service and a local Stripe in one process, to use by hand or to watch."""
+"""The demo: the service and a local Stripe in one process, with a story that checks them."""
 
-from .command import show_demo
+from .command import run_demo
 
-__all__ = ["show_demo"]
+__all__ = ["run_demo"]

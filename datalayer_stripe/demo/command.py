@@ -9,70 +9,69 @@ import click
 
 from ..app import shutdown_signal
 from ..logs import configure_logging
+from .deliveries import print_deliveries
 from .environment import open_environment
 from .guide import guide
 from .play import play
-from .watch import watch
 
 
-async def show_demo(
+async def run_demo(
     *,
     port: int,
     sandbox_port: int,
     any_sandbox_port: bool,
-    playing: bool,
-    opening: bool,
+    play_story: bool,
+    open_page: bool,
     log_level: str,
 ) -> bool:
-    """Run the demo until a signal, or play the story to its end.
+    """Run the demo until a shutdown signal, or play the story.
 
     Args:
-        port: of the service; 0 is any free one.
-        sandbox_port: of the local Stripe; 0 is any free one.
-        any_sandbox_port: whether any free port will do where that one is taken.
-        playing: whether to play the story.
-        opening: whether to open the checkout page in the person's own browser.
-        log_level: such as `WARNING`.
+        port: The port of the service. 0 means any free port.
+        sandbox_port: The port of the local Stripe. 0 means any free port.
+        any_sandbox_port: Whether to use any free port if `sandbox_port` is taken.
+        play_story: Whether to play the story and stop after its last step.
+        open_page: Whether to open the checkout page in the default browser.
+        log_level: The level to log at, such as `WARNING`.
 
     Returns:
-        Whether all was as promised.
+        False if a step of the story failed, True otherwise.
 
     Raises:
-        StartError: it cannot start.
+        StartError: The demo cannot start.
     """
     _configure_logging(log_level)
     async with open_environment(
         port=port, sandbox_port=sandbox_port, any_sandbox_port=any_sandbox_port
-    ) as stage:
-        if playing:
+    ) as environment:
+        if play_story:
             click.echo(
-                f"Playing against {stage.url}, whose Stripe is {stage.sandbox.url}; "
-                "all of it is forgotten at the end.\n"
+                f"Service: {environment.url}  Stripe: {environment.sandbox.url}\n"
+                "All data is kept in memory and deleted at the end.\n"
             )
-            return await play(stage, click.echo)
-        # Who reads how the demo is ended may end it from then on.
+            return await play(environment, click.echo)
+        # Install the signal handlers before printing how to stop the demo.
         with shutdown_signal() as signalled:
-            click.echo(guide(stage) + "\n")
-            if opening and not await asyncio.to_thread(webbrowser.open, f"{stage.url}/"):
-                click.echo(
-                    "No browser was found to open the page with: follow the address above.\n"
-                )
-            watching = asyncio.create_task(watch(stage, click.echo))
+            click.echo(guide(environment) + "\n")
+            if open_page and not await asyncio.to_thread(webbrowser.open, f"{environment.url}/"):
+                click.echo("Could not open a browser. Open the address above yourself.\n")
+            printing = asyncio.create_task(print_deliveries(environment, click.echo))
             try:
                 await signalled.wait()
             finally:
-                watching.cancel()
+                printing.cancel()
                 with suppress(asyncio.CancelledError):
-                    await watching
-        click.echo("\nThe demo has ended, and has forgotten everything.")
+                    await printing
+        click.echo("\nThe demo has stopped, and its data is deleted.")
         return True
 
 
 def _configure_logging(level: str) -> None:
-    """Log as text: the reader is a person, whatever stderr is."""
+    """Log as text, because a person reads the log, whether or not stderr is a terminal."""
     configure_logging(level=level, json=False)
-    # A logger of its own level passes the root logger's by, and not its handlers'.
+    # Set the level of the handlers too: a logger with a level of its own ignores the root logger's
+    # level, but not that of the root logger's handlers.
     for handler in logging.getLogger().handlers:
         handler.setLevel(level)
-    # That memory:// forgets is what the demo says first, in its own words.
+    # The guide already says that memory:// does not keep data.
     logging.getLogger("datalayer_stripe.store.connect").setLevel(logging.ERROR)

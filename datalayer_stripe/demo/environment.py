@@ -1,4 +1,4 @@
-"""The service and a local Stripe, put together with something to sell. No configuration."""
+"""Start the service and a local Stripe with packages and a plan for sale, unconfigured."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -24,14 +24,23 @@ from .sign_in import sign_in_handlers
 ADDRESS = "127.0.0.1"
 ACCOUNT = "demo"
 
-# The secret that signs the token ends with the process: the token may live as long.
+# The secret that signs the token exists only in this process, so a long lifetime is no risk.
 _TOKEN_LIFETIME = timedelta(days=30)
-_SHUTDOWN_SECONDS = 2
+_SHUTDOWN_TIMEOUT = 2.0  # in seconds
 
 
 @dataclass(frozen=True)
 class DemoEnvironment:
-    """A running demo. Addresses have no trailing slash; prices are ids of the local Stripe."""
+    """A running demo.
+
+    Attributes:
+        service: The service.
+        sandbox: The local Stripe.
+        url: The address of the service, without a trailing slash.
+        token: The bearer token of the demo's account.
+        package_prices: The price ids of the packages, cheapest first.
+        plan_price: The price id of the plan.
+    """
 
     service: Service
     sandbox: Sandbox
@@ -42,7 +51,7 @@ class DemoEnvironment:
 
     @property
     def panel_url(self) -> str:
-        """The page from which a person plays Stripe's part."""
+        """The address of the panel that controls the local Stripe."""
         return f"{self.sandbox.url}/sandbox/panel"
 
 
@@ -56,23 +65,22 @@ async def open_environment(
     mongodb_url: str = "memory://",
     clock: Clock = system_clock,
 ) -> AsyncIterator[DemoEnvironment]:
-    """Start both on 127.0.0.1.
+    """Start the service and the local Stripe on 127.0.0.1, and stop them at the end.
 
     Args:
-        port: of the service; 0 is any free one.
-        sandbox_port: of the local Stripe; 0 is any free one.
-        any_sandbox_port: whether any free port will do where `sandbox_port` is taken, or is the
-            service's.
-        registry: the plugins, in place of the installed ones.
-        mongodb_url: of the database.
-        clock: the service's clock; the local Stripe has its own.
+        port: The port of the service. 0 means any free port.
+        sandbox_port: The port of the local Stripe. 0 means any free port.
+        any_sandbox_port: Whether to use any free port if `sandbox_port` is taken or equals `port`.
+        registry: The plugins to use instead of the installed ones.
+        mongodb_url: The URL of the database.
+        clock: The clock of the service. The local Stripe has its own.
 
     Raises:
-        StartError: a port is taken, the extra `demo` is not installed, or a plugin cannot start.
-        SettingsError: the plugins' variables are wrong.
+        StartError: A port is taken, the extra `demo` is not installed, or a plugin cannot start.
+        SettingsError: An environment variable of a plugin is invalid.
     """
     if mongodb_url.startswith(MEMORY_URL) and find_spec("mongomock_motor") is None:
-        raise StartError('The demo needs an extra: pip install "datalayer-stripe[demo]"')
+        raise StartError('The demo needs more packages. Run: pip install "datalayer-stripe[demo]"')
     if registry is None:
         registry = PluginSources.from_environment().load()
     async with AsyncExitStack() as stack:
@@ -81,7 +89,7 @@ async def open_environment(
         sandbox = environment.sandbox
         if any_sandbox_port and sandbox_port == port:
             sandbox_port = 0
-        await _start(sandbox, sandbox_port, or_any=any_sandbox_port)
+        await _start_sandbox(sandbox, sandbox_port, or_any=any_sandbox_port)
         stack.push_async_callback(sandbox.stop)
 
         settings = _settings(environment)
@@ -99,7 +107,7 @@ async def open_environment(
         app = make_app(service)
         app.add_handlers(*sign_in_handlers(token, settings.checkout_path or "/"))
         server = Server(app, address=ADDRESS, port=port)
-        stack.push_async_callback(server.stop, seconds=_SHUTDOWN_SECONDS)
+        stack.push_async_callback(server.stop, seconds=_SHUTDOWN_TIMEOUT)
 
         url = f"http://{ADDRESS}:{server.port}"
         sandbox.create_webhook_endpoint(
@@ -118,8 +126,8 @@ async def open_environment(
         )
 
 
-async def _start(sandbox: Sandbox, port: int, *, or_any: bool) -> None:
-    """Start it on this port; on any free one if this is taken and `or_any`."""
+async def _start_sandbox(sandbox: Sandbox, port: int, *, or_any: bool) -> None:
+    """Start the local Stripe on this port. With `or_any`, use any free port if it is taken."""
     try:
         await sandbox.start(port, ADDRESS)
     except OSError as error:
@@ -132,13 +140,13 @@ async def _start(sandbox: Sandbox, port: int, *, or_any: bool) -> None:
 
 
 def _balance_of(service: Service) -> Callable[[], Awaitable[dict[str, str]]]:
-    """Return what the panel asks for: the balance of the demo's account."""
+    """Return the function that the panel calls to show the balance of the demo's account."""
 
-    async def facts() -> dict[str, str]:
+    async def balance() -> dict[str, str]:
         credits = (await service.store.accounts.get(ACCOUNT)).credits
         return {"Balance": f"{credits:,} credit{'' if credits == 1 else 's'}"}
 
-    return facts
+    return balance
 
 
 def _settings(environment: Environment) -> Settings:

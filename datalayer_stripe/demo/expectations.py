@@ -1,31 +1,45 @@
-"""Checking what was promised, and saying what came instead."""
+"""Compare results with what the story expects, at once or until a deadline."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-_POLL_SECONDS = 0.02
+_POLL_INTERVAL = 0.02  # in seconds
 
 
 class UnexpectedResult(Exception):
-    """Something is not as it should be."""
+    """A result differs from the expected one."""
 
-    def __init__(self, expected: str, came: str) -> None:
-        super().__init__(f"expected {expected}, came {came}")
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"expected {expected}, got {actual}")
         self.expected = expected
-        self.came = came
+        self.actual = actual
 
 
-def expect(expected: str, came: str) -> None:
-    """Raises UnexpectedResult unless the two are the same."""
-    if came != expected:
-        raise UnexpectedResult(expected, came)
+def expect(expected: str, actual: str) -> None:
+    """Raise UnexpectedResult unless both texts are equal.
+
+    Args:
+        expected: What the result should be.
+        actual: What it is.
+    """
+    if actual != expected:
+        raise UnexpectedResult(expected, actual)
 
 
-async def becomes(read: Callable[[], Awaitable[str]], expected: str, *, within: float) -> None:
-    """Read until the expected comes. Raises UnexpectedResult after `within` seconds."""
-    deadline = time.monotonic() + within
-    while (came := await read()) != expected:
+async def expect_within(seconds: float, expected: str, read: Callable[[], Awaitable[str]]) -> None:
+    """Poll until `read` returns the expected text.
+
+    Args:
+        seconds: How long to poll.
+        expected: What the result should become.
+        read: Returns the current result.
+
+    Raises:
+        UnexpectedResult: The result was another one for all this time.
+    """
+    deadline = time.monotonic() + seconds
+    while (actual := await read()) != expected:
         if time.monotonic() > deadline:
-            raise UnexpectedResult(f"{expected}, within {within:g} s", came)
-        await asyncio.sleep(_POLL_SECONDS)
+            raise UnexpectedResult(f"{expected}, within {seconds:g} s", actual)
+        await asyncio.sleep(_POLL_INTERVAL)

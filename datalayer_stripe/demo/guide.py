@@ -1,4 +1,4 @@
-"""What the demo prints: where everything is, and the story as lines for a shell."""
+"""Text that the demo prints at its start: addresses, and shell commands that use the API."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,8 @@ from ..handlers.urls import IAM_PREFIX, STRIPE_PREFIX
 from ..testing.shop import PACKAGES, PLAN_AMOUNT
 from .environment import ACCOUNT, DemoEnvironment
 
-# For bash and zsh alike, which pastes no comments; and without jq, which not everybody has.
+# These lines work in bash and zsh. They contain no comments, because an interactive zsh does not
+# accept them, and they do not need jq.
 _FUNCTIONS = r"""
 pretty() { python3 -m json.tool; }
 client_secret() { sed 's/.*"client_secret":"\([^"]*\)".*/\1/'; }
@@ -26,41 +27,49 @@ _CREDITS = 'curl -sS "$IAM/usage/credits" -H "$AUTH" | pretty'
 
 @dataclass(frozen=True)
 class ShellStep:
-    """A part of the story: what it shows, and the shell lines that do it."""
+    """Title and shell lines of one step."""
 
     title: str
     lines: str
 
 
-def guide(stage: DemoEnvironment) -> str:
-    """The whole text, with colours."""
+def guide(environment: DemoEnvironment) -> str:
+    """Return the whole text, with colours.
+
+    Args:
+        environment: The running demo.
+    """
     steps = [
         f"{click.style(f'{number}. {step.title}', bold=True)}\n{_indented(step.lines)}"
-        for number, step in enumerate(shell_steps(stage), start=1)
+        for number, step in enumerate(shell_steps(environment), start=1)
     ]
     return "\n\n".join(
         [
             _notice(),
-            _pages(stage),
-            _facts(stage),
-            "The same by hand. Paste the lines into another terminal, from top to bottom.",
-            _indented(variables(stage)),
+            _pages(environment),
+            _facts(environment),
+            "Or use the API: paste these lines into another terminal, from top to bottom.",
+            _indented(variables(environment)),
             *steps,
-            "Below: what the service does with each webhook. Ctrl-C ends the demo.",
+            "Each webhook is printed below, with its outcome. Press Ctrl-C to stop the demo.",
         ]
     )
 
 
-def variables(stage: DemoEnvironment) -> str:
-    """The shell lines that the steps rely on."""
+def variables(environment: DemoEnvironment) -> str:
+    """Return the shell lines that define what the steps use.
+
+    Args:
+        environment: The running demo.
+    """
     return "\n".join(
         [
-            f"API={stage.url}{STRIPE_PREFIX}",
-            f"IAM={stage.url}{IAM_PREFIX}",
-            f"STRIPE={stage.sandbox.url}",
-            f"SECRET_KEY={stage.sandbox.secret_key}",
-            f"PUBLISHABLE_KEY={stage.sandbox.publishable_key}",
-            f"TOKEN={stage.token}",
+            f"API={environment.url}{STRIPE_PREFIX}",
+            f"IAM={environment.url}{IAM_PREFIX}",
+            f"STRIPE={environment.sandbox.url}",
+            f"SECRET_KEY={environment.sandbox.secret_key}",
+            f"PUBLISHABLE_KEY={environment.sandbox.publishable_key}",
+            f"TOKEN={environment.token}",
             'AUTH="Authorization: Bearer $TOKEN"',
             "JSON='Content-Type: application/json'",
             _FUNCTIONS,
@@ -68,42 +77,46 @@ def variables(stage: DemoEnvironment) -> str:
     )
 
 
-def shell_steps(stage: DemoEnvironment) -> list[ShellStep]:
-    """The story, to be run one step after the other."""
-    top_up = _post("/topup/payment-intent", stage.package_prices[0])
-    subscribe = _post("/subscription/payment-intent", stage.plan_price)
+def shell_steps(environment: DemoEnvironment) -> list[ShellStep]:
+    """Return the steps, to be run in this order.
+
+    Args:
+        environment: The running demo.
+    """
+    top_up = _post("/topup/payment-intent", environment.package_prices[0])
+    subscribe = _post("/subscription/payment-intent", environment.plan_price)
     return [
         ShellStep(
-            "What is for sale",
+            "List what is for sale",
             'curl -sS "$API/topup/prices" -H "$AUTH" | pretty',
         ),
         ShellStep(
-            "Credits are refused without a subscription: 403 subscription_required",
+            "Try to buy credits without a subscription: 403 subscription_required",
             f"{top_up} | pretty",
         ),
         ShellStep(
-            "Subscribe. Stripe waits for the first payment, under this client secret",
+            "Subscribe. This prints the client secret of the first payment",
             _keep_secret(subscribe),
         ),
-        ShellStep("Pay it as the browser does, with the publishable key", _pay("pm_card_visa")),
+        ShellStep("Pay as the browser does, with the publishable key", _pay("pm_card_visa")),
         ShellStep(
-            "The webhook has made the subscription active",
+            "Check that the webhook has activated the subscription",
             _STATUS,
         ),
         ShellStep("Buy 50 credits for $5.00", _keep_secret(top_up)),
-        ShellStep("Pay them", _pay("pm_card_visa")),
-        ShellStep("The webhook has added them", _CREDITS),
+        ShellStep("Pay for the credits", _pay("pm_card_visa")),
+        ShellStep("Check that the webhook has added the credits", _CREDITS),
         ShellStep(
-            "The same event once more is a duplicate, and adds nothing",
+            "Deliver the same event again. It is a duplicate and adds nothing",
             _DELIVER_AGAIN,
         ),
         ShellStep(
-            "A card that is declined adds nothing",
+            "Pay with a card that is declined. This adds nothing",
             f"{_keep_secret(top_up)}\n{_pay('pm_card_chargeDeclined', shown='decline_code')}",
         ),
-        ShellStep("The balance still says so", _CREDITS),
+        ShellStep("Check that the balance has not changed", _CREDITS),
         ShellStep(
-            "Cancel: the subscription ends with its month",
+            "Cancel the subscription at the end of the month",
             'curl -sS -X POST "$IAM/subscription/cancel" -H "$AUTH" | pretty',
         ),
     ]
@@ -126,31 +139,31 @@ def _pay(card: str, *, shown: str = "status") -> str:
 
 
 def _notice() -> str:
-    loud = "This is a demo: it FORGETS EVERYTHING when it ends."
+    warning = "This is a demo. Its data is kept in memory and DELETED when it stops."
     return (
         f"datalayer-stripe {__version__}\n"
-        f"{click.style(loud, fg='yellow', bold=True)}\n"
-        "No money moves, and nothing leaves this machine."
+        f"{click.style(warning, fg='yellow', bold=True)}\n"
+        "It moves no money and sends nothing to other machines."
     )
 
 
-def _pages(stage: DemoEnvironment) -> str:
-    """What to open in a browser. Not indented by as much as what is for the shell."""
+def _pages(environment: DemoEnvironment) -> str:
+    """Return the addresses to open. Only lines for the shell are indented by four spaces."""
     return "\n".join(
         [
-            f"Open  {click.style(f'{stage.url}/', bold=True)}",
-            "  The checkout page, signed in: subscribe, buy credits, watch them arrive.",
-            f"and   {click.style(stage.panel_url, bold=True)}",
-            "  Stripe's side: end the month, refund, hold webhooks back, see each delivery.",
+            f"Open  {click.style(f'{environment.url}/', bold=True)}",
+            "  The checkout page, signed in. Subscribe, buy credits and see them arrive.",
+            f"and   {click.style(environment.panel_url, bold=True)}",
+            "  Stripe's side. End the month, refund, hold webhooks back, see deliveries.",
         ]
     )
 
 
-def _facts(stage: DemoEnvironment) -> str:
+def _facts(environment: DemoEnvironment) -> str:
     packages = ", ".join(f"{credits} for {_usd(cents)}" for credits, cents in PACKAGES.items())
     facts = {
-        "Service": stage.url,
-        "Stripe": f"{stage.sandbox.url}  (a local stand-in, which takes Stripe's test cards)",
+        "Service": environment.url,
+        "Stripe": f"{environment.sandbox.url}  (a local simulation; accepts Stripe's test cards)",
         "Account": f"{ACCOUNT}  (no subscription yet, 0 credits)",
         "Credits": packages,
         "Plan": f"{_usd(PLAN_AMOUNT)} a month",

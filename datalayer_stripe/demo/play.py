@@ -1,44 +1,57 @@
-"""Play the story and print each step as it happens."""
+"""Play the story and print each step as it ends."""
 
 import time
 from collections.abc import Callable
 
 import click
 
-from .browser import Browser, NoAnswer
+from .client import DemoClient, NoResponse
 from .environment import DemoEnvironment
 from .expectations import UnexpectedResult
 from .story import Story
 
-PATIENCE_SECONDS = 10.0
+WEBHOOK_TIMEOUT = 10.0
+"""How long the story waits for a webhook and its effects, in seconds."""
 
 
 async def play(
-    stage: DemoEnvironment, echo: Callable[[str], object], *, patience: float = PATIENCE_SECONDS
+    environment: DemoEnvironment,
+    echo: Callable[[str], object],
+    *,
+    webhook_timeout: float = WEBHOOK_TIMEOUT,
 ) -> bool:
-    """Whether every step was as promised; the story ends at the first one that is not."""
-    browser = Browser(stage)
-    begun = time.monotonic()
-    steps = Story(browser, stage, patience=patience).steps()
-    width = max(len(title) for title, _ in steps) + 3
+    """Play the story until its end or until a step fails.
+
+    Args:
+        environment: The running demo.
+        echo: Called with each line to print.
+        webhook_timeout: How long to wait for a webhook and its effects, in seconds.
+
+    Returns:
+        Whether all steps passed.
+    """
+    client = DemoClient(environment)
+    started_at = time.monotonic()
+    steps = Story(client, environment, webhook_timeout=webhook_timeout).steps()
+    width = max(len(title) for title, _ in steps) + 2
     try:
         for number, (title, step) in enumerate(steps, start=1):
             try:
-                seen = await step()
-            except (UnexpectedResult, NoAnswer) as error:
-                echo(_failed(title, error))
-                echo(click.style(f"\nNot as promised: step {number} of {len(steps)}.", fg="red"))
+                result = await step()
+            except (UnexpectedResult, NoResponse) as error:
+                echo(_failure(title, error))
+                echo(click.style(f"\nStep {number} of {len(steps)} failed.", fg="red"))
                 return False
-            echo(f"{click.style('✓', fg='green')} {title:<{width}}{click.style(seen, dim=True)}")
+            echo(f"{click.style('✓', fg='green')} {title:<{width}}{click.style(result, dim=True)}")
     finally:
-        browser.close()
-    echo(f"\nAs promised: {len(steps)} steps in {time.monotonic() - begun:.1f} s.")
+        client.close()
+    echo(f"\nAll {len(steps)} steps passed in {time.monotonic() - started_at:.1f} s.")
     return True
 
 
-def _failed(title: str, error: UnexpectedResult | NoAnswer) -> str:
+def _failure(title: str, error: UnexpectedResult | NoResponse) -> str:
     if isinstance(error, UnexpectedResult):
-        expected, came = error.expected, error.came
+        expected, actual = error.expected, error.actual
     else:
-        expected, came = "an answer", str(error)
-    return f"{click.style('✗', fg='red')} {title}\n    expected  {expected}\n    came      {came}"
+        expected, actual = "a response", str(error)
+    return f"{click.style('✗', fg='red')} {title}\n    expected  {expected}\n    got       {actual}"

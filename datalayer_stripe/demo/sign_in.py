@@ -1,15 +1,15 @@
-"""The demo's front door: signs the browser in as the demo's account, and opens the checkout page.
+"""Routes that sign a browser in as the demo's account and redirect it to the checkout page.
 
-The token goes from the service into the browser's storage, where Datalayer's UI keeps it, and into
-no address. Only pages of the demo's own origin can read it.
+A script stores the token in the browser's localStorage, where Datalayer's UI stores it too. The
+token is never part of a URL, and only pages of the demo's own origin can read it.
 """
 
 from typing import Any
 
 from tornado.web import RequestHandler
 
-# As a browser on this machine addresses the demo. By another name, which a stranger's page could
-# let lead here, there is no door.
+# The host names that a browser on this machine uses. Other names are not served: the owner of a
+# domain could let it resolve to 127.0.0.1 and read the token from a page of that domain.
 _HOSTS = r"(127\.0\.0\.1|localhost)"
 
 _PAGE = """<!doctype html>
@@ -18,7 +18,7 @@ _PAGE = """<!doctype html>
 <title>Signing in…</title>
 <link rel="icon" href="data:,">
 <script type="module" src="/demo/sign-in.js"></script>
-<noscript>The checkout page needs JavaScript.</noscript>
+<noscript>The checkout page needs JavaScript. Enable it and reload this page.</noscript>
 </html>
 """
 
@@ -30,7 +30,7 @@ location.replace(checkout);
 
 
 class SignInHandler(RequestHandler):
-    """`GET /` and what it needs."""
+    """Handler that serves one fixed page, script or JSON object."""
 
     def initialize(self, content_type: str, content: Any) -> None:
         self._content_type = content_type
@@ -50,7 +50,12 @@ class SignInHandler(RequestHandler):
 
 
 def sign_in_handlers(token: str, checkout: str) -> tuple[str, list[Any]]:
-    """The hosts and routes to add to the demo's application."""
+    """Return the host pattern and the routes to add to the demo's application.
+
+    Args:
+        token: The bearer token to store in the browser.
+        checkout: The path of the checkout page.
+    """
     fields = {"token": token, "checkout": checkout}
     contents = {
         "/": ("text/html; charset=UTF-8", _PAGE),

@@ -1,4 +1,4 @@
-"""The story that `demo --play` plays: each step does something, and checks what was promised."""
+"""The story that `demo --play` plays: each step does something and checks the result."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -6,233 +6,246 @@ from typing import Any
 
 from ..handlers.urls import IAM_PREFIX, STRIPE_PREFIX
 from ..testing.shop import PACKAGES, PLAN_AMOUNT
-from .browser import Answer, Browser
+from .client import DemoClient, Response
 from .environment import DemoEnvironment
-from .expectations import becomes, expect
+from .expectations import expect, expect_within
 
 Step = tuple[str, Callable[[], Awaitable[str]]]
+"""The title of a step, and the coroutine function that runs it."""
 
 _TOP_UP = f"{STRIPE_PREFIX}/topup/payment-intent"
+_SUBSCRIBE = f"{STRIPE_PREFIX}/subscription/payment-intent"
+_SUBSCRIPTION = f"{IAM_PREFIX}/subscription"
 _REFUSED = "403 code=subscription_required"
 
 
 class Story:
-    """One account's story, from a first refusal to the end of its subscription.
+    """Story of one account, from the first refused top-up to the end of its subscription.
 
-    Each step returns what it saw, in a few words, and raises UnexpectedResult or NoAnswer.
-    `patience` is how many seconds a webhook and its effects may take.
+    Each step returns a short text of what it observed, or raises UnexpectedResult or NoResponse.
+
+    Args:
+        client: Calls the service and the local Stripe.
+        environment: The running demo.
+        webhook_timeout: How long to wait for a webhook and its effects, in seconds.
     """
 
-    def __init__(self, browser: Browser, stage: DemoEnvironment, *, patience: float) -> None:
-        self._browser = browser
-        self._small, self._middle, _ = stage.package_prices
-        self._plan = stage.plan_price
-        self._patience = patience
+    def __init__(
+        self, client: DemoClient, environment: DemoEnvironment, *, webhook_timeout: float
+    ) -> None:
+        self._client = client
+        self._small, self._middle, _ = environment.package_prices
+        self._plan = environment.plan_price
+        self._webhook_timeout = webhook_timeout
         self._client_secret = ""
-        self._delivered_before = 0
+        self._earlier_deliveries = 0
 
     def steps(self) -> list[Step]:
-        """What is promised, in order, each with the function that tries it."""
+        """Return the steps in order."""
+        # A line with a title and its result fits into 80 columns.
         return [
-            ("Packages and a plan are for sale", self.look),
-            ("A top-up without a subscription is refused", self.refused),
+            ("List packages and the plan", self.list_prices),
+            ("A top-up needs a subscription", self.refuse_top_up),
             ("Subscribe to the plan", self.subscribe),
-            ("Pay it with the card 4242 4242 4242 4242", self.pay),
-            ("The signed webhook comes in", self.hear_of_subscription),
-            ("The subscription is active", self.active),
-            ("Buy 50 credits; the browser's own amount is ignored", self.buy),
-            ("Pay them", self.pay),
-            ("The signed webhook comes in", self.hear_of_payment),
-            ("The credits are up by 50", self.credited),
-            ("The same event again changes nothing", self.duplicate),
-            ("A forged event is refused", self.forged),
-            ("A declined card adds nothing", self.declined),
-            ("3-D Secure: the credits wait for the authentication", self.authenticated),
-            ("Half of the money goes back, and half of the credits", self.refunded),
-            ("A dispute takes the rest, until it is won", self.disputed),
-            ("The month is renewed, and adds no credits", self.renewed),
-            ("Cancel: the subscription ends with its month", self.cancelled),
-            ("Resume: it goes on", self.resumed),
-            ("Cancel again, and the month is over", self.ended),
-            ("A top-up is refused again, and the credits stay", self.refused_again),
+            ("Pay with 4242 4242 4242 4242", self.pay),
+            ("Stripe delivers the webhook", self.receive_subscription_event),
+            ("The subscription is active", self.activate),
+            ("Buy 50 credits at list price", self.buy),
+            ("Pay for the credits", self.pay),
+            ("Stripe delivers the webhook", self.receive_payment_event),
+            ("The balance increases by 50", self.credit),
+            ("A repeated event adds nothing", self.deliver_again),
+            ("A forged event is refused", self.refuse_forged_event),
+            ("A declined card adds nothing", self.decline),
+            ("3-D Secure delays the credits", self.authenticate),
+            ("A half refund takes back half", self.refund),
+            ("A won dispute returns credits", self.dispute),
+            ("A renewal adds no credits", self.renew),
+            ("Cancel at the month's end", self.cancel),
+            ("Resume the subscription", self.resume),
+            ("Cancel again; end the month", self.end),
+            ("Top-ups are refused again", self.refuse_top_up_again),
         ]
 
-    async def look(self) -> str:
-        prices = (await self._browser.get(f"{STRIPE_PREFIX}/topup/prices")).fields.get("prices", [])
-        came = {price["unit_amount"]: price["credits"] for price in prices}
-        expect(_listed({amount: credits for credits, amount in PACKAGES.items()}), _listed(came))
-        plans = (await self._browser.get(f"{IAM_PREFIX}/subscription/plans")).fields.get(
-            "plans", []
-        )
-        came = {plan["amount"]: plan["interval"] for plan in plans}
-        expect(_listed({PLAN_AMOUNT: "month"}), _listed(came))
+    async def list_prices(self) -> str:
+        prices = (await self._client.get(f"{STRIPE_PREFIX}/topup/prices")).fields.get("prices", [])
+        actual = {price["unit_amount"]: price["credits"] for price in prices}
+        expected = {amount: credits for credits, amount in PACKAGES.items()}
+        expect(_price_list(expected), _price_list(actual))
+        plans = (await self._client.get(f"{IAM_PREFIX}/subscription/plans")).fields.get("plans", [])
+        actual = {plan["amount"]: plan["interval"] for plan in plans}
+        expect(_price_list({PLAN_AMOUNT: "month"}), _price_list(actual))
         return f"{', '.join(map(str, PACKAGES))} credits; $29 a month"
 
-    async def refused(self) -> str:
-        answer = await self._browser.post(_TOP_UP, price_id=self._small)
-        expect(_REFUSED, answer.said())
+    async def refuse_top_up(self) -> str:
+        response = await self._client.post(_TOP_UP, price_id=self._small)
+        expect(_REFUSED, response.summary())
         return _REFUSED
 
     async def subscribe(self) -> str:
-        answer = await self._browser.post(
-            f"{STRIPE_PREFIX}/subscription/payment-intent", price_id=self._plan
-        )
-        expect("201 status=incomplete", answer.said("status"))
-        self._client_secret = answer.fields["client_secret"]
-        return answer.said("status")
+        response = await self._client.post(_SUBSCRIBE, price_id=self._plan)
+        expect("201 status=incomplete", response.summary("status"))
+        self._client_secret = response.fields["client_secret"]
+        return response.summary("status")
 
     async def pay(self) -> str:
-        self._delivered_before = len(await self._browser.deliveries())
+        self._earlier_deliveries = len(await self._client.list_deliveries())
         return await self._confirm("pm_card_visa", "200 status=succeeded")
 
-    async def hear_of_subscription(self) -> str:
-        return await self._hear_of("customer.subscription.updated")
+    async def receive_subscription_event(self) -> str:
+        return await self._receive("customer.subscription.updated")
 
-    async def active(self) -> str:
-        return await self._status_becomes("active, may buy credits")
+    async def activate(self) -> str:
+        return await self._status_becomes("active, can buy")
 
     async def buy(self) -> str:
-        answer = await self._top_up(self._small, amount=1, credits=1_000_000)
+        response = await self._top_up(self._small, amount=1, credits=1_000_000)
         expected = "201 amount=500 currency=usd credits=50"
-        expect(expected, answer.said("amount", "currency", "credits"))
+        expect(expected, response.summary("amount", "currency", "credits"))
         return expected
 
-    async def hear_of_payment(self) -> str:
-        return await self._hear_of("payment_intent.succeeded")
+    async def receive_payment_event(self) -> str:
+        return await self._receive("payment_intent.succeeded")
 
-    async def credited(self) -> str:
+    async def credit(self) -> str:
         return await self._credits_become(50)
 
-    async def duplicate(self) -> str:
+    async def deliver_again(self) -> str:
         paid = await self._latest_delivery("payment_intent.succeeded")
-        answer = await self._browser.sandbox("webhooks/deliver", event_id=paid.get("event_id"))
-        expect("200 duplicate", _outcome(answer.fields))
+        response = await self._client.control_sandbox(
+            "webhooks/deliver", event_id=paid.get("event_id")
+        )
+        expect("200 duplicate", _outcome(response.fields))
         return f"200 duplicate, {await self._credits_stay(50)}"
 
-    async def forged(self) -> str:
-        answer = await self._browser.forge(id="evt_forged", type="payment_intent.succeeded")
-        expect("400 code=invalid_signature", answer.said())
-        return f"{answer.said()}, {await self._credits_stay(50)}"
+    async def refuse_forged_event(self) -> str:
+        response = await self._client.post_forged_event(
+            id="evt_forged", type="payment_intent.succeeded"
+        )
+        expect("400 code=invalid_signature", response.summary())
+        return f"{response.summary()}, {await self._credits_stay(50)}"
 
-    async def declined(self) -> str:
+    async def decline(self) -> str:
         await self._top_up(self._small)
         declined = await self._confirm("pm_card_chargeDeclined", "402 code=card_declined")
         return f"{declined}, {await self._credits_stay(50)}"
 
-    async def authenticated(self) -> str:
+    async def authenticate(self) -> str:
         await self._top_up(self._middle)
         waiting = "200 status=requires_action"
         await self._confirm("pm_card_authenticationRequired", waiting)
         before = await self._credits_stay(50)
-        await self._browser.sandbox("authenticate", intent_id=self._intent_id)
+        await self._client.control_sandbox("authenticate", intent_id=self._intent_id)
         return f"{before}, then {await self._credits_become(270)}"
 
-    async def refunded(self) -> str:
-        await self._browser.sandbox("refund", payment_intent_id=self._intent_id, amount=1000)
+    async def refund(self) -> str:
+        await self._client.control_sandbox("refund", payment_intent_id=self._intent_id, amount=1000)
         return f"$10.00 of $20.00, {await self._credits_become(160)}"
 
-    async def disputed(self) -> str:
-        opened = await self._browser.sandbox(
+    async def dispute(self) -> str:
+        opened = await self._client.control_sandbox(
             "dispute", payment_intent_id=self._intent_id, amount=1000
         )
         taken = await self._credits_become(50)
-        await self._browser.sandbox("close_dispute", dispute_id=opened.fields["id"], won=True)
+        await self._client.control_sandbox(
+            "close_dispute", dispute_id=opened.fields["id"], won=True
+        )
         return f"{taken}, then {await self._credits_become(160)}"
 
-    async def renewed(self) -> str:
-        heard = await self._end_month("invoice.paid")
-        await self._status_becomes("active, may buy credits")
-        return f"{heard}, {await self._credits_stay(160)}"
+    async def renew(self) -> str:
+        received = await self._end_month("invoice.paid")
+        await self._status_becomes("active, can buy")
+        return f"{received}, {await self._credits_stay(160)}"
 
-    async def cancelled(self) -> str:
-        answer = await self._browser.post(f"{IAM_PREFIX}/subscription/cancel")
-        expect("200 cancel_at_period_end=True", answer.said("cancel_at_period_end"))
-        return f"{answer.said('cancel_at_period_end')}, {await self._status()}"
+    async def cancel(self) -> str:
+        response = await self._client.post(f"{IAM_PREFIX}/subscription/cancel")
+        expect("200 cancel_at_period_end=True", response.summary("cancel_at_period_end"))
+        return f"{response.summary('cancel_at_period_end')}, {await self._status()}"
 
-    async def resumed(self) -> str:
-        answer = await self._browser.post(f"{IAM_PREFIX}/subscription/resume")
-        expect("200 cancel_at_period_end=False", answer.said("cancel_at_period_end"))
-        return answer.said("cancel_at_period_end")
+    async def resume(self) -> str:
+        response = await self._client.post(f"{IAM_PREFIX}/subscription/resume")
+        expect("200 cancel_at_period_end=False", response.summary("cancel_at_period_end"))
+        return response.summary("cancel_at_period_end")
 
-    async def ended(self) -> str:
-        await self.cancelled()
+    async def end(self) -> str:
+        await self.cancel()
         await self._end_month("customer.subscription.deleted")
-        return await self._status_becomes("canceled, may not buy credits")
+        return await self._status_becomes("canceled, cannot buy")
 
-    async def refused_again(self) -> str:
-        return f"{await self.refused()}, {await self._credits_stay(160)}"
+    async def refuse_top_up_again(self) -> str:
+        refused = await self.refuse_top_up()
+        await self._credits_stay(160)
+        return f"{refused}, 160 credits"
 
-    # What the steps are made of
+    # Parts of steps
 
     @property
     def _intent_id(self) -> str:
-        """The latest PaymentIntent."""
+        """The id of the latest PaymentIntent."""
         return self._client_secret.partition("_secret_")[0]
 
-    async def _top_up(self, price: str, **more: Any) -> Answer:
-        answer = await self._browser.post(_TOP_UP, price_id=price, **more)
-        expect("201", answer.said())
-        self._client_secret = answer.fields["client_secret"]
-        return answer
+    async def _top_up(self, price: str, **more: Any) -> Response:
+        response = await self._client.post(_TOP_UP, price_id=price, **more)
+        expect("201", response.summary())
+        self._client_secret = response.fields["client_secret"]
+        return response
 
     async def _confirm(self, card: str, expected: str) -> str:
-        answer = await self._browser.pay(self._client_secret, card)
-        expect(expected, answer.said("status"))
-        return answer.said("status")
+        response = await self._client.confirm_payment(self._client_secret, card)
+        expect(expected, response.summary("status"))
+        return response.summary("status")
 
     async def _end_month(self, event_type: str) -> str:
-        self._delivered_before = len(await self._browser.deliveries())
-        subscription = (await self._browser.get(f"{IAM_PREFIX}/subscription")).fields[
-            "subscription"
-        ]
-        await self._browser.sandbox("renew", subscription_id=subscription["id"])
-        return await self._hear_of(event_type)
+        self._earlier_deliveries = len(await self._client.list_deliveries())
+        subscription = (await self._client.get(_SUBSCRIPTION)).fields["subscription"]
+        await self._client.control_sandbox("renew", subscription_id=subscription["id"])
+        return await self._receive(event_type)
 
-    async def _hear_of(self, event_type: str) -> str:
-        async def heard() -> str:
+    async def _receive(self, event_type: str) -> str:
+        async def read_outcome() -> str:
             return f"{event_type} → {_outcome(await self._latest_delivery(event_type))}"
 
-        return await self._becomes(heard, f"{event_type} → 200 processed")
+        return await self._wait_until(read_outcome, f"{event_type} → 200 processed")
 
     async def _latest_delivery(self, event_type: str) -> dict[str, Any]:
-        attempts = (await self._browser.deliveries())[self._delivered_before :]
-        return next((one for one in reversed(attempts) if one["type"] == event_type), {})
+        attempts = (await self._client.list_deliveries())[self._earlier_deliveries :]
+        return next((it for it in reversed(attempts) if it["type"] == event_type), {})
 
     async def _status(self) -> str:
-        fields = (await self._browser.get(f"{IAM_PREFIX}/subscription")).fields.get(
-            "subscription", {}
-        )
-        may = "may" if fields.get("is_eligible") else "may not"
-        return f"{fields.get('status')}, {may} buy credits"
+        fields = (await self._client.get(_SUBSCRIPTION)).fields.get("subscription", {})
+        can = "can" if fields.get("is_eligible") else "cannot"
+        return f"{fields.get('status')}, {can} buy"
 
     async def _status_becomes(self, expected: str) -> str:
-        return await self._becomes(self._status, expected)
+        return await self._wait_until(self._status, expected)
 
     async def _credits(self) -> str:
-        fields = (await self._browser.get(f"{IAM_PREFIX}/usage/credits")).fields
+        fields = (await self._client.get(f"{IAM_PREFIX}/usage/credits")).fields
         return f"{fields.get('credits', {}).get('credits')} credits"
 
     async def _credits_become(self, number: int) -> str:
-        return await self._becomes(self._credits, f"{number} credits")
+        return await self._wait_until(self._credits, f"{number} credits")
 
     async def _credits_stay(self, number: int) -> str:
-        """The balance, once every event has been delivered."""
-        answer = await self._browser.sandbox("webhooks/settle", timeout=self._patience)
-        expect("200, all webhooks delivered", f"{answer.status}, all webhooks delivered")
+        """Wait until every event is delivered, and return that the balance is unchanged."""
+        response = await self._client.control_sandbox(
+            "webhooks/settle", timeout=self._webhook_timeout
+        )
+        expect("200, all webhooks delivered", f"{response.status}, all webhooks delivered")
         expect(f"{number} credits", await self._credits())
         return f"still {number} credits"
 
-    async def _becomes(self, read: Callable[[], Awaitable[str]], expected: str) -> str:
-        await becomes(read, expected, within=self._patience)
+    async def _wait_until(self, read: Callable[[], Awaitable[str]], expected: str) -> str:
+        await expect_within(self._webhook_timeout, expected, read)
         return expected
 
 
-def _listed(prices: Any) -> str:
+def _price_list(prices: Any) -> str:
     return ", ".join(f"{amount} cents: {what}" for amount, what in prices.items())
 
 
 def _outcome(attempt: dict[str, Any]) -> str:
-    """What the service answered to a delivery."""
+    """Return the status and the outcome of a delivery attempt."""
     if not attempt:
         return "not delivered"
     try:

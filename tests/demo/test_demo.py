@@ -1,4 +1,4 @@
-"""The demo: what it prints works, and its story notices whatever is not as promised."""
+"""Test what the demo prints, how it starts and stops, and that its story detects faults."""
 
 import os
 import re
@@ -26,14 +26,14 @@ from datalayer_stripe.demo.environment import ACCOUNT, DemoEnvironment, open_env
 from datalayer_stripe.demo.play import play
 from datalayer_stripe.errors import Conflict
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.stripe_api import objects as shapes
+from datalayer_stripe.stripe_api import objects as stripe_objects
 from datalayer_stripe.webhooks import delivery
 from datalayer_stripe.webhooks.delivery import Deliveries
 from datalayer_stripe.webhooks.outcome import Outcome
 
 COMMAND = Path(sys.executable).parent / "datalayer-stripe"
-# The demo is to owe nothing to its surroundings; and curl is to go straight to it.
-SURROUNDINGS = {**os.environ, "DATALAYER_STRIPE_API_KEY": "wrong", "NO_PROXY": "*"}
+# The demo must not read the environment, and curl must not use a proxy.
+ENVIRONMENT = {**os.environ, "DATALAYER_STRIPE_API_KEY": "wrong", "NO_PROXY": "*"}
 
 
 # The story
@@ -44,40 +44,51 @@ def run_demo(*options: str, program: tuple[str, ...] = (str(COMMAND),)) -> Any:
         [*program, "demo", *options],
         capture_output=True,
         text=True,
-        env=SURROUNDINGS,
+        env=ENVIRONMENT,
         timeout=60,
         check=False,
     )
 
 
-def test_the_story_is_as_promised() -> None:
-    ended = run_demo("--play")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stderr == ""
-    marks = re.findall(r"^([✓✗]) ", ended.stdout, re.MULTILINE)
+def test_all_steps_of_story_pass() -> None:
+    result = run_demo("--play")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stderr == ""
+    marks = re.findall(r"^([✓✗]) ", result.stdout, re.MULTILINE)
     assert marks == ["✓"] * 21
-    assert "As promised: 21 steps in " in ended.stdout
-    assert "\x1b" not in ended.stdout, "no colours where there is no terminal"
+    assert "All 21 steps passed in " in result.stdout
+    assert "\x1b" not in result.stdout, "no colours where there is no terminal"
 
 
 @dataclass
-class Sabotage:
-    """A way to break a promise: other plugins, other code, or other things on the stage."""
+class StoryFault:
+    """Fault that makes one step of the story fail.
 
-    breaks: str
-    came: str
+    Attributes:
+        failing_step: The title of the step.
+        actual: What that step gets, or the beginning of it.
+        leave_out: The names of built-in plugins to leave out.
+        add: Plugins to add.
+        patch: The arguments of `monkeypatch.setattr`.
+        environment: Changes the environment.
+    """
+
+    failing_step: str
+    actual: str
     leave_out: frozenset[str] = frozenset()
     add: tuple[Plugin, ...] = ()
     patch: tuple[type, str, Any] | None = None
-    stage: Callable[[DemoEnvironment], DemoEnvironment] = lambda stage: stage
+    environment: Callable[[DemoEnvironment], DemoEnvironment] = lambda environment: environment
 
 
-def crediting(event_type: str, *, only: Callable[[Event], bool] = lambda _: True) -> Plugin:
-    """A plugin that gives credits away."""
-    plugin = Plugin("generous")
+def free_credits_plugin(
+    event_type: str, *, only: Callable[[Event], bool] = lambda _: True
+) -> Plugin:
+    """Return a plugin that adds 7 credits for each event of a type."""
+    plugin = Plugin("free-credits")
 
     @plugin.on(event_type)
-    async def give(event: Event, ctx: Context) -> None:
+    async def add_credits(event: Event, ctx: Context) -> None:
         if only(event):
             ctx.ledger.credit(
                 TopUp(
@@ -93,12 +104,12 @@ def crediting(event_type: str, *, only: Callable[[Event], bool] = lambda _: True
     return plugin
 
 
-def idle(*event_types: str) -> Plugin:
-    """A plugin that takes events and does nothing."""
-    plugin = Plugin("idle")
+def no_op_plugin(*event_types: str) -> Plugin:
+    """Return a plugin that handles events and does nothing."""
+    plugin = Plugin("no-op")
 
     @plugin.on(*event_types)
-    async def rest(event: Event, ctx: Context) -> None:
+    async def ignore(event: Event, ctx: Context) -> None:
         pass
 
     return plugin
@@ -108,20 +119,20 @@ def is_renewal(event: Event) -> bool:
     return event.object["billing_reason"] == "subscription_cycle"
 
 
-async def yes(*_: object) -> bool:
+async def always_true(*_: object) -> bool:
     return True
 
 
-async def after_the_first(self: Any, *_: object) -> bool:
-    asked_before, self.asked = getattr(self, "asked", False), True
-    return asked_before
+async def true_after_first_call(self: Any, *_: object) -> bool:
+    called_before, self.called = getattr(self, "called", False), True
+    return called_before
 
 
-async def conflict(*_: object) -> None:
+async def raise_conflict(*_: object) -> None:
     raise Conflict
 
 
-async def unchanged(self: Plans, account_uid: str) -> Any:
+async def return_unchanged(self: Plans, account_uid: str) -> Any:
     return await self._running(account_uid)
 
 
@@ -138,156 +149,154 @@ async def always_processed(self: Deliveries, body: bytes, signature: str | None)
     return event, Outcome.PROCESSED
 
 
-def with_a_price_withdrawn(stage: DemoEnvironment) -> DemoEnvironment:
-    stage.sandbox.update_price(stage.package_prices[1], active=False)
-    return stage
+def deactivate_price(environment: DemoEnvironment) -> DemoEnvironment:
+    environment.sandbox.update_price(environment.package_prices[1], active=False)
+    return environment
 
 
-def with_lost_webhooks(stage: DemoEnvironment) -> DemoEnvironment:
-    stage.sandbox.webhooks.drop(1000)
-    return stage
+def drop_webhooks(environment: DemoEnvironment) -> DemoEnvironment:
+    environment.sandbox.webhooks.drop(1000)
+    return environment
 
 
-def with_a_refused_payment(stage: DemoEnvironment) -> DemoEnvironment:
-    stage.sandbox.api.refuse(status=500, path_prefix="/v1/payment_intents/")
-    return stage
+def refuse_payments(environment: DemoEnvironment) -> DemoEnvironment:
+    environment.sandbox.api.refuse(status=500, path_prefix="/v1/payment_intents/")
+    return environment
 
 
-def with_the_service_gone(stage: DemoEnvironment) -> DemoEnvironment:
-    return replace(stage, url="http://127.0.0.1:9")
+def point_to_closed_port(environment: DemoEnvironment) -> DemoEnvironment:
+    return replace(environment, url="http://127.0.0.1:9")
 
 
-SABOTAGES = {
-    "the service is gone": Sabotage(
-        "Packages and a plan are for sale", "no answer to GET", stage=with_the_service_gone
+STORY_FAULTS = {
+    "service does not respond": StoryFault(
+        "List packages and the plan", "no response to GET", environment=point_to_closed_port
     ),
-    "a price is withdrawn": Sabotage(
-        "Packages and a plan are for sale", "500 cents: 50, 5000", stage=with_a_price_withdrawn
+    "price is inactive": StoryFault(
+        "List packages and the plan", "500 cents: 50, 5000", environment=deactivate_price
     ),
-    "everybody may buy": Sabotage(
-        "A top-up without a subscription is refused", "201", patch=(Subscriptions, "may_buy", yes)
+    "every account may buy": StoryFault(
+        "A top-up needs a subscription", "201", patch=(Subscriptions, "may_buy", always_true)
     ),
-    "nobody can subscribe": Sabotage(
-        "Subscribe to the plan", "409 code=conflict", patch=(Plans, "subscribe", conflict)
+    "subscribing conflicts": StoryFault(
+        "Subscribe to the plan", "409 code=conflict", patch=(Plans, "subscribe", raise_conflict)
     ),
-    "Stripe fails": Sabotage(
-        "Pay it with the card 4242 4242 4242 4242", "500", stage=with_a_refused_payment
+    "Stripe returns 500": StoryFault(
+        "Pay with 4242 4242 4242 4242", "500", environment=refuse_payments
     ),
-    "webhooks are lost": Sabotage(
-        "The signed webhook comes in",
+    "webhooks are dropped": StoryFault(
+        "Stripe delivers the webhook",
         "customer.subscription.updated → not delivered",
-        stage=with_lost_webhooks,
+        environment=drop_webhooks,
     ),
-    "subscription events do nothing": Sabotage(
+    "subscription events do nothing": StoryFault(
         "The subscription is active",
-        "incomplete, may not buy credits",
+        "incomplete, cannot buy",
         leave_out=frozenset({"subscription-updated", "invoice-paid"}),
-        add=(idle("customer.subscription.updated", "invoice.paid"),),
-        # What is being paid is looked at without an event, too.
+        add=(no_op_plugin("customer.subscription.updated", "invoice.paid"),),
+        # An incomplete subscription is also refreshed without an event.
         patch=(Subscriptions, "refresh_if_incomplete", Subscriptions.of_account),
     ),
-    "the amount is another one": Sabotage(
-        "Buy 50 credits; the browser's own amount is ignored",
+    "amount differs": StoryFault(
+        "Buy 50 credits at list price",
         "201 amount=100",
         patch=(Catalog, "package", cheap_package),
     ),
-    "the credit plugin is left out": Sabotage(
-        "The signed webhook comes in",
+    "credit plugin is missing": StoryFault(
+        "Stripe delivers the webhook",
         "payment_intent.succeeded → not delivered",
         leave_out=frozenset({"top-up-credits"}),
     ),
-    "the credit plugin does nothing": Sabotage(
-        "The credits are up by 50",
+    "credit plugin does nothing": StoryFault(
+        "The balance increases by 50",
         "0 credits",
         leave_out=frozenset({"top-up-credits"}),
-        add=(idle("payment_intent.succeeded"),),
+        add=(no_op_plugin("payment_intent.succeeded"),),
     ),
-    "duplicates are not noticed": Sabotage(
-        "The same event again changes nothing",
+    "duplicates are processed": StoryFault(
+        "A repeated event adds nothing",
         "200 processed",
         patch=(Deliveries, "receive", always_processed),
     ),
-    "signatures are not checked": Sabotage(
+    "signatures are not checked": StoryFault(
         "A forged event is refused",
         "400 code=invalid_request",
         patch=(delivery, "verify", lambda *_: None),  # type: ignore[arg-type]
     ),
-    "a decline gives credits": Sabotage(
+    "decline adds credits": StoryFault(
         "A declined card adds nothing",
         "57 credits",
-        add=(crediting("payment_intent.payment_failed"),),
+        add=(free_credits_plugin("payment_intent.payment_failed"),),
     ),
-    "credits do not wait": Sabotage(
-        "3-D Secure: the credits wait for the authentication",
+    "authentication request adds credits": StoryFault(
+        "3-D Secure delays the credits",
         "57 credits",
-        add=(crediting("payment_intent.requires_action"),),
+        add=(free_credits_plugin("payment_intent.requires_action"),),
     ),
-    "a refund takes nothing": Sabotage(
-        "Half of the money goes back, and half of the credits",
+    "refund plugin is missing": StoryFault(
+        "A half refund takes back half",
         "270 credits",
         leave_out=frozenset({"refunds"}),
     ),
-    "a won dispute gives nothing back": Sabotage(
-        "A dispute takes the rest, until it is won",
+    "won dispute still counts": StoryFault(
+        "A won dispute returns credits",
         "50 credits",
-        patch=(shapes, "_COUNTING_DISPUTES", frozenset({"needs_response", "won"})),  # type: ignore[arg-type]
+        patch=(stripe_objects, "_COUNTING_DISPUTES", frozenset({"needs_response", "won"})),  # type: ignore[arg-type]
     ),
-    "a renewal gives credits": Sabotage(
-        "The month is renewed, and adds no credits",
+    "renewal adds credits": StoryFault(
+        "A renewal adds no credits",
         "167 credits",
-        add=(crediting("invoice.paid", only=is_renewal),),
+        add=(free_credits_plugin("invoice.paid", only=is_renewal),),
     ),
-    "cancelling does nothing": Sabotage(
-        "Cancel: the subscription ends with its month",
+    "cancel does nothing": StoryFault(
+        "Cancel at the month's end",
         "200 cancel_at_period_end=False",
-        patch=(Plans, "cancel", unchanged),
+        patch=(Plans, "cancel", return_unchanged),
     ),
-    "resuming does nothing": Sabotage(
-        "Resume: it goes on",
+    "resume does nothing": StoryFault(
+        "Resume the subscription",
         "200 cancel_at_period_end=True",
-        patch=(Plans, "resume", unchanged),
+        patch=(Plans, "resume", return_unchanged),
     ),
-    "the end is not heard of": Sabotage(
-        "Cancel again, and the month is over",
+    "plugin for deleted subscription is missing": StoryFault(
+        "Cancel again; end the month",
         "customer.subscription.deleted → not delivered",
         leave_out=frozenset({"subscription-deleted"}),
     ),
-    "whoever had a subscription may buy": Sabotage(
-        "A top-up is refused again, and the credits stay",
+    "former subscriber may buy": StoryFault(
+        "Top-ups are refused again",
         "201",
-        patch=(Subscriptions, "may_buy", after_the_first),
+        patch=(Subscriptions, "may_buy", true_after_first_call),
     ),
 }
 
 
-@pytest.mark.parametrize("name", SABOTAGES)
+@pytest.mark.parametrize("name", STORY_FAULTS)
 @pytest.mark.gen_test
-async def test_the_story_ends_where_a_promise_is_broken(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sabotage = SABOTAGES[name]
-    if sabotage.patch is not None:
-        monkeypatch.setattr(*sabotage.patch)
-    plugins = [one for one in Registry.load().plugins if one.name not in sabotage.leave_out]
-    registry = Registry([*plugins, *sabotage.add])
+async def test_story_stops_at_step_that_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = STORY_FAULTS[name]
+    if fault.patch is not None:
+        monkeypatch.setattr(*fault.patch)
+    plugins = [one for one in Registry.load().plugins if one.name not in fault.leave_out]
+    registry = Registry([*plugins, *fault.add])
     printed: list[str] = []
-    async with open_environment(port=0, sandbox_port=0, registry=registry) as stage:
-        kept = await play(sabotage.stage(stage), printed.append, patience=1.5)
-    assert not kept
-    *passed, failed, verdict = map(plain, printed)
-    assert all(line.startswith("✓") for line in passed), printed
-    mark, expected, came = failed.splitlines()
-    assert mark == f"✗ {sabotage.breaks}"
+    async with open_environment(port=0, sandbox_port=0, registry=registry) as environment:
+        passed = await play(fault.environment(environment), printed.append, webhook_timeout=1.5)
+    assert not passed
+    *passed_lines, failed, verdict = map(plain, printed)
+    assert all(line.startswith("✓") for line in passed_lines), printed
+    mark, expected, actual = failed.splitlines()
+    assert mark == f"✗ {fault.failing_step}"
     assert re.fullmatch(r"    expected  .+", expected)
-    assert came.startswith(f"    came      {sabotage.came}"), failed
-    assert verdict == f"\nNot as promised: step {len(passed) + 1} of 21."
+    assert actual.startswith(f"    got       {fault.actual}"), failed
+    assert verdict == f"\nStep {len(passed_lines) + 1} of 21 failed."
 
 
 def plain(text: str) -> str:
     return re.sub(r"\x1b\[\d+m", "", text)
 
 
-def test_a_broken_promise_is_exit_code_1() -> None:
+def test_play_exits_with_1_when_step_fails() -> None:
     program = (
         "from datalayer_stripe.billing.subscriptions import Subscriptions\n"
         "from datalayer_stripe.cli.main import main\n"
@@ -295,25 +304,25 @@ def test_a_broken_promise_is_exit_code_1() -> None:
         "Subscriptions.may_buy = yes\n"
         "main()"
     )
-    ended = run_demo("--play", program=(sys.executable, "-c", program))
-    assert ended.returncode == 1
-    assert ended.stderr == ""
-    assert "✗ A top-up without a subscription is refused\n" in ended.stdout
-    assert "expected  403 code=subscription_required\n    came      201\n" in ended.stdout
+    result = run_demo("--play", program=(sys.executable, "-c", program))
+    assert result.returncode == 1
+    assert result.stderr == ""
+    assert "✗ A top-up needs a subscription\n" in result.stdout
+    assert "expected  403 code=subscription_required\n    got       201\n" in result.stdout
 
 
 # Starting and stopping
 
 
 @pytest.mark.parametrize("option", ["--port", "--sandbox-port"])
-def test_a_port_that_is_taken_is_one_line_that_says_what_to_do(option: str) -> None:
+def test_taken_port_prints_one_line_that_names_the_option(option: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = run_demo("--play", option, str(port))
-    assert ended.returncode == 2
-    assert ended.stdout == ""
+        result = run_demo("--play", option, str(port))
+    assert result.returncode == 2
+    assert result.stdout == ""
     assert re.fullmatch(
-        rf"Cannot listen on 127\.0\.0\.1:{port}: .+\. Choose another {option}\.\n", ended.stderr
+        rf"Cannot listen on 127\.0\.0\.1:{port}: .+\. Choose another {option}\.\n", result.stderr
     )
 
 
@@ -321,16 +330,16 @@ def test_a_port_that_is_taken_is_one_line_that_says_what_to_do(option: str) -> N
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("same_port", [False, True])
 @pytest.mark.gen_test
-async def test_local_stripe_takes_a_free_port_beside_another_demo(same_port: bool) -> None:
+async def test_sandbox_uses_free_port_when_default_is_taken(same_port: bool) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         wanted = taken.getsockname()[1]
         if same_port:
             taken.close()
         async with open_environment(
             port=wanted if same_port else 0, sandbox_port=wanted, any_sandbox_port=True
-        ) as stage:
-            assert stage.sandbox.url != f"http://127.0.0.1:{wanted}"
-            assert (stage.url == f"http://127.0.0.1:{wanted}") is same_port
+        ) as environment:
+            assert environment.sandbox.url != f"http://127.0.0.1:{wanted}"
+            assert (environment.url == f"http://127.0.0.1:{wanted}") is same_port
 
 
 @pytest.mark.parametrize(
@@ -343,40 +352,44 @@ async def test_local_stripe_takes_a_free_port_beside_another_demo(same_port: boo
         (["--play", "--port", "9800", "--sandbox-port", "9801"], (9800, 9801, False)),
     ],
 )
-def test_only_a_sandbox_port_that_was_asked_for_is_insisted_on(
+def test_sandbox_port_is_required_only_when_given(
     options: list[str], expected: tuple[int, int, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[int, int, bool]] = []
 
-    async def show(*, port: int, sandbox_port: int, any_sandbox_port: bool, **_: Any) -> bool:
+    async def fake_run_demo(
+        *, port: int, sandbox_port: int, any_sandbox_port: bool, **_: Any
+    ) -> bool:
         seen.append((port, sandbox_port, any_sandbox_port))
         return True
 
-    monkeypatch.setattr("datalayer_stripe.demo.show_demo", show)
+    monkeypatch.setattr("datalayer_stripe.demo.run_demo", fake_run_demo)
     assert CliRunner().invoke(main, ["demo", *options]).exit_code == 0
     assert seen == [expected]
 
 
 @pytest.mark.parametrize("port", ["70000", "-1", "x"])
-def test_a_port_that_is_none_is_refused(port: str) -> None:
+def test_invalid_port_is_rejected(port: str) -> None:
     assert run_demo("--port", port).returncode == 2
 
 
-def test_without_its_extra_it_says_what_to_install() -> None:
+def test_missing_extra_prints_what_to_install() -> None:
     program = (
         "import sys\n"
         "sys.modules['mongomock_motor'] = None\n"
         "from datalayer_stripe.cli.main import main\n"
         "main()"
     )
-    ended = run_demo("--play", program=(sys.executable, "-c", program))
-    assert ended.returncode == 2
-    assert ended.stdout == ""
-    assert ended.stderr == 'The demo needs an extra: pip install "datalayer-stripe[demo]"\n'
+    result = run_demo("--play", program=(sys.executable, "-c", program))
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert (
+        result.stderr == 'The demo needs more packages. Run: pip install "datalayer-stripe[demo]"\n'
+    )
 
 
 class Demo:
-    """A running `datalayer-stripe demo` and what it has printed."""
+    """Running `datalayer-stripe demo` process and its output."""
 
     def __init__(self, process: "subprocess.Popen[str]", out: Path, err: Path) -> None:
         self.process = process
@@ -392,17 +405,19 @@ class Demo:
         return self._err.read_text(encoding="utf-8")
 
     def wait_for(self, text: str) -> None:
-        within(120, lambda: text in self.printed, lambda: self.printed + self.logged)
+        wait_until(120, lambda: text in self.printed, lambda: self.printed + self.logged)
 
     def end(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
         return self.process.wait(timeout=120)
 
 
-def within(seconds: float, is_so: Callable[[], bool], else_show: Callable[[], str]) -> None:
+def wait_until(
+    seconds: float, condition: Callable[[], bool], failure_text: Callable[[], str]
+) -> None:
     deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline, else_show()
+    while not condition():
+        assert time.monotonic() < deadline, failure_text()
         time.sleep(0.02)
 
 
@@ -415,11 +430,11 @@ def running_demo(folder: Path, *options: str) -> Iterator[Demo]:
             stdout=stdout,
             stderr=stderr,
             text=True,
-            env=SURROUNDINGS,
+            env=ENVIRONMENT,
         )
     demo = Demo(process, out, err)
     try:
-        demo.wait_for("Ctrl-C ends the demo.")
+        demo.wait_for("Press Ctrl-C to stop the demo.")
         yield demo
     finally:
         if process.poll() is None:
@@ -428,21 +443,23 @@ def running_demo(folder: Path, *options: str) -> Iterator[Demo]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_says_that_it_forgets_and_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+def test_demo_warns_that_data_is_deleted_and_exits_with_0_on_signal(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     with running_demo(tmp_path) as demo:
-        assert "FORGETS EVERYTHING" in demo.printed
+        assert "DELETED when it stops" in demo.printed
         assert demo.end(number) == 0
-        assert demo.printed.endswith("\nThe demo has ended, and has forgotten everything.\n")
+        assert demo.printed.endswith("\nThe demo has stopped, and its data is deleted.\n")
         assert demo.logged == ""
         assert "\x1b" not in demo.printed
 
 
-def test_it_can_be_ended_as_soon_as_it_says_how() -> None:
+def test_sigint_stops_demo_as_soon_as_guide_is_printed() -> None:
     command = [COMMAND, "demo", "--port", "0", "--sandbox-port", "0"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=SURROUNDINGS) as demo:
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=ENVIRONMENT) as demo:
         assert demo.stdout is not None
-        assert any("Ctrl-C ends the demo." in line for line in demo.stdout)
+        assert any("Press Ctrl-C to stop the demo." in line for line in demo.stdout)
         demo.send_signal(signal.SIGINT)
         _, logged = demo.communicate(timeout=120)
     assert (demo.returncode, logged) == (0, "")
@@ -452,7 +469,7 @@ def test_it_can_be_ended_as_soon_as_it_says_how() -> None:
 
 
 class Shell:
-    """A bash that keeps its variables from one step to the next, as a terminal does."""
+    """Bash process that keeps its variables between calls, as a terminal does."""
 
     _END = "--- end of step ---"
 
@@ -463,7 +480,7 @@ class Shell:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=SURROUNDINGS,
+            env=ENVIRONMENT,
         )
 
     def __enter__(self) -> "Shell":
@@ -473,7 +490,7 @@ class Shell:
         self._bash.communicate("exit\n", timeout=120)
 
     def run(self, lines: str) -> str:
-        """What the lines print."""
+        """Run lines and return what they print."""
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
         self._bash.stdin.write(f"{lines}\necho '{self._END}'\n")
@@ -481,42 +498,45 @@ class Shell:
         return "".join(iter(self._bash.stdout.readline, f"{self._END}\n"))
 
 
-# Of each step, what a reader waits to see.
-SEEN = {
-    "What is for sale": '"credits": 600',
-    "Credits are refused without a subscription": '"code": "subscription_required"',
+# The title of each step, and a part of what its lines print.
+EXPECTED_OUTPUT = {
+    "List what is for sale": '"credits": 600',
+    "Try to buy credits without a subscription": '"code": "subscription_required"',
     "Subscribe.": "_secret_",
-    "Pay it as the browser does": '"status": "succeeded"',
-    "The webhook has made the subscription active": '"status":"active"',
+    "Pay as the browser does": '"status": "succeeded"',
+    "Check that the webhook has activated": '"status":"active"',
     "Buy 50 credits": "_secret_",
-    "Pay them": '"status": "succeeded"',
-    "The webhook has added them": '"credits": 50,',
-    "The same event once more": r"\"outcome\":\"duplicate\"",
-    "A card that is declined": '"decline_code": "generic_decline"',
-    "The balance still says so": '"credits": 50,',
-    "Cancel": '"cancel_at_period_end": true',
+    "Pay for the credits": '"status": "succeeded"',
+    "Check that the webhook has added": '"credits": 50,',
+    "Deliver the same event again": r"\"outcome\":\"duplicate\"",
+    "Pay with a card that is declined": '"decline_code": "generic_decline"',
+    "Check that the balance has not changed": '"credits": 50,',
+    "Cancel the subscription": '"cancel_at_period_end": true',
 }
-# What only reads may be asked again, until the webhook has come in.
-READS = {"The webhook has made the subscription active", "The webhook has added them"}
+# Steps that wait for a webhook. They only read, so the test may repeat them.
+POLLED_STEPS = {
+    "Check that the webhook has activated the subscription",
+    "Check that the webhook has added the credits",
+}
 
 
 @pytest.mark.skipif(
     not (shutil.which("curl") and shutil.which("bash") and shutil.which("python3")),
     reason="needs curl, bash and python3",
 )
-def test_the_printed_lines_work_one_after_the_other(tmp_path: Path) -> None:
+def test_printed_shell_lines_work_in_order(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo, Shell() as shell:
         variables, *steps = re.split(r"^\d+\. (.+)\n", demo.printed, flags=re.MULTILINE)
-        assert shell.run(pasted(variables)) == ""
-        for title, lines, (wanted_title, seen) in zip(
-            steps[::2], steps[1::2], SEEN.items(), strict=True
+        assert shell.run(shell_lines(variables)) == ""
+        for title, lines, (expected_title, expected) in zip(
+            steps[::2], steps[1::2], EXPECTED_OUTPUT.items(), strict=True
         ):
-            assert title.startswith(wanted_title)
-            if title in READS:
-                within(10, lambda: seen in shell.run(pasted(lines)), lambda: title)  # noqa: B023
+            assert title.startswith(expected_title)
+            if title in POLLED_STEPS:
+                wait_until(10, lambda: expected in shell.run(shell_lines(lines)), lambda: title)  # noqa: B023
             else:
-                printed = shell.run(pasted(lines))
-                assert seen in printed, f"{title}: {printed}"
+                printed = shell.run(shell_lines(lines))
+                assert expected in printed, f"{title}: {printed}"
         demo.wait_for("webhook  payment_intent.succeeded → processed\ncredits  0 → 50\n")
         demo.wait_for("webhook  payment_intent.succeeded → duplicate\n")
         demo.wait_for("webhook  customer.subscription.updated → processed\n")
@@ -525,17 +545,17 @@ def test_the_printed_lines_work_one_after_the_other(tmp_path: Path) -> None:
         assert demo.logged == ""
 
 
-def pasted(text: str) -> str:
-    """The lines of a text that are for the shell."""
+def shell_lines(text: str) -> str:
+    """Return the lines of a text that are for the shell."""
     return "\n".join(line for line in text.splitlines() if line.startswith("    "))
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
-def test_more_can_be_logged_and_no_secret_is(tmp_path: Path) -> None:
+def test_log_level_info_logs_requests_without_secrets(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--log-level", "info") as demo, Shell() as shell:
         variables, _, look, *_ = re.split(r"^\d+\. (.+)\n", demo.printed, flags=re.MULTILINE)
-        shell.run(pasted(variables) + "\n" + pasted(look))
+        shell.run(shell_lines(variables) + "\n" + shell_lines(look))
         wanted = "path=/api/iam/stripe/v1/topup/prices"
-        within(10, lambda: wanted in demo.logged, lambda: demo.logged)
+        wait_until(10, lambda: wanted in demo.logged, lambda: demo.logged)
         assert demo.end(signal.SIGINT) == 0
         assert not re.search(r"sk_test|whsec_|eyJ|@example", demo.logged)
