@@ -290,7 +290,7 @@ def test_no_token_is_accepted_without_a_secret() -> None:
 
 def test_issuer_is_recognized_without_verifying_the_token() -> None:
     tokens = BearerTokens(SecretStr(JWT_SECRET), "HS256", [ISSUER])
-    forged = jwt.encode({"iss": ISSUER}, "of-somebody-else" * 4)
+    forged = jwt.encode({"iss": ISSUER}, "another-secret-" * 4)
     foreign = jwt.encode({"iss": "https://elsewhere.example.com"}, JWT_SECRET)
     assert tokens.has_accepted_issuer(f"Bearer {forged}")
     for other in (f"Bearer {foreign}", f"token {forged}", "Bearer opaque", "Bearer ", "", None):

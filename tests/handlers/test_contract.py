@@ -281,7 +281,7 @@ async def test_subscription_fields_match_stripe(
     subscription = sandbox.get(await buyer.subscribe())
     await buyer.buy(shop.packages[1])
     item = subscription["items"]["data"][0]
-    shown = await buyer.plan()
+    subscription_view = await buyer.plan()
     expected = {
         "id": subscription["id"],
         "plan_id": shop.plan,
@@ -292,13 +292,13 @@ async def test_subscription_fields_match_stripe(
         "current_credits": 0,
         "remaining_runs": 1000,
     }
-    assert shown == {**shown, **expected}
+    assert subscription_view == {**subscription_view, **expected}
     for name in ("current_period_start", "current_period_end"):
-        assert datetime.fromisoformat(shown[name]).timestamp() == item[name]
+        assert datetime.fromisoformat(subscription_view[name]).timestamp() == item[name]
     invoice = sandbox.get(subscription["latest_invoice"])
-    paid_at = datetime.fromisoformat(shown["latest_invoice"].pop("paid_at"))
+    paid_at = datetime.fromisoformat(subscription_view["latest_invoice"].pop("paid_at"))
     assert paid_at.timestamp() == invoice["status_transitions"]["paid_at"]
-    assert shown["latest_invoice"] == {
+    assert subscription_view["latest_invoice"] == {
         "id": invoice["id"],
         "status": "paid",
         "amount": 2900,

@@ -72,16 +72,16 @@ STATUS_CHANGES: dict[str, Callable[[Sandbox, str], Any]] = {
 
 
 @pytest.mark.parametrize("status", STATUS_CHANGES)
-@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("webhook_is_late", [False, True])
 @pytest.mark.gen_test
 async def test_inactive_subscription_is_not_enough(
-    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, status: str, held: bool
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, status: str, webhook_is_late: bool
 ) -> None:
     subscription_id = await buyer.subscribe()
     assert (await buyer.ask_to_buy()).code == 201
     STATUS_CHANGES[status](sandbox, subscription_id)
     await webhooks.settle()
-    if held:  # the stored copy is out of date, so Stripe is asked
+    if webhook_is_late:  # the stored copy is out of date, so Stripe is asked
         webhooks.hold()
     assert_refused(await buyer.ask_to_buy())
     assert (await buyer.plan())["status"] == status
@@ -125,12 +125,12 @@ async def test_subscription_counts_for_one_day_after_its_period_ended(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
     await buyer.subscribe()
-    shown = await buyer.plan()
+    subscription = await buyer.plan()
     sandbox.api.calls.clear()
-    advance_past_period_end(clock, shown, hours=23, minutes=59)
+    advance_past_period_end(clock, subscription, hours=23, minutes=59)
     assert (await buyer.ask_to_buy()).code == 201
     assert calls(sandbox, *LIST) == 0
-    advance_past_period_end(clock, shown, hours=24, seconds=1)
+    advance_past_period_end(clock, subscription, hours=24, seconds=1)
     assert_refused(await buyer.ask_to_buy())
     assert calls(sandbox, *LIST) == 1
     assert (await buyer.plan())["is_eligible"] is False

@@ -165,18 +165,18 @@ async def _paid_event(buyer: Buyer) -> str:
 @pytest.mark.mongod
 @pytest.mark.gen_test
 async def test_stream_sends_only_events_of_own_account(api: Api) -> None:
-    async with open_stream(api, OTHER_ACCOUNT) as theirs, open_stream(api) as mine:
-        for reader in (theirs, mine):
+    async with open_stream(api, OTHER_ACCOUNT) as other_reader, open_stream(api) as own_reader:
+        for reader in (other_reader, own_reader):
             assert (await reader.next()).data["credits"] == 0
             await reader.next()
         await api.deliver(PAID)
-        await mine.wait_for_balance(50)
+        await own_reader.wait_for_balance(50)
         # The first event on the other stream is about its own payment.
         payment = json.loads(PAID)["data"]["object"]
         metadata = {**payment["metadata"], "account_uid": OTHER_ACCOUNT, "credits": "7"}
         theirs_paid = changed(PAID, metadata=metadata, customer="cus_2")
         await api.deliver(theirs_paid.replace(payment["id"].encode(), b"pi_2"))
-        assert (await theirs.next()).data["credits"] == 7
+        assert (await other_reader.next()).data["credits"] == 7
     assert (await api.get(STREAM, None)).code == 401
 
 
@@ -335,8 +335,8 @@ async def test_open_streams_of_account_are_limited(api: Api, service: Service) -
         refused = await api.get(STREAM)
         assert (refused.code, json_of(refused)["code"]) == (429, "rate_limited")
         assert refused.headers["Retry-After"] == "30"
-        async with open_stream(api, OTHER_ACCOUNT) as theirs:
-            await theirs.next()
+        async with open_stream(api, OTHER_ACCOUNT) as other_reader:
+            await other_reader.next()
             assert open_streams(service) == MAX_STREAMS_PER_ACCOUNT + 1
 
 

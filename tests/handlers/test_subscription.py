@@ -100,13 +100,13 @@ async def test_pending_subscription_of_another_price_is_not_reused(
     assert third["subscription_id"] == second["subscription_id"]
 
 
-@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("webhook_is_late", [False, True])
 @pytest.mark.parametrize("state", ["active", "past_due", "ends with its period"])
 @pytest.mark.gen_test
 async def test_account_with_running_subscription_cannot_subscribe(
-    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, state: str, held: bool
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, state: str, webhook_is_late: bool
 ) -> None:
-    if held:
+    if webhook_is_late:
         webhooks.hold()
     subscription_id = await buyer.subscribe()
     if state == "past_due":
@@ -165,10 +165,10 @@ async def test_resume_undoes_cancellation_that_was_scheduled_by_date(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     subscription_id = await buyer.subscribe()
-    theirs = sandbox.get(subscription_id)
+    subscription = sandbox.get(subscription_id)
     # The billing portal may schedule a cancellation by date.
-    theirs["cancel_at"] = theirs["items"]["data"][0]["current_period_end"]
-    sandbox.put(theirs)
+    subscription["cancel_at"] = subscription["items"]["data"][0]["current_period_end"]
+    sandbox.put(subscription)
     await service.subscriptions.refresh(subscription_id)
     assert (await buyer.plan())["cancel_at_period_end"] is True
     changes = []
@@ -274,19 +274,19 @@ async def test_setup_intent_of_another_system_changes_no_subscription(
     foreign = sandbox.create_price(
         product=shop.other_product, unit_amount=900, recurring={"interval": "month"}
     )["id"]
-    theirs = subscribe_elsewhere(sandbox, foreign, account="")
-    metadata = {"subscription_id": theirs}
+    subscription_id = subscribe_elsewhere(sandbox, foreign, account="")
+    metadata = {"subscription_id": subscription_id}
     if named == "account_uid":
         metadata["account_uid"] = ACCOUNT
     secret = sandbox.call(
         "POST",
         "/v1/setup_intents",
-        customer=sandbox.get(theirs)["customer"],
+        customer=sandbox.get(subscription_id)["customer"],
         metadata=metadata,
     )["client_secret"]
     sandbox.confirm_setup(secret)
     await webhooks.settle()
-    assert calls(sandbox, *update(theirs)) == 0
+    assert calls(sandbox, *update(subscription_id)) == 0
     assert {attempt.status for attempt in webhooks.attempts} == {200}
 
 
@@ -345,8 +345,8 @@ async def test_late_event_does_not_restore_older_card(
         clock.advance(seconds=1)  # a person needs longer to enter a card
     webhooks.release("reversed")
     await webhooks.settle()
-    kept = sandbox.get(subscription_id)["default_payment_method"]
-    assert kept == saved["payment_method"]
+    default = sandbox.get(subscription_id)["default_payment_method"]
+    assert default == saved["payment_method"]
 
 
 @pytest.mark.gen_test
@@ -378,8 +378,8 @@ async def test_card_confirmed_last_is_used_even_if_its_form_was_opened_first(
     confirmed_last = sandbox.confirm_setup(older, card="5555555555554444")
     webhooks.release(order)
     await webhooks.settle()
-    kept = sandbox.get(subscription_id)["default_payment_method"]
-    assert kept == confirmed_last["payment_method"]
+    default = sandbox.get(subscription_id)["default_payment_method"]
+    assert default == confirmed_last["payment_method"]
 
 
 @pytest.mark.mongod
@@ -484,15 +484,15 @@ async def test_subscribe_ends_pending_subscription_of_another_customer(
     assert pending["id"] == started["subscription_id"]
 
 
-@pytest.mark.parametrize("asked", ["subscribe", "cancel"])
+@pytest.mark.parametrize("request_kind", ["subscribe", "cancel"])
 @pytest.mark.gen_test
 async def test_pending_subscription_ends_when_another_one_is_running(
-    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, asked: str
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, request_kind: str
 ) -> None:
     started = json_of(await buyer.ask_to_subscribe())
     subscribe_elsewhere(sandbox, shop.plan)
     await webhooks.settle()
-    if asked == "subscribe":
+    if request_kind == "subscribe":
         assert_conflict(await buyer.ask_to_subscribe())
     else:
         assert json_of(await cancel(buyer.api))["cancel_at_period_end"] is True
@@ -509,31 +509,31 @@ async def test_customer_shared_by_two_accounts_belongs_to_neither(
     sandbox: Sandbox,
     shop: Shop,
 ) -> None:
-    mine = subscribe_elsewhere(sandbox, shop.plan, ACCOUNT)
-    shared = sandbox.get(mine)["customer"]
-    [method] = objects(sandbox, "/v1/payment_methods", customer=shared, type="card")
-    theirs = sandbox.call(
+    own_subscription = subscribe_elsewhere(sandbox, shop.plan, ACCOUNT)
+    shared_customer = sandbox.get(own_subscription)["customer"]
+    [method] = objects(sandbox, "/v1/payment_methods", customer=shared_customer, type="card")
+    other_subscription = sandbox.call(
         "POST",
         "/v1/subscriptions",
-        customer=shared,
+        customer=shared_customer,
         items=[{"price": shop.plan}],
         default_payment_method=method["id"],
         metadata={"account_uid": OTHER_ACCOUNT},
     )["id"]
     await webhooks.settle()
     assert (await buyer.ask_to_buy()).code == 201
-    assert await service.store.customers.get(ACCOUNT) != shared
+    assert await service.store.customers.get(ACCOUNT) != shared_customer
     # The metadata of a subscription decides, even if the account had the customer before.
     await service.store._database.customers.update_one(
-        {"_id": ACCOUNT}, {"$set": {"customer_id": shared}}
+        {"_id": ACCOUNT}, {"$set": {"customer_id": shared_customer}}
     )
-    sandbox.call("POST", f"/v1/subscriptions/{theirs}", metadata={"note": "changed"})
+    sandbox.call("POST", f"/v1/subscriptions/{other_subscription}", metadata={"note": "changed"})
     await webhooks.settle()
-    assert await service.store.subscriptions.account_of(theirs) == OTHER_ACCOUNT
+    assert await service.store.subscriptions.account_of(other_subscription) == OTHER_ACCOUNT
     assert_conflict(await stranger.ask_to_subscribe())
     assert (await cancel(buyer.api)).code == 200
-    assert sandbox.get(mine)["cancel_at_period_end"] is True
-    assert sandbox.get(theirs)["cancel_at_period_end"] is False
+    assert sandbox.get(own_subscription)["cancel_at_period_end"] is True
+    assert sandbox.get(other_subscription)["cancel_at_period_end"] is False
 
 
 @pytest.mark.gen_test
@@ -556,16 +556,16 @@ async def test_listing_subscriptions_keeps_plan_name(
     assert (await buyer.plan())["plan_name"] == "Datalayer Monthly"
 
 
-@pytest.mark.parametrize("asked_first", [True, False])
+@pytest.mark.parametrize("wanted_first", [True, False])
 @pytest.mark.gen_test
 async def test_only_one_of_several_pending_subscriptions_can_be_paid(
-    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, asked_first: bool
+    buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox, shop: Shop, wanted_first: bool
 ) -> None:
     other = sandbox.create_price(
         product=shop.plan_product, unit_amount=9900, currency="usd", recurring={"interval": "month"}
     )["id"]
     await buyer.ask_to_buy()
-    prices = (shop.plan, other) if asked_first else (other, shop.plan)
+    prices = (shop.plan, other) if wanted_first else (other, shop.plan)
     await buyer.ask_to_subscribe(prices[0])
     [customer] = objects(sandbox, "/v1/customers")
     sandbox.call(  # by another system, which ends no other subscription

@@ -16,7 +16,7 @@ PAID = recorded("payment_intent.succeeded")
 WEBHOOK = "/api/iam/stripe/v1/webhook"
 
 
-async def kept(service: Service) -> dict[str, int]:
+async def document_counts(service: Service) -> dict[str, int]:
     """Return the number of documents in each collection that a delivery could write to."""
     database = service.store._database
     names = [name for name in await database.list_collection_names() if name != "service"]
@@ -57,7 +57,7 @@ async def test_forged_or_old_delivery_is_refused_and_nothing_is_stored(
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_signature")
     assert json_of(answer)["success"] is False
     assert json_of(answer)["request_id"] == answer.headers["X-Request-Id"]
-    assert await kept(service) == {}
+    assert await document_counts(service) == {}
 
 
 @pytest.mark.gen_test
@@ -91,7 +91,7 @@ async def test_signed_body_that_is_not_an_event_is_refused(
     answer = await api.deliver(body)
     assert answer.code == 400
     assert json_of(answer)["code"] in {"invalid_request", "invalid_signature"}
-    assert await kept(service) == {}
+    assert await document_counts(service) == {}
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ async def test_malformed_event_is_refused(api: Api, service: Service, change: di
     answer = await api.deliver(json.dumps({**json.loads(PAID), **change}).encode())
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
     assert next(iter(change)) in json_of(answer)["message"]
-    assert await kept(service) == {}
+    assert await document_counts(service) == {}
 
 
 @pytest.mark.gen_test
 async def test_event_of_other_mode_is_refused(api: Api, service: Service) -> None:
     answer = await api.deliver(json.dumps({**json.loads(PAID), "livemode": True}).encode())
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
-    assert await kept(service) == {}
+    assert await document_counts(service) == {}
 
 
 @pytest.mark.gen_test
@@ -126,7 +126,7 @@ async def test_body_over_a_megabyte_is_refused(api: Api, service: Service) -> No
     body = PAID + b" " * 1024 * 1024
     answer = await api.deliver(body)
     assert (answer.code, json_of(answer)["code"]) == (413, "too_large")
-    assert await kept(service) == {}
+    assert await document_counts(service) == {}
 
 
 @pytest.mark.gen_test
@@ -150,7 +150,7 @@ async def test_oversized_chunked_body_is_refused(api: Api, service: Service) -> 
     )
     assert (answer.code, json_of(answer)["code"]) == (413, "too_large")
     assert sent > 1024 * 1024
-    assert await kept(service) == {}
+    assert await document_counts(service) == {}
 
 
 @pytest.mark.gen_test
@@ -168,7 +168,7 @@ async def test_truncated_delivery_stores_nothing_and_next_delivery_works(
     writer.close()
     await writer.wait_closed()
     assert (await api.request("GET", "/readyz")).code == 200
-    assert await kept(service) == {}
+    assert await document_counts(service) == {}
     assert (await api.deliver(PAID)).code == 200
 
 

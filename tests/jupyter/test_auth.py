@@ -145,7 +145,7 @@ def test_datalayer_token_authenticates_caller(server: JupyterServer) -> None:
 
 @pytest.mark.parametrize(
     "refused",
-    [bearer("lin", exp=int(time.time()) - 1), bearer("lin", secret="of-somebody-else" * 4)],
+    [bearer("lin", exp=int(time.time()) - 1), bearer("lin", secret="another-secret-" * 4)],
     ids=["expired", "forged"],
 )
 def test_cookie_does_not_replace_invalid_datalayer_token(
@@ -230,8 +230,8 @@ def test_user_of_server_subscribes_and_buys_credits(server: JupyterServer, strip
     started = server.post(f"{routes}/topup/payment-intent", package, **credentials)
     stripe.pay(started.json["client_secret"])
     assert server.get(CREDITS, cookies=cookies).json["credits"]["credits"] == 220
-    others = server.get(CREDITS, token=TOKEN, headers={"X-Person": "somebody-else"})
-    assert others.json["credits"]["credits"] == 0
+    other_user = server.get(CREDITS, token=TOKEN, headers={"X-Person": "somebody-else"})
+    assert other_user.json["credits"]["credits"] == 0
 
 
 # Routes and pages
