@@ -15,7 +15,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-packages test-faults figures pictures bench lint format docs build clean
+.PHONY: help run play test test-packages test-faults figures settings pictures bench lint format docs build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-faults: $(VENV)/.installed-test ## kill, cut and overload it, for minutes
 
 figures: $(VENV)/.installed-test ## put what the fault tests tried into docs/reliability.md
 	@$(BIN)/python -m tests.faults.figures
+
+settings: $(VENV)/.installed-test ## generate what documents say of the settings
+	@$(BIN)/python -m tests.support.settings_documents
 
 pictures: $(VENV)/.installed-test ## make the pictures of docs/checkout.md anew
 	@$(BIN)/python -m tests.browser.pictures

@@ -11,10 +11,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
+from .errors import Fault, SettingsError
 from .plugin_api.loading import FOLDER_VARIABLE, load_plugins
 from .plugin_api.registry import DISABLED_VARIABLE, Registry, unknown_names
 from .plugin_api.settings import read_plugin_settings
-from .settings import Fault, Settings, SettingsError
+from .settings import Settings
 from .settings_checks import unquoted
 
 PluginSettings = Mapping[str, BaseModel]

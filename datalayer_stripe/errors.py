@@ -35,10 +35,13 @@
     │   └── ExpectationFailed        what the plugin had read has changed: run it again
     ├── KitError                     a test asks of the test kit what it cannot do
     └── StartError                   the service cannot start
-        ├── PluginError              a plugin is malformed, doubled, or cannot be loaded or started
-        └── StoreError               the database is not one we can keep money in
+        ├── SettingsError            settings are missing or not valid
+        ├── PluginError              a plugin is malformed, or cannot be loaded or started
+        └── StoreError               the database cannot be used
 """
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
 _MAX_REASON_CHARS = 1000
@@ -230,6 +233,31 @@ class KitError(DatalayerStripeError):
 
 class StartError(DatalayerStripeError):
     """The service cannot start. The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One problem of a setting: its variable, the problem, and where to find the right value."""
+
+    variable: str
+    problem: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Return the line that the operator reads."""
+        return f"{self.variable}: {self.problem}. {self.remedy}"
+
+
+class SettingsError(StartError):
+    """Settings are missing or not valid: `faults` has all problems, `str()` a line for each.
+
+    Args:
+        faults: The problems, in the order of the settings.
+    """
+
+    def __init__(self, faults: Iterable[Fault]) -> None:
+        self.faults = list(faults)
+        super().__init__("\n".join(map(str, self.faults)))
 
 
 class PluginError(StartError):

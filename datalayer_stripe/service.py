@@ -22,6 +22,7 @@ from .billing.subscriptions import Subscriptions
 from .billing.top_ups import TopUps
 from .clock import Clock, system_clock
 from .configuration import PluginSettings
+from .errors import SettingsError
 from .events import PAYMENT_SUCCEEDED
 from .limits import AccountRateLimiter
 from .metrics import Metrics
@@ -34,7 +35,7 @@ from .reconciliation.audit import Audit
 from .reconciliation.on_demand import TopUpStatuses
 from .reconciliation.repair import Repairs
 from .reconciliation.sweeps import Reconciliation
-from .settings import Settings, SettingsError
+from .settings import Settings
 from .store import Store, connect
 from .store.readiness import DatabaseProbe
 from .stripe_api.client import StripeClient

@@ -1,12 +1,20 @@
-"""What can be told of a setting's value by its looks alone. Nothing here repeats a value."""
+"""Checks of single values. Their messages never contain the value."""
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-# To paste one kind of value for another is the commonest mistake: name what was pasted.
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+"""The hosts that name this machine."""
+
+STRIPE_JS_URL = "https://js.stripe.com/dahlia/stripe.js"
+"""Stripe.js of our API version: https://docs.stripe.com/sdks/stripejs-versioning"""
+
+# Pasting a value of another kind is the most common mistake, so the message names the kind.
 _KINDS = {
     "sk_": "a secret key",
     "rk_": "a restricted key",
@@ -19,19 +27,24 @@ _KINDS = {
     "bpc_": "the id of a billing portal configuration",
 }
 _ORIGIN = re.compile(r"https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
-# What conf/datalayer-stripe.env.example and the documents show in place of an operator's own value.
-# Everybody knows them: with such a webhook secret, anybody could sign events.
+# The example values of the documents are public: with such a webhook secret, anybody could sign
+# events.
 _PLACEHOLDER = re.compile(
     r"(?:^|[_-])example(?:[_-]|$)|^whsec_(?:old|new)$|://user:password@|…", re.IGNORECASE
 )
-LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+# The minimum is the size of the hash's output: https://www.rfc-editor.org/rfc/rfc7518#section-3.2
+_MIN_JWT_SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+# Stripe's own secrets are `whsec_` and 32 characters; those of its command line are longer.
+_MIN_WEBHOOK_SECRET_CHARS = len("whsec_") + 24
 
 
 def revealed(value: Any) -> Any:
+    """Return the text of a secret; any other value as it is."""
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
 def unquoted(value: Any) -> Any:
+    """Return a text without the blanks and quotes around it; any other value as it is."""
     text = revealed(value)
     if not isinstance(text, str):
         return value
@@ -42,14 +55,39 @@ def unquoted(value: Any) -> Any:
 
 
 def is_live(key: str) -> bool:
+    """Return whether a key of Stripe is for live mode."""
     return "_live_" in key[:8]
 
 
-def kind_problem(text: str, prefixes: tuple[str, ...]) -> str | None:
-    """What is wrong with an id or key that starts with one of `prefixes`, if anything is.
+def is_placeholder(text: str) -> bool:
+    """Return whether a text is an example value of the documents."""
+    return _PLACEHOLDER.search(text) is not None
 
-    An empty prefix stands for ids that people choose themselves, as Stripe allows for products.
+
+def is_too_short_webhook_secret(text: str) -> bool:
+    """Return whether a webhook secret is shorter than any of Stripe's, and could be guessed."""
+    return len(text) < _MIN_WEBHOOK_SECRET_CHARS
+
+
+def prefix_check(*prefixes: str) -> Callable[[Any], Any]:
+    """Return a validator of ids, keys or secrets that begin with one of the prefixes.
+
+    Args:
+        prefixes: The prefixes. An empty one accepts ids that people choose themselves, as Stripe
+            allows for products.
     """
+
+    def check(value: Any) -> Any:
+        texts = [revealed(item) for item in (value if isinstance(value, tuple) else (value,))]
+        for number, text in enumerate(texts, start=1):
+            if problem := _prefix_problem(text, prefixes):
+                raise ValueError(f"{problem} (value {number})" if len(texts) > 1 else problem)
+        return value
+
+    return check
+
+
+def _prefix_problem(text: str, prefixes: tuple[str, ...]) -> str | None:
     named = tuple(filter(None, prefixes))
     expected = " or ".join(named)
     for prefix, kind in _KINDS.items():
@@ -59,30 +97,108 @@ def kind_problem(text: str, prefixes: tuple[str, ...]) -> str | None:
         return f"does not start with {expected}"
     rest = next(text.removeprefix(one) for one in prefixes if text.startswith(one))
     if not re.fullmatch(r"[A-Za-z0-9_+/=-]+", rest):
-        return "is cut off, or holds a blank, a quote or another stray character"
+        return "is cut off, or contains a blank, a quote or another unexpected character"
     return None
 
 
-def is_placeholder(text: str) -> bool:
-    """Return whether `text` is what the example file or the documents show in its place."""
-    return _PLACEHOLDER.search(text) is not None
+def check_mongodb_url(value: SecretStr) -> SecretStr:
+    """Raise ValueError unless the value is the URL of a MongoDB, or memory://."""
+    if not re.fullmatch(r"memory://\w*|mongodb(\+srv)?://[^\s/]\S*", revealed(value)):
+        raise ValueError("is not a mongodb://, mongodb+srv:// or memory:// URL")
+    return value
 
 
-def is_origin(text: str) -> bool:
-    """Whether it is scheme://host[:port], as a browser's Origin header has it."""
-    return _ORIGIN.fullmatch(text) is not None
+def check_interval(seconds: int) -> int:
+    """Raise ValueError unless the value is 0 or at least 60 seconds."""
+    if 0 < seconds < 60:
+        raise ValueError("is less than 60 seconds")
+    return seconds
+
+
+def check_folder(path: Path | None) -> Path | None:
+    """Raise ValueError unless the value is None or an existing folder."""
+    if path is not None and not path.is_dir():
+        raise ValueError("is not an existing folder")
+    return path
+
+
+def check_route(text: str) -> str:
+    """Raise ValueError unless the value is a path such as `checkout`, or an http(s) URL."""
+    if re.match(r"https?://", text):
+        check_url(text, ("https", "http"))
+    elif not re.fullmatch(r"/?[\w.~-]+(/[\w.~-]+)*/?", text, re.ASCII) or ".." in text:
+        raise ValueError("is neither a plain path nor an http(s) URL")
+    return text
+
+
+def check_portal_url(text: str) -> str:
+    """Raise ValueError unless the value is an https URL, or an http URL on this machine."""
+    check_url(text, ("https",), local_http=True)
+    return text
+
+
+def check_api_base(text: str | None) -> str | None:
+    """Raise ValueError unless the value is None or an http(s) URL; remove a slash at its end."""
+    if text is None:
+        return None
+    check_url(text, ("https", "http"))
+    return text.rstrip("/")
+
+
+def check_http_url(text: str) -> str:
+    """Raise ValueError unless the value is an http(s) URL."""
+    check_url(text, ("https", "http"))
+    return text
+
+
+def check_sign_in_url(text: str | None) -> str | None:
+    """Raise ValueError unless the value is None, a path from / on, or an http(s) URL."""
+    if text is not None and not re.fullmatch(r"/(?!/)[\w.~/-]*", text, re.ASCII):
+        check_url(text, ("https", "http"))
+    return text
+
+
+def check_origins(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Raise ValueError unless the value is * alone, or origins; convert them to lower case."""
+    if texts == ("*",):
+        return texts
+    if "*" in texts:
+        raise ValueError("has both * and origins: set one or the other")
+    for number, text in enumerate(texts, start=1):
+        if not _ORIGIN.fullmatch(text):
+            raise ValueError(f"is not scheme://host[:port], without a path (value {number})")
+    return tuple(text.lower() for text in texts)
+
+
+def check_jwt_secret(value: SecretStr, algorithm: str) -> None:
+    """Raise ValueError if the secret is shorter than the algorithm requires."""
+    minimum = _MIN_JWT_SECRET_BYTES[algorithm]
+    if len(revealed(value).encode()) < minimum:
+        raise ValueError(
+            f"is shorter than the {minimum} bytes that {algorithm} requires (RFC 7518 §3.2)"
+        )
 
 
 def check_url(text: str, schemes: tuple[str, ...], *, local_http: bool = False) -> None:
+    """Raise ValueError unless the text is a URL without a user name.
+
+    Args:
+        text: The text.
+        schemes: The accepted schemes; the first one is named in the message.
+        local_http: Whether http is accepted, too, if the host is this machine.
+
+    Raises:
+        ValueError: It is not such a URL. The message does not contain it.
+    """
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
-    except ValueError:  # its text holds the value
+    except ValueError:  # its message contains the value
         raise ValueError("is not a URL") from None
     if not host or re.search(r"\s", text):
         raise ValueError("is not a URL")
     if parts.username is not None or parts.password is not None:
-        raise ValueError("holds a user name or a password, and this value is no secret")
+        raise ValueError("contains a user name or a password, and this value is not secret")
     if local_http and host in LOCAL_HOSTS:
         schemes = (*schemes, "http")
     if parts.scheme not in schemes:

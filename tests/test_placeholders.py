@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from datalayer_stripe.errors import SettingsError
 from datalayer_stripe.jupyter.settings import JupyterSettings
-from datalayer_stripe.settings import Settings, SettingsError
+from datalayer_stripe.settings import Settings
 from tests.support.command import environment, run_command
 
 ROOT = Path(__file__).parents[1]

@@ -1,16 +1,28 @@
+"""Settings are read from the environment, checked together, and documented from their fields."""
+
+import ast
 import logging
 import os
+import re
 import subprocess
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from datalayer_stripe.settings import Settings, SettingsError
+import datalayer_stripe
+from datalayer_stripe.errors import SettingsError
+from datalayer_stripe.settings import Settings
+from tests.support.settings_documents import (
+    CONFIGURATION,
+    EXAMPLE,
+    with_tables,
+    with_variables,
+)
 
-EXAMPLE = Path(__file__).parents[1] / "conf" / "datalayer-stripe.env.example"
 VARIABLES = {name: str(field.validation_alias) for name, field in Settings.model_fields.items()}
 REQUIRED = {
     "DATALAYER_STRIPE_API_KEY": "sk_test_tests",
@@ -121,9 +133,9 @@ def test_faults_of_every_kind_come_together() -> None:
     assert list(faults) == [
         "DATALAYER_STRIPE_JS_API_KEY",
         "DATALAYER_STRIPE_TOPUP_PRODUCT_ID",
-        "DATALAYER_STRIPE_MONGODB_URL",
         "DATALAYER_JWT_ALGORITHM",
         "DATALAYER_JWT_SECRET",
+        "DATALAYER_STRIPE_MONGODB_URL",
         "DATALAYER_CORS_ORIGIN",
     ]
 
@@ -141,8 +153,8 @@ def test_what_pasting_leaves_around_a_value_is_dropped(around: str) -> None:
         ("STRIPE_API_KEY", "whsec_example", "holds a webhook signing secret;"),
         ("STRIPE_API_KEY", "sk_example", "does not start with sk_test_ or sk_live_ or rk_test_"),
         ("STRIPE_API_KEY", "sk_test_", "is cut off, or"),
-        ("STRIPE_API_KEY", "sk_test_one two", "is cut off, or holds a blank"),
-        ("STRIPE_API_KEY", "sk_test_“example”", "another stray character"),
+        ("STRIPE_API_KEY", "sk_test_one two", "is cut off, or contains a blank"),
+        ("STRIPE_API_KEY", "sk_test_“example”", "another unexpected character"),
         ("STRIPE_JS_API_KEY", "sk_test_example", "holds a secret key;"),
         ("STRIPE_JS_API_KEY", "pk_live_example", "is a live key but DATALAYER_STRIPE_API_KEY is a"),
         ("STRIPE_TOPUP_PRODUCT_ID", "price_example", "holds a price id;"),
@@ -152,7 +164,11 @@ def test_what_pasting_leaves_around_a_value_is_dropped(around: str) -> None:
         ("STRIPE_CUST_PORTAL_ID", "prod_example", "holds a product id;"),
         ("STRIPE_CUST_PORTAL_URL", "http://billing.example.com", "is not an https URL"),
         ("STRIPE_CUST_PORTAL_URL", "billing.example.com", "is not a URL"),
-        ("STRIPE_CUST_PORTAL_URL", "https://me:word@billing.example.com", "holds a user name or"),
+        (
+            "STRIPE_CUST_PORTAL_URL",
+            "https://me:word@billing.example.com",
+            "contains a user name or",
+        ),
         ("STRIPE_CUST_PORTAL_URL", "https://billing.example.com:port", "is not a URL"),
         ("STRIPE_CHECKOUT_ROUTE", "//evil.example.com", "is neither a plain path nor"),
         ("STRIPE_CHECKOUT_ROUTE", "../admin", "is neither a plain path nor"),
@@ -165,13 +181,13 @@ def test_what_pasting_leaves_around_a_value_is_dropped(around: str) -> None:
         ("STRIPE_SIGN_IN_URL", "javascript:alert(1)", "is not a URL"),
         ("STRIPE_SIGN_IN_URL", "//evil.example.com", "is not an https URL"),
         ("STRIPE_SIGN_IN_URL", "sign-in", "is not a URL"),
-        ("JWT_SECRET", "x" * 31, "is shorter than the 32 bytes HS256 needs"),
+        ("JWT_SECRET", "x" * 31, "is shorter than the 32 bytes that HS256 requires"),
         ("STRIPE_NEGATIVE_BALANCE", "forbid", "is not one of 'allow' or 'debt'"),
         ("STRIPE_TOPUP_DURING_DISPUTE", "no", "is not one of 'allow' or 'refuse'"),
         ("JWT_ALGORITHM", "RS256", "is not one of 'HS256', 'HS384' or 'HS512'"),
         ("CORS_ORIGIN", "https://app.example.com/", "is not scheme://host[:port], without a path"),
         ("CORS_ORIGIN", "https://app.example.com,null", "without a path (value 2)"),
-        ("CORS_ORIGIN", "*,https://app.example.com", "mixes * with origins"),
+        ("CORS_ORIGIN", "*,https://app.example.com", "has both * and origins"),
     ],
 )
 def test_a_wrong_value_is_named_and_not_shown(variable: str, value: str, problem: str) -> None:
@@ -238,10 +254,10 @@ def test_a_live_key_refuses_what_would_lose_money() -> None:
     assert faults == {
         "DATALAYER_STRIPE_JS_API_KEY": "is a test key but DATALAYER_STRIPE_API_KEY is a live key",
         "DATALAYER_STRIPE_MONGODB_URL": (
-            "is memory://, which forgets every credit at exit, with a live key"
+            "is memory://, which forgets all credits at exit, with a live key"
         ),
-        "DATALAYER_STRIPE_API_BASE": "is not https, and the key is a live one",
-        "DATALAYER_STRIPE_JS_URL": "is not Stripe's own Stripe.js, and the key is a live one",
+        "DATALAYER_STRIPE_API_BASE": "is not https, and the key is a live key",
+        "DATALAYER_STRIPE_JS_URL": "is not Stripe's own Stripe.js, and the key is a live key",
     }
 
 
@@ -288,6 +304,34 @@ def test_no_value_is_in_an_error_or_its_traceback(caplog: pytest.LogCaptureFixtu
     text = "".join(traceback.format_exception(error)) + repr(error) + str(error)
     assert len(text.splitlines()) > len(bad)
     assert "hidden " not in text + caplog.text
+
+
+def test_documents_have_each_setting_as_its_field_declares_it() -> None:
+    documents = ((CONFIGURATION, with_tables), (EXAMPLE, with_variables))
+    for path, generate in documents:
+        text = path.read_text(encoding="utf-8")
+        assert generate(text) == text, f"{path.name} is out of date: run `make settings`"
+
+
+def test_only_the_field_of_a_setting_spells_its_variable() -> None:
+    package = Path(datalayer_stripe.__file__).parent
+    for path in package.rglob("*.py"):
+        # The traits name their variables for `--help-all`; a test compares them with the fields.
+        if path.name == "settings.py" or path.match("jupyter/extension.py"):
+            continue
+        for node in strings_in(path):
+            found = [one for one in VARIABLES.values() if re.search(rf"\b{one}\b", node.value)]
+            assert not found, f"{path}:{node.lineno} spells {found}: use `variable()`"
+
+
+def strings_in(path: Path) -> Iterator[ast.Constant]:
+    """Yield the strings of a module that are not documentation."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and id(node) not in documentation:
+            yield node
 
 
 def test_the_example_file_is_complete_and_loads_in_a_shell() -> None:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from ..errors import NotConfigured, PriceNotFound, StripeObjectMissing
 from ..models import Package, Plan
+from ..settings import variable
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import (
     StripeData,
@@ -28,8 +29,8 @@ from .configuration_faults import ConfigurationFaults
 
 logger = logging.getLogger(__name__)
 
-_TOPUP_VARIABLE = "DATALAYER_STRIPE_TOPUP_PRODUCT_ID"
-_PLAN_VARIABLE = "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID"
+_TOPUP_VARIABLE = variable("stripe_topup_product_id")
+_PLAN_VARIABLE = variable("stripe_subscription_product_ids")
 
 _NOTHING_FOR_SALE = (
     "Nothing can be bought at the moment: the shop is not set up correctly. "

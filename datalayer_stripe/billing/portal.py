@@ -3,12 +3,13 @@
 import uuid
 
 from ..errors import InvalidRequest
+from ..settings import variable
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData
 from .configuration_faults import ConfigurationFaults
 from .customers import Customers
 
-_VARIABLE = "DATALAYER_STRIPE_CUST_PORTAL_ID"
+_VARIABLE = variable("stripe_cust_portal_id")
 
 
 class Portal:

@@ -16,7 +16,7 @@ from ..configuration import Configuration, read_configuration
 from ..errors import DatalayerStripeError, StartError
 from ..logs import configure_logging
 from ..service import Service, open_service
-from ..settings import SettingsError
+from ..settings import variable
 from ..store.connect import MEMORY_URL
 
 T = TypeVar("T")
@@ -58,7 +58,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end. What is in the way is one line for the operator, and exit code 2."""
     try:
         return asyncio.run(work)
-    except (DatalayerStripeError, SettingsError) as error:
+    except DatalayerStripeError as error:
         fail(str(error))
 
 
@@ -74,7 +74,7 @@ def configuration(*, running_plugins: bool = True) -> Configuration:
     """
     try:
         return read_configuration(running_plugins=running_plugins)
-    except (StartError, SettingsError) as error:
+    except StartError as error:
         fail(str(error))
 
 
@@ -85,7 +85,7 @@ async def command_service(*, running_plugins: bool = False) -> AsyncIterator[Ser
     configured = configuration(running_plugins=running_plugins)
     if configured.settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
         raise StartError(
-            "DATALAYER_STRIPE_MONGODB_URL is memory://, which another process cannot look into. "
+            f"{variable('stripe_mongodb_url')} is memory://, which other processes cannot read. "
             "Set it to the database of the running service."
         )
     service = await open_service(

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from ..configuration import PluginSources
-from ..errors import StartError, StoreUnavailable
+from ..errors import SettingsError, StartError, StoreUnavailable
 from ..plugin_api.definition import Plugin
 from ..plugin_api.registry import Registry
 from ..service import DISABLED_MONEY_PLUGIN
-from ..settings import Settings, SettingsError
+from ..settings import Settings, variable
 from ..store import connect
 from ..store.connect import MEMORY_URL
 from .common import detail, fail, print_json, table
@@ -36,7 +36,7 @@ def list_plugins(as_json: bool) -> None:
     """
     try:
         registry = PluginSources.from_environment().load()
-    except (StartError, SettingsError) as error:
+    except StartError as error:
         fail(str(error))
     failed, hint = _failed_of_day(registry)
     if as_json:
@@ -115,7 +115,10 @@ def _failed_of_day(registry: Registry) -> tuple[dict[str, int], str | None]:
         return {}, "FAILED: set the environment of `serve` to see the failures of the last day."
     url = settings.stripe_mongodb_url.get_secret_value()
     if url.startswith(MEMORY_URL):
-        return {}, "FAILED: DATALAYER_STRIPE_MONGODB_URL is memory://, which keeps no failures."
+        return (
+            {},
+            f"FAILED: {variable('stripe_mongodb_url')} is memory://, which keeps no failures.",
+        )
     try:
         return asyncio.run(_counted(url, registry, livemode=settings.livemode)), None
     except (StartError, StoreUnavailable) as error:

@@ -8,16 +8,17 @@ import click
 from pydantic import ValidationError
 
 from ..auth import issue_token
+from ..errors import SettingsError
 from ..models import Identity
-from ..settings import Settings, SettingsError
+from ..settings import Settings, variable
 from .common import fail
 
 # Where the checkout page and Datalayer's UI keep the token in the browser.
 TOKEN_KEY = "@datalayer/iam:token"  # noqa: S105 (the name of an entry, no secret)
 
 _LIVE = (
-    "DATALAYER_STRIPE_API_KEY is a live key: tokens for real accounts come from the service that "
-    "signs them, not from this command. Use it with the keys of Stripe's test mode."
+    f"{variable('stripe_api_key')} is a live key: tokens for real accounts come from the service "
+    "that signs them, not from this command. Use it with the keys of Stripe's test mode."
 )
 
 _HINT = """

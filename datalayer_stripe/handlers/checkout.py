@@ -14,7 +14,8 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from ..currencies import CURRENCY_DIGITS
 from ..errors import RequestError
-from ..settings import STRIPE_JS_URL, Settings
+from ..settings import Settings
+from ..settings_checks import STRIPE_JS_URL
 from .base import BaseHandler
 from .bodies import BodyHandler
 from .urls import IAM_PREFIX, STRIPE_PREFIX, origin_of

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from ..errors import InvalidRequest
+from ..settings import variable
 from .base import AuthenticatedHandler
 from .urls import IAM_PREFIX, absolute_url, is_loopback, origin_of
 
@@ -24,7 +25,7 @@ class PortalHandler(AuthenticatedHandler):
         allowed = settings.cors_origins
         if allowed != ("*",) and origin_of(return_url) not in (*allowed, *self._own_origins()):
             raise InvalidRequest(
-                "Invalid request: the origin of `return_url` is not in DATALAYER_CORS_ORIGIN."
+                f"Invalid request: the origin of `return_url` is not in {variable('cors_origins')}."
             )
         self.service.rate_limiter.take(self.identity.account_uid)
         self.respond(

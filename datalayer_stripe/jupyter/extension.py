@@ -9,11 +9,11 @@ from traitlets import Any, default
 
 from .._version import __version__
 from ..configuration import Configuration
-from ..errors import NotConfigured, PluginError
+from ..errors import NotConfigured, PluginError, SettingsError
 from ..handlers.app_state import AppState
 from ..logs import MessageFormatter
 from ..metrics import Metrics
-from ..settings import Settings, SettingsError
+from ..settings import Settings, variable
 from .landing import add_checkout_link
 from .lifecycle import BackgroundService
 from .routes import jupyter_handlers
@@ -184,8 +184,8 @@ class DatalayerStripe(ExtensionApp):
             self.log.warning(
                 "A Jupyter username and the subject of a Datalayer token can name the same "
                 "account. A user who can choose the username of another account gets access to "
-                "it. Unless no user can choose a username, set "
-                "DATALAYER_STRIPE_JUPYTER_USERNAME_PREFIX, for example to jupyter:"
+                "it. Unless no user can choose a username, set %s, for example to jupyter:",
+                variable("stripe_jupyter_username_prefix"),
             )
         self._background_service = BackgroundService(self.app_state, self.configuration)
         self._background_service.start()

@@ -9,7 +9,7 @@ from ..errors import PluginError, PluginFault
 from .context import ContextFactory, LifespanContext
 from .definition import Plugin, PluginLifespan
 from .isolation import cancel, contain, failure_summary, join
-from .registry import Registry
+from .registry import DISABLED_VARIABLE, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Lifespans:
                 raise PluginError(
                     f"Plugin {plugin.name} ({plugin.origin}) cannot start: "
                     f"{failure_summary(error)}. Fix it, or switch it off: "
-                    f"DATALAYER_STRIPE_PLUGINS_DISABLED={plugin.name}"
+                    f"{DISABLED_VARIABLE}={plugin.name}"
                 ) from error
             self._started.append((plugin, lifespan))
 

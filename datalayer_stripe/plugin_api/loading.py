@@ -14,11 +14,12 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import PluginError
+from ..settings import variable
 from .definition import Origin, Plugin
 from .permissions import writable_by_everybody
 
 ENTRY_POINT_GROUP = "datalayer_stripe.plugins"
-FOLDER_VARIABLE = "DATALAYER_STRIPE_PLUGINS_DIR"
+FOLDER_VARIABLE = variable("stripe_plugins_dir")
 
 _OWN_DISTRIBUTION = "datalayer-stripe"
 

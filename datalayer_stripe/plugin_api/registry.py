@@ -6,13 +6,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ..errors import PluginError
+from ..errors import Fault, PluginError, SettingsError
 from ..events import unknown_type_warning
-from ..settings import Fault, SettingsError
+from ..settings import variable
 from .definition import Plugin
 from .loading import load_plugins
 
-DISABLED_VARIABLE = "DATALAYER_STRIPE_PLUGINS_DISABLED"
+DISABLED_VARIABLE = variable("stripe_plugins_disabled")
 
 Stage = tuple[Plugin[Any], ...]
 """Plugins of one event that run concurrently."""

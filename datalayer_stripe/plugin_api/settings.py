@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from ..settings import Fault
+from ..errors import Fault
 from ..settings_checks import unquoted
 from .definition import Plugin
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any, Literal
 
-from ..errors import DatalayerStripeError, KitError, PluginSignal, Reject
+from ..errors import DatalayerStripeError, KitError, PluginSignal, Reject, SettingsError
 from ..events import unknown_type_warning
 from ..plugin_api.definition import Plugin
 from ..plugin_api.settings import read_plugin_settings
-from ..settings import SettingsError
 from ..testing import assert_exactly_once, load_event
 from .measuring import MAX_BLOCKING_SECONDS, Runs, author_traceback, measured
 from .recordings import is_placeholder, payments_before, recordings_of

@@ -15,9 +15,10 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from ..errors import StoreError
+from ..settings import variable
 from .change_stream import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
-from .diagnosis import explain, is_standalone, standalone_message
+from .diagnosis import VARIABLE, explain, is_standalone, standalone_message
 from .group_commit import GroupCommitter
 from .indexes import create_collections
 from .plugin_client import PluginMotorClient
@@ -128,7 +129,7 @@ async def _connect_memory(*, livemode: bool, expiring: bool) -> Store:
         from mongomock_motor import AsyncMongoMockClient  # noqa: PLC0415 (an optional extra)
     except ImportError:
         raise StoreError(
-            "DATALAYER_STRIPE_MONGODB_URL is memory://, which needs an extra: "
+            f"{VARIABLE} is memory://, which needs an extra: "
             'pip install "datalayer-stripe[demo]". Or give the address of a MongoDB replica set.'
         ) from None
     logger.warning("The store is memory://: everything is FORGOTTEN when this process ends.")
@@ -158,6 +159,6 @@ async def _bind_to_mode(database: Any, *, livemode: bool) -> None:
     if held["livemode"] is not livemode:
         held_mode, wanted_mode = ("live", "test") if held["livemode"] else ("test", "live")
         raise StoreError(
-            f"DATALAYER_STRIPE_MONGODB_URL: this database holds {held_mode} data, and "
-            f"DATALAYER_STRIPE_API_KEY is a {wanted_mode} key. Use another database name."
+            f"{VARIABLE}: this database holds {held_mode} data, and "
+            f"{variable('stripe_api_key')} is a {wanted_mode} key. Use another database name."
         )

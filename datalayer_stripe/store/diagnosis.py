@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
-VARIABLE = "DATALAYER_STRIPE_MONGODB_URL"
+from ..settings import variable
+
+VARIABLE = variable("stripe_mongodb_url")
 
 # For each step with one host; all hosts are asked at once.
 _PROBE_SECONDS = 3.0

@@ -8,6 +8,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from ..errors import StoreError
+from ..settings import variable
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +96,8 @@ async def _build(collection: Any, wanted: Sequence[IndexModel]) -> None:
             raise
         code_name = (error.details or {}).get("codeName", error.code)
         raise StoreError(
-            f"DATALAYER_STRIPE_MONGODB_URL: the collection {collection.name} has an index like one "
-            f"of ours with other options ({code_name}). Drop that one, and start again: the "
+            f"{variable('stripe_mongodb_url')}: the collection {collection.name} has an index like "
+            f"one of ours with other options ({code_name}). Drop that one, and start again: the "
             "service builds its own."
         ) from error
 

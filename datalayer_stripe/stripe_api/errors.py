@@ -17,6 +17,7 @@ from ..errors import (
     StripeObjectMissing,
     StripeUnavailable,
 )
+from ..settings import variable
 
 CALL_OUTCOMES = (
     "ok",
@@ -68,8 +69,9 @@ def translate_error(  # noqa: PLR0911 (one return for each kind of error)
             return InvalidRequest(error.user_message)
         case stripe.AuthenticationError() | stripe.PermissionError():
             logger.error(
-                "Stripe refuses the key for %s: check DATALAYER_STRIPE_API_KEY and its permissions",
+                "Stripe refuses the key for %s: check %s and its permissions",
                 operation,
+                variable("stripe_api_key"),
             )
             return StripeUnavailable()
         case stripe.StripeError(http_status=int()):

@@ -6,10 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..errors import KitError
+from ..errors import KitError, SettingsError
 from ..plugin_api.definition import Plugin
 from ..plugin_api.settings import validated
-from ..settings import SettingsError
 
 GivenSettings = Mapping[str, Any] | BaseModel | None
 """For one plugin: its fields, or its model. For several: a mapping of plugin name to those."""

@@ -8,6 +8,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from ..settings import variable
+
 logger = logging.getLogger(__name__)
 
 # The log has at most one warning in this time, however many deliveries are refused.
@@ -17,7 +19,7 @@ WARNING_INTERVAL = 3600.0  # seconds
 REFUSED_IN_A_ROW = 10
 
 _ADVICE = (
-    "Compare DATALAYER_STRIPE_WEBHOOK_SECRET with the endpoint's signing secret in Stripe's "
+    f"Compare {variable('stripe_webhook_secrets')} with the endpoint's signing secret in Stripe's "
     "dashboard. Other causes: a proxy changes the body, or this machine's clock is wrong."
 )
 

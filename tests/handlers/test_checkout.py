@@ -10,7 +10,8 @@ from tornado.web import Application
 from datalayer_stripe.app import make_app
 from datalayer_stripe.handlers.checkout import WEB_FOLDER
 from datalayer_stripe.service import Service
-from datalayer_stripe.settings import STRIPE_JS_URL, Settings
+from datalayer_stripe.settings import Settings
+from datalayer_stripe.settings_checks import STRIPE_JS_URL
 from tests.support.app import Api
 
 

@@ -9,12 +9,12 @@ from jupyter_server.auth.identity import IdentityProvider, PasswordIdentityProvi
 from traitlets.config import Config
 
 from datalayer_stripe.configuration import Configuration
-from datalayer_stripe.errors import Forbidden
+from datalayer_stripe.errors import Forbidden, SettingsError
 from datalayer_stripe.jupyter.extension import DOCUMENT as LINK
 from datalayer_stripe.jupyter.extension import DatalayerStripe
 from datalayer_stripe.jupyter.settings import JupyterSettings
 from datalayer_stripe.jupyter.users import has_stable_usernames, identity_of
-from datalayer_stripe.settings import Settings, SettingsError
+from datalayer_stripe.settings import Settings
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "jupyter.md"
 REQUIRED = {

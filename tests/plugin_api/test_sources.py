@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 from datalayer_stripe import Plugin
-from datalayer_stripe.errors import PluginError
+from datalayer_stripe.errors import PluginError, SettingsError
 from datalayer_stripe.plugin_api import permissions as plugin_permissions
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.settings import SettingsError
 
 COUNTER = """
 from datalayer_stripe import Context, Event, Plugin

@@ -8,9 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from datalayer_stripe import Context, Event, Plugin, Reject, Retry
-from datalayer_stripe.errors import KitError
+from datalayer_stripe.errors import KitError, SettingsError
 from datalayer_stripe.plugin_api.loading import load_plugins
-from datalayer_stripe.settings import SettingsError
 from datalayer_stripe.testing import assert_exactly_once, recorded_event
 from tests.testing import plugins
 

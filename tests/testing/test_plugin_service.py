@@ -9,8 +9,7 @@ from pydantic import BaseModel
 from pymongo import MongoClient
 
 from datalayer_stripe import Context, Event, LifespanContext, Plugin, Reject, Retry
-from datalayer_stripe.errors import KitError, PluginError
-from datalayer_stripe.settings import SettingsError
+from datalayer_stripe.errors import KitError, PluginError, SettingsError
 from datalayer_stripe.testing import PluginService, recorded_event
 from datalayer_stripe.testing.clock import INITIAL_TIME
 from tests.testing import plugins

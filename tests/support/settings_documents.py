@@ -1,0 +1,105 @@
+"""Generate what documents say of each setting from its field in `Settings`.
+
+`make settings` writes the tables of docs/configuration.md and the variables of the example file.
+A test compares both with the fields.
+"""
+
+import re
+import textwrap
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from datalayer_stripe.settings import Settings
+from datalayer_stripe.settings_fields import extra_of, variable_of
+
+ROOT = Path(__file__).parents[2]
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+EXAMPLE = ROOT / "conf" / "datalayer-stripe.env.example"
+
+_WIDTH = 97
+_MARKED = r"(<!-- settings: {section}[^\n]* -->\n).*?(<!-- end of settings -->)"
+_HEAD = "\n| variable | default | what |\n| --- | --- | --- |\n"
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return the default of a setting as an operator writes it; empty if it has none."""
+    default = field.get_default()
+    if field.is_required() or default in (None, "", ()):
+        return ""
+    if isinstance(default, SecretStr):
+        return default.get_secret_value()
+    return ",".join(default) if isinstance(default, tuple) else str(default)
+
+
+def table_row(field: FieldInfo) -> str:
+    """Return the row of a setting in docs/configuration.md."""
+    default = default_of(field)
+    shown = "required" if field.is_required() else f"`{default}`" if default else "none"
+    return f"| `{variable_of(field)}` | {shown} | {field.description} |\n"
+
+
+def fields_of(section: str) -> list[FieldInfo]:
+    """Return the fields of a section, in the order of `Settings`."""
+    fields = Settings.model_fields.values()
+    return [field for field in fields if extra_of(field, "section") == section]
+
+
+def with_tables(document: str) -> str:
+    """Return docs/configuration.md with the tables of the present fields."""
+    for section in dict.fromkeys(
+        extra_of(one, "section") for one in Settings.model_fields.values()
+    ):
+        table = _HEAD + "".join(map(table_row, fields_of(section))) + "\n"
+        pattern = re.compile(_MARKED.format(section=section), re.DOTALL)
+        document, found = pattern.subn(
+            lambda match, table=table: match[1] + table + match[2], document
+        )
+        if found != 1:
+            raise ValueError(f"docs/configuration.md has no place for the table of {section}")
+    return document
+
+
+def plain(markdown: str) -> str:
+    """Return the text of Markdown without links, code marks and references to documents."""
+    markdown = re.sub(r" See \[[^\]]+\]\([^)]+\)\.", "", markdown)
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", markdown).replace("`", "")
+
+
+def example_lines(field: FieldInfo) -> str:
+    """Return the comment and the line of a setting in the example file."""
+    text = plain(
+        f"{field.description} {extra_of(field, 'remedy')}"
+        if field.is_required()
+        else str(field.description)
+    )
+    lines = textwrap.wrap(plain(text), _WIDTH, break_on_hyphens=False, break_long_words=False)
+    example = extra_of(field, "example")
+    value = default_of(field) if example is None else example
+    return "".join(f"# {line}\n" for line in lines) + f"{variable_of(field)}={value}\n"
+
+
+def with_variables(example: str) -> str:
+    """Return the example file with the present fields, below its introduction."""
+    introduction = example.partition("# --- ")[0]
+    fields = Settings.model_fields.values()
+    parts = [
+        ("Required", [field for field in fields if field.is_required()]),
+        ("Optional: these have defaults", [field for field in fields if not field.is_required()]),
+    ]
+    text = introduction
+    for title, members in parts:
+        text += f"# --- {title} ".ljust(_WIDTH, "-") + "\n\n"
+        text += "\n".join(map(example_lines, members)) + "\n"
+    return text.rstrip("\n") + "\n"
+
+
+def main() -> None:
+    """Write both files."""
+    for path, generate in ((CONFIGURATION, with_tables), (EXAMPLE, with_variables)):
+        path.write_text(generate(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
