@@ -151,7 +151,7 @@ class Plugin(Generic[S]):
         is `ctx.state` in the plugin's runs. What comes after the `yield` runs after the last event.
 
         Args:
-            function: Takes a :class:`.LifespanContext` and yields once.
+            function: Takes a `LifespanContext` and yields once.
 
         Raises:
             PluginError: It is no asynchronous generator function, the plugin has a lifespan

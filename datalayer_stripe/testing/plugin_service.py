@@ -26,7 +26,7 @@ class PluginService:
     """The real service on 127.0.0.1 with plugins, its own database and its own local Stripe.
 
     A context manager with its own event loop: use it in a plain function, without `async`. Its
-    clock stands still until :meth:`advance`.
+    clock stands still until `advance`.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class PluginService:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Call :meth:`close`."""
+        """Call `close`."""
         self.close()
 
     def close(self) -> None:
@@ -111,7 +111,7 @@ class PluginService:
     def sandbox(self) -> ShopSandbox:
         """The local Stripe that the service calls.
 
-        Its actions make events, which :meth:`deliver_waiting` delivers.
+        Its actions make events, which `deliver_waiting` delivers.
         """
         return self._harness.environment.sandbox
 

@@ -47,7 +47,7 @@ def assert_exactly_once(
         observe: A function or coroutine function that returns the external effects since its last
             call, such as the mails sent. They must be the same, too.
         ignore: Names of fields of the plugin's documents that may differ.
-        mongodb_url: As for :class:`.PluginService`.
+        mongodb_url: As for `PluginService`.
 
     Raises:
         AssertionError: The plugin is not exactly once. The message says what was done, what
