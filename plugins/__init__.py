@@ -1,1 +1,1 @@
-"""The built-in event plugins, one file each, found by entry point like anyone's."""
+"""The built-in event plugins, one file per event. The service finds them by entry point."""

@@ -1,4 +1,4 @@
-"""Show new prices at once: drop the cached ones when Stripe says that something changed."""
+"""Clear the cached prices when a price or a product changes."""
 
 from datalayer_stripe import Context, Event, Plugin
 
@@ -13,5 +13,5 @@ plugin = Plugin("catalog-changed", catch_up=True)
     "product.updated",
     "product.deleted",
 )
-async def forget_prices(_: Event, ctx: Context) -> None:
-    ctx.catalog.forget()
+async def clear_cached_prices(_: Event, ctx: Context) -> None:
+    ctx.catalog.clear_cache()

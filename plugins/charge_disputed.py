@@ -1,4 +1,4 @@
-"""Take back the credits of a disputed top-up, and give them again when the dispute is won."""
+"""Take back the credits of a disputed top-up, and return them if the dispute is won."""
 
 from datalayer_stripe import Context, Event, Plugin
 
@@ -12,6 +12,6 @@ plugin = Plugin("disputes", moves_money=True, timeout=10, catch_up=True)
     "charge.dispute.funds_reinstated",
     "charge.dispute.closed",
 )
-async def follow_disputes(event: Event, ctx: Context) -> None:
-    # Events come in any order, so this one is only a hint to go and look.
+async def apply_disputes(event: Event, ctx: Context) -> None:
+    # Events come in any order. The present disputes are read from Stripe.
     await ctx.reversals.refresh_from(event.object)

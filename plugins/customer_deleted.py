@@ -1,4 +1,4 @@
-"""Let an account have a new customer when its own was deleted in Stripe's dashboard."""
+"""Release a deleted customer, so that its account gets a new one with its next purchase."""
 
 from datalayer_stripe import Context, Event, Plugin
 
@@ -6,6 +6,6 @@ plugin = Plugin("customer-deleted", catch_up=True)
 
 
 @plugin.on("customer.deleted")
-async def release_account(event: Event, ctx: Context) -> None:
+async def release_customer(event: Event, ctx: Context) -> None:
     if event.object_id is not None:
         ctx.customers.release(event.object_id)

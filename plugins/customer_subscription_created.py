@@ -1,4 +1,4 @@
-"""Take a new subscription into our snapshots."""
+"""Write the snapshot of a new subscription."""
 
 from datalayer_stripe import Context, Event, Plugin
 
@@ -6,6 +6,6 @@ plugin = Plugin("subscription-created", timeout=10, catch_up=True)
 
 
 @plugin.on("customer.subscription.created")
-async def keep_subscription(event: Event, ctx: Context) -> None:
-    # Events come in any order, so this one is only a hint to go and look.
+async def write_snapshot(event: Event, ctx: Context) -> None:
+    # Events come in any order. The subscription is read from Stripe.
     await ctx.snapshots.refresh_from(event.object)

@@ -1,4 +1,4 @@
-"""Follow a subscription: renewed, past due, to be cancelled, on another price."""
+"""Update the snapshot of a subscription that was renewed, cancelled or changed."""
 
 from datalayer_stripe import Context, Event, Plugin
 
@@ -6,6 +6,6 @@ plugin = Plugin("subscription-updated", timeout=10, catch_up=True)
 
 
 @plugin.on("customer.subscription.updated")
-async def follow_subscription(event: Event, ctx: Context) -> None:
-    # Events come in any order, so this one is only a hint to go and look.
+async def update_snapshot(event: Event, ctx: Context) -> None:
+    # Events come in any order. The subscription is read from Stripe.
     await ctx.snapshots.refresh_from(event.object)

@@ -1,4 +1,4 @@
-"""Show that a subscription is paid for, as soon as its invoice is."""
+"""Update the snapshot of a subscription whose invoice was paid."""
 
 from datalayer_stripe import Context, Event, Plugin
 
@@ -6,6 +6,6 @@ plugin = Plugin("invoice-paid", timeout=10, catch_up=True)
 
 
 @plugin.on("invoice.paid")
-async def follow_payment(event: Event, ctx: Context) -> None:
-    # The subscription's own event may come before or after this one.
+async def update_snapshot(event: Event, ctx: Context) -> None:
+    # The subscription's own event may come later. The subscription is read from Stripe.
     await ctx.snapshots.refresh_from(event.object)

@@ -1,4 +1,4 @@
-"""Show that a renewal was not paid, as soon as its invoice says so."""
+"""Update the snapshot of a subscription whose renewal was not paid."""
 
 from datalayer_stripe import Context, Event, Plugin
 
@@ -6,6 +6,6 @@ plugin = Plugin("invoice-payment-failed", timeout=10, catch_up=True)
 
 
 @plugin.on("invoice.payment_failed")
-async def follow_failure(event: Event, ctx: Context) -> None:
-    # The subscription's own event may come before or after this one.
+async def update_snapshot(event: Event, ctx: Context) -> None:
+    # The subscription's own event may come later. The subscription is read from Stripe.
     await ctx.snapshots.refresh_from(event.object)

@@ -9,5 +9,5 @@ plugin = Plugin("top-up-credits", order=0, timeout=10, moves_money=True, catch_u
 async def credit_account(event: Event, ctx: Context) -> None:
     top_up = await ctx.topups.from_payment_intent(event.object)
     if top_up is None:
-        return  # somebody else's payment on a shared Stripe account, or an invoice's
+        return  # another system's payment on a shared Stripe account, or an invoice's
     ctx.ledger.credit(top_up)  # recorded; committed with this plugin's mark

@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from datalayer_stripe.auth import BearerTokens
 from datalayer_stripe.billing.cached import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Cached
-from datalayer_stripe.billing.subscriptions import GRACE, allows_purchases
+from datalayer_stripe.billing.subscriptions import GRACE_PERIOD, allows_purchases
 from datalayer_stripe.errors import (
     InvalidSignature,
     RateLimited,
@@ -76,7 +76,12 @@ def monthly(end: datetime | None) -> SubscriptionSnapshot:
 
 @pytest.mark.parametrize(
     ("late", "eligible"),
-    [(-SECOND, True), (GRACE - SECOND, True), (GRACE, False), (GRACE + SECOND, False)],
+    [
+        (-SECOND, True),
+        (GRACE_PERIOD - SECOND, True),
+        (GRACE_PERIOD, False),
+        (GRACE_PERIOD + SECOND, False),
+    ],
 )
 def test_a_period_counts_for_one_day_more(late: timedelta, eligible: bool) -> None:
     assert allows_purchases(monthly(NOW), {"prod_1"}, NOW + late) is eligible

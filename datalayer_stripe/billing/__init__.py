@@ -1,1 +1,1 @@
-"""The domain: prices, customers, subscriptions, eligibility and top-ups."""
+"""Prices, customers, purchases, subscriptions and reversals."""

@@ -1,6 +1,6 @@
-"""What is for sale: packages of credits and monthly plans, as Stripe's prices say.
+"""Packages of credits and monthly plans for sale, read from Stripe's prices.
 
-Prices are cached for a short time, and dropped when Stripe says that they changed.
+Prices are cached for a short time. The cache is cleared when Stripe sends an event about them.
 """
 
 import asyncio
@@ -41,7 +41,15 @@ _PRICE_ID = re.compile(r"[A-Za-z0-9_]{1,255}")
 
 
 class Catalog:
-    """Packages and plans of the configured products."""
+    """Packages and plans of the configured products.
+
+    Args:
+        stripe: The client of Stripe's API.
+        topup_product_id: The product whose one-time prices are the packages.
+        subscription_product_ids: The products whose monthly prices are the plans.
+        faults: Records products that Stripe does not have.
+        monotonic: Returns the time in seconds.
+    """
 
     def __init__(
         self,
@@ -59,25 +67,46 @@ class Catalog:
         self._packages = Cached(self._fetch_packages, monotonic)
         self._plans = Cached(self._fetch_plans, monotonic)
 
-    def forget(self) -> None:
-        """Drop what is cached: prices or products have changed."""
-        self._packages.forget()
-        self._plans.forget()
+    def clear_cache(self) -> None:
+        """Read all prices again from Stripe when they are needed next."""
+        self._packages.clear()
+        self._plans.clear()
 
     async def packages(self) -> tuple[Package, ...]:
-        """The packages for sale, cheapest first, one of them the default."""
+        """Return the packages for sale, cheapest first. One of them is the default.
+
+        Raises:
+            NotConfigured: Stripe does not have the product.
+            StripeUnavailable: Stripe does not answer.
+        """
         return await self._packages.get()
 
     async def plans(self) -> tuple[Plan, ...]:
-        """The monthly plans for sale, cheapest first."""
+        """Return the monthly plans for sale, cheapest first.
+
+        Raises:
+            NotConfigured: Stripe has none of the products.
+            StripeUnavailable: Stripe does not answer.
+        """
         return await self._plans.get()
 
-    def known_plan_name(self, price_id: str) -> str | None:
-        """The name of a plan, if it was for sale when Stripe was last asked."""
+    def cached_plan_name(self, price_id: str) -> str | None:
+        """Return the name of a plan from the cache, of any age, or None.
+
+        Args:
+            price_id: The price of the plan, `price_…`.
+        """
         return next((plan.name for plan in self._plans.latest or () if plan.id == price_id), None)
 
     async def package(self, price_id: str) -> Package:
-        """The package of a price. Raises PriceNotFound when it is not for sale."""
+        """Return the package of a price.
+
+        Args:
+            price_id: The price, `price_…`.
+
+        Raises:
+            PriceNotFound: The price is not for sale.
+        """
         for package in await self.packages():
             if package.id == price_id:
                 return package
@@ -88,7 +117,14 @@ class Catalog:
         return found
 
     async def plan(self, price_id: str) -> Plan:
-        """The plan of a price. Raises PriceNotFound when it is not for sale."""
+        """Return the plan of a price.
+
+        Args:
+            price_id: The price, `price_…`.
+
+        Raises:
+            PriceNotFound: The price is not for sale.
+        """
         for plan in await self.plans():
             if plan.id == price_id:
                 return plan
@@ -98,7 +134,7 @@ class Catalog:
         return found
 
     async def _uncached_price(self, price_id: str) -> StripeData:
-        """A price newer than the cache. Raises PriceNotFound for one that cannot be bought."""
+        """Return a price that is not in the cache. Raise PriceNotFound if it is not for sale."""
         if not _PRICE_ID.fullmatch(price_id):
             raise PriceNotFound
         try:
@@ -155,7 +191,7 @@ class Catalog:
         return tuple(sorted(plans, key=lambda plan: (plan.amount, plan.id)))
 
     async def _plan_prices(self, product_id: str) -> Sequence[StripeData] | None:
-        """Return the monthly prices of a product; None if Stripe does not know the product."""
+        """Return the recurring prices of a product; None if Stripe does not have the product."""
         try:
             return await self._stripe.list_prices(product_id, recurring=True)
         except StripeObjectMissing:
@@ -163,7 +199,7 @@ class Catalog:
 
     def _report_unknown(self, variable: str, product_ids: Sequence[str]) -> None:
         self._faults.report(
-            variable, f"Stripe does not know {', '.join(product_ids)} in the mode of the secret key"
+            variable, f"Stripe does not have {', '.join(product_ids)} in the mode of the secret key"
         )
 
 
@@ -174,7 +210,7 @@ def _is_for_sale(price: StripeData) -> bool:
 
 
 def _package(price: StripeData) -> Package | None:
-    """A one-time price as a package, or None, logged, when it does not say its credits."""
+    """Return the package of a one-time price. Log it and return None if it is not valid."""
     quantity = mapping_in(price, "transform_quantity").get("divide_by")
     credits = quantity or parse_count(metadata_of(price).get("credits"))
     unit_amount = price.get("unit_amount")
@@ -200,7 +236,7 @@ def _package(price: StripeData) -> Package | None:
 
 
 def _plan(price: StripeData) -> Plan | None:
-    """A price as a plan, or None when it is not a fixed amount, every one month."""
+    """Return the plan of a price; None unless it is a fixed amount every month."""
     recurring = mapping_in(price, "recurring")
     monthly = recurring.get("interval") == "month" and recurring.get("interval_count") == 1
     if not monthly or price.get("unit_amount") is None:
@@ -218,7 +254,7 @@ def _plan(price: StripeData) -> Plan | None:
 
 
 def _default_of(packages: Sequence[Package], prices: Sequence[StripeData]) -> str:
-    """The product's own default price where it is for sale, else the cheapest package."""
+    """Return the id of the product's default price if it is for sale, else of the cheapest one."""
     product = prices[0].get("product")
     preferred = id_of(product.get("default_price")) if isinstance(product, dict) else None
     return next((package.id for package in packages if package.id == preferred), packages[0].id)

@@ -73,7 +73,7 @@ class Checkout:
             PriceNotFound: The price is not for sale.
             Conflict: The account has an open dispute, or buys concurrently in another window.
         """
-        if not await self._subscriptions.may_buy(identity.account_uid):
+        if not await self._subscriptions.can_buy_credits(identity.account_uid):
             raise SubscriptionRequired
         if self._refuse_disputed and await self._store.reversals.has_open_dispute(
             identity.account_uid
@@ -81,15 +81,15 @@ class Checkout:
             raise Conflict(DISPUTED)
         package = await self._catalog.package(price_id)
 
-        async def payment_intent(customer_id: str) -> StripeData:
+        async def create_intent(customer_id: str) -> StripeData:
             order = Order(
                 account_uid=identity.account_uid, customer_id=customer_id, package=package
             )
             if idempotency_key:
                 return await self._open_payment_intents.create_for_client(order, idempotency_key)
-            return await self._open_payment_intents.payment_intent(order)
+            return await self._open_payment_intents.get_or_create(order)
 
-        intent = await self._customers.using(identity, payment_intent)
+        intent = await self._customers.run_with_customer(identity, create_intent)
         return StartedTopUp(
             payment_intent_id=intent["id"], client_secret=intent["client_secret"], package=package
         )

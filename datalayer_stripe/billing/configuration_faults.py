@@ -1,4 +1,4 @@
-"""Settings that Stripe does not know: only the operator can fix them."""
+"""Faults in the configuration that only calls to Stripe reveal."""
 
 import logging
 from collections.abc import Mapping
@@ -7,30 +7,34 @@ logger = logging.getLogger(__name__)
 
 
 class ConfigurationFaults:
-    """Keeps what is wrong with the values of variables, as calls to Stripe have found it.
+    """Records which environment variables have a value that Stripe does not accept.
 
-    Each fault is logged once, as a WARNING, and is in `/readyz` until a later call succeeds.
+    Each fault is logged once, as a WARNING, and is shown in `/readyz` until a later call succeeds.
     """
 
     def __init__(self) -> None:
-        self._found: dict[str, str] = {}
+        self._faults: dict[str, str] = {}
 
     def report(self, variable: str, problem: str) -> None:
-        """Keep and log a fault.
+        """Record and log a fault.
 
         Args:
-            variable: the name of the environment variable.
-            problem: what is wrong, without a secret.
+            variable: The name of the environment variable.
+            problem: What is wrong. It must not contain a secret.
         """
-        if self._found.get(variable) != problem:
-            self._found[variable] = problem
+        if self._faults.get(variable) != problem:
+            self._faults[variable] = problem
             logger.warning("%s: %s", variable, problem)
 
     def clear(self, variable: str) -> None:
-        """Forget the fault of a variable, whose value has just worked."""
-        self._found.pop(variable, None)
+        """Remove the fault of a variable after a call with its value has succeeded.
+
+        Args:
+            variable: The name of the environment variable.
+        """
+        self._faults.pop(variable, None)
 
     @property
-    def found(self) -> Mapping[str, str]:
-        """The present faults: a variable's name and what is wrong with its value."""
-        return dict(self._found)
+    def current(self) -> Mapping[str, str]:
+        """The problem of each variable with a fault, by the variable's name."""
+        return dict(self._faults)

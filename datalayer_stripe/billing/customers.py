@@ -1,4 +1,4 @@
-"""One Stripe customer for each account."""
+"""Find or create the Stripe customer of an account. An account has at most one."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -17,6 +17,15 @@ R = TypeVar("R")
 
 
 class Customers:
+    """The Stripe customers of accounts.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        clock: Returns the present time.
+        requests: Sends the requests that create customers.
+    """
+
     def __init__(
         self, store: Store, stripe: StripeClient, clock: Clock, requests: IdempotentRequests
     ) -> None:
@@ -26,51 +35,80 @@ class Customers:
         self._requests = requests
 
     async def find(self, account_uid: str) -> str | None:
-        """Return the account's customer id, or None if it has no customer."""
+        """Return the account's customer id, or None if it has no customer.
+
+        Args:
+            account_uid: The account.
+        """
         known = await self._store.customers.get(account_uid)
-        return known or await self._subscriber(account_uid)
+        return known or await self._find_subscriber(account_uid)
 
-    async def using(self, identity: Identity, work: Callable[[str], Awaitable[R]]) -> R:
-        """Do `work` with the account's customer id, which is made where there is none.
+    async def run_with_customer(
+        self, identity: Identity, action: Callable[[str], Awaitable[R]]
+    ) -> R:
+        """Run an action with the account's customer, which is created if there is none.
 
-        Where Stripe does not know the customer any more, it is released, and `work` is done once
-        again with another one.
+        If Stripe does not have the customer any more, it is released, and the action is run once
+        more with a new one.
+
+        Args:
+            identity: The caller. Name and e-mail address become those of a new customer.
+            action: Gets the customer's id, `cus_…`.
+
+        Returns:
+            The result of the action.
+
+        Raises:
+            Conflict: The account's customer was changed concurrently.
         """
         customer_id = await self._ensure(identity)
         try:
-            return await work(customer_id)
+            return await action(customer_id)
         except StripeCustomerMissing:
             await self.release(customer_id)
-        return await work(await self._ensure(identity))
+        return await action(await self._ensure(identity))
 
-    async def using_known(self, account_uid: str, work: Callable[[str], Awaitable[R]]) -> R | None:
-        """Do `work` with the account's customer id, and return None if it has no customer.
+    async def run_with_existing_customer(
+        self, account_uid: str, action: Callable[[str], Awaitable[R]]
+    ) -> R | None:
+        """Run an action with the account's customer, if it has one.
 
-        Where Stripe does not know the customer any more, it is released, and `work` is done once
-        again with another one that the account may have.
+        If Stripe does not have the customer any more, it is released, and the action is run once
+        more if the account has another one.
+
+        Args:
+            account_uid: The account.
+            action: Gets the customer's id, `cus_…`.
+
+        Returns:
+            The result of the action, or None if the account has no customer.
         """
         customer_id = await self.find(account_uid)
         if customer_id is None:
             return None
         try:
-            return await work(customer_id)
+            return await action(customer_id)
         except StripeCustomerMissing:
             await self.release(customer_id)
         customer_id = await self.find(account_uid)
-        return None if customer_id is None else await work(customer_id)
+        return None if customer_id is None else await action(customer_id)
 
     async def release(self, customer_id: str) -> None:
-        """Never use this customer again; what it has paid still belongs to its account."""
+        """Never use this customer again. Its payments still belong to its account.
+
+        Args:
+            customer_id: The customer, `cus_…`.
+        """
         await self._store.customers.release(customer_id, self._clock())
 
     async def _ensure(self, identity: Identity) -> str:
-        """Return the account's customer id, made at Stripe where there is none.
+        """Return the account's customer id; create the customer at Stripe if there is none.
 
-        The claim comes first, so that requests that race send Stripe the same words under the
-        same idempotency key, and get the same customer.
+        The claim is written first. So concurrent requests send the same parameters with the same
+        idempotency key, and get the same customer.
 
         Raises:
-            Conflict: the customer was released, or became another account's, meanwhile.
+            Conflict: Another request released the customer, or gave it to another account.
         """
         account_uid = identity.account_uid
         claim = await self._store.customers.claim(identity, self._clock())
@@ -79,41 +117,42 @@ class Customers:
         await self._store.accounts.describe(
             account_uid, handle=identity.handle, email=identity.email
         )
-        customer_id = await self._subscriber(account_uid)
+        customer_id = await self._find_subscriber(account_uid)
         if customer_id is None:
             customer_id = await self._create(claim)
         assigned = await self._store.customers.assign(account_uid, customer_id)
         if assigned is None:
-            raise Conflict("Your customer record has changed meanwhile. Please try again.")
+            raise Conflict("Your customer record has just been changed. Please try again.")
         return assigned
 
     async def _create(self, claim: Claim) -> str:
-        # Of this claim: one that was made after a customer was released asks for another.
+        # The key is the claim's. After a release there is a new claim, and so a new customer.
         base = f"customer-{claim.account_uid}-{claim.key}"
         metadata = customer_metadata(claim.account_uid)
 
-        async def described(key: str) -> StripeData:
+        async def create(key: str) -> StripeData:
             return await self._stripe.create_customer(
                 email=claim.email, name=claim.name, metadata=metadata, idempotency_key=key
             )
 
-        async def plain(key: str) -> StripeData:
+        async def create_without_details(key: str) -> StripeData:
             return await self._stripe.create_customer(
                 email=None, name=None, metadata=metadata, idempotency_key=key
             )
 
         try:
-            customer = await self._requests.send(base, described)
+            customer = await self._requests.send(base, create)
         except InvalidRequest:
-            # Stripe is stricter than we are about addresses: no reason to sell nothing.
-            customer = await self._requests.send(f"{base}-plain", plain)
+            # Stripe may refuse an e-mail address that the service accepts. The person can still
+            # buy, as a customer without an address.
+            customer = await self._requests.send(f"{base}-plain", create_without_details)
         return str(customer["id"])
 
-    async def _subscriber(self, account_uid: str) -> str | None:
-        """Return the customer that pays for a subscription of the account, if it is not ours.
+    async def _find_subscriber(self, account_uid: str) -> str | None:
+        """Return the customer of another system that pays for the account's subscription, or None.
 
-        Another system has made it. A customer that was released belongs to an account, too, and
-        is not returned; neither is one that pays for another account's subscription.
+        A released customer is not returned, because it belongs to an account, nor is one that
+        also pays for another account's subscription.
         """
         for snapshot in await self._store.subscriptions.of_account(account_uid):
             if not snapshot.is_running:

@@ -1,4 +1,4 @@
-"""What has moved an account's balance, newest first, with the receipts that Stripe has."""
+"""History of an account's balance, newest first, with the receipts of payments."""
 
 import asyncio
 import base64
@@ -12,83 +12,99 @@ from ..store import Store
 from ..stripe_api.client import StripeClient
 
 MAX_PAGE_SIZE = 100
+"""Maximum number of entries of a page."""
 
-# A page full of payments whose receipts nobody has asked for yet must not use up Stripe's patience:
-# docs.stripe.com/rate-limits.
+# A page of payments without known receipts must not exceed Stripe's rate limit:
+# https://docs.stripe.com/rate-limits.
 _MAX_CONCURRENT_RECEIPTS = 8
-# Nor are all of them worth a long wait.
-_RECEIPT_SECONDS = 2.0
+
+# Timeout of the request for a receipt. The history is shown without it.
+_RECEIPT_TIMEOUT_SECONDS = 2.0
 
 
 class HistoryPage(Model):
-    """`next_cursor` is what to ask for the next page with; None at the end."""
+    """One page of the history. `next_cursor` selects the next page; None on the last page."""
 
     entries: tuple[LedgerEntry, ...]
     next_cursor: str | None
 
 
 class History:
+    """Reader of the ledger of one account.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        rate_limiter: Limits how often an account's history reads receipts from Stripe.
+    """
+
     def __init__(
         self, store: Store, stripe: StripeClient, rate_limiter: AccountRateLimiter
     ) -> None:
         self._store = store
         self._stripe = stripe
         self._rate_limiter = rate_limiter
-        self._asking = asyncio.Semaphore(_MAX_CONCURRENT_RECEIPTS)
+        self._receipt_slots = asyncio.Semaphore(_MAX_CONCURRENT_RECEIPTS)
 
     async def page(self, account_uid: str, *, limit: int, cursor: str | None) -> HistoryPage:
-        """Up to `limit` movements, after the page that gave `cursor`.
+        """Return a page of the history.
 
-        Raises InvalidRequest for a cursor that is none of ours.
+        Args:
+            account_uid: The account.
+            limit: The maximum number of entries.
+            cursor: The `next_cursor` of the previous page; None for the first page.
+
+        Raises:
+            InvalidRequest: The cursor is not valid.
         """
-        after = _position(cursor) if cursor else None
-        # One more than is shown says whether there is more.
+        after = _decode_cursor(cursor) if cursor else None
+        # One more row than requested shows whether there is a next page.
         rows = await self._store.ledger.page(account_uid, limit=limit + 1, after=after)
         shown, more = rows[:limit], rows[limit:]
         entries = shown
-        if self._may_ask_stripe(account_uid, shown):
-            entries = await asyncio.gather(*map(self._with_receipt, shown))
+        if self._may_fetch_receipts(account_uid, shown):
+            entries = await asyncio.gather(*map(self._add_receipt, shown))
         return HistoryPage(
-            entries=tuple(entries), next_cursor=_cursor(entries[-1]) if more else None
+            entries=tuple(entries), next_cursor=_encode_cursor(entries[-1]) if more else None
         )
 
-    def _may_ask_stripe(self, account_uid: str, entries: Sequence[LedgerEntry]) -> bool:
-        """Whether a receipt is missing, and the account's rate_limiter lets us ask for it."""
+    def _may_fetch_receipts(self, account_uid: str, entries: Sequence[LedgerEntry]) -> bool:
+        """Return whether a receipt is missing and the account's rate limit allows fetching it."""
         if all(entry.receipt_is_known for entry in entries):
             return False
         try:
             self._rate_limiter.take(account_uid)
         except RateLimited:
-            return False  # the history is ours to show
+            return False  # the history does not need Stripe
         return True
 
-    async def _with_receipt(self, entry: LedgerEntry) -> LedgerEntry:
-        """The entry with its receipt, which Stripe is asked for once in its life."""
+    async def _add_receipt(self, entry: LedgerEntry) -> LedgerEntry:
+        """Return the entry with its receipt, which is fetched from Stripe once and stored."""
         if entry.receipt_is_known:
             return entry
         try:
-            async with asyncio.timeout(_RECEIPT_SECONDS), self._asking:
+            async with asyncio.timeout(_RECEIPT_TIMEOUT_SECONDS), self._receipt_slots:
                 receipt_url = await self._stripe.retrieve_receipt_url(entry.id)
         except StripeObjectMissing:
             receipt_url = None
         except (StripeUnavailable, RateLimited, TimeoutError):
-            return entry  # the history is ours to show; the receipt comes with the next look
+            return entry  # the receipt is fetched again when the history is read next
         await self._store.ledger.keep_receipt(entry.id, receipt_url)
         return entry.model_copy(update={"receipt_url": receipt_url})
 
 
-def _cursor(entry: LedgerEntry) -> str:
+def _encode_cursor(entry: LedgerEntry) -> str:
     text = f"{entry.created_at.isoformat()} {entry.id}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _position(cursor: str) -> tuple[datetime, str]:
+def _decode_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        at, entry_id = text.split(" ")
-        moment = datetime.fromisoformat(at)
+        created_at, entry_id = text.split(" ")
+        moment = datetime.fromisoformat(created_at)
         if moment.tzinfo is None:
-            raise ValueError("a time without its zone")
+            raise ValueError("a time without a time zone")
         return moment.astimezone(UTC), entry_id
     except (ValueError, OverflowError):
         raise InvalidRequest("Invalid request: `cursor` is not one of this history.") from None

@@ -1,4 +1,4 @@
-"""Ask Stripe for the same thing once, and never be stuck with an error that Stripe has saved."""
+"""Send a request to Stripe that must have its effect once."""
 
 from collections.abc import Awaitable, Callable
 
@@ -9,6 +9,16 @@ from ..stripe_api.objects import StripeData
 
 
 class IdempotentRequests:
+    """Sends requests with idempotency keys that are stored in the database.
+
+    Stripe saves the first answer to a key for a day, including errors, and repeats it. So a key is
+    replaced after an error that Stripe repeats.
+
+    Args:
+        store: The database.
+        clock: Returns the present time.
+    """
+
     def __init__(self, store: Store, clock: Clock) -> None:
         self._keys = store.idempotency_keys
         self._clock = clock
@@ -18,32 +28,32 @@ class IdempotentRequests:
         base: str,
         request: Callable[[str], Awaitable[StripeData]],
         *,
-        nothing_exists: bool = False,
+        nothing_was_created: bool = False,
     ) -> StripeData:
-        """Send a request that must have its effect once, however often and wherever it is sent.
+        """Send a request, and return Stripe's answer.
 
-        All who send it at the same time use the same key, and get the same answer. The key is
-        replaced once its answer is certainly an error, as Stripe would repeat that for a day:
-        after a refusal of the request itself, and after an error that Stripe has repeated. After
-        any other error, and without an answer, the key stays: whatever Stripe has done under it is
-        found by sending the request again.
+        Concurrent callers with the same base use the same key and get the same answer. The key is
+        replaced after Stripe refused the request, and after an error that Stripe repeated. After
+        any other error, and without an answer, the key stays: the next request returns what
+        Stripe may have created with it.
 
         Args:
-            base: what is asked for, from our own ids; a request that may have another effect has
-                another base.
-            request: sends the request under the idempotency key that it is given.
-            nothing_exists: the caller has seen at Stripe that nothing was made under `base`. A
-                key that is refused for a while as used with other parameters holds an error then,
-                whose answer was lost, and is replaced.
+            base: Identifies the effect, by the service's own ids. Requests with different effects
+                have different bases.
+            request: Sends the request with the idempotency key that it gets.
+            nothing_was_created: Whether the caller has checked at Stripe that nothing was created
+                with this base. If Stripe then says for a while that the key was used with other
+                parameters, it has saved an error whose answer was lost, and the key is replaced.
 
         Raises:
-            StripeKeyReused: the key was used with other parameters.
+            StripeKeyReused: The key was used with other parameters.
+            RequestError: Stripe refused the request, or did not answer.
         """
         key = await self._keys.current(base)
         try:
             return await request(key)
         except StripeKeyReused:
-            if nothing_exists:
+            if nothing_was_created:
                 await self._keys.replace_if_stuck(base, key, self._clock())
             raise
         except RequestError as error:

@@ -1,10 +1,11 @@
-"""An account's open_intent for a package: one PaymentIntent at a time that can be paid for it.
+"""Keep at most one payable PaymentIntent per account and package.
 
-Two rules keep a person with two windows from paying twice, whoever crashes or races:
+Two rules prevent that a person with two browser windows pays twice, even if requests race or a
+process crashes:
 
-1. A client secret leaves here only after the open_intent's document names its PaymentIntent.
-2. The document goes only when that PaymentIntent can be paid no more: it was cancelled, or paid and
-   settled. Only then is another one made.
+1. A client secret is returned only after the database names its PaymentIntent.
+2. The document is deleted only when the PaymentIntent cannot be paid any more: it was cancelled,
+   or paid and settled. Only then is another PaymentIntent created.
 """
 
 import hashlib
@@ -29,20 +30,21 @@ from .idempotency import IdempotentRequests
 from .metadata import top_up_metadata
 
 REUSE_PERIOD = timedelta(minutes=15)
-"""How long asking again for a package gives the PaymentIntent that waits for its payment."""
+"""How long an unpaid PaymentIntent is returned again for the same package."""
 
-# docs.stripe.com/payments/paymentintents/lifecycle
+# https://docs.stripe.com/payments/paymentintents/lifecycle
 _PAYABLE = frozenset({"requires_payment_method", "requires_confirmation", "requires_action"})
 _PAID = frozenset({"processing", "succeeded"})
 
-# One to find that a open_intent is over, one for the next; more only where others are as fast.
+# Two attempts are enough without concurrent requests: one finds that the last PaymentIntent is
+# settled, and the next creates a new one.
 _MAX_ATTEMPTS = 5
 
-_BOUGHT_CONCURRENTLY = "This package is being bought in another window, too. Please try again."
+_BOUGHT_CONCURRENTLY = "This package is also being bought in another window. Please try again."
 
 
 class Order(Model):
-    """Who buys what."""
+    """A package, and the account and customer that buy it."""
 
     account_uid: str
     customer_id: str
@@ -50,18 +52,23 @@ class Order(Model):
 
     @property
     def metadata(self) -> dict[str, str]:
+        """The metadata of the order's PaymentIntent."""
         return top_up_metadata(
             account_uid=self.account_uid, price_id=self.package.id, credits=self.package.credits
         )
 
     @property
-    def terms(self) -> str:
-        """What a PaymentIntent of this order says: under one key Stripe takes one set of it."""
+    def fingerprint(self) -> str:
+        """The parameters of the PaymentIntent. Stripe accepts one set of them for each key."""
         package = self.package
         return f"{package.unit_amount} {package.currency} {package.credits} {self.customer_id}"
 
-    def is_of(self, intent: StripeData) -> bool:
-        """Whether a PaymentIntent asks for the money of just this order."""
+    def matches(self, intent: StripeData) -> bool:
+        """Return whether a PaymentIntent has the parameters of this order.
+
+        Args:
+            intent: The PaymentIntent.
+        """
         return (
             intent.get("amount") == self.package.unit_amount
             and intent.get("currency") == self.package.currency
@@ -71,6 +78,16 @@ class Order(Model):
 
 
 class OpenPaymentIntents:
+    """Creates and reuses the PaymentIntents of top-ups.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        clock: Returns the present time.
+        credit_statuses: Says whether the credits of a payment were rejected.
+        requests: Sends the requests that clients give their own idempotency key.
+    """
+
     def __init__(
         self,
         store: Store,
@@ -85,13 +102,18 @@ class OpenPaymentIntents:
         self._credit_statuses = credit_statuses
         self._requests = requests
 
-    async def payment_intent(self, order: Order) -> StripeData:
-        """The PaymentIntent to pay for an order, as Stripe has it.
+    async def get_or_create(self, order: Order) -> StripeData:
+        """Return the PaymentIntent to pay for an order, as Stripe has it now.
 
-        One that waits for its payment is given again for :data:`REUSE_PERIOD`; an older one is
-        cancelled before another is made. One that is being paid, or whose credits are still to
-        come, is given whatever its age: nobody is to pay again before that is known.
-        Raises Conflict where others ask at the same moment.
+        An unpaid one is returned again for :data:`REUSE_PERIOD`. An older one is cancelled before
+        another is created. One that is being paid, or whose credits are not added yet, is
+        returned at any age, so that nobody pays again before its result is known.
+
+        Args:
+            order: What is bought, and by whom.
+
+        Raises:
+            Conflict: Concurrent requests buy the same package.
         """
         for _ in range(_MAX_ATTEMPTS):
             now = self._clock()
@@ -107,9 +129,16 @@ class OpenPaymentIntents:
         raise Conflict(_BOUGHT_CONCURRENTLY)
 
     async def create_for_client(self, order: Order, key: str) -> StripeData:
-        """Return the PaymentIntent of the order that a client has asked for under its own key.
+        """Return the PaymentIntent that a client requested with its own idempotency key.
 
-        The same key of the same account gives the same PaymentIntent.
+        The same key of the same account returns the same PaymentIntent.
+
+        Args:
+            order: What is bought, and by whom.
+            key: The client's idempotency key, of any length.
+
+        Raises:
+            StripeKeyReused: The key was used for another order.
         """
         return await self._requests.send(
             _idempotency_key(order, key), lambda current: self._create_at_stripe(order, current)
@@ -131,17 +160,18 @@ class OpenPaymentIntents:
         """Create the PaymentIntent of a claim; return None if the claim was replaced meanwhile."""
         open_payment_intents = self._store.open_payment_intents
         if _is_old(open_intent, now):
-            # Nobody has been given what Stripe may have made, and its key is about to expire.
+            # The claim's key is about to expire at Stripe. No client has received what Stripe may
+            # have created with it.
             await open_payment_intents.forget(open_intent)
             return None
         try:
-            key = _idempotency_key(order, f"{open_intent.key} {order.terms}")
+            key = _idempotency_key(order, f"{open_intent.key} {order.fingerprint}")
             intent = await self._create_at_stripe(order, key)
         except StripeNoResponse:
-            raise  # it may have been made: who asks again under this key gets it
+            raise  # Stripe may have created it. A retry with the same key returns it.
         except (InvalidRequest, StripeUnavailable):
-            # Stripe repeats an answer for a day, also one that went wrong:
-            # docs.stripe.com/api/idempotent_requests.
+            # Stripe repeats its answer to a key for a day, including errors:
+            # https://docs.stripe.com/api/idempotent_requests.
             await open_payment_intents.forget(open_intent)
             raise
         return intent if await open_payment_intents.assign(open_intent, intent["id"], now) else None
@@ -154,30 +184,34 @@ class OpenPaymentIntents:
         if not await self._store.ledger.existing([intent_id]):
             try:
                 intent: StripeData = await self._stripe.retrieve_payment_intent(intent_id)
-                is_current = order.is_of(intent) and not _is_old(open_intent, now)
+                is_current = order.matches(intent) and not _is_old(open_intent, now)
                 if intent["status"] in _PAYABLE and not is_current:
                     intent = await self._cancel(intent_id)
                 if intent["status"] in _PAYABLE or await self._is_awaiting_credits(intent):
                     return intent
             except StripeObjectMissing:
-                pass  # what Stripe does not know cannot be paid
+                pass  # a PaymentIntent that Stripe does not have cannot be paid
         await self._store.open_payment_intents.forget(open_intent)
         return None
 
     async def _cancel(self, intent_id: str) -> StripeData:
-        """A PaymentIntent that can be paid no more: cancelled here, or paid a moment before."""
+        """Return a PaymentIntent that cannot be paid any more: cancelled, or paid just before.
+
+        Raises:
+            Conflict: A payment was being processed, and has failed.
+        """
         try:
-            # No key of our own making: a refusal of now must not be repeated later.
+            # The key is random, so that Stripe does not repeat a refusal later.
             key = f"cancel-{uuid.uuid4().hex}"
             return await self._stripe.cancel_payment_intent(intent_id, idempotency_key=key)
         except InvalidRequest:
             intent = await self._stripe.retrieve_payment_intent(intent_id)
-            if intent["status"] in _PAYABLE:  # its payment has just failed
+            if intent["status"] in _PAYABLE:
                 raise Conflict(_BOUGHT_CONCURRENTLY) from None
             return intent
 
     async def _is_awaiting_credits(self, intent: StripeData) -> bool:
-        """Whether it is being paid, or paid for credits that are still to come."""
+        """Return whether it is being paid, or is paid and its credits are not added yet."""
         if intent["status"] not in _PAID:
             return False
         # An operator may decide on a rejected payment days later. Purchases do not wait for that.
@@ -185,7 +219,7 @@ class OpenPaymentIntents:
 
 
 def _idempotency_key(order: Order, key: str) -> str:
-    # A client's key is its own account's alone, and of any length.
+    # Two accounts may use the same key. The digest limits the length.
     digest = hashlib.sha256(key.encode()).hexdigest()[:32]
     return f"topup-{order.account_uid}-{digest}"
 

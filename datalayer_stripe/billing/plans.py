@@ -1,4 +1,4 @@
-"""Subscribing to a plan, cancelling it, and taking the cancellation back."""
+"""Subscribe to a plan, cancel and resume the subscription, and change its card."""
 
 import hashlib
 import uuid
@@ -19,11 +19,11 @@ from .metadata import SUBSCRIPTION_ID, setup_intent_metadata, subscription_metad
 from .subscriptions import Subscriptions, primary_subscription
 
 _HAS_ENDED = "The subscription has ended."
-_NONE_IS_RUNNING = "There is no subscription that is running."
+_NOT_RUNNING = "There is no running subscription."
 
 
 class StartedSubscription(Model):
-    """A subscription that waits for its first payment; no secret where nothing is to be paid."""
+    """A subscription that waits for its first payment. No secret is needed if nothing is due."""
 
     subscription_id: str
     client_secret: str | None = Field(repr=False)
@@ -31,6 +31,17 @@ class StartedSubscription(Model):
 
 
 class Plans:
+    """Changes the subscriptions of accounts.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        catalog: The plans for sale.
+        customers: The accounts' customers at Stripe.
+        subscriptions: The snapshots of subscriptions.
+        requests: Sends the requests that create subscriptions.
+    """
+
     def __init__(
         self,
         store: Store,
@@ -48,34 +59,43 @@ class Plans:
         self._requests = requests
 
     async def subscribe(self, identity: Identity, price_id: str) -> StartedSubscription:
-        """An incomplete subscription to a plan; a pending one of the same price is used again.
+        """Return an incomplete subscription to a plan; reuse a pending one of the same price.
 
-        Stripe decides, not our copies: to be charged twice a month is worse than one call.
-        Raises PriceNotFound, and Conflict when a subscription of the account is running, whichever
-        customer holds it.
+        Existing subscriptions are read from Stripe, because a snapshot may be late and a second
+        subscription would charge the account twice a month.
+
+        Args:
+            identity: The caller.
+            price_id: The price of the plan, `price_…`.
+
+        Raises:
+            PriceNotFound: The price is not for sale.
+            Conflict: A subscription of the account is running, with any customer.
         """
         plan = await self._catalog.plan(price_id)
 
         async def subscribe_as(customer_id: str) -> StartedSubscription:
             return await self._subscribe(identity.account_uid, plan, customer_id)
 
-        return await self._customers.using(identity, subscribe_as)
+        return await self._customers.run_with_customer(identity, subscribe_as)
 
     async def _subscribe(
         self, account_uid: str, plan: Plan, customer_id: str
     ) -> StartedSubscription:
-        listed = await self._subscriptions.refresh_all(account_uid, customer_id)
+        listed = await self._subscriptions.refresh_of_customer(account_uid, customer_id)
         ids = {snapshot.id for _, snapshot in listed}
         others = await self._subscriptions.refresh_others(account_uid, ids)
         snapshots = [*(snapshot for _, snapshot in listed), *others]
         running = next((snapshot for snapshot in snapshots if snapshot.is_running), None)
         same = next((one for one, snapshot in listed if _is_pending(snapshot, plan)), None)
         for snapshot in snapshots:
-            is_wanted = running is None and snapshot.id == id_of(same)
-            if snapshot.status == "incomplete" and not is_wanted:
-                await self._withdraw(snapshot)
+            is_reused = running is None and snapshot.id == id_of(same)
+            if snapshot.status == "incomplete" and not is_reused:
+                await self._void_first_invoice(snapshot)
         if running is not None:
-            raise Conflict(f"There is a subscription already, and it is {running.status}.")
+            raise Conflict(
+                f"The account already has a subscription. Its status is {running.status}."
+            )
         if same is not None:
             return _started(same)
 
@@ -88,96 +108,118 @@ class Plans:
             )
 
         subscription = await self._requests.send(
-            _subscribe_key(customer_id, ids), create, nothing_exists=True
+            _subscribe_key(customer_id, ids), create, nothing_was_created=True
         )
-        await self._subscriptions.keep(subscription, ticket=0)
+        await self._subscriptions.store_snapshot(subscription, ticket=0)
         return _started(subscription)
 
-    async def _withdraw(self, pending: SubscriptionSnapshot) -> None:
-        """Take back the first invoice of a pending subscription, so that two cannot be paid.
+    async def _void_first_invoice(self, pending: SubscriptionSnapshot) -> None:
+        """Void the first invoice of a pending subscription, so that two cannot be paid.
 
-        Not by cancelling it: Stripe refuses to void an invoice that was paid a moment ago, and
-        would not refuse to cancel what it paid for. Raises Conflict then.
+        The subscription is not cancelled: if the invoice was paid just before, Stripe refuses to
+        void it, but would cancel the paid subscription.
+
+        Raises:
+            Conflict: The invoice has been paid.
         """
         if pending.latest_invoice is None:
             return
         try:
-            # To void an invoice twice does no harm.
+            # The key is random, because voiding an invoice twice is harmless.
             await self._stripe.void_invoice(
                 pending.latest_invoice.id, idempotency_key=f"void-{uuid.uuid4().hex}"
             )
         except InvalidRequest:
             if not await self._has_ended(pending.id):
-                message = "There is a subscription already, and it is being paid."
+                message = "The account already has a subscription, and it is being paid."
                 raise Conflict(message) from None
 
     async def cancel(self, account_uid: str) -> SubscriptionSnapshot:
-        """Let every running subscription of the account end with its period.
+        """Cancel all running subscriptions of the account at the end of their period.
 
-        Those that wait for their first payment are taken back at once.
+        Subscriptions that wait for their first payment end immediately.
+
+        Args:
+            account_uid: The account.
 
         Returns:
-            The subscription to tell of; one that was taken back is over.
+            The account's primary subscription after the change.
 
         Raises:
-            Conflict: there is no subscription, or it has ended or is being paid.
+            Conflict: There is no subscription, or it has ended or is being paid.
         """
-        snapshots = await self._refreshed(account_uid)
+        snapshots = await self._refresh_all(account_uid)
         running = [snapshot for snapshot in snapshots if snapshot.is_running]
-        taken_back = await self._withdraw_pending(snapshots)
+        ended = await self._end_pending(snapshots)
         if not running:
-            if taken_back is None:
-                raise Conflict(_NONE_IS_RUNNING)
-            return taken_back
+            if ended is None:
+                raise Conflict(_NOT_RUNNING)
+            return ended
         changes = {"cancel_at_period_end": True}
-        changed = [await self._change(snapshot.id, changes) for snapshot in running]
-        told = primary_subscription([snapshot for snapshot in changed if snapshot is not None])
-        if told is None:
+        updated = [await self._update(snapshot.id, changes) for snapshot in running]
+        primary = primary_subscription([snapshot for snapshot in updated if snapshot is not None])
+        if primary is None:
             raise Conflict(_HAS_ENDED)
-        return told
+        return primary
 
-    async def _withdraw_pending(
+    async def _end_pending(
         self, snapshots: Collection[SubscriptionSnapshot]
     ) -> SubscriptionSnapshot | None:
-        """Take back those that wait for their first payment; return one of them, or None."""
+        """End the subscriptions that wait for their first payment; return the first, or None."""
         pending = [snapshot for snapshot in snapshots if snapshot.status == "incomplete"]
         for snapshot in pending:
-            await self._withdraw(snapshot)
+            await self._void_first_invoice(snapshot)
         refreshed = [await self._subscriptions.refresh(snapshot.id) for snapshot in pending]
         return refreshed[0] if refreshed else None
 
     async def resume(self, account_uid: str) -> SubscriptionSnapshot:
-        """Take a scheduled cancellation back. Raises Conflict when there is nothing to resume."""
-        running = await self._running(account_uid)
-        # How it was scheduled decides how to take it back; the portal may have done it just now.
+        """Undo a scheduled cancellation, and return the subscription.
+
+        Args:
+            account_uid: The account.
+
+        Raises:
+            Conflict: No cancellation is scheduled, or the subscription has ended.
+        """
+        running = await self._get_running(account_uid)
+        # A cancellation at a date and one at the end of the period are undone differently, and
+        # the portal may have scheduled it just before.
         try:
             running = await self._subscriptions.refresh(running.id)
-        except Reject:  # Stripe knows it no longer
+        except Reject:  # Stripe does not have it any more
             raise Conflict(_HAS_ENDED) from None
         if not (running.is_running and running.ends_with_period):
-            raise Conflict("No cancellation is scheduled: there is nothing to resume.")
+            raise Conflict("No cancellation is scheduled. There is nothing to resume.")
         by_date = not running.cancel_at_period_end
-        changed = await self._change(
+        resumed = await self._update(
             running.id, {"cancel_at": ""} if by_date else {"cancel_at_period_end": False}
         )
-        if changed is None:
+        if resumed is None:
             raise Conflict(_HAS_ENDED)
-        return changed
+        return resumed
 
-    async def renew_card(self, account_uid: str) -> str:
-        """The client secret of a SetupIntent whose card the subscription is to use.
+    async def start_card_change(self, account_uid: str) -> str:
+        """Create a SetupIntent whose card the running subscription will use.
 
-        Raises Conflict when no subscription is running.
+        Args:
+            account_uid: The account.
+
+        Returns:
+            The client secret of the SetupIntent.
+
+        Raises:
+            Conflict: No subscription is running.
         """
-        running = await self._running(account_uid)
+        running = await self._get_running(account_uid)
         try:
-            return await self._start_setup(account_uid, running)
+            return await self._create_setup_intent(account_uid, running)
         except StripeCustomerMissing:
             await self._customers.release(running.customer_id)
-            await self._has_ended(running.id)  # with its customer, as our copy says from now on
-        return await self._start_setup(account_uid, await self._running(account_uid))
+            # The subscription ended with its customer. This updates its snapshot.
+            await self._has_ended(running.id)
+        return await self._create_setup_intent(account_uid, await self._get_running(account_uid))
 
-    async def _start_setup(self, account_uid: str, running: SubscriptionSnapshot) -> str:
+    async def _create_setup_intent(self, account_uid: str, running: SubscriptionSnapshot) -> str:
         intent = await self._stripe.create_setup_intent(
             customer_id=running.customer_id,
             metadata=setup_intent_metadata(account_uid, running.id),
@@ -186,22 +228,22 @@ class Plans:
         return str(intent["client_secret"])
 
     async def use_card(self, setup_intent: StripeData, *, confirmed_at: int) -> None:
-        """Charge a subscription's renewals to the card that a SetupIntent of ours has saved.
+        """Charge a subscription's renewals to the card that a SetupIntent has saved.
 
-        The card that was confirmed last is used, in whatever order events come. Another system's
-        SetupIntent on a shared Stripe account changes nothing.
+        The card that was confirmed last is used, in any order of events. A SetupIntent of another
+        system on a shared Stripe account changes nothing.
 
         Args:
-            setup_intent: the SetupIntent, which has succeeded.
-            confirmed_at: when it did, as the `created` of its event.
+            setup_intent: The succeeded SetupIntent, as Stripe sends it.
+            confirmed_at: The `created` of its event, in epoch seconds.
 
         Raises:
-            Reject: Stripe refuses the change, as for a subscription that has ended meanwhile.
+            Reject: Stripe refuses the change, for example because the subscription has ended.
         """
         subscription_id = metadata_of(setup_intent).get(SUBSCRIPTION_ID)
         if subscription_id is None:
             return
-        snapshots = await self._subscriptions.of_account(account_uid_of(setup_intent) or "")
+        snapshots = await self._subscriptions.snapshots_of(account_uid_of(setup_intent) or "")
         if subscription_id not in {snapshot.id for snapshot in snapshots}:
             return
         card = SavedCard(
@@ -212,10 +254,10 @@ class Plans:
         )
         chosen = await self._store.subscriptions.choose_card(subscription_id, card)
         if chosen != card:
-            return  # an old event that comes late must not bring an old card back
+            return  # a newer card was chosen already
         while True:
             await self._set_card(subscription_id, chosen)
-            # A later card that was chosen meanwhile may have reached Stripe before this one.
+            # A newer card that was chosen concurrently may have reached Stripe before this one.
             latest = await self._store.subscriptions.choose_card(subscription_id, chosen)
             if latest == chosen:
                 return
@@ -226,55 +268,55 @@ class Plans:
             await self._stripe.update_subscription(
                 subscription_id,
                 {"default_payment_method": card.payment_method},
-                # To set the same card twice does no harm.
+                # The key is random, because setting the same card twice is harmless.
                 idempotency_key=f"use-card-{uuid.uuid4().hex}",
             )
         except InvalidRequest as error:
             raise Reject(error.message) from error
 
-    async def _running(self, account_uid: str) -> SubscriptionSnapshot:
-        """The account's running subscription, asking Stripe where our copies show none."""
-        current = await self._subscriptions.current(account_uid)
-        if current is None or not current.is_running:
-            current = primary_subscription(await self._refreshed(account_uid))
-        if current is None or not current.is_running:
-            raise Conflict(_NONE_IS_RUNNING)
-        return current
+    async def _get_running(self, account_uid: str) -> SubscriptionSnapshot:
+        """Return the account's running subscription; ask Stripe if no snapshot shows one."""
+        primary = primary_subscription(await self._subscriptions.snapshots_of(account_uid))
+        if primary is None or not primary.is_running:
+            primary = primary_subscription(await self._refresh_all(account_uid))
+        if primary is None or not primary.is_running:
+            raise Conflict(_NOT_RUNNING)
+        return primary
 
-    async def _refreshed(self, account_uid: str) -> list[SubscriptionSnapshot]:
-        """The account's subscriptions as Stripe has them now, whichever customer holds them."""
+    async def _refresh_all(self, account_uid: str) -> list[SubscriptionSnapshot]:
+        """Refresh and return the account's subscriptions, with any customer."""
 
-        async def of_customer(customer_id: str) -> list[SubscriptionSnapshot]:
-            listed = await self._subscriptions.refresh_all(account_uid, customer_id)
+        async def refresh(customer_id: str) -> list[SubscriptionSnapshot]:
+            listed = await self._subscriptions.refresh_of_customer(account_uid, customer_id)
             return [snapshot for _, snapshot in listed]
 
-        listed = await self._customers.using_known(account_uid, of_customer) or []
+        listed = await self._customers.run_with_existing_customer(account_uid, refresh) or []
         ids = {snapshot.id for snapshot in listed}
         return [*listed, *await self._subscriptions.refresh_others(account_uid, ids)]
 
-    async def _change(
+    async def _update(
         self, subscription_id: str, changes: dict[str, Any]
     ) -> SubscriptionSnapshot | None:
-        """Change a subscription at Stripe; None where it has ended."""
+        """Change a subscription at Stripe; return its snapshot, or None if it has ended."""
         ticket = await self._store.subscriptions.take_ticket(subscription_id)
         try:
             subscription = await self._stripe.update_subscription(
                 subscription_id,
                 changes,
-                # To cancel, resume and cancel are three requests; the same change twice is one.
+                # The key is random: to cancel, resume and cancel again are three requests.
                 idempotency_key=f"change-{uuid.uuid4().hex}",
             )
         except InvalidRequest:
             if await self._has_ended(subscription_id):
                 return None
             raise
-        return await self._subscriptions.keep(subscription, ticket)
+        return await self._subscriptions.store_snapshot(subscription, ticket)
 
     async def _has_ended(self, subscription_id: str) -> bool:
-        """Whether it has ended at Stripe, where the event that says so is still on its way."""
+        """Refresh the snapshot of a subscription, and return whether it has ended at Stripe."""
         try:
             return (await self._subscriptions.refresh(subscription_id)).is_over
-        except Reject:  # Stripe knows it no longer
+        except Reject:  # Stripe does not have it any more
             return True
 
 
@@ -284,19 +326,21 @@ def _is_pending(snapshot: SubscriptionSnapshot, plan: Plan) -> bool:
 
 def _started(subscription: StripeData) -> StartedSubscription:
     invoice = subscription.get("latest_invoice") or {}
-    # A trial asks for a card without a payment.
-    waiting = invoice.get("confirmation_secret") or subscription.get("pending_setup_intent") or {}
+    # A trial needs a card, but no payment.
+    pending = invoice.get("confirmation_secret") or subscription.get("pending_setup_intent") or {}
     return StartedSubscription(
         subscription_id=subscription["id"],
-        client_secret=waiting.get("client_secret"),
+        client_secret=pending.get("client_secret"),
         status=subscription["status"],
     )
 
 
 def _subscribe_key(customer_id: str, existing_ids: Iterable[str]) -> str:
-    """Requests that race see the same past, and so ask for the very same subscription.
+    """Return the base of the idempotency key of a new subscription.
 
-    Without the price: of two plans that are asked for at once, Stripe refuses the second.
+    Concurrent requests see the same existing subscriptions, and so create the same one. The key
+    does not contain the price: of two concurrent requests for different plans, Stripe refuses the
+    second.
     """
-    past = hashlib.sha256(" ".join(sorted(existing_ids)).encode()).hexdigest()[:32]
-    return f"subscribe-{customer_id}-{past}"
+    existing = hashlib.sha256(" ".join(sorted(existing_ids)).encode()).hexdigest()[:32]
+    return f"subscribe-{customer_id}-{existing}"

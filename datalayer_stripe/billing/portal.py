@@ -1,4 +1,4 @@
-"""Stripe's billing portal, where people change cards and see invoices."""
+"""Open Stripe's billing portal, where people change their card and see their invoices."""
 
 import uuid
 
@@ -13,7 +13,15 @@ _VARIABLE = variable("stripe_cust_portal_id")
 
 
 class Portal:
-    """`url` is the portal's public sign-in page."""
+    """The billing portal.
+
+    Args:
+        stripe: The client of Stripe's API.
+        customers: The accounts' customers at Stripe.
+        configuration_id: The portal's configuration, `bpc_…`.
+        url: The URL of the portal's public sign-in page.
+        faults: Records that Stripe refuses the configuration.
+    """
 
     def __init__(
         self,
@@ -28,22 +36,32 @@ class Portal:
         self._customers = customers
         self._configuration_id = configuration_id
         self.url = url
+        """The URL of the portal's public sign-in page."""
         self._faults = faults
 
     async def open(self, account_uid: str, return_url: str) -> str:
-        """The address of a portal session for the account, else of the sign-in page."""
+        """Return the URL of a new portal session for the account.
 
-        async def open_for(customer_id: str) -> StripeData:
+        Args:
+            account_uid: The account.
+            return_url: The URL of the link that leaves the portal.
+
+        Returns:
+            The URL of the sign-in page if the account has no customer, or if Stripe refuses the
+            portal's configuration.
+        """
+
+        async def create_session(customer_id: str) -> StripeData:
             return await self._stripe.create_portal_session(
                 customer_id=customer_id,
                 configuration_id=self._configuration_id,
                 return_url=return_url,
-                # Each is short-lived and for one visit: nothing is to be had again.
+                # Each visit has its own short-lived session, so the key is random.
                 idempotency_key=f"portal-{uuid.uuid4().hex}",
             )
 
         try:
-            portal_session = await self._customers.using_known(account_uid, open_for)
+            session = await self._customers.run_with_existing_customer(account_uid, create_session)
         except InvalidRequest:
             self._faults.report(
                 _VARIABLE,
@@ -51,7 +69,7 @@ class Portal:
                 "people are led to the portal's sign-in page instead",
             )
             return self.url
-        if portal_session is None:
+        if session is None:
             return self.url
         self._faults.clear(_VARIABLE)
-        return str(portal_session["url"])
+        return str(session["url"])

@@ -1,4 +1,4 @@
-"""Refunds and disputes: what they hold back of a top-up's payment, as Stripe says now."""
+"""Fetch the refunds and disputes of a top-up's payment from Stripe."""
 
 import asyncio
 import logging
@@ -19,11 +19,14 @@ from .metadata import is_ours
 
 logger = logging.getLogger(__name__)
 
-_LISTED = frozenset({"refund", "dispute"})
+_REVERSAL_OBJECTS = frozenset({"refund", "dispute"})
 
 
-class Look(Model):
-    """What was seen at Stripe under a ticket: all refunds and disputes, oldest first of each."""
+class FetchedReversals(Model):
+    """All refunds and disputes of a payment, oldest first of each kind.
+
+    `ticket` was taken before they were fetched: a later ticket means more recent data.
+    """
 
     payment_intent_id: str
     ticket: int
@@ -31,38 +34,58 @@ class Look(Model):
 
 
 class Reversals:
+    """Reader of refunds and disputes.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        credit_statuses: Says whether the credits of a payment were rejected.
+    """
+
     def __init__(self, store: Store, stripe: StripeClient, credit_statuses: CreditStatuses) -> None:
         self._store = store
         self._stripe = stripe
         self._credit_statuses = credit_statuses
 
-    async def look(self, data: StripeData) -> Look | None:
-        """Look at the payment that a charge, a refund or a dispute names; None if it is not ours.
+    async def fetch(self, data: StripeData) -> FetchedReversals | None:
+        """Fetch all refunds and disputes of a payment.
 
-        A refund or dispute in another currency than the payment is skipped and logged; the others
-        are followed. Raises Retry while its credits are not there yet, or the refund or dispute
-        itself is not listed, and Reject where the credits never will be, or `data` is itself the
-        one in another currency.
+        Those in another currency than the payment are logged and left out.
+
+        Args:
+            data: A charge, a refund or a dispute of the payment, as Stripe sends it.
+
+        Returns:
+            None for a payment of another system on a shared Stripe account.
+
+        Raises:
+            Retry: The credits are not added yet, or Stripe does not list `data` yet.
+            Reject: The credits were rejected, or `data` is in another currency than its payment.
         """
         payment_intent_id = payment_intent_id_of(data)
         if payment_intent_id is None:
-            return None  # paid without a PaymentIntent, and so not for us
-        # The ticket before the look, as for subscriptions: a look that began later knows more.
+            return None  # all top-ups are paid with a PaymentIntent
+        # The ticket is taken before the lists are read, so that the latest ticket has the most
+        # recent data.
         taken = await self._store.reversals.take_ticket(payment_intent_id)
         if taken is None:
             await self._check_uncredited(payment_intent_id)
             return None
         entry, ticket = taken
-        reversals = await self.listed(payment_intent_id)
-        check_listed(data, reversals)
-        return Look(
+        reversals = await self.list_for_payment(payment_intent_id)
+        _require_listed(data, reversals)
+        return FetchedReversals(
             payment_intent_id=payment_intent_id,
             ticket=ticket,
-            reversals=comparable(data, reversals, entry),
+            reversals=_in_currency_of(entry, reversals, data),
         )
 
-    async def listed(self, payment_intent_id: str) -> tuple[Reversal, ...]:
-        """Return all refunds and disputes of a payment as Stripe lists them, oldest first."""
+    async def list_for_payment(self, payment_intent_id: str) -> tuple[Reversal, ...]:
+        """Return all refunds and disputes of a payment, oldest first of each kind.
+
+        Args:
+            payment_intent_id: The PaymentIntent, `pi_…`.
+        """
         refunds, disputes = await asyncio.gather(
             self._stripe.list_refunds(payment_intent_id),
             self._stripe.list_disputes(payment_intent_id),
@@ -73,7 +96,7 @@ class Reversals:
         )
 
     async def _check_uncredited(self, payment_intent_id: str) -> None:
-        """Return where a payment that has no ledger row is another system's."""
+        """Raise Retry or Reject if a payment without a ledger row is a top-up."""
         try:
             intent = await self._stripe.retrieve_payment_intent(payment_intent_id)
         except StripeObjectMissing:
@@ -86,26 +109,28 @@ class Reversals:
         raise Retry(f"not credited yet: {payment_intent_id}")
 
 
-def check_listed(data: StripeData, reversals: Sequence[Reversal]) -> None:
-    """Raises Retry where Stripe's lists are behind what its event tells of."""
-    if data.get("object") in _LISTED and data["id"] not in {one.id for one in reversals}:
+def _require_listed(data: StripeData, reversals: Sequence[Reversal]) -> None:
+    """Raise Retry if Stripe's lists do not contain the refund or dispute of the event yet."""
+    is_reversal = data.get("object") in _REVERSAL_OBJECTS
+    if is_reversal and data["id"] not in {reversal.id for reversal in reversals}:
         raise Retry(f"not listed by Stripe yet: {data['id']}")
 
 
-def comparable(
-    data: StripeData, reversals: Sequence[Reversal], entry: LedgerEntry
+def _in_currency_of(
+    entry: LedgerEntry, reversals: Sequence[Reversal], data: StripeData
 ) -> tuple[Reversal, ...]:
-    """Return those whose amount can be compared with what was paid; log the others.
+    """Return the reversals in the payment's currency; log the others.
 
-    Raises Reject when `data` is one of the others: its own event is what an operator looks at.
+    Raises:
+        Reject: `data` is one of the others. Its own event shows the operator the problem.
     """
-    kept = []
+    selected = []
     for reversal in reversals:
         reason = reversal.incomparable_with(entry)
         if reason is None:
-            kept.append(reversal)
+            selected.append(reversal)
         elif reversal.id == data.get("id"):
             raise Reject(reason)
         else:
             logger.warning("reversal skipped", extra={"reason": reason})
-    return tuple(kept)
+    return tuple(selected)

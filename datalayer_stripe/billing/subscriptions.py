@@ -1,7 +1,8 @@
-"""Subscription snapshots: kept equal to Stripe's own objects, in whatever order events come.
+"""Keep subscription snapshots equal to Stripe's objects, in any order of events.
 
-An event is only a hint to go and look. Who looks takes a ticket first, and writes only where no
-later ticket has written: whatever changed after the winner looked has an event of its own.
+An event only says that a subscription may have changed. Each refresh takes a ticket, fetches the
+subscription from Stripe, and writes its snapshot unless a later ticket has written already. A
+change after the last fetch has an event of its own.
 """
 
 from collections.abc import Collection
@@ -32,11 +33,26 @@ from ..stripe_api.objects import (
 )
 from .catalog import Catalog
 
-# Of several subscriptions the one that says most about the account: the liveliest, then the newest.
+# The status of an account's primary subscription, best first.
 _STATUS_PRIORITY = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
 
 
+# Events of a renewal may be late. During this period the account can still buy credits.
+GRACE_PERIOD = timedelta(days=1)
+
+
 class Subscriptions:
+    """The snapshots of subscriptions.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        catalog: The plans for sale.
+        clock: Returns the present time.
+        product_ids: The products whose subscriptions belong to this service.
+        rate_limiter: Limits how often an account refreshes a snapshot.
+    """
+
     def __init__(
         self,
         store: Store,
@@ -54,16 +70,22 @@ class Subscriptions:
         self._rate_limiter = rate_limiter
 
     def is_ours(self, subscription: StripeData) -> bool:
-        """Whether it is to one of our products."""
+        """Return whether a subscription is for one of the service's products.
+
+        Args:
+            subscription: The subscription, as Stripe sends it.
+        """
         return bool(subscription_product_ids(subscription) & self._product_ids)
 
-    # Hints
+    async def subscription_id_in(self, data: StripeData) -> str | None:
+        """Return the id of the service's subscription that an object belongs to.
 
-    async def named_by(self, data: StripeData) -> str | None:
-        """The id of the subscription of ours that a subscription or an invoice speaks of.
+        Args:
+            data: A subscription, or an invoice of one, as Stripe sends it.
 
-        None for what belongs to other systems on a shared Stripe account: another product's
-        subscription that we hold no snapshot of, or a one-off invoice.
+        Returns:
+            None for a one-off invoice, and for a subscription to another product that has no
+            snapshot.
         """
         if data.get("object") == "subscription":
             subscription_id, products = id_of(data), subscription_product_ids(data)
@@ -76,19 +98,26 @@ class Subscriptions:
         known = await self._store.subscriptions.is_known(subscription_id)
         return subscription_id if known else None
 
-    # Looking at Stripe
+    # Read from Stripe
 
-    async def look(self, subscription_id: str) -> tuple[SubscriptionSnapshot, int]:
-        """Take a ticket, fetch the subscription from Stripe; the snapshot and its ticket.
+    async def fetch_snapshot(self, subscription_id: str) -> tuple[SubscriptionSnapshot, int]:
+        """Take a ticket, and fetch a subscription from Stripe.
 
-        Raises Reject when Stripe does not know it or we do not know its account.
+        Args:
+            subscription_id: The subscription, `sub_…`.
+
+        Returns:
+            The snapshot and the ticket.
+
+        Raises:
+            Reject: Stripe does not have the subscription, or its account is unknown.
         """
         ticket = await self._store.subscriptions.take_ticket(subscription_id)
         try:
             subscription = await self._stripe.retrieve_subscription(subscription_id)
         except StripeObjectMissing:
-            raise Reject(f"Stripe knows no subscription {subscription_id}") from None
-        snapshot = await self.snapshot(subscription)
+            raise Reject(f"Stripe has no subscription {subscription_id}") from None
+        snapshot = await self.make_snapshot(subscription)
         if snapshot.account_uid is None:
             raise Reject(
                 f"no account for subscription {subscription_id}: neither its customer "
@@ -97,61 +126,97 @@ class Subscriptions:
         return snapshot, ticket
 
     async def refresh(self, subscription_id: str) -> SubscriptionSnapshot:
-        """Make our snapshot equal to Stripe's object, now."""
-        snapshot, ticket = await self.look(subscription_id)
+        """Fetch a subscription from Stripe, and write its snapshot.
+
+        Args:
+            subscription_id: The subscription, `sub_…`.
+
+        Raises:
+            Reject: Stripe does not have the subscription, or its account is unknown.
+        """
+        snapshot, ticket = await self.fetch_snapshot(subscription_id)
         await self._store.subscriptions.write(snapshot, ticket)
         return snapshot
 
-    async def refresh_all(
+    async def refresh_of_customer(
         self, account_uid: str, customer_id: str
     ) -> list[tuple[StripeData, SubscriptionSnapshot]]:
-        """An account's subscriptions in one call to Stripe, each beside its refreshed snapshot."""
+        """Refresh the account's subscriptions that a customer pays for, with one call to Stripe.
+
+        Args:
+            account_uid: The account.
+            customer_id: The customer, `cus_…`.
+
+        Returns:
+            Each subscription, as Stripe sends it, and its snapshot.
+
+        Raises:
+            StripeCustomerMissing: Stripe does not have the customer.
+        """
         tickets = {
             snapshot.id: await self._store.subscriptions.take_ticket(snapshot.id)
-            for snapshot in await self.of_account(account_uid)
+            for snapshot in await self.snapshots_of(account_uid)
             if not snapshot.is_over
         }
-        kept = [
-            (subscription, await self.keep(subscription, tickets.get(subscription["id"], 0)))
+        refreshed = [
+            (
+                subscription,
+                await self.store_snapshot(subscription, tickets.get(subscription["id"], 0)),
+            )
             for subscription in await self._stripe.list_subscriptions(customer_id)
             if self.is_ours(subscription)
         ]
-        return [pair for pair in kept if pair[1].account_uid == account_uid]
+        return [pair for pair in refreshed if pair[1].account_uid == account_uid]
 
     async def refresh_others(
         self, account_uid: str, refreshed: Collection[str]
     ) -> list[SubscriptionSnapshot]:
-        """Refresh the account's subscriptions that another customer than the listed one holds.
+        """Refresh the account's remaining subscriptions, which other customers pay for.
 
         Args:
-            account_uid: the account.
-            refreshed: the ids of the subscriptions that were refreshed already.
+            account_uid: The account.
+            refreshed: The ids of the subscriptions that were refreshed already.
 
         Returns:
-            The snapshots of those that Stripe knows, and that are still to one of our products.
+            The snapshots of those that Stripe has, and that are still for one of the service's
+            products.
         """
         snapshots = []
-        for known in await self.of_account(account_uid):
+        for known in await self.snapshots_of(account_uid):
             if known.is_over or known.id in refreshed:
                 continue
             try:
                 snapshots.append(await self.refresh(known.id))
             except Reject:
-                continue  # Stripe does not know it any more
+                continue  # Stripe does not have it any more
         return [one for one in snapshots if one.product_id in self._product_ids]
 
-    async def keep(self, subscription: StripeData, ticket: int) -> SubscriptionSnapshot:
-        """Write the snapshot of a subscription that was fetched under `ticket`."""
-        snapshot = await self.snapshot(subscription)
+    async def store_snapshot(self, subscription: StripeData, ticket: int) -> SubscriptionSnapshot:
+        """Write and return the snapshot of a subscription.
+
+        Args:
+            subscription: The subscription, as Stripe sends it.
+            ticket: The ticket that was taken before the subscription was fetched.
+
+        Raises:
+            Reject: The subscription cannot be read.
+        """
+        snapshot = await self.make_snapshot(subscription)
         await self._store.subscriptions.write(snapshot, ticket)
         return snapshot
 
-    async def snapshot(self, subscription: StripeData) -> SubscriptionSnapshot:
-        """Return our copy of Stripe's object.
+    async def make_snapshot(self, subscription: StripeData) -> SubscriptionSnapshot:
+        """Return the snapshot of a subscription, without writing it.
 
-        The account is the one that the subscription's metadata names: one customer may pay for
-        several accounts. Else it is its customer's, present or former, and else the one of our
-        present copy.
+        Its account is the one in its metadata, because one customer may pay for several accounts;
+        else the account of its present or former customer; else the account of the stored
+        snapshot; else None.
+
+        Args:
+            subscription: The subscription, as Stripe sends it.
+
+        Raises:
+            Reject: The subscription cannot be read.
         """
         customer_id = id_of(subscription.get("customer")) or ""
         account_uid = (
@@ -164,50 +229,62 @@ class Subscriptions:
                 subscription, account_uid=account_uid, product_ids=self._product_ids
             )
         except (ValidationError, LookupError, TypeError, ValueError, OverflowError) as error:
-            raise Reject(f"not a subscription that we can read: {type(error).__name__}") from None
-        if snapshot.plan_name is None:  # a list cannot be expanded as deep as the product
-            name = self._catalog.known_plan_name(snapshot.price_id)
+            raise Reject(f"unreadable subscription: {type(error).__name__}") from None
+        if snapshot.plan_name is None:  # Stripe does not expand the products in a list
+            name = self._catalog.cached_plan_name(snapshot.price_id)
             snapshot = snapshot.model_copy(update={"plan_name": name})
         return snapshot
 
-    # Reading our copies
+    # Read snapshots
 
-    async def of_account(self, account_uid: str) -> list[SubscriptionSnapshot]:
+    async def snapshots_of(self, account_uid: str) -> list[SubscriptionSnapshot]:
+        """Return the snapshots of the account's subscriptions.
+
+        Args:
+            account_uid: The account.
+        """
         return await self._store.subscriptions.of_account(account_uid)
 
-    async def current(self, account_uid: str) -> SubscriptionSnapshot | None:
-        """The one subscription to show for an account, or None."""
-        return primary_subscription(await self.of_account(account_uid))
-
     async def refresh_if_incomplete(self, account_uid: str) -> list[SubscriptionSnapshot]:
-        """The account's snapshots. One that waits for its first payment is looked at again.
+        """Return the account's snapshots; refresh the primary one if it awaits its first payment.
 
-        Whoever has just paid watches that one, and the event that says so may be late.
+        A person who has just paid waits for this change, and the event may be late.
+
+        Args:
+            account_uid: The account.
         """
-        snapshots = await self.of_account(account_uid)
-        current = primary_subscription(snapshots)
-        if current is None or current.status != "incomplete":
+        snapshots = await self.snapshots_of(account_uid)
+        primary = primary_subscription(snapshots)
+        if primary is None or primary.status != "incomplete":
             return snapshots
         try:
             self._rate_limiter.take(account_uid)
-            await self.refresh(current.id)
+            await self.refresh(primary.id)
         except (StripeUnavailable, RateLimited, Reject):
-            return snapshots  # our copies are ours to show
-        return await self.of_account(account_uid)
+            return snapshots  # the stored snapshots can be shown without Stripe
+        return await self.snapshots_of(account_uid)
 
     # Eligibility
 
     def is_eligible(self, snapshots: Collection[SubscriptionSnapshot]) -> bool:
-        """Whether one of these lets its account buy credits."""
+        """Return whether one of an account's subscriptions allows it to buy credits now.
+
+        Args:
+            snapshots: The snapshots of the account's subscriptions.
+        """
         now = self._clock()
         return any(allows_purchases(snapshot, self._product_ids, now) for snapshot in snapshots)
 
-    async def may_buy(self, account_uid: str) -> bool:
-        """Whether the account may buy credits, asking Stripe once where our copies say no.
+    async def can_buy_credits(self, account_uid: str) -> bool:
+        """Return whether the account may buy credits.
 
-        Somebody who has just subscribed is not refused because a webhook is on its way.
+        If the snapshots do not allow it, the subscriptions are refreshed: a person who has just
+        subscribed is not refused because a webhook is late.
+
+        Args:
+            account_uid: The account.
         """
-        snapshots = await self.of_account(account_uid)
+        snapshots = await self.snapshots_of(account_uid)
         if self.is_eligible(snapshots):
             return True
         customer_id = await self._store.customers.get(account_uid)
@@ -215,9 +292,9 @@ class Subscriptions:
         if customer_id is None:
             return False
         try:
-            refreshed = await self.refresh_all(account_uid, customer_id)
+            refreshed = await self.refresh_of_customer(account_uid, customer_id)
         except StripeCustomerMissing:
-            refreshed = []  # it was deleted, and its subscriptions with it
+            refreshed = []  # its subscriptions were cancelled when it was deleted
         listed = [snapshot for _, snapshot in refreshed]
         others = await self.refresh_others(account_uid, {snapshot.id for snapshot in listed})
         return self.is_eligible([*listed, *others])
@@ -226,31 +303,40 @@ class Subscriptions:
 def primary_subscription(
     snapshots: Collection[SubscriptionSnapshot],
 ) -> SubscriptionSnapshot | None:
-    """Of an account's subscriptions the liveliest, and of those the newest; None of none."""
+    """Return the account's subscription with the best status, the newest of several.
+
+    Args:
+        snapshots: The snapshots of the account's subscriptions.
+
+    Returns:
+        None if there are none.
+    """
 
     def rank(snapshot: SubscriptionSnapshot) -> tuple[int, float]:
         status = snapshot.status
-        dullness = (
+        priority = (
             _STATUS_PRIORITY.index(status) if status in _STATUS_PRIORITY else len(_STATUS_PRIORITY)
         )
-        return dullness, -snapshot.created_at.timestamp()
+        return priority, -snapshot.created_at.timestamp()
 
     return min(snapshots, key=rank, default=None)
-
-
-# A renewal's events may come late; a day's grace never refuses somebody who has paid.
-GRACE = timedelta(days=1)
 
 
 def allows_purchases(
     snapshot: SubscriptionSnapshot, product_ids: Collection[str], now: datetime
 ) -> bool:
-    """Whether this subscription lets its account buy credits at `now`."""
+    """Return whether a subscription allows its account to buy credits.
+
+    Args:
+        snapshot: The snapshot of the subscription.
+        product_ids: The products whose subscriptions allow purchases.
+        now: The present time.
+    """
     return (
         snapshot.status in {"active", "trialing"}
         and snapshot.product_id in product_ids
         and snapshot.interval == "month"
         and snapshot.interval_count == 1
         and snapshot.current_period_end is not None
-        and now < snapshot.current_period_end + GRACE
+        and now < snapshot.current_period_end + GRACE_PERIOD
     )

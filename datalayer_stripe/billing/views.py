@@ -1,4 +1,4 @@
-"""What clients are shown: the field names are theirs, to the letter."""
+"""JSON views of the domain objects. The clients define the names of the fields."""
 
 from datetime import datetime
 from typing import Literal
@@ -18,7 +18,7 @@ from ..models import (
 
 
 class PackageView(Model):
-    """`amount` is in the currency's minor unit."""
+    """A package. `amount` is in the currency's minor unit."""
 
     id: str
     name: str
@@ -30,7 +30,7 @@ class PackageView(Model):
 
 
 class PlanView(Model):
-    """`amount` is in the currency's minor unit, `price` in its major unit."""
+    """A plan. `amount` is in the currency's minor unit, `price` in its major unit."""
 
     id: str
     name: str
@@ -43,6 +43,8 @@ class PlanView(Model):
 
 
 class InvoiceView(Model):
+    """An invoice. `amount` is in the currency's minor unit."""
+
     id: str
     status: str | None
     amount: int | None
@@ -52,11 +54,11 @@ class InvoiceView(Model):
 
 
 class SubscriptionView(Model):
-    """An account's subscription beside its balance; `status` is `none` where there is none.
+    """An account's subscription and balance. `status` is `none` without a subscription.
 
-    `current_credits` is what was used in the current period, and not the balance, which is
-    `wallet_balance`. Runs are not counted here: `current_runs` is null, and
-    `remaining_runs` is all that an active plan includes.
+    `wallet_balance` is the balance. `current_credits` is the number of credits that were used in
+    the current period. Runs are not counted: `current_runs` is null, and `remaining_runs` is the
+    number of runs that an active plan includes.
     """
 
     id: str | None = None
@@ -87,7 +89,7 @@ class SubscriptionView(Model):
 
 
 class AccountView(Model):
-    """An account that the caller may act for. `is_eligible` says whether it may start work."""
+    """An account of the caller. `is_eligible` says whether it may start work."""
 
     account_uid: str
     account_type: Literal["user"] = "user"
@@ -102,7 +104,7 @@ class AccountView(Model):
 
 
 class ProfileView(Model):
-    """A person, as the claims of a token say. The names of the fields are the clients'."""
+    """A person, from the claims of a token."""
 
     uid: str
     handle_s: str | None
@@ -112,6 +114,8 @@ class ProfileView(Model):
 
 
 class BalanceView(Model):
+    """An account's balance."""
+
     credits: int
     last_update: datetime | None
 
@@ -119,7 +123,7 @@ class BalanceView(Model):
 class MovementView(Model):
     """One row of an account's ledger; `amount` is in the currency's minor unit.
 
-    `reverses` is the id of the top-up that a refund or a dispute is about.
+    `reverses` is the id of the top-up that a refund or a dispute reverses.
     """
 
     id: str
@@ -134,14 +138,17 @@ class MovementView(Model):
 
 
 def package_view(package: Package) -> PackageView:
+    """Return the view of a package."""
     return PackageView(amount=package.unit_amount, **package.model_dump())
 
 
 def plan_view(plan: Plan) -> PlanView:
+    """Return the view of a plan."""
     return PlanView(price=major_units(plan.amount, plan.currency), **plan.model_dump())
 
 
 def movement_view(entry: LedgerEntry) -> MovementView:
+    """Return the view of a ledger entry."""
     return MovementView.model_validate(entry.model_dump())
 
 
@@ -152,7 +159,15 @@ def subscription_view(
     *,
     is_eligible: bool,
 ) -> SubscriptionView:
-    mine = {
+    """Return the view of an account and its primary subscription.
+
+    Args:
+        identity: The caller.
+        account: The caller's account.
+        snapshot: The account's primary subscription, or None.
+        is_eligible: Whether the account may buy credits.
+    """
+    account_fields = {
         "wallet_balance": account.credits,
         "current_credits": account.used,
         "used_credits": account.used,
@@ -161,7 +176,7 @@ def subscription_view(
         "account_handle": identity.handle or account.handle,
     }
     if snapshot is None:
-        return SubscriptionView.model_validate(mine)
+        return SubscriptionView.model_validate(account_fields)
     return SubscriptionView.model_validate(
         {
             **snapshot.model_dump(),
@@ -170,13 +185,18 @@ def subscription_view(
             "cancel_at_period_end": snapshot.ends_with_period,
             "remaining_runs": snapshot.included_runs if is_eligible else None,
             "billing_provider": "stripe",
-            **mine,
+            **account_fields,
         }
     )
 
 
 def account_view(identity: Identity, view: SubscriptionView) -> AccountView:
-    """Return the caller's own account as a row of a list of accounts."""
+    """Return the caller's own account as an item of a list of accounts.
+
+    Args:
+        identity: The caller.
+        view: The view of the account's subscription.
+    """
     return AccountView(
         account_uid=view.account_uid,
         account_name=identity.name or view.account_handle,
@@ -191,7 +211,11 @@ def account_view(identity: Identity, view: SubscriptionView) -> AccountView:
 
 
 def profile_view(identity: Identity) -> ProfileView:
-    """Return what a token's claims say of its bearer."""
+    """Return the view of the person whose token the request has.
+
+    Args:
+        identity: The caller.
+    """
     return ProfileView(
         uid=identity.account_uid,
         handle_s=identity.handle,

@@ -47,7 +47,7 @@ class SubscriberHandler(AuthenticatedHandler):
             The account, and the snapshots of its subscriptions.
         """
         account_uid, subscriptions = self.identity.account_uid, self.service.subscriptions
-        read = subscriptions.refresh_if_incomplete if refresh else subscriptions.of_account
+        read = subscriptions.refresh_if_incomplete if refresh else subscriptions.snapshots_of
         return await asyncio.gather(self.service.store.accounts.get(account_uid), read(account_uid))
 
     def subscription_view(
@@ -123,7 +123,7 @@ class RenewCardHandler(AuthenticatedHandler):
     async def post(self) -> None:
         self.check_optional_body()
         self.service.rate_limiter.take(self.identity.account_uid)
-        secret = await self.service.plans.renew_card(self.identity.account_uid)
+        secret = await self.service.plans.start_card_change(self.identity.account_uid)
         self.respond(201, client_secret=secret)
 
 

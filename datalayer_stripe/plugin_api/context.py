@@ -88,11 +88,11 @@ class ReversalRecorder:
             Reject: The credits of the top-up were rejected, or the refund or dispute is in another
                 currency than its payment.
         """
-        look = await self._reversals.look(data)
-        if look is not None:
+        fetched = await self._reversals.fetch(data)
+        if fetched is not None:
             self._unit.record(
                 WriteReversals(
-                    **dict(look), event_id=self._event.id, at=self._now, floor=self._floor
+                    **dict(fetched), event_id=self._event.id, at=self._now, floor=self._floor
                 )
             )
 
@@ -113,9 +113,9 @@ class SnapshotRecorder:
         Raises:
             Reject: Stripe does not have the subscription, or it belongs to no account.
         """
-        subscription_id = await self._subscriptions.named_by(data)
+        subscription_id = await self._subscriptions.subscription_id_in(data)
         if subscription_id is not None:
-            snapshot, ticket = await self._subscriptions.look(subscription_id)
+            snapshot, ticket = await self._subscriptions.fetch_snapshot(subscription_id)
             self._unit.record(WriteSnapshot(snapshot, ticket))
 
 

@@ -124,7 +124,7 @@ class CustomerSweep:
         """Keep what the customer is subscribed to, so that the account subscribes to no second."""
         if not self._dry_run:
             with suppress(Reject, StripeCustomerMissing):
-                await self._subscriptions.refresh_all(account_uid, customer_id)
+                await self._subscriptions.refresh_of_customer(account_uid, customer_id)
 
     async def _release(self, customer_id: str, account_uid: str) -> CustomerFinding:
         self._released.add(customer_id)

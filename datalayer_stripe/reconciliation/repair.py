@@ -111,7 +111,7 @@ class Repairs:
         """Look at a payment's refunds and disputes, and return the write that follows them."""
         # The ticket before the look: a look that began later knows more.
         taken = await self._store.reversals.take_ticket(payment_id, any_kind=True)
-        reversals = await self._reversals.listed(payment_id) if top_up else ()
+        reversals = await self._reversals.list_for_payment(payment_id) if top_up else ()
         due = Due(payment_intent_id=payment_id, top_up=top_up, reversals=reversals)
         return RepairPayment(due, entry, taken[1] if taken else None, repair)
 

@@ -312,7 +312,7 @@ class Reconciliation:
         self, data: StripeData, ours: SubscriptionSnapshot | None
     ) -> None:
         try:
-            theirs = await self._subscriptions.snapshot(data)
+            theirs = await self._subscriptions.make_snapshot(data)
         except Reject as signal:  # the others can be read all the same
             logger.warning("reconcile: unreadable", extra={"id": data["id"], "why": signal.reason})
             self._report.rejected += 1
@@ -325,7 +325,7 @@ class Reconciliation:
     async def _heal_subscription(self, subscription_id: str) -> None:
         # Between the list and our reading it may have changed at both ends: look again.
         data = await self._stripe.retrieve_subscription(subscription_id)
-        theirs = await self._subscriptions.snapshot(data)
+        theirs = await self._subscriptions.make_snapshot(data)
         kept = await self._store.subscriptions.by_ids([subscription_id])
         if _same(theirs, kept.get(subscription_id)):
             return

@@ -75,7 +75,7 @@ async def test_unknown_plan_product_hides_no_other_products_plans(
     assert [plan["id"] for plan in json_of(answer)["plans"]] == [shop.plan]
     assert "prod_unknown" in (await warnings(api))[PLAN]
     sandbox.create_product(name="Made meanwhile", id="prod_unknown")
-    service.catalog.forget()
+    service.catalog.clear_cache()
     await api.get(f"{IAM_ROUTES}/subscription/plans")
     assert await warnings(api) == {}
 

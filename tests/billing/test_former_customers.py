@@ -257,6 +257,6 @@ async def test_customer_that_is_released_during_another_request_is_a_conflict(
     monkeypatch.setattr(customers, "assign", release_first)
     monkeypatch.setattr(service.customers, "_create", created)
     with pytest.raises(Conflict):
-        await service.customers.using(Identity(account_uid="a"), work)
+        await service.customers.run_with_customer(Identity(account_uid="a"), work)
     monkeypatch.setattr(customers, "assign", assign)
-    assert await service.customers.using(Identity(account_uid="a"), work) == "cus_1"
+    assert await service.customers.run_with_customer(Identity(account_uid="a"), work) == "cus_1"

@@ -111,7 +111,7 @@ async def test_while_stripe_hangs_nobody_waits_for_receipts(
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(history, "_RECEIPT_SECONDS", 0.2)
+    monkeypatch.setattr(history, "_RECEIPT_TIMEOUT_SECONDS", 0.2)
     await put_rows(service, clock, 20)
     await service.store._database.ledger.update_many({}, {"$unset": {"receipt_url": ""}})
     sandbox.api.delay(30)

@@ -176,7 +176,7 @@ STORY_FAULTS = {
         "List packages and the plan", "500 cents: 50, 5000", environment=deactivate_price
     ),
     "every account may buy": StoryFault(
-        "A top-up needs a subscription", "201", patch=(Subscriptions, "may_buy", always_true)
+        "A top-up needs a subscription", "201", patch=(Subscriptions, "can_buy_credits", always_true)
     ),
     "subscribing conflicts": StoryFault(
         "Subscribe to the plan", "409 code=conflict", patch=(Plans, "subscribe", raise_conflict)
@@ -195,7 +195,7 @@ STORY_FAULTS = {
         leave_out=frozenset({"subscription-updated", "invoice-paid"}),
         add=(no_op_plugin("customer.subscription.updated", "invoice.paid"),),
         # An incomplete subscription is also refreshed without an event.
-        patch=(Subscriptions, "refresh_if_incomplete", Subscriptions.of_account),
+        patch=(Subscriptions, "refresh_if_incomplete", Subscriptions.snapshots_of),
     ),
     "amount differs": StoryFault(
         "Buy 50 credits at list price",
@@ -266,7 +266,7 @@ STORY_FAULTS = {
     "former subscriber may buy": StoryFault(
         "Top-ups are refused again",
         "201",
-        patch=(Subscriptions, "may_buy", true_after_first_call),
+        patch=(Subscriptions, "can_buy_credits", true_after_first_call),
     ),
 }
 

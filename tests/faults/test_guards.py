@@ -171,9 +171,9 @@ def _order_by_created(patch: Patch, *, ties: int) -> None:
             self._created = created
 
         async def refresh_from(self, data: Any) -> None:
-            subscription_id = await self._subscriptions.named_by(data)
+            subscription_id = await self._subscriptions.subscription_id_in(data)
             if subscription_id is not None:
-                snapshot, _ = await self._subscriptions.look(subscription_id)
+                snapshot, _ = await self._subscriptions.fetch_snapshot(subscription_id)
                 self._unit.record(WriteSnapshot(snapshot, self._created))
 
     def make_with_created(self: ContextFactory, event: Any, name: str, unit: Any, now: Any) -> Any:

@@ -83,7 +83,7 @@ async def test_response_requested_before_a_change_is_not_cached_after_it(
     early = asyncio.create_task(prices(api))
     await requested.wait()
     sandbox.update_price(shop.packages[0], active=False)
-    service.catalog.forget()
+    service.catalog.clear_cache()
     may_answer.set()
     assert len(await early) == 3
     assert len(await prices(api)) == 2

@@ -40,7 +40,7 @@ async def test_routes_answer_429_or_503_when_stripe_is_busy_or_down(
 ) -> None:
     await buyer.subscribe()
     sandbox.api.refuse(status, times=1000)
-    service.catalog.forget()
+    service.catalog.clear_cache()
     async for answer in call_each_route(buyer):
         assert (answer.code, json_of(answer)["code"]) == (answered, code)
         assert int(answer.headers["Retry-After"]) > 0
