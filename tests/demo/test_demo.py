@@ -176,7 +176,9 @@ STORY_FAULTS = {
         "List packages and the plan", "500 cents: 50, 5000", environment=deactivate_price
     ),
     "every account may buy": StoryFault(
-        "A top-up needs a subscription", "201", patch=(Subscriptions, "can_buy_credits", always_true)
+        "A top-up needs a subscription",
+        "201",
+        patch=(Subscriptions, "can_buy_credits", always_true),
     ),
     "subscribing conflicts": StoryFault(
         "Subscribe to the plan", "409 code=conflict", patch=(Plans, "subscribe", raise_conflict)

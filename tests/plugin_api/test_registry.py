@@ -147,7 +147,10 @@ def test_installed_plugin_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("datalayer_stripe_plugins.no_such_module:plugin", "cannot be loaded: ModuleNotFoundError"),
         ("datalayer_stripe_plugins.catalog_changed:nothing", "cannot be loaded: AttributeError"),
-        ("datalayer_stripe_plugins.catalog_changed:clear_cached_prices", "is not a datalayer_stripe.Plu"),
+        (
+            "datalayer_stripe_plugins.catalog_changed:clear_cached_prices",
+            "is not a datalayer_stripe.Plu",
+        ),
     ],
 )
 def test_plugin_that_fails_to_load_stops_the_start(
