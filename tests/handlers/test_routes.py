@@ -1,4 +1,4 @@
-"""Compare what belongs to a route with its handler, so that a forgotten place has a name."""
+"""Check that each route is complete. A test that fails names the place to change."""
 
 import importlib
 import inspect
@@ -20,8 +20,8 @@ from tests.support.app import Api
 PACKAGE = Path(datalayer_stripe.__file__).parent
 UNIMPLEMENTED = RequestHandler._unimplemented_method
 
-# They have no pattern in `default_handlers`: one answers all other paths, one has a path that is
-# set by the operator.
+# These have no fixed path: one answers all unknown paths, and the settings contain the path of the
+# other one.
 WITHOUT_PATTERN = {NotFoundHandler, CheckoutHandler}
 
 
@@ -38,7 +38,7 @@ def example_path(pattern: str) -> str:
 
 
 def handler_classes() -> Iterator[type[BaseHandler]]:
-    """Yield each class of `handlers/` that implements a method itself and is no route's base."""
+    """Yield each class of `handlers/` that implements an HTTP method beside OPTIONS."""
     for module in pkgutil.iter_modules(handlers.__path__, f"{handlers.__name__}."):
         members = vars(importlib.import_module(module.name)).values()
         for member in members:
@@ -106,7 +106,8 @@ def test_route_prefixes_are_written_only_in_urls() -> None:
     found = [
         f"{path.relative_to(PACKAGE.parent)}:{number}: {line.strip()}"
         for path in sorted(PACKAGE.rglob("*"))
-        if path.suffix in {".py", ".js", ".html"}
+        if path.is_file()
+        and path.suffix not in {".json", ".pyc"}
         and path != Path(urls.__file__)
         and not path.is_relative_to(PACKAGE / "sandbox")
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
