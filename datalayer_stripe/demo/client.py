@@ -60,7 +60,7 @@ class DemoClient:
         """GET a route of the service.
 
         Args:
-            path: The path of the route, such as `/api/iam/v1/subscription`.
+            path: The path of the route, with its prefix of `handlers/urls.py`.
         """
         return await self._fetch("GET", self._url + path, Authorization=f"Bearer {self._token}")
 
