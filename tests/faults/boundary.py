@@ -1,11 +1,11 @@
-"""The driver of MongoDB and the transport of Stripe's SDK, with every call through a `Gate`.
+"""Replace the MongoDB driver and the transport of Stripe's SDK by ones that inject faults.
 
-Errors are the driver's own, with the labels that the driver sets where it would: the
-specifications "Transactions" and "Retryable Writes" of github.com/mongodb/specifications.
+So the whole service runs unchanged. Errors are the driver's own, with the labels that the driver
+sets: see "Transactions" and "Retryable Writes" in https://github.com/mongodb/specifications.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,14 +14,50 @@ import stripe
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import AutoReconnect, NetworkTimeout, PyMongoError, ServerSelectionTimeoutError
 
-from tests.faults.injection import Gate, When
+from datalayer_stripe.testing.faults import CallGate, FaultInjector, When
+
+# After up to a minute the server itself ends a transaction that its client has abandoned. Here the
+# test ends it after this time, in seconds.
+_ABANDONED_SECONDS = 0.02
+
+
+class DriverGate(CallGate):
+    """The gate of a process that uses the MongoDB driver.
+
+    Attributes:
+        sessions: The open MongoDB sessions.
+        abandoned: The tasks that end abandoned transactions.
+    """
+
+    def __init__(
+        self,
+        injector: FaultInjector,
+        *,
+        on_cancel: Callable[[], None],
+        on_crash: Callable[[], None],
+    ) -> None:
+        # The calls at the start of a process do not fail.
+        super().__init__(injector, enabled=False, on_cancel=on_cancel, on_crash=on_crash)
+        self.sessions: set[GatedSession] = set()
+        self.abandoned: set[asyncio.Task[None]] = set()
+
+    def abandon(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """End an abandoned transaction a little later, as the server does."""
+
+        async def end() -> None:
+            await asyncio.sleep(_ABANDONED_SECONDS)
+            await work()
+
+        task = asyncio.create_task(end())
+        self.abandoned.add(task)
+        task.add_done_callback(self.abandoned.discard)
 
 
 class GatedHTTPClient(stripe.AIOHTTPClient):
-    """The transport of Stripe's SDK. The SDK tries again what it is told not to have reached."""
+    """The transport of Stripe's SDK. The SDK retries calls that got no answer."""
 
-    def __init__(self, gate: Gate, timeout: Any) -> None:
-        # Plain HTTP: the certificates of the machine are not read for each new process.
+    def __init__(self, gate: DriverGate, timeout: Any) -> None:
+        # Without TLS: each new process would read the certificates of the machine, which is slow.
         super().__init__(timeout=timeout, connector=aiohttp.TCPConnector())
         self._gate = gate
 
@@ -33,33 +69,36 @@ class GatedHTTPClient(stripe.AIOHTTPClient):
         return await self._gate.call(
             f"stripe.{method}.{path}",
             lambda: request(method, url, headers, post_data),
-            lambda _: stripe.APIConnectionError("cut", should_retry=True),
+            lambda _: stripe.APIConnectionError("injected fault", should_retry=True),
         )
 
     def sleep_async(self, _: float) -> Any:
-        return asyncio.sleep(0)  # the SDK's pause before it tries again
+        return asyncio.sleep(0)  # instead of the SDK's backoff
 
 
 def _outside(when: When) -> PyMongoError:
-    """An error outside of a transaction; the driver has tried again by itself, in vain."""
+    """Return the error outside of a transaction, after the driver's own retry failed, too."""
     if when == "before":
         return ServerSelectionTimeoutError("no server")
     return NetworkTimeout("no answer")
 
 
 def _inside(when: When) -> PyMongoError:
-    """The same inside of a transaction, which can be tried again as a whole."""
-    return AutoReconnect(f"cut {when}", {"errorLabels": ["TransientTransactionError"]})
+    """Return the error inside of a transaction, which can be retried as a whole."""
+    return AutoReconnect(f"injected fault, {when}", {"errorLabels": ["TransientTransactionError"]})
 
 
 def _at_commit(when: When) -> PyMongoError:
-    return AutoReconnect(f"cut {when}", {"errorLabels": ["UnknownTransactionCommitResult"]})
+    """Return the error of a commit, whose result is unknown."""
+    return AutoReconnect(
+        f"injected fault, {when}", {"errorLabels": ["UnknownTransactionCommitResult"]}
+    )
 
 
 class GatedClient:
-    """Stands for AsyncIOMotorClient, as far as the store uses it."""
+    """Proxy of AsyncIOMotorClient, as far as the store uses it."""
 
-    def __init__(self, gate: Gate, *args: Any, **options: Any) -> None:
+    def __init__(self, gate: DriverGate, *args: Any, **options: Any) -> None:
         self._gate = gate
         self._raw: Any = AsyncIOMotorClient(*args, **options)
 
@@ -79,21 +118,21 @@ class GatedClient:
 
 
 class GatedSession:
-    """A MongoDB session and its transaction. A cut one leaves its transaction to the server."""
+    """Proxy of a MongoDB session. If it is interrupted, the server ends its transaction."""
 
-    def __init__(self, gate: Gate, raw: Any) -> None:
+    def __init__(self, gate: DriverGate, raw: Any) -> None:
         self._gate = gate
         self.raw = raw
         gate.sessions.add(self)
 
     def start_transaction(self, **options: Any) -> None:
-        self.raw.start_transaction(**options)  # no I/O: the first operation begins it
+        self.raw.start_transaction(**options)  # no I/O: the first operation starts it
 
     async def commit_transaction(self) -> None:
         await self._gate.call("commit", self.raw.commit_transaction, _at_commit)
 
     async def abort_transaction(self) -> None:
-        # The driver keeps an abort's failure to itself.
+        # The driver hides the error of an abort.
         await self._gate.call("abort", self.raw.abort_transaction, lambda _: None)
 
     async def __aenter__(self) -> "GatedSession":
@@ -101,7 +140,7 @@ class GatedSession:
 
     async def __aexit__(self, *_: object) -> None:
         if self._gate.dead:
-            return  # the server ends it once the process has been buried
+            return  # `Process.stop` ends it, as the server does
         self._gate.sessions.discard(self)
         if self.raw.in_transaction:
             self._gate.abandon(self.raw.end_session)
@@ -110,7 +149,9 @@ class GatedSession:
 
 
 class GatedDatabase:
-    def __init__(self, gate: Gate, raw: Any) -> None:
+    """Proxy of a database."""
+
+    def __init__(self, gate: DriverGate, raw: Any) -> None:
         self._gate = gate
         self._raw = raw
 
@@ -122,12 +163,14 @@ class GatedDatabase:
 
     def __getattr__(self, name: str) -> Any:
         if name in {"list_collection_names", "create_collection", "drop_collection", "command"}:
-            return _gated(self._gate, name, getattr(self._raw, name))
+            return _gated_call(self._gate, name, getattr(self._raw, name))
         return self[name]
 
 
 class GatedCollection:
-    def __init__(self, gate: Gate, raw: Any) -> None:
+    """Proxy of a collection."""
+
+    def __init__(self, gate: DriverGate, raw: Any) -> None:
         self._gate = gate
         self._raw = raw
 
@@ -135,13 +178,13 @@ class GatedCollection:
         work = getattr(self._raw, name)
         if name in {"find", "aggregate"}:
             return lambda *args, **options: GatedCursor(self._gate, work(*args, **options))
-        return _gated(self._gate, name, work)
+        return _gated_call(self._gate, name, work)
 
 
 class GatedCursor:
-    """A cursor, read at once: its rows are few."""
+    """Proxy of a cursor. All its rows are read in one call, because they are few."""
 
-    def __init__(self, gate: Gate, raw: Any) -> None:
+    def __init__(self, gate: DriverGate, raw: Any) -> None:
         self._gate = gate
         self._raw = raw
 
@@ -157,11 +200,13 @@ class GatedCursor:
             yield row
 
 
-def _gated(gate: Gate, name: str, work: Callable[..., Awaitable[Any]]) -> Callable[..., Any]:
-    async def through(*args: Any, session: GatedSession | None = None, **options: Any) -> Any:
+def _gated_call(
+    gate: DriverGate, name: str, work: Callable[..., Awaitable[Any]]
+) -> Callable[..., Any]:
+    async def call(*args: Any, session: GatedSession | None = None, **options: Any) -> Any:
         if session is None:
             return await gate.call(name, lambda: work(*args, **options), _outside)
         raw = session.raw
         return await gate.call(name, lambda: work(*args, session=raw, **options), _inside)
 
-    return through
+    return call

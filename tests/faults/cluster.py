@@ -1,6 +1,6 @@
-"""Several `serve` processes behind one address, to be killed and started again.
+"""Run several `serve` processes behind one address, which tests kill and start again.
 
-All listen on 127.0.0.1. Nothing here tries anything again: that is for Stripe and for browsers.
+All listen on 127.0.0.1. Nothing here retries a request: Stripe and browsers do.
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from tests.support.shop import Shop
 
 COMMAND = Path(sys.executable).with_name("datalayer-stripe")
 
-# For a loaded machine: what is waited for ends long before, or never.
-PATIENCE = 60.0
+# Generous, for a loaded machine.
+WAIT_TIMEOUT = 60.0  # seconds
 
-# The periodic reconciliation heals what a delivery has lost, and would hide it here.
+# The periodic reconciliation processes lost events, and would hide that they were lost.
 _NO_RECONCILIATION = "0"
 
 
-def environment(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
-    """All that `serve` needs, and nothing else of ours."""
+def environment_variables(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
+    """Return the variables that `serve` needs, without other variables of the service."""
     inherited = {name: value for name, value in os.environ.items() if "DATALAYER" not in name}
     return {
         **inherited,
@@ -49,18 +49,18 @@ def environment(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str
     }
 
 
-async def until(condition: Callable[[], Awaitable[bool]], complaint: str) -> None:
-    """Wait for a condition. Raises AssertionError when it does not come."""
+async def wait_until(condition: Callable[[], Awaitable[bool]], message: str) -> None:
+    """Wait for a condition. Raise AssertionError with the message after a timeout."""
     try:
-        async with asyncio.timeout(PATIENCE):
-            while not await condition():  # noqa: ASYNC110 (it is in other processes)
+        async with asyncio.timeout(WAIT_TIMEOUT):
+            while not await condition():  # noqa: ASYNC110 (other processes set it)
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(complaint) from None
+        raise AssertionError(message) from None
 
 
-class Served:
-    """One `serve` process; `start` again after `kill` keeps its port and goes on with its log."""
+class ServeProcess:
+    """One `serve` process. `start` after `kill` uses the same port and appends to the same log."""
 
     def __init__(self, variables: dict[str, str], log_path: Path) -> None:
         self.port = free_port()
@@ -72,10 +72,12 @@ class Served:
 
     @property
     def running(self) -> bool:
+        """Whether the process runs."""
         return self._process is not None and self._process.returncode is None
 
     @property
     def pid(self) -> int:
+        """The id of the process."""
         assert self._process is not None
         return self._process.pid
 
@@ -85,7 +87,7 @@ class Served:
         command = (COMMAND, "serve", "--port", str(self.port))
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                # Ended by the kernel when the test process dies, however it dies.
+                # The kernel kills it when the test process dies.
                 *(sys.executable, "-c", _EXEC, *map(str, command)),
                 env=self._variables,
                 stdin=asyncio.subprocess.DEVNULL,
@@ -93,38 +95,39 @@ class Served:
                 stderr=log,
             )
 
-    async def listening(self) -> None:
-        """Wait until it answers."""
+    async def wait_until_listening(self) -> None:
+        """Wait until it responds."""
 
-        async def answers() -> bool:
-            assert self.running, f"serve ended by itself: {self.log()[-3:]}"
+        async def responds() -> bool:
+            assert self.running, f"serve ended: {self.log()[-3:]}"
             return await self.status("/healthz") == 200
 
-        await until(answers, "serve does not listen")
+        await wait_until(responds, "serve does not listen")
 
     async def kill(self) -> None:
-        """End it as a crash does (SIGKILL)."""
+        """Kill it with SIGKILL, like a crash."""
         if self._process is not None and self.running:
             self._process.kill()
             await self._process.wait()
 
     async def close(self) -> None:
+        """Kill it, and close the HTTP client."""
         await self.kill()
         self._http.close()
 
     async def get(self, path: str) -> HTTPResponse:
-        """GET; errors are answers too."""
+        """Send a GET request, and return the response, also one with an error status."""
         return await self._http.fetch(self.url + path, raise_error=False, request_timeout=30)
 
     async def status(self, path: str) -> int | None:
-        """The status of a GET; None where there is no answer at all."""
+        """Return the status of a GET request; None if there is no response."""
         try:
             return (await self.get(path)).code
         except (OSError, HTTPError):
             return None
 
     async def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's samples that have these labels."""
+        """Return the sum of a metric's samples that have these labels."""
         text = (await self.get("/metrics")).body.decode()
         return sum(
             sample.value
@@ -134,13 +137,13 @@ class Served:
         )
 
     def log(self) -> list[dict[str, Any]]:
-        """Its log, of all its lives; the line that a kill has cut is left out."""
+        """Return its log since the first start, without lines that a kill has truncated."""
         lines = self.log_path.read_text(errors="replace").splitlines()
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]
 
 
 class RoundRobin:
-    """Gives each new connection to the next port, and closes it when nobody listens there."""
+    """Relays each new connection to the next port, or closes it if no process listens there."""
 
     def __init__(self, ports: Sequence[int]) -> None:
         self._ports = itertools.cycle(ports)
@@ -149,14 +152,17 @@ class RoundRobin:
 
     @property
     def url(self) -> str:
+        """The URL of the address."""
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def start(self) -> Self:
+        """Start to listen on a free port."""
         self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         return self
 
     async def stop(self) -> None:
+        """Stop listening, and close all connections."""
         assert self._server is not None
         self._server.close()
         for connection in set(self._connections):
@@ -164,81 +170,83 @@ class RoundRobin:
         await asyncio.gather(*self._connections, return_exceptions=True)
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._relay(reader, writer, next(self._ports)))
+        task = asyncio.create_task(self._relay_connection(reader, writer, next(self._ports)))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _relay(
+    async def _relay_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int
     ) -> None:
-        ends = [writer]
+        writers = [writer]
         try:
-            answers, asks = await asyncio.open_connection("127.0.0.1", port)
-            ends.append(asks)
-            both = [
-                asyncio.create_task(_pump(*pair)) for pair in ((reader, asks), (answers, writer))
+            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", port)
+            writers.append(upstream_writer)
+            relays = [
+                asyncio.create_task(_copy(*pair))
+                for pair in ((reader, upstream_writer), (upstream_reader, writer))
             ]
             try:
-                # HTTP has no half-open connections: the first end ends both.
-                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+                # HTTP has no half-open connections: if one side closes, close both.
+                await asyncio.wait(relays, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                for one in both:
+                for one in relays:
                     one.cancel()
-                await asyncio.gather(*both, return_exceptions=True)
+                await asyncio.gather(*relays, return_exceptions=True)
         except OSError:
-            pass  # nobody listens; the client sees its connection closed
+            pass  # no process listens; the client's connection is closed
         finally:
-            for end in ends:
+            for end in writers:
                 end.close()
-            await asyncio.gather(*(end.wait_closed() for end in ends), return_exceptions=True)
+            await asyncio.gather(*(end.wait_closed() for end in writers), return_exceptions=True)
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(65536):
-        writer.write(piece)
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
         await writer.drain()
 
 
 class Cluster:
     """Service processes and the address in front of them."""
 
-    def __init__(self, services: Sequence[Served], front: RoundRobin) -> None:
+    def __init__(self, services: Sequence[ServeProcess], front: RoundRobin) -> None:
         self.services = services
         self.front = front
 
     @property
     def url(self) -> str:
+        """The URL of the address in front."""
         return self.front.url
 
     async def metric(self, name: str, **labels: str) -> float:
-        """A metric of all processes together, since each one's latest start."""
+        """Return the sum of a metric over all processes, since the last start of each."""
         values = [await served.metric(name, **labels) for served in self.services]
         return sum(values)
 
-    async def until_ready(self, code: int = 200) -> None:
-        """Wait until every process says so."""
+    async def wait_until_ready(self, code: int = 200) -> None:
+        """Wait until every process answers `/readyz` with this status."""
 
-        async def said() -> bool:
+        async def all_answer() -> bool:
             codes = await asyncio.gather(*(one.status("/readyz") for one in self.services))
             return set(codes) == {code}
 
-        await until(said, f"/readyz does not say {code} everywhere")
+        await wait_until(all_answer, f"/readyz does not answer {code} in all processes")
 
-    def surprises(self) -> list[dict[str, Any]]:
-        """What the processes have logged and never should: errors that nobody foresaw."""
+    def unexpected_errors(self) -> list[dict[str, Any]]:
+        """Return the log lines of unexpected exceptions."""
         return [line for one in self.services for line in one.log() if "exception" in line]
 
 
 @asynccontextmanager
 async def cluster(variables: dict[str, str], folder: Path, size: int = 2) -> AsyncIterator[Cluster]:
-    """Run `serve` processes that answer, and the round-robin in front of them."""
-    services = [Served(variables, folder / f"serve{number}.log") for number in range(size)]
+    """Run `serve` processes and the round-robin in front of them, and wait until they listen."""
+    services = [ServeProcess(variables, folder / f"serve{number}.log") for number in range(size)]
     front = await RoundRobin([one.port for one in services]).start()
     try:
         for one in services:
             await one.start()
         for one in services:
-            await one.listening()
+            await one.wait_until_listening()
         yield Cluster(services, front)
     finally:
         await front.stop()

@@ -1,4 +1,4 @@
-"""A stage for the worlds that the fault tests break, and the report of what they tried."""
+"""The runner of the simulations, and the report of what the fault tests tried."""
 
 import asyncio
 import logging
@@ -9,21 +9,21 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from tests.faults import report
-from tests.faults.environment import Stage
-from tests.faults.model import Books
+from tests.faults.model import ServiceModel
+from tests.faults.runner import SimulationRunner
 
-_of_others: list[str] = []
+_other_workers_lines: list[str] = []
 
 
 @pytest.fixture
-def stage(mongodb_url: str) -> Iterator[Stage]:
-    """Where worlds live, one after the other. Their many failures are not logged."""
+def runner(mongodb_url: str) -> Iterator[SimulationRunner]:
+    """Yield a runner of simulations. Their many failures are not logged."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     logging.disable(logging.CRITICAL)
-    stage = Stage(mongodb_url, loop)
-    yield stage
-    stage.close()
+    runner = SimulationRunner(mongodb_url, loop)
+    yield runner
+    runner.close()
     logging.disable(logging.NOTSET)
     loop.run_until_complete(loop.shutdown_default_executor())
     asyncio.set_event_loop(None)
@@ -31,15 +31,15 @@ def stage(mongodb_url: str) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def books(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> type[Books]:
-    """The model, on its stage."""
-    monkeypatch.setattr(Books, "stage", stage, raising=False)
-    return Books
+def model(runner: SimulationRunner, monkeypatch: pytest.MonkeyPatch) -> type[ServiceModel]:
+    """Return the model, with its runner."""
+    monkeypatch.setattr(ServiceModel, "runner", runner, raising=False)
+    return ServiceModel
 
 
 @pytest.fixture(scope="session")
 def quick() -> settings:
-    """The same few stories in each run, so that what is found next is not found by chance."""
+    """Return settings with the same few stories in each run, so that a failure can be repeated."""
     return settings(
         max_examples=40,
         stateful_step_count=20,
@@ -51,26 +51,26 @@ def quick() -> settings:
     )
 
 
-# Where the tests run in several processes, each hands what it has tried to the one that reports.
-_HANDED_OVER = "faults tried"
+# With pytest-xdist, each worker sends its lines to the process that prints the report.
+_WORKER_OUTPUT = "fault report"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     report.write()
-    handed_over = getattr(session.config, "workeroutput", None)
-    if handed_over is not None:
-        handed_over[_HANDED_OVER] = report.table()
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output[_WORKER_OUTPUT] = report.table()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    """Take it over: pytest-xdist's hook."""
-    _of_others.extend(getattr(node, "workeroutput", {}).get(_HANDED_OVER, []))
+    """Get the lines of a worker: pytest-xdist's hook."""
+    _other_workers_lines.extend(getattr(node, "workeroutput", {}).get(_WORKER_OUTPUT, []))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    lines = [*_of_others, *report.table()]
+    lines = [*_other_workers_lines, *report.table()]
     if lines:
-        terminalreporter.section("faults tried")
+        terminalreporter.section("fault report")
         for line in lines:
             terminalreporter.write_line(line)

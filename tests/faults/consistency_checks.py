@@ -1,4 +1,4 @@
-"""The laws, checked on the database from outside, against what the sandbox knows."""
+"""Check the laws after a run of real processes: compare the database with the sandbox."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from tests.support.shop import Shop
 Row = dict[str, Any]
 
 
-def check_books(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, int]:
-    """Raise AssertionError where a law is broken; else how many payments, lost and doubled."""
+def check_database(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, int]:
+    """Check all laws; return the number of payments, and of lost and doubled ones."""
     with MongoClient[Row](mongodb_url, tz_aware=True) as client:
         database = client.get_database("datalayer_stripe")
         found = {
@@ -37,7 +37,7 @@ def check_books(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, int
         sums[row["account_uid"]] += row["credits"]
     doubled = sum((balances - due).values())
     assert not lost, f"{len(lost)} payments have no ledger row"
-    assert not doubled, f"credits that nobody paid for: {balances - due}"
+    assert not doubled, f"credits that were not paid for: {balances - due}"
     assert +balances == +due, "a balance is not what was paid for"
     assert +balances == +sums, "a balance is not the sum of its ledger"
     assert found["ledger"].keys() == paid.keys(), "a ledger row has no payment"
@@ -47,7 +47,7 @@ def check_books(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, int
 
 
 def check_buyer(sandbox: Sandbox, account: str, bought: int) -> None:
-    """Whatever went wrong, somebody was made one customer and charged once for each purchase."""
+    """Check that an account has one customer, and was charged once for each purchase."""
     customers = _of(sandbox, "/v1/customers", account)
     assert len(customers) == 1, "customers"
     subscriptions = [
@@ -76,7 +76,7 @@ def _check_snapshots(kept: Mapping[str, Row], sandbox: Sandbox, shop: Shop) -> N
         row["_id"]: SubscriptionSnapshot.model_validate({**row, "id": row["_id"]})
         for row in kept.values()
     }
-    assert ours.keys() == expected.keys(), "we have not the same subscriptions as Stripe"
+    assert ours.keys() == expected.keys(), "the subscriptions are not those of Stripe"
     for key, snapshot in ours.items():
         assert snapshot == expected[key], "a snapshot is not Stripe's object"
 
@@ -86,7 +86,7 @@ def _of(sandbox: Sandbox, path: str, account: str) -> list[Row]:
 
 
 def _listed(sandbox: Sandbox, path: str, **params: Any) -> Iterator[Row]:
-    """All that Stripe lists at a path, page by page."""
+    """Yield all objects that Stripe lists at a path, page by page."""
     page = sandbox.call("GET", path, limit=100, **params)
     yield from page["data"]
     while page["has_more"]:

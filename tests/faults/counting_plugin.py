@@ -1,4 +1,4 @@
-"""A plugin whose writes show how often it was done, and which fails when told to."""
+"""A plugin that counts its committed runs, and fails on demand."""
 
 from datalayer_stripe import Context, Event, Plugin, Retry
 
@@ -12,18 +12,22 @@ TYPES = (
 )
 
 
-class Witness:
-    """Counts each event, and the events of each object, in documents of its own.
+class CountingPlugin:
+    """Counts the runs of each event, and the events of each object.
 
-    The first by an atomic operator, the second by a write that says what it expects to find.
+    It counts the former with an atomic operator, and the latter with an expectation of what it has
+    read.
+
+    Attributes:
+        failures_left: How many of the next runs raise `Retry`.
     """
 
     def __init__(self) -> None:
-        self.stumbles = 0
-        plugin = Plugin("witness", catch_up=True)
+        self.failures_left = 0
+        plugin = Plugin("counting", catch_up=True)
 
         @plugin.on(*TYPES)
-        async def note(event: Event, ctx: Context) -> None:
+        async def count_event(event: Event, ctx: Context) -> None:
             ctx.collection.update_one({"_id": event.id}, {"$inc": {"n": 1}}, upsert=True)
             found = await ctx.collection.find_one({"_id": event.object_id})
             if found is None:
@@ -32,8 +36,8 @@ class Witness:
                 one_more = {"$set": {"n": found["n"] + 1}}
                 expected = {"n": found["n"]}
                 ctx.collection.update_one({"_id": event.object_id}, one_more, expect=expected)
-            if self.stumbles:
-                self.stumbles -= 1
-                raise Retry("stumbled")
+            if self.failures_left:
+                self.failures_left -= 1
+                raise Retry("a failure on demand")
 
         self.plugins = (plugin,)

@@ -1,6 +1,7 @@
-"""Put what the fault tests tried into docs/reliability.md: `make figures` after `make test-faults`.
+"""Copy the report of the fault tests to docs/reliability.md: `make figures`.
 
-Reads build/faults/*.json, and writes between the two markers of the document.
+It reads build/faults/*.json, which `make test-faults` writes, and writes between the two markers of
+the document.
 """
 
 import json
@@ -15,6 +16,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 
 def main() -> None:
+    """Write the figures to the document."""
     found = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
     if not found:
         sys.exit("There are no figures yet: run `make test` and `make test-faults` first.")
@@ -25,7 +27,7 @@ def main() -> None:
 
 
 def markdown(sections: list[dict[str, Any]]) -> str:
-    """A table for each section."""
+    """Return a table for each section."""
     lines: list[str] = []
     for section in sections:
         lines += [f"### {section['section'].replace('_', ' ').capitalize()}", ""]

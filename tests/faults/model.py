@@ -1,19 +1,19 @@
-"""Everything that may happen, at random: hypothesis looks for a story that breaks a law.
+"""A model of everything that may happen: hypothesis searches for a story that violates a law.
 
-People subscribe, pay, are refused, cancel; their events are delivered to two processes of the
-service in any order, doubled, at once or late; calls to MongoDB and Stripe are cut, deliveries are
-cancelled, processes die. After each step the books must balance, and at the end every law must
-hold: see `laws`.
+Accounts subscribe, pay, are declined and cancel. Their events are delivered to two processes of
+the service, in any order, duplicated, concurrently or late. Calls to MongoDB and Stripe fail,
+deliveries are cancelled, and processes crash. After each step the balances must match the ledger,
+and at the end every law must hold: see `laws`.
 
-A story that breaks a law is printed, as short as it can be made, as a script::
+A story that violates a law is printed as a short script::
 
-    state = Books()
+    state = ServiceModel()
     state.subscribe(account=0, card='good')
-    state.cut(call=3, when='after', kind='crash')
-    state.deliver(which=[0, 0], together=True)
+    state.inject_fault(call=3, when='after', kind='crash')
+    state.deliver(which=[0, 0], concurrently=True)
     state.teardown()
 
-To run it again save it as `story.py`, and run `python -m tests.faults.tell story.py`.
+To run it again, save it as `story.py` and run `python -m tests.faults.replay_story story.py`.
 """
 
 import asyncio
@@ -23,52 +23,54 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
+from datalayer_stripe.testing.faults import INTERRUPTING_KINDS, WHENS, Fault, FaultKind, When
 from tests.faults import laws, report
-from tests.faults.environment import Stage
-from tests.faults.injection import CUTS, Cut, Kind, When
-from tests.faults.world import ACCOUNTS, CARDS, World
+from tests.faults.runner import SimulationRunner
+from tests.faults.simulation import ACCOUNTS, CARDS, CREDITS, Simulation
 
 who = st.integers(0, len(ACCOUNTS) - 1)
-# Of the events that some plugin is for, counted from the newest.
-some_events = st.lists(st.integers(0, 11), min_size=1, max_size=6)
-when = st.sampled_from(["before", "after"])
-kind = st.sampled_from([kind.value for kind in CUTS])
+# Indices of the events that a plugin runs on, counted from the newest.
+event_indices = st.lists(st.integers(0, 11), min_size=1, max_size=6)
+when = st.sampled_from(WHENS)
+kind = st.sampled_from([kind.value for kind in INTERRUPTING_KINDS])
 
 
-class Books(RuleBasedStateMachine):
-    """The state machine. `stage` is where its worlds live.
+class ServiceModel(RuleBasedStateMachine):
+    """The state machine. Its simulations use `runner`.
 
-    Its rules have no preconditions: hypothesis wants the same choices in each run, and which call
-    a cut strikes is not the same in each run of what happens at once. A rule that finds nothing
-    to do does nothing.
+    The rules have no preconditions, because hypothesis needs the same choices in each run, and
+    with concurrent deliveries the call that fails is not the same in each run. A rule that cannot
+    be applied does nothing.
     """
 
-    stage: ClassVar[Stage]
+    runner: ClassVar[SimulationRunner]
     section: ClassVar[str] = "model"  # of the report
 
     def __init__(self) -> None:
         super().__init__()
-        self.world = self.stage.run(World.open(self.stage))
+        self.simulation = self.runner.run(Simulation.open(self.runner))
         self.intents: list[str] = []
-        self.broken = False
+        self.has_failed = False
 
-    # People
+    # Accounts
 
     @rule(account=who, card=st.sampled_from(list(CARDS)))
     def subscribe(self, account: int, card: str) -> None:
-        """Ask for a subscription, or for the pending one, and pay its first invoice."""
-        plan = self.world.shop.plan
-        started = self._ask(account, lambda service, who: service.plans.subscribe(who, plan))
+        """Start a subscription, or continue a pending one, and pay its first invoice."""
+        plan = self.simulation.sandbox.plan
+        started = self._request(account, lambda service, who: service.plans.subscribe(who, plan))
         if started is not None:
             self._step(self._pay(started.client_secret, card))
 
     @rule(account=who, package=st.integers(0, 2), card=st.sampled_from([*CARDS, "later"]))
     def top_up(self, account: int, package: int, card: str) -> None:
-        """Buy a package, and subscribe first where that is needed."""
-        if not self.world.is_subscribed(ACCOUNTS[account]):
+        """Buy a package; subscribe first if the account has no subscription."""
+        if not self.simulation.is_subscribed(ACCOUNTS[account]):
             self.subscribe(account, "good")
-        price = self.world.shop.packages[package]
-        started = self._ask(account, lambda service, who: service.checkout.start(who, price, None))
+        price = self.simulation.sandbox.packages[CREDITS[package]]
+        started = self._request(
+            account, lambda service, who: service.checkout.start(who, price, None)
+        )
         if started is None:
             return
         self.intents.append(started.client_secret)
@@ -77,26 +79,26 @@ class Books(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 5), card=st.sampled_from(list(CARDS)))
     def pay_again(self, which: int, card: str) -> None:
-        """Come back to a top-up, which may have been paid already."""
+        """Pay a top-up that may have been paid already."""
         if self.intents:
             self._step(self._pay(self.intents[which % len(self.intents)], card))
 
     @rule(account=who, how=st.sampled_from(["cancel", "resume"]))
-    def change(self, account: int, how: str) -> None:
-        """Cancel at the period's end, or take that back."""
-        self._ask(account, lambda service, who: getattr(service.plans, how)(who.account_uid))
+    def change_subscription(self, account: int, how: str) -> None:
+        """Cancel at the end of the period, or resume."""
+        self._request(account, lambda service, who: getattr(service.plans, how)(who.account_uid))
 
     # Stripe
 
     @rule(which=st.integers(0, 2), fail=st.booleans())
     def renew(self, which: int, fail: bool) -> None:
-        """End a subscription's period: bill the next one, in vain if `fail`."""
+        """Renew a subscription; `fail` declines the payment."""
         if found := self._nth(which, "active", "past_due"):
             self._at_stripe(lambda stripe: stripe.renew(found["id"], fail=fail))
 
     @rule(which=st.integers(0, 2))
     def pay_invoice(self, which: int) -> None:
-        """Pay what a failed renewal has left open."""
+        """Pay the invoice of a failed renewal."""
         if found := self._nth(which, "past_due"):
             self._at_stripe(lambda stripe: stripe.pay_invoice(found["latest_invoice"]))
 
@@ -108,172 +110,177 @@ class Books(RuleBasedStateMachine):
 
     @rule(nickname=st.sampled_from(["Basic", "Pro"]))
     def rename(self, nickname: str) -> None:
-        """Give the plan's price another name."""
-        plan = self.world.shop.plan
+        """Rename the plan's price."""
+        plan = self.simulation.sandbox.plan
         self._at_stripe(lambda stripe: stripe.update_price(plan, nickname=nickname))
 
     @rule(which=st.integers(0, 5), amount=st.integers(1, 600))
     def refund(self, which: int, amount: int) -> None:
-        """Refund a top-up, in part mostly."""
-        if paid := self.world.paid:
+        """Refund a top-up, usually in part."""
+        if paid := self.simulation.paid_intents:
             intent = paid[which % len(paid)]["id"]
             self._reverse(lambda stripe: stripe.refund(intent, amount))
 
     @rule(which=st.integers(0, 5))
     def fail_refund(self, which: int) -> None:
-        """Let a refund fail that had succeeded."""
-        if refund := self._made("refund", which):
+        """Let a succeeded refund fail."""
+        if refund := self._nth_of_kind("refund", which):
             self._reverse(lambda stripe: stripe.settle_refund(refund, fail=True))
 
     @rule(which=st.integers(0, 5))
     def dispute(self, which: int) -> None:
         """Let a cardholder dispute a top-up."""
-        if paid := self.world.paid:
+        if paid := self.simulation.paid_intents:
             intent = paid[which % len(paid)]["id"]
             self._reverse(lambda stripe: stripe.dispute(intent))
 
     @rule(which=st.integers(0, 5), won=st.booleans())
     def decide(self, which: int, won: bool) -> None:
-        """Let the bank decide a dispute, or change its mind."""
-        if dispute := self._made("dispute", which):
+        """Let the bank decide a dispute, or change its decision."""
+        if dispute := self._nth_of_kind("dispute", which):
             self._reverse(lambda stripe: stripe.close_dispute(dispute, won=won))
 
     # Deliveries and faults
 
-    @rule(which=some_events, together=st.booleans())
-    def deliver(self, which: list[int], together: bool) -> None:
-        """Deliver some events, a few of them again, at once or in turn, to both processes."""
-        if self.world.events:
-            self._step(self._deliver(which, together))
+    @rule(which=event_indices, concurrently=st.booleans())
+    def deliver(self, which: list[int], concurrently: bool) -> None:
+        """Deliver some events, concurrently or one after the other, to both processes."""
+        if self.simulation.events:
+            self._step(self._deliver(which, concurrently))
 
     @rule()
     def deliver_waiting(self) -> None:
-        """Deliver, at once, what has not been accepted yet."""
-        self._step(self._deliver_at_once(self.world.waiting))
+        """Deliver concurrently the events that have not been accepted yet."""
+        self._step(self._deliver_concurrently(self.simulation.waiting))
 
-    @rule(which=some_events, call=st.integers(1, 25), when=when, kind=kind)
-    def deliver_cut(self, which: list[int], call: int, when: When, kind: str) -> None:
-        """Deliver some events at once, and cut the n-th call to MongoDB or Stripe meanwhile."""
-        self.cut(call, when, kind)
-        self.deliver(which, together=True)
+    @rule(which=event_indices, call=st.integers(1, 25), when=when, kind=kind)
+    def deliver_with_fault(self, which: list[int], call: int, when: When, kind: str) -> None:
+        """Deliver some events concurrently, and inject a fault into the n-th call meanwhile."""
+        self.inject_fault(call, when, kind)
+        self.deliver(which, concurrently=True)
 
-    @rule(which=some_events)
+    @rule(which=event_indices)
     def reconcile(self, which: list[int]) -> None:
-        """Let a process heal what was never delivered, while some of it is."""
+        """Reconcile missed events in one process, while the other one gets some of them."""
         self._step(self._reconcile(which))
 
     @rule(which=st.integers(0, 11), call=st.integers(1, 8), when=when, renewed=st.booleans())
-    def overtake(self, which: int, call: int, when: When, renewed: bool) -> None:
-        """Let a delivery wait in its n-th call, until all others have been delivered.
+    def deliver_slowly(self, which: int, call: int, when: When, renewed: bool) -> None:
+        """Let a delivery wait in its n-th call until all others have been delivered.
 
-        Meanwhile the oldest subscription may have been renewed.
+        In the meantime the oldest subscription may be renewed.
         """
-        if self.world.events:
-            self._step(self._overtake(which, Cut(call, when, Kind.SLOW), renewed=renewed))
+        if self.simulation.events:
+            fault = Fault(call, when, FaultKind.SLOW)
+            self._step(self._deliver_slowly(which, fault, renewed=renewed))
 
     @rule(call=st.integers(1, 25), when=when, kind=kind)
-    def cut(self, call: int, when: When, kind: str) -> None:
-        """Let the n-th call to MongoDB or Stripe from now on be cut."""
-        self.world.faults.arm(Cut(call, when, Kind(kind)))
+    def inject_fault(self, call: int, when: When, kind: str) -> None:
+        """Inject a fault into the n-th call to MongoDB or Stripe from now on."""
+        self.simulation.injector.schedule(Fault(call, when, FaultKind(kind)))
 
     @rule(runs=st.integers(1, 2))
-    def stumble(self, runs: int) -> None:
-        """Let a plugin fail in its next runs."""
-        self.world.witness.stumbles = runs
+    def fail_plugin(self, runs: int) -> None:
+        """Let the counting plugin fail in its next runs."""
+        self.simulation.counting.failures_left = runs
 
     def teardown(self) -> None:
-        """Deliver everything without further faults, and check every law."""
+        """Deliver everything without faults, and check every law."""
         try:
-            if not self.broken:
-                self.world.faults.disarm()
-                self.world.witness.stumbles = 0
-                self.stage.run(self._end())
+            if not self.has_failed:
+                self.simulation.injector.clear()
+                self.simulation.counting.failures_left = 0
+                self.runner.run(self._end())
         finally:
-            self.stage.run(self.world.close())
-            report.count(self.section, stories=1, **self.world.counts)
-            struck = self.world.faults.struck
-            report.count(self.section, **{f"cut_{name}": n for name, n in sorted(struck.items())})
+            self.runner.run(self.simulation.close())
+            report.count(self.section, stories=1, **self.simulation.counts)
+            injected = sorted(self.simulation.injector.injected.items())
+            report.count(self.section, **{f"faults_{name}": n for name, n in injected})
 
     async def _end(self) -> None:
-        await self.world.deliver_all()
-        await laws.all_kept(self.world)
+        await self.simulation.deliver_all()
+        await laws.check_all(self.simulation)
 
     # Steps
 
-    def _ask(self, account: int, work: Any) -> Any:
-        return self._step(self.world.ask(ACCOUNTS[account], work))
+    def _request(self, account: int, work: Any) -> Any:
+        return self._step(self.simulation.request(ACCOUNTS[account], work))
 
     def _nth(self, number: int, *statuses: str) -> dict[str, Any] | None:
-        """One of Stripe's subscriptions in these states, if there is any."""
-        found = self.world.subscriptions(*statuses)
+        """Return one of Stripe's subscriptions in these states, if there is any."""
+        found = self.simulation.subscriptions(*statuses)
         return found[number % len(found)] if found else None
 
     def _at_stripe(self, work: Any) -> None:
-        async def happen() -> None:
-            work(self.world.sandbox)
+        async def act() -> None:
+            work(self.simulation.sandbox)
 
-        self._step(happen())
+        self._step(act())
 
-    def _made(self, kind: str, number: int) -> str | None:
-        """One of Stripe's refunds or disputes, if there is any."""
-        found = list(self.world.sandbox.backend.store.of_kind(kind))
+    def _nth_of_kind(self, kind: str, number: int) -> str | None:
+        """Return the id of one of Stripe's refunds or disputes, if there is any."""
+        found = list(self.simulation.sandbox.backend.store.of_kind(kind))
         return str(found[number % len(found)]["id"]) if found else None
 
     def _reverse(self, work: Any) -> None:
-        self._at_stripe(lambda _: self.world.reverse(work))
+        self._at_stripe(lambda _: self.simulation.reverse(work))
 
     async def _pay(self, secret: str, card: str) -> None:
-        self.world.pay(secret, card)
+        self.simulation.pay(secret, card)
 
-    async def _deliver(self, which: Sequence[int], together: bool) -> None:
-        events = self.world.events
+    async def _deliver(self, which: Sequence[int], concurrently: bool) -> None:
+        events = self.simulation.events
         chosen = [events[number % len(events)] for number in which]
-        if together:
-            await self._deliver_at_once(chosen)
+        if concurrently:
+            await self._deliver_concurrently(chosen)
             return
         for i, event in enumerate(chosen):
-            await self.world.deliver(event, to=i % len(self.world.processes))
+            await self.simulation.deliver(event, to=i % len(self.simulation.processes))
 
-    async def _deliver_at_once(self, events: Sequence[dict[str, Any]]) -> None:
+    async def _deliver_concurrently(self, events: Sequence[dict[str, Any]]) -> None:
         numbered = enumerate(events)
-        every = len(self.world.processes)
-        work = asyncio.gather(*(self.world.deliver(event, to=i % every) for i, event in numbered))
-        await laws.watch(self.world, work)
+        every = len(self.simulation.processes)
+        work = asyncio.gather(
+            *(self.simulation.deliver(event, to=i % every) for i, event in numbered)
+        )
+        await laws.check_balances_until_done(self.simulation, work)
         await work
 
     async def _reconcile(self, which: Sequence[int]) -> None:
-        events = self.world.events
-        deliveries = [self.world.deliver(events[n % len(events)], to=1) for n in which if events]
-        await asyncio.gather(self.world.reconcile(by=0), *deliveries)
+        events = self.simulation.events
+        deliveries = [
+            self.simulation.deliver(events[n % len(events)], to=1) for n in which if events
+        ]
+        await asyncio.gather(self.simulation.reconcile(by=0), *deliveries)
 
-    async def _overtake(self, which: int, cut: Cut, *, renewed: bool) -> None:
-        world = self.world
-        candidates = world.waiting or world.events
+    async def _deliver_slowly(self, which: int, fault: Fault, *, renewed: bool) -> None:
+        simulation = self.simulation
+        candidates = simulation.waiting or simulation.events
         event = candidates[which % len(candidates)]
-        world.faults.arm(cut, world.processes[0].gate)
-        slow = asyncio.create_task(world.deliver(event, to=0))
-        waits = asyncio.create_task(world.faults.slow.wait())
+        simulation.injector.schedule(fault, simulation.processes[0].gate)
+        slow = asyncio.create_task(simulation.deliver(event, to=0))
+        waits = asyncio.create_task(simulation.injector.slow.wait())
         await asyncio.wait({slow, waits}, return_when=asyncio.FIRST_COMPLETED)
         waits.cancel()
         if renewed and (found := self._nth(0, "active", "past_due")):
-            world.sandbox.renew(found["id"])
-        others = (other for other in world.waiting if other is not event)
-        await asyncio.gather(*(world.deliver(other, to=1) for other in others))
-        world.faults.disarm(cut)
+            simulation.sandbox.renew(found["id"])
+        others = (other for other in simulation.waiting if other is not event)
+        await asyncio.gather(*(simulation.deliver(other, to=1) for other in others))
+        simulation.injector.clear(fault)
         await slow
 
     def _step(self, work: Coroutine[Any, Any, Any]) -> Any:
         async def step() -> Any:
-            self.world.tick()
-            done = await work
-            await self.world.settle()
-            await laws.books_balance(self.world)
-            await laws.told_snapshots_are_stripes(self.world)
-            return done
+            self.simulation.tick()
+            result = await work
+            await self.simulation.settle()
+            await laws.check_balances(self.simulation)
+            await laws.check_delivered_snapshots(self.simulation)
+            return result
 
-        self.world.counts["steps"] += 1
+        self.simulation.counts["steps"] += 1
         try:
-            return self.stage.run(step())
+            return self.runner.run(step())
         except BaseException:
-            self.broken = True  # what follows from it is no news
+            self.has_failed = True  # the end of the story would only fail again
             raise

@@ -1,4 +1,4 @@
-"""A process of the service, which can be cut at any call and die at any call."""
+"""A simulated process of the service, whose calls can fail and which can crash at any call."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -6,28 +6,28 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from datalayer_stripe.clock import Clock
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.service import Service, open_service
-from datalayer_stripe.settings import Settings
-from tests.faults.boundary import GatedClient, GatedHTTPClient
-from tests.faults.injection import Faults, Gate
+from datalayer_stripe.service import Service
+from datalayer_stripe.testing.environment import Environment
+from datalayer_stripe.testing.faults import FaultInjector
+from tests.faults.boundary import DriverGate, GatedClient, GatedHTTPClient
 
 
 class Process:
-    """Use :meth:`start`. Several live in one event loop and share nothing but it."""
+    """One of several processes that share only an event loop. Use :meth:`start`."""
 
     service: Service
 
-    def __init__(self, faults: Faults) -> None:
-        self.gate = Gate(faults, on_cancel=self._cancel, on_crash=self._crash)
+    def __init__(self, injector: FaultInjector) -> None:
+        self.gate = DriverGate(injector, on_cancel=self._cancel, on_crash=self._cancel)
         self._tasks: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def start(
-        cls, settings: Settings, registry: Registry, clock: Clock, faults: Faults
+        cls, environment: Environment, registry: Registry, injector: FaultInjector
     ) -> "Process":
-        process = cls(faults)
+        """Build a service in the environment, whose calls go through the process's gate."""
+        process = cls(injector)
         driver = partial(GatedClient, process.gate)
         transport = partial(GatedHTTPClient, process.gate)
         with (
@@ -35,16 +35,17 @@ class Process:
             patch("datalayer_stripe.store.connect.PluginMotorClient", driver),
             patch("stripe.AIOHTTPClient", transport),
         ):
-            process.service = await open_service(settings, registry=registry, clock=clock)
-        process.gate.started = True
+            process.service = await environment.open_service(registry=registry)
+        process.gate.enabled = True
         return process
 
     @property
     def dead(self) -> bool:
+        """Whether the process has crashed."""
         return self.gate.dead
 
-    async def do(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
-        """Do something in this process, and return when it has ended, however that was."""
+    async def run(self, work: Awaitable[Any]) -> asyncio.Task[Any]:
+        """Run something in this process, and return its task when it has ended in any way."""
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         await asyncio.wait({task})
@@ -52,28 +53,26 @@ class Process:
         return task
 
     async def settle(self) -> None:
-        """Return when nothing is under way any more, in the process or for it at the server."""
+        """Wait until nothing runs any more, in the process or for it at the server."""
         while busy := self._busy():
             await asyncio.wait(busy)
 
     async def stop(self) -> None:
+        """Wait for what runs, and close the service."""
         await self.settle()
-        # The server ends what a dead process has left open.
+        # The server ends the sessions that a crashed process has left open.
         for session in self.gate.sessions:
             await session.raw.end_session()
         await self.service.close()
 
     def _cancel(self) -> None:
-        for task in self._tasks | self._working():
+        """Cancel everything that runs."""
+        for task in self._tasks | self._in_service():
             task.cancel()
-
-    def _crash(self) -> None:
-        self.gate.dead = True
-        self._cancel()
 
     def _busy(self) -> set[asyncio.Task[Any]]:
         committer = self.service.store._committer
-        return self._tasks | self._working() | committer.under_way | self.gate.abandoned
+        return self._tasks | self._in_service() | committer.under_way | self.gate.abandoned
 
-    def _working(self) -> set[asyncio.Task[Any]]:
+    def _in_service(self) -> set[asyncio.Task[Any]]:
         return self.service.deliveries._in_flight | self.service.worker._jobs

@@ -1,16 +1,17 @@
-"""Tell a story again that broke a law: `python -m tests.faults.tell story.py`."""
+"""Run a story again that has violated a law: `python -m tests.faults.replay_story story.py`."""
 
 import runpy
 import sys
 
-from tests.faults.environment import own_stage
-from tests.faults.model import Books
+from tests.faults.model import ServiceModel
+from tests.faults.runner import own_runner
 
 
 def main(story: str) -> None:
-    with own_stage() as stage:
-        Books.stage = stage
-        runpy.run_path(story, {"Books": Books})
+    """Run the script of a story with a mongod of its own."""
+    with own_runner() as runner:
+        ServiceModel.runner = runner
+        runpy.run_path(story, {"ServiceModel": ServiceModel})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What the fault tests tried, counted while they run.
+"""Count what the fault tests try.
 
-Each section is written to `build/faults/<section>.json` and shown in a table when the tests
-have run: the figures of `docs/reliability.md` are read from there.
+Each section is written to `build/faults/<section>.json`, and shown in a table after the tests.
+`figures` copies the files to docs/reliability.md.
 """
 
 import json
@@ -25,31 +25,31 @@ _sections: defaultdict[str, Section] = defaultdict(Section)
 
 
 def count(section: str, **numbers: float) -> None:
-    """Add to the numbers of a section; 0 makes one appear."""
+    """Add to the numbers of a section. Adding 0 creates a number."""
     kept = _sections[section].numbers
     for name, number in numbers.items():
         kept[name] = kept.get(name, 0) + number
 
 
-def highest(section: str, **numbers: float) -> None:
-    """Keep the highest of each number, such as the longest recovery."""
+def maximum(section: str, **numbers: float) -> None:
+    """Keep the maximum of each number, such as the longest recovery."""
     kept = _sections[section].numbers
     for name, number in numbers.items():
         kept[name] = max(kept.get(name, number), number)
 
 
 def note(section: str, subject: str, text: str) -> None:
-    """Keep a line of text, such as the test that notices a guard's absence."""
+    """Keep a line of text, such as the story that fails without a guard."""
     _sections[section].notes[subject] = text
 
 
 def sections() -> Mapping[str, Section]:
-    """All that was counted in this process."""
+    """Return everything that was counted in this process."""
     return _sections
 
 
 def write(folder: Path = FOLDER) -> None:
-    """Write a JSON file for each section; those of other runs' sections stay."""
+    """Write a JSON file for each section. Files of other sections are kept."""
     for name, section in _sections.items():
         folder.mkdir(parents=True, exist_ok=True)
         content = {"section": name, "numbers": section.numbers, "notes": section.notes}
@@ -57,7 +57,7 @@ def write(folder: Path = FOLDER) -> None:
 
 
 def table() -> list[str]:
-    """The lines to show: each section, its numbers, its notes."""
+    """Return the lines of the table: each section, its numbers, its notes."""
     lines: list[str] = []
     for name, section in sorted(_sections.items()):
         lines.append(name)

@@ -1,4 +1,4 @@
-"""Stories that put their finger where a guard is: each ends with every law checked."""
+"""Stories that each need one guard. At the end of each, every law is checked."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -6,209 +6,236 @@ from typing import Any
 
 from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.unit_of_work import UnitOfWork
+from datalayer_stripe.testing.faults import WHENS, Fault, FaultKind
 from tests.faults import laws
-from tests.faults.injection import Cut, Kind
-from tests.faults.world import LawBroken, World
+from tests.faults.simulation import CREDITS, LawViolation, Simulation
 
-Happening = Callable[[World], dict[str, Any]]
+MakeEvent = Callable[[Simulation], dict[str, Any]]
+"""Does something at Stripe, and returns the event about it."""
 
 
-def a_payment(world: World) -> dict[str, Any]:
-    """Somebody pays for a package; the event that says so."""
-    intent = world.sandbox.call(
+def pay(simulation: Simulation) -> dict[str, Any]:
+    """Pay a package, and return the event about it."""
+    intent = simulation.sandbox.call(
         "POST",
         "/v1/payment_intents",
         amount=500,
         currency="usd",
-        metadata={"account_uid": "ada", "price_id": world.shop.packages[0], "credits": "50"},
+        metadata={
+            "account_uid": "ada",
+            "price_id": simulation.sandbox.packages[CREDITS[0]],
+            "credits": "50",
+        },
     )
-    world.pay(intent["id"], "good")
-    return _newest(world, "payment_intent.succeeded")
+    simulation.pay(intent["id"], "good")
+    return _newest(simulation, "payment_intent.succeeded")
 
 
-def a_subscription(world: World) -> dict[str, Any]:
-    """Somebody subscribes; the event that says so."""
-    customer = world.sandbox.create_customer()["id"]
-    made = world.sandbox.call(
+def subscribe(simulation: Simulation) -> dict[str, Any]:
+    """Subscribe, and return the event about it."""
+    customer = simulation.sandbox.create_customer()["id"]
+    made = simulation.sandbox.call(
         "POST",
         "/v1/subscriptions",
         customer=customer,
-        items=[{"price": world.shop.plan}],
+        items=[{"price": simulation.sandbox.plan}],
         payment_behavior="default_incomplete",
         metadata={"account_uid": "ada"},
     )
-    world.sandbox.pay_invoice(made["latest_invoice"])
-    return _newest(world, "customer.subscription.updated")
+    simulation.sandbox.pay_invoice(made["latest_invoice"])
+    return _newest(simulation, "customer.subscription.updated")
 
 
-def a_change(world: World) -> dict[str, Any]:
-    """The owner cancels the subscription at its period's end, or takes that back."""
-    [subscription] = world.subscriptions("active")
-    world.sandbox.call(
+def change_subscription(simulation: Simulation) -> dict[str, Any]:
+    """Cancel the subscription at the end of its period, or resume it; return the event about it."""
+    [subscription] = simulation.subscriptions("active")
+    simulation.sandbox.call(
         "POST",
         f"/v1/subscriptions/{subscription['id']}",
         cancel_at_period_end=not subscription["cancel_at_period_end"],
     )
-    return _newest(world, "customer.subscription.updated")
+    return _newest(simulation, "customer.subscription.updated")
 
 
-def a_refund(world: World) -> dict[str, Any]:
-    """A hundredth of a payment goes back to its payer; the event that says so."""
-    world.sandbox.refund(world.paid[0]["id"], 5)
-    return _newest(world, "refund.created")
+def refund(simulation: Simulation) -> dict[str, Any]:
+    """Refund a hundredth of a payment, and return the event about it."""
+    simulation.sandbox.refund(simulation.paid_intents[0]["id"], 5)
+    return _newest(simulation, "refund.created")
 
 
-async def every_cut(
-    world: World, happen: Happening, kinds: Iterable[Kind], *, again: Cut | None = None
+async def every_fault(
+    simulation: Simulation,
+    make_event: MakeEvent,
+    kinds: Iterable[FaultKind],
+    *,
+    again: Fault | None = None,
 ) -> int:
-    """Cut a delivery at each of its calls in turn, before and after; return how many that were.
+    """Inject a fault into each call of a delivery in turn, before and after it is done.
 
-    After each cut the event comes again, to the other process, until it is accepted; the second
-    delivery is cut as `again` says.
+    After each fault the event is delivered again, to the other process, until it is accepted.
+
+    Args:
+        simulation: The simulation.
+        make_event: Makes a new event for each fault.
+        kinds: The kinds of faults.
+        again: The fault of the second delivery, if any.
+
+    Returns:
+        The number of faults.
     """
-    cuts = 0
+    faults = 0
     for kind in kinds:
-        for when in ("before", "after"):
+        for when in WHENS:
             call = 1
-            while await _cut_and_come_again(world, happen(world), Cut(call, when, kind), again):
+            while await _interrupt_and_retry(
+                simulation, make_event(simulation), Fault(call, when, kind), again
+            ):
                 call += 1
-            cuts += call - 1
-    return cuts
+            faults += call - 1
+    return faults
 
 
-async def _cut_and_come_again(
-    world: World, event: dict[str, Any], first: Cut, second: Cut | None
+async def _interrupt_and_retry(
+    simulation: Simulation, event: dict[str, Any], first: Fault, second: Fault | None
 ) -> bool:
-    """Whether the first delivery had as many calls."""
-    struck = world.faults.struck.total()
+    """Return whether the first delivery made enough calls for its fault."""
+    before = simulation.injector.injected.total()
     try:
-        await _deliver_cut(world, event, first, to=0)
-        was_struck = world.faults.struck.total() > struck
+        await _deliver_with_fault(simulation, event, first, to=0)
+        was_injected = simulation.injector.injected.total() > before
         if second is not None:
-            await _deliver_cut(world, event, second, to=1)
-        await world.deliver_waiting()
-        await laws.all_kept(world)
-    except LawBroken as broken:
-        broken.add_note(f"after {first} and {second}, which struck {world.faults.calls[-24:]}")
+            await _deliver_with_fault(simulation, event, second, to=1)
+        await simulation.deliver_waiting()
+        await laws.check_all(simulation)
+    except LawViolation as violation:
+        violation.add_note(
+            f"after {first} and {second}; the last calls were {simulation.injector.calls[-24:]}"
+        )
         raise
-    return was_struck
+    return was_injected
 
 
-async def _deliver_cut(world: World, event: dict[str, Any], cut: Cut, *, to: int) -> None:
-    world.faults.arm(cut)
-    await world.deliver(event, to=to)
-    await world.settle()
-    world.faults.disarm()
-    await laws.books_balance(world)
+async def _deliver_with_fault(
+    simulation: Simulation, event: dict[str, Any], fault: Fault, *, to: int
+) -> None:
+    simulation.injector.schedule(fault)
+    await simulation.deliver(event, to=to)
+    await simulation.settle()
+    simulation.injector.clear()
+    await laws.check_balances(simulation)
 
 
-async def two_events_one_payment(world: World) -> None:
-    """Stripe tells of one payment twice, under two event ids."""
-    event = a_payment(world)
-    world.sandbox.put_event({**event, "id": f"{event['id']}_again"})
-    await world.deliver_all()
-    await laws.all_kept(world)
+async def two_events_of_one_payment(simulation: Simulation) -> None:
+    """Stripe sends two events with different ids about one payment."""
+    event = pay(simulation)
+    simulation.sandbox.put_event({**event, "id": f"{event['id']}_again"})
+    await simulation.deliver_all()
+    await laws.check_all(simulation)
 
 
-async def an_overtaken_look(world: World) -> None:
-    """One process has looked at Stripe, and writes what it saw when that is true no longer."""
-    a_subscription(world)
-    await world.deliver_all()
-    before = a_change(world)
-    stripe = world.processes[0].service.stripe
-    look, looked, may_go_on = stripe.retrieve_subscription, asyncio.Event(), asyncio.Event()
+async def outdated_read_of_subscription(simulation: Simulation) -> None:
+    """A process has read a subscription from Stripe, and writes it after it has changed."""
+    subscribe(simulation)
+    await simulation.deliver_all()
+    before = change_subscription(simulation)
+    stripe = simulation.processes[0].service.stripe
+    retrieve, has_read, may_continue = (
+        stripe.retrieve_subscription,
+        asyncio.Event(),
+        asyncio.Event(),
+    )
 
-    async def slow_look(subscription_id: str) -> dict[str, Any]:
-        seen = await look(subscription_id)
-        looked.set()
-        await may_go_on.wait()
-        return seen
+    async def slow_read(subscription_id: str) -> dict[str, Any]:
+        result = await retrieve(subscription_id)
+        has_read.set()
+        await may_continue.wait()
+        return result
 
-    stripe.retrieve_subscription = slow_look  # type: ignore[method-assign]
-    slow = asyncio.create_task(world.deliver(before, to=0))
-    await looked.wait()
-    await world.deliver(a_change(world), to=1)
-    may_go_on.set()
+    stripe.retrieve_subscription = slow_read  # type: ignore[method-assign]
+    slow = asyncio.create_task(simulation.deliver(before, to=0))
+    await has_read.wait()
+    await simulation.deliver(change_subscription(simulation), to=1)
+    may_continue.set()
     await slow
-    await world.deliver_waiting()
-    await laws.all_kept(world)
+    await simulation.deliver_waiting()
+    await laws.check_all(simulation)
 
 
-async def an_overtaken_refund(world: World) -> None:
-    """One process has looked at a refund, and writes what it saw when the refund has failed."""
-    a_payment(world)
-    await world.deliver_all()
-    created = a_refund(world)
-    stripe = world.processes[0].service.stripe
-    look, looked, may_go_on = stripe.list_refunds, asyncio.Event(), asyncio.Event()
+async def outdated_read_of_refund(simulation: Simulation) -> None:
+    """A process has read a refund from Stripe, and writes it after the refund has failed."""
+    pay(simulation)
+    await simulation.deliver_all()
+    created = refund(simulation)
+    stripe = simulation.processes[0].service.stripe
+    retrieve, has_read, may_continue = stripe.list_refunds, asyncio.Event(), asyncio.Event()
 
-    async def slow_look(payment_intent_id: str) -> list[dict[str, Any]]:
-        seen = await look(payment_intent_id)
-        looked.set()
-        await may_go_on.wait()
-        return seen
+    async def slow_read(payment_intent_id: str) -> list[dict[str, Any]]:
+        result = await retrieve(payment_intent_id)
+        has_read.set()
+        await may_continue.wait()
+        return result
 
-    stripe.list_refunds = slow_look  # type: ignore[method-assign]
-    slow = asyncio.create_task(world.deliver(created, to=0))
-    await looked.wait()
-    world.sandbox.settle_refund(created["data"]["object"]["id"], fail=True)
-    for event in world.waiting:
+    stripe.list_refunds = slow_read  # type: ignore[method-assign]
+    slow = asyncio.create_task(simulation.deliver(created, to=0))
+    await has_read.wait()
+    simulation.sandbox.settle_refund(created["data"]["object"]["id"], fail=True)
+    for event in simulation.waiting:
         if event is not created:
-            await world.deliver(event, to=1)
-    may_go_on.set()
+            await simulation.deliver(event, to=1)
+    may_continue.set()
     await slow
-    await laws.all_kept(world)
+    await laws.check_all(simulation)
 
 
-async def two_changes_in_a_second(world: World) -> None:
-    """Two events of one `created`, each delivered as soon as it happens."""
-    a_subscription(world)
-    await world.deliver_all()
-    world.tick(seconds=1)
+async def two_changes_in_a_second(simulation: Simulation) -> None:
+    """Two events with the same `created` are delivered as soon as they happen."""
+    subscribe(simulation)
+    await simulation.deliver_all()
+    simulation.tick(seconds=1)
     for _ in range(2):
-        await world.deliver(a_change(world))
-    await world.deliver_waiting()
-    await laws.all_kept(world)
+        await simulation.deliver(change_subscription(simulation))
+    await simulation.deliver_waiting()
+    await laws.check_all(simulation)
 
 
-async def two_processes_one_event(world: World) -> None:
-    """Two processes find that nothing is done yet, and then commit one after the other."""
-    event = a_payment(world)
-    await _late_commit(world, event, event)
-    await world.deliver_waiting()
-    await laws.all_kept(world)
+async def one_event_in_two_processes(simulation: Simulation) -> None:
+    """Two processes find that an event is not done, and then commit one after the other."""
+    event = pay(simulation)
+    await _late_commit(simulation, event, event)
+    await simulation.deliver_waiting()
+    await laws.check_all(simulation)
 
 
-async def a_read_that_has_changed(world: World) -> None:
-    """Between a plugin's read and its commit another event changes what was read."""
-    event = a_payment(world)
-    slow, quick = ({**event, "id": f"{event['id']}_{word}"} for word in ("slow", "quick"))
-    await world.deliver(event)
-    world.sandbox.put_event(slow)
-    world.sandbox.put_event(quick)
-    await _late_commit(world, slow, quick)
-    await world.deliver_waiting()
-    await laws.all_kept(world)
+async def concurrent_change_of_what_was_read(simulation: Simulation) -> None:
+    """Another event changes what a plugin has read, before the plugin commits."""
+    event = pay(simulation)
+    slow, fast = ({**event, "id": f"{event['id']}_{word}"} for word in ("slow", "fast"))
+    await simulation.deliver(event)
+    simulation.sandbox.put_event(slow)
+    simulation.sandbox.put_event(fast)
+    await _late_commit(simulation, slow, fast)
+    await simulation.deliver_waiting()
+    await laws.check_all(simulation)
 
 
-async def _late_commit(world: World, slow: dict[str, Any], quick: dict[str, Any]) -> None:
-    """Deliver an event, and another one while the witness of the first is about to commit."""
-    store = world.processes[0].service.store
-    commit, about_to, may_go_on = store.commit, asyncio.Event(), asyncio.Event()
+async def _late_commit(simulation: Simulation, slow: dict[str, Any], fast: dict[str, Any]) -> None:
+    """Deliver an event, and another one before the counting plugin commits the first."""
+    store = simulation.processes[0].service.store
+    commit, is_committing, may_continue = store.commit, asyncio.Event(), asyncio.Event()
 
     async def slow_commit(unit: UnitOfWork, mark: Mark) -> Any:
-        if mark.plugin_name == "witness":
-            about_to.set()
-            await may_go_on.wait()
+        if mark.plugin_name == "counting":
+            is_committing.set()
+            await may_continue.wait()
         return await commit(unit, mark)
 
     store.commit = slow_commit  # type: ignore[method-assign]
-    delivery = asyncio.create_task(world.deliver(slow, to=0))
-    await about_to.wait()
-    await world.deliver(quick, to=1)
-    may_go_on.set()
+    delivery = asyncio.create_task(simulation.deliver(slow, to=0))
+    await is_committing.wait()
+    await simulation.deliver(fast, to=1)
+    may_continue.set()
     await delivery
 
 
-def _newest(world: World, event_type: str) -> dict[str, Any]:
-    return next(event for event in world.events if event["type"] == event_type)
+def _newest(simulation: Simulation, event_type: str) -> dict[str, Any]:
+    return next(event for event in simulation.events if event["type"] == event_type)

@@ -1,7 +1,7 @@
-"""A deliberately broken copy of each guard makes some story break a law.
+"""Without any of the guards, a story violates a law.
 
-So the stories can fail, and each guard is needed. The list of which story notices which guard's
-absence goes into the report.
+This shows that the stories can fail, and that each guard is needed. The report lists which story
+fails without which guard.
 """
 
 import uuid
@@ -24,31 +24,31 @@ from datalayer_stripe.store.ledger import Credit
 from datalayer_stripe.store.reversals import WriteReversals
 from datalayer_stripe.store.subscriptions import WriteSnapshot
 from datalayer_stripe.store.unit_of_work import CommitReceipt, UnitOfWork, UpdateOne
+from datalayer_stripe.testing.faults import FaultKind
 from tests.faults import report, stories
-from tests.faults.environment import Stage
-from tests.faults.injection import Kind
-from tests.faults.model import Books
-from tests.faults.world import LawBroken, World
+from tests.faults.model import ServiceModel
+from tests.faults.runner import SimulationRunner
+from tests.faults.simulation import LawViolation, Simulation
 
 pytestmark = pytest.mark.mongod
 
-Story = Callable[[World], Awaitable[Any]]
+Story = Callable[[Simulation], Awaitable[Any]]
 Patch = pytest.MonkeyPatch
 
-every_crash = partial(stories.every_cut, happen=stories.a_payment, kinds=[Kind.CRASH])
+every_crash = partial(stories.every_fault, make_event=stories.pay, kinds=[FaultKind.CRASH])
 
 STORIES: dict[str, Story] = {
-    "a process dies at each call of a delivery": every_crash,
-    "two events tell of one payment": stories.two_events_one_payment,
-    "a look at Stripe is overtaken": stories.an_overtaken_look,
-    "a look at a refund is overtaken": stories.an_overtaken_refund,
+    "a process crashes at each call of a delivery": every_crash,
+    "two events about one payment": stories.two_events_of_one_payment,
+    "an outdated read of a subscription": stories.outdated_read_of_subscription,
+    "an outdated read of a refund": stories.outdated_read_of_refund,
     "two changes within a second": stories.two_changes_in_a_second,
-    "two processes work on one event": stories.two_processes_one_event,
-    "what a plugin has read changes": stories.a_read_that_has_changed,
+    "one event in two processes": stories.one_event_in_two_processes,
+    "a concurrent change of what was read": stories.concurrent_change_of_what_was_read,
 }
 
 
-def no_unique_ledger_id(patch: Patch) -> None:
+def random_ledger_id(patch: Patch) -> None:
     apply = Credit.apply
 
     async def with_random_id(self: Credit, *args: Any) -> None:
@@ -88,7 +88,7 @@ def _mark_outside(patch: Patch, *, first: bool) -> None:
 
 
 def _no_check_in_the_transaction(patch: Patch) -> None:
-    """A unit with writes to a plugin's collection looks for the mark before it makes them."""
+    """Let a unit of work not check the mark before it writes to a plugin's collection."""
     check = Mark.check
 
     async def check_outside(self: Mark, database: Any, **options: Any) -> None:
@@ -99,14 +99,14 @@ def _no_check_in_the_transaction(patch: Patch) -> None:
 
 
 def no_transaction(patch: Patch) -> None:
-    async def one_after_the_other(self: Transactions, works: Any) -> list[CommitReceipt]:
+    async def write_one_after_the_other(self: Transactions, works: Any) -> list[CommitReceipt]:
         receipts = [CommitReceipt() for _ in works]
         for work, receipt in zip(works, receipts, strict=True):
             await work.unit.apply(self._database, None, receipt)
             await work.mark.apply(self._database, None)
         return receipts
 
-    patch.setattr(Transactions, "attempt", one_after_the_other)
+    patch.setattr(Transactions, "attempt", write_one_after_the_other)
 
 
 def mark_without_the_done_check(patch: Patch) -> None:
@@ -117,10 +117,10 @@ def mark_without_the_done_check(patch: Patch) -> None:
 def expectation_ignored(patch: Patch) -> None:
     apply = UpdateOne.apply
 
-    async def whatever_is_there(self: UpdateOne, *args: Any) -> None:
+    async def update_without_expectation(self: UpdateOne, *args: Any) -> None:
         await apply(UpdateOne(self.collection, self.filter, self.update, upsert=self.upsert), *args)
 
-    patch.setattr(UpdateOne, "apply", whatever_is_there)
+    patch.setattr(UpdateOne, "apply", update_without_expectation)
 
 
 def no_ticket_on_snapshots(patch: Patch) -> None:
@@ -135,12 +135,12 @@ def no_ticket_on_snapshots(patch: Patch) -> None:
     patch.setattr(WriteSnapshot, "apply", write_always)
 
 
-def ticket_taken_after_the_look(patch: Patch) -> None:
-    async def look_first(self: Subscriptions, subscription_id: str) -> Any:
+def ticket_taken_after_the_read(patch: Patch) -> None:
+    async def read_first(self: Subscriptions, subscription_id: str) -> Any:
         snapshot = await self.snapshot(await self._stripe.retrieve_subscription(subscription_id))
         return snapshot, await self._store.subscriptions.take_ticket(subscription_id)
 
-    patch.setattr(Subscriptions, "look", look_first)
+    patch.setattr(Subscriptions, "look", read_first)
 
 
 def no_ticket_on_reversals(patch: Patch) -> None:
@@ -162,7 +162,7 @@ def created_as_order_ties_written(patch: Patch) -> None:
 
 
 def _order_by_created(patch: Patch, *, ties: int) -> None:
-    """The event's second is the ticket. With `ties`, of one second the later writer wins."""
+    """Use the event's `created` as the ticket. With `ties`, the later writer of a second wins."""
     make, apply = ContextFactory.make, WriteSnapshot.apply
 
     class Recorder(SnapshotRecorder):
@@ -184,7 +184,7 @@ def _order_by_created(patch: Patch, *, ties: int) -> None:
 
     async def apply_with_ties(self: WriteSnapshot, *args: Any) -> None:
         await apply(WriteSnapshot(self.snapshot, self.ticket + ties), *args)
-        if ties:  # what is kept is the second itself
+        if ties:  # store the second itself
             database, mongo_session, _ = args
             await database.subscriptions.update_one(
                 {"_id": self.snapshot.id, "written_ticket": self.ticket + ties},
@@ -196,104 +196,104 @@ def _order_by_created(patch: Patch, *, ties: int) -> None:
     patch.setattr(WriteSnapshot, "apply", apply_with_ties)
 
 
-# Each guard's absence, the story that notices it, and by which law.
+# How each guard is removed, the story that then fails, and the law that it violates.
 GUARDS: dict[str, tuple[Callable[[Patch], None], str, str]] = {
     "unique id of a ledger row": (
-        no_unique_ledger_id,
-        "two events tell of one payment",
+        random_ledger_id,
+        "two events about one payment",
         "exactly once",
     ),
-    "mark in the transaction (not before)": (
+    "mark in the transaction (not before it)": (
         mark_before_the_transaction,
-        "a process dies at each call of a delivery",
+        "a process crashes at each call of a delivery",
         "no loss",
     ),
-    "mark in the transaction (not after)": (
+    "mark in the transaction (not after it)": (
         mark_after_the_transaction,
-        "a process dies at each call of a delivery",
+        "a process crashes at each call of a delivery",
         "exactly once",
     ),
     "one transaction for all writes": (
         no_transaction,
-        "a process dies at each call of a delivery",
-        "books balance",
+        "a process crashes at each call of a delivery",
+        "balances match the ledger",
     ),
-    "mark only where it is not done": (
+    "mark only if the event is not done": (
         mark_without_the_done_check,
-        "two processes work on one event",
+        "one event in two processes",
         "exactly once",
     ),
     "expectation of what was read": (
         expectation_ignored,
-        "what a plugin has read changes",
+        "a concurrent change of what was read",
         "exactly once",
     ),
     "ticket on snapshots": (
         no_ticket_on_snapshots,
-        "a look at Stripe is overtaken",
-        "order-free",
+        "an outdated read of a subscription",
+        "order-independent",
     ),
-    "ticket before the look": (
-        ticket_taken_after_the_look,
-        "a look at Stripe is overtaken",
-        "order-free",
+    "ticket before the read": (
+        ticket_taken_after_the_read,
+        "an outdated read of a subscription",
+        "order-independent",
     ),
     "ticket on reversals": (
         no_ticket_on_reversals,
-        "a look at a refund is overtaken",
-        "order-free",
+        "an outdated read of a refund",
+        "order-independent",
     ),
-    "ticket, not `created` (first of a second wins)": (
+    "ticket, not `created` (the first one of a second wins)": (
         created_as_order,
         "two changes within a second",
-        "order-free",
+        "order-independent",
     ),
-    "ticket, not `created` (last of a second wins)": (
+    "ticket, not `created` (the last one of a second wins)": (
         created_as_order_ties_written,
-        "a look at Stripe is overtaken",
-        "order-free",
+        "an outdated read of a subscription",
+        "order-independent",
     ),
 }
 
 
-async def tell(stage: Stage, story: Story) -> None:
-    world = await World.open(stage)
+async def run_story(runner: SimulationRunner, story: Story) -> None:
+    simulation = await Simulation.open(runner)
     try:
-        await story(world)
+        await story(simulation)
     finally:
-        await world.close()
+        await simulation.close()
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_with_all_guards_no_story_breaks_a_law(stage: Stage, story: str) -> None:
-    stage.run(tell(stage, STORIES[story]))
+def test_story_violates_no_law_with_all_guards(runner: SimulationRunner, story: str) -> None:
+    runner.run(run_story(runner, STORIES[story]))
 
 
 @pytest.mark.parametrize("guard", GUARDS)
-def test_without_a_guard_a_story_breaks_a_law(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, guard: str
+def test_story_violates_law_without_guard(
+    runner: SimulationRunner, monkeypatch: pytest.MonkeyPatch, guard: str
 ) -> None:
-    take_away, story, law = GUARDS[guard]
-    take_away(monkeypatch)
-    with pytest.raises(LawBroken, match=f"^{law}:"):
-        stage.run(tell(stage, STORIES[story]))
-    report.note("guards", guard, f"without it: “{story}” breaks “{law}”")
+    remove, story, law = GUARDS[guard]
+    remove(monkeypatch)
+    with pytest.raises(LawViolation, match=f"^{law}:"):
+        runner.run(run_story(runner, STORIES[story]))
+    report.note("guards", guard, f"without it, “{story}” violates “{law}”")
 
 
 @pytest.mark.faults
-def test_a_broken_law_is_told_as_a_script_that_breaks_it_again(
-    books: type[Books], quick: settings, monkeypatch: pytest.MonkeyPatch
+def test_violation_is_printed_as_a_short_script_that_repeats_it(
+    model: type[ServiceModel], quick: settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    no_unique_ledger_id(monkeypatch)
-    monkeypatch.setattr(books, "section", "model without a guard")
-    # A payment that is not credited breaks a law, and a refund that waits for it another.
+    random_ledger_id(monkeypatch)
+    monkeypatch.setattr(model, "section", "model without a guard")
+    # A payment that is not credited violates one law, and a refund that waits for it another one.
     short = settings(quick, max_examples=200, stateful_step_count=4, report_multiple_bugs=False)
-    with pytest.raises(LawBroken) as caught:
-        run_state_machine_as_test(books, settings=short)
+    with pytest.raises(LawViolation) as caught:
+        run_state_machine_as_test(model, settings=short)
     lines = "\n".join(caught.value.__notes__).splitlines()
     script = [line for line in lines if line.startswith("state")]
-    assert script[0] == "state = Books()"
+    assert script[0] == "state = ServiceModel()"
     assert script[-1] == "state.teardown()"
-    assert len(script) < 6, "as short as it can be made"
-    with pytest.raises(LawBroken, match=r"^no loss:"):
-        exec("\n".join(script), {"Books": books})
+    assert len(script) < 6, "the script is not short"
+    with pytest.raises(LawViolation, match=r"^no loss:"):
+        exec("\n".join(script), {"ServiceModel": model})

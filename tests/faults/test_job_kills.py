@@ -1,4 +1,4 @@
-"""A process dies with deferred work in its hands: another one finishes it, once."""
+"""A process is killed while it runs deferred jobs: another one finishes them, once."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from pymongo import MongoClient
 
 from datalayer_stripe.sandbox import Sandbox
 from tests.faults import report
-from tests.faults.cluster import cluster, environment, until
+from tests.faults.cluster import cluster, environment_variables, wait_until
 from tests.support.app import Api, changed, recorded
 from tests.support.shop import Shop
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.faults
 
 EVENTS = 8
 
-# Hangs the first time that it sees an event, and says which process it hangs in.
+# Hangs on the first run of each event, and writes the id of its process to a file.
 FILE = """
 import asyncio, os
 from pathlib import Path
@@ -44,12 +44,12 @@ def _pids(folder: Path) -> set[int]:
 
 
 @pytest.mark.gen_test
-async def test_work_of_a_killed_process_is_finished_by_another(
+async def test_jobs_of_killed_process_are_finished_by_another_process(
     mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str], tmp_path: Path
 ) -> None:
     (tmp_path / "slow.py").write_text(FILE, encoding="utf-8")
     variables = {
-        **environment(mongodb_url, sandbox, shop),
+        **environment_variables(mongodb_url, sandbox, shop),
         "DATALAYER_STRIPE_PLUGINS_DIR": str(tmp_path),
     }
     async with cluster(variables, tmp_path) as running:
@@ -65,17 +65,17 @@ async def test_work_of_a_killed_process_is_finished_by_another(
         async def hangs() -> bool:
             return victim.pid in _pids(tmp_path)
 
-        await until(hangs, "no job came to the first process")
+        await wait_until(hangs, "the first process got no job")
         await victim.kill()
         api.url = survivor.url
         with MongoClient(mongodb_url, tz_aware=True) as client:
             database = client.get_default_database()
-            held = database.jobs.count_documents({"holder": {"$exists": True}})
+            leased = database.jobs.count_documents({"holder": {"$exists": True}})
 
             async def all_done() -> bool:
                 return database.jobs.estimated_document_count() == 0
 
-            await until(all_done, "the work of the killed process is left undone")
+            await wait_until(all_done, "the jobs of the killed process are not finished")
             rows = {row["_id"]: row["n"] for row in database["plugin_slow"].find()}
             events = list(database.events.find())
         assert rows == {f"evt_{n}": 1 for n in range(EVENTS)}
@@ -84,4 +84,4 @@ async def test_work_of_a_killed_process_is_finished_by_another(
         assert await api.credits() == 50
         assert await survivor.metric("datalayer_stripe_jobs_total", outcome="processed") == EVENTS
         api.http.close()
-    report.count("deferred work", jobs=EVENTS, held_at_the_kill=held, kills_of_serve=1)
+    report.count("deferred work", jobs=EVENTS, leased_at_the_kill=leased, kills_of_serve=1)

@@ -1,4 +1,4 @@
-"""A model of everything that may happen, and every single cut of a delivery: no law is broken."""
+"""No law is violated: in random stories, and with a fault of each call of a delivery."""
 
 import random
 import time
@@ -8,93 +8,99 @@ import pytest
 from hypothesis import seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from datalayer_stripe.testing.faults import INTERRUPTING_KINDS, WHENS, Fault, FaultKind
 from tests.faults import report, stories
-from tests.faults.environment import Stage
-from tests.faults.injection import CUTS, Cut, Kind
-from tests.faults.model import Books
-from tests.faults.world import World
+from tests.faults.model import ServiceModel
+from tests.faults.runner import SimulationRunner
+from tests.faults.simulation import Simulation
 
 pytestmark = [pytest.mark.mongod, pytest.mark.slow]
 
-LONG_SECONDS = 45.0
+RANDOM_SECONDS = 45.0
 
 
-def test_no_story_breaks_a_law(books: type[Books], quick: settings) -> None:
-    run_state_machine_as_test(books, settings=quick)
+def test_fixed_stories_violate_no_law(model: type[ServiceModel], quick: settings) -> None:
+    run_state_machine_as_test(model, settings=quick)
 
 
 @pytest.mark.faults
-def test_no_random_story_breaks_a_law(
-    books: type[Books], quick: settings, capsys: pytest.CaptureFixture[str]
+def test_random_stories_violate_no_law(
+    model: type[ServiceModel], quick: settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """New stories in each run. Those of one seed are told again by giving it to `seed`."""
-    deadline = time.monotonic() + LONG_SECONDS
+    """The stories differ in each run. To repeat them, pass the printed seed to `seed`."""
+    deadline = time.monotonic() + RANDOM_SECONDS
     while time.monotonic() < deadline:
         number = random.randrange(2**32)
         with capsys.disabled():
             print(f"\nseed {number}", end="", flush=True)
-        seeded = seed(number)(type("Books", (books,), {}))
+        seeded = seed(number)(type("ServiceModel", (model,), {}))
         long = settings(quick, derandomize=False, stateful_step_count=30)
         run_state_machine_as_test(seeded, settings=long)
 
 
-async def nothing(_: World) -> None:
-    """A payment needs nothing before it."""
+async def nothing(_: Simulation) -> None:
+    """Do nothing: a payment needs no earlier event."""
 
 
-async def subscribe(world: World) -> None:
-    stories.a_subscription(world)
-    await world.deliver_all()
+async def subscribe(simulation: Simulation) -> None:
+    stories.subscribe(simulation)
+    await simulation.deliver_all()
 
 
-async def buy(world: World) -> None:
-    stories.a_payment(world)
-    await world.deliver_all()
+async def pay(simulation: Simulation) -> None:
+    stories.pay(simulation)
+    await simulation.deliver_all()
 
 
-BEGINNINGS = pytest.mark.parametrize(
-    ("begin", "happen"),
-    [(nothing, stories.a_payment), (subscribe, stories.a_change), (buy, stories.a_refund)],
+SCENARIOS = pytest.mark.parametrize(
+    ("prepare", "make_event"),
+    [
+        (nothing, stories.pay),
+        (subscribe, stories.change_subscription),
+        (pay, stories.refund),
+    ],
     ids=["top-up", "subscription", "refund"],
 )
-Begin = Callable[[World], Awaitable[None]]
+Prepare = Callable[[Simulation], Awaitable[None]]
 
 
-@pytest.mark.parametrize("kind", CUTS)
-@BEGINNINGS
-def test_no_cut_of_a_delivery_breaks_a_law(
-    stage: Stage, begin: Begin, happen: stories.Happening, kind: Kind
+@pytest.mark.parametrize("kind", INTERRUPTING_KINDS)
+@SCENARIOS
+def test_fault_of_any_call_of_a_delivery_violates_no_law(
+    runner: SimulationRunner, prepare: Prepare, make_event: stories.MakeEvent, kind: FaultKind
 ) -> None:
-    cuts = stage.run(_cut_everywhere(stage, begin, happen, [kind], again=None))
-    assert cuts > 12, "before and after each call"
+    faults = runner.run(_interrupt_everywhere(runner, prepare, make_event, [kind], again=None))
+    assert faults > 12, "a fault before and after each call"
 
 
 @pytest.mark.faults
-@BEGINNINGS
-def test_no_crash_in_a_second_try_breaks_a_law(
-    stage: Stage, begin: Begin, happen: stories.Happening
+@SCENARIOS
+def test_crash_in_the_second_delivery_violates_no_law(
+    runner: SimulationRunner, prepare: Prepare, make_event: stories.MakeEvent
 ) -> None:
     for call in range(1, 9):
-        for when in ("before", "after"):
-            again = Cut(call, when, Kind.CRASH)
-            stage.run(_cut_everywhere(stage, begin, happen, [Kind.CRASH], again=again))
+        for when in WHENS:
+            again = Fault(call, when, FaultKind.CRASH)
+            runner.run(
+                _interrupt_everywhere(runner, prepare, make_event, [FaultKind.CRASH], again=again)
+            )
 
 
-async def _cut_everywhere(
-    stage: Stage,
-    begin: Begin,
-    happen: stories.Happening,
-    kinds: Iterable[Kind],
+async def _interrupt_everywhere(
+    runner: SimulationRunner,
+    prepare: Prepare,
+    make_event: stories.MakeEvent,
+    kinds: Iterable[FaultKind],
     *,
-    again: Cut | None,
+    again: Fault | None,
 ) -> int:
-    world = await World.open(stage, witness=False)
+    simulation = await Simulation.open(runner, counting=False)
     try:
-        await begin(world)
-        cuts = await stories.every_cut(world, happen, kinds, again=again)
-        report.count("every cut", **world.counts)
-        struck = world.faults.struck
-        report.count("every cut", **{f"cut_{name}": n for name, n in sorted(struck.items())})
-        return cuts
+        await prepare(simulation)
+        faults = await stories.every_fault(simulation, make_event, kinds, again=again)
+        report.count("every fault", **simulation.counts)
+        injected = sorted(simulation.injector.injected.items())
+        report.count("every fault", **{f"faults_{name}": n for name, n in injected})
+        return faults
     finally:
-        await world.close()
+        await simulation.close()

@@ -1,9 +1,8 @@
-"""Real processes, really killed, under load: nothing is lost, nothing happens twice.
+"""Kill real processes under load: nothing is lost, and nothing happens twice.
 
-Two `serve` processes on one database behind a round-robin. People buy and subscribe through them
-and elsewhere, and a courier delivers the events, in no order, some twice, each until it is taken.
-Meanwhile processes are killed with SIGKILL, or Stripe's API is in trouble. A run prints its seed;
-`DATALAYER_STRIPE_TEST_SEED` repeats it, as far as the machine's own timing allows.
+See `cluster_load` for the load. Meanwhile processes are killed with SIGKILL, or Stripe's API fails.
+A run prints its seed; `DATALAYER_STRIPE_TEST_SEED` repeats it, as far as the machine's own timing
+allows.
 """
 
 import asyncio
@@ -11,21 +10,16 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from pymongo import MongoClient
 
-from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.sandbox import Sandbox
 from tests.faults import report
-from tests.faults.cluster import Cluster, cluster, environment
-from tests.faults.consistency_checks import check_books, check_buyer
-from tests.faults.webhook_sender import Courier
-from tests.faults.workload import BUYERS, Buyer, Trade
+from tests.faults.cluster import environment_variables
+from tests.faults.cluster_load import cluster_under_load
 from tests.support.app import json_of
 from tests.support.mongod import (
     Mongod,
@@ -35,7 +29,7 @@ from tests.support.mongod import (
 )
 from tests.support.mongod import _is_member as is_member
 from tests.support.mongod import _wait_for as wait_until
-from tests.support.shop import WEBHOOK_ROUTE, Shop
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.faults
 
@@ -43,14 +37,11 @@ KILLS_OF_SERVE = 20
 KILLS_OF_MONGOD = 4
 KILLS_OF_PRIMARY = 4
 
-# A process that is killed inside a transaction leaves it open on the server, for 60 s by default.
+# A killed process leaves its transaction open on the server, by default for 60 s.
 _TRANSACTION_SECONDS = 3
 
-# So much is on its way at once; enough that every kill hits something.
-_PRESSURE = 60
-
-_TROUBLED_SECONDS = 15.0
-_TIME_OUT_SECONDS = 7.0
+_STRIPE_FAILURE_SECONDS = 15.0
+_SLOW_RESPONSE_SECONDS = 7.0
 
 NewMongod = Callable[[str | None], Mongod]
 
@@ -62,92 +53,20 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(seed)
 
 
-@dataclass
-class Siege:
-    """A cluster under load."""
-
-    cluster: Cluster
-    courier: Courier
-    sandbox: Sandbox
-    rng: random.Random
+def report_silence(since: float) -> None:
+    """Report how long no delivery was accepted. The sender measures how long one had to wait."""
+    report.maximum("processes", longest_silence_seconds=time.monotonic() - since)
 
 
-@asynccontextmanager
-async def siege(
-    variables: dict[str, str],
-    folder: Path,
-    sandbox: Sandbox,
-    shop: Shop,
-    rng: random.Random,
-    bearer: Callable[..., str],
-) -> AsyncIterator[Siege]:
-    """Load as long as the block lasts; at its end everything gets through, and the books hold."""
-    async with cluster(variables, folder) as running:
-        courier = Courier(sandbox, running.url + WEBHOOK_ROUTE, Registry.load().types, rng)
-        buyers = [Buyer(name, running.url, bearer(name), sandbox, shop) for name in BUYERS]
-        courier.start()
-        stopped = asyncio.Event()
-        people = [
-            asyncio.create_task(work)
-            for work in (
-                _trade(Trade(sandbox, shop, rng), courier, stopped),
-                *(buyer.go_shopping(lambda: _room(courier, stopped)) for buyer in buyers),
-            )
-        ]
-        try:
-            yield Siege(running, courier, sandbox, rng)
-            await running.until_ready()
-            stopped.set()
-            await asyncio.gather(*people)
-            courier.collect()
-            await courier.idle()
-        finally:
-            for one in people:
-                one.cancel()
-            await asyncio.gather(*people, return_exceptions=True)
-            await courier.stop()
-        assert all(served.running for served in running.services)
-        assert running.surprises() == []
-        figures = check_books(variables["DATALAYER_STRIPE_MONGODB_URL"], sandbox, shop)
-        for buyer in buyers:
-            check_buyer(sandbox, buyer.account, buyer.bought)
-        report.count(
-            "processes",
-            deliveries=courier.outcomes.total(),
-            deliveries_not_taken=courier.outcomes.total() - courier.outcomes["taken"],
-            **figures,
-        )
-        report.highest("processes", slowest_event_seconds=courier.slowest)
-
-
-async def _room(courier: Courier, stopped: asyncio.Event) -> bool:
-    """Wait until more may happen; whether it is to."""
-    while courier.outstanding >= _PRESSURE and not stopped.is_set():  # noqa: ASYNC110 (either one)
-        await asyncio.sleep(0.01)
-    return not stopped.is_set()
-
-
-async def _trade(trade: Trade, courier: Courier, stopped: asyncio.Event) -> None:
-    while await _room(courier, stopped):
-        trade.happen()
-        courier.collect()
-        await asyncio.sleep(0)
-
-
-def recovered(since: float) -> None:
-    """Keep how long no delivery got through; how long one had to wait, the courier measures."""
-    report.highest("processes", longest_silence_seconds=time.monotonic() - since)
-
-
-def one_node(new_mongod: NewMongod) -> tuple[Mongod, str]:
+def start_one_node(new_mongod: NewMongod) -> tuple[Mongod, str]:
     mongod = new_mongod("rs0")
     initiate([mongod])
-    bound_transactions(mongod)
+    limit_transactions(mongod)
     return mongod, replica_set_url([mongod])
 
 
-def bound_transactions(mongod: Mongod) -> None:
-    """Let the server end soon what a killed process has left open; it forgets this when it ends."""
+def limit_transactions(mongod: Mongod) -> None:
+    """Let the server end abandoned transactions soon. A restart resets this."""
     with MongoClient(mongod.direct_url) as client:
         client.admin.command(
             "setParameter", 1, transactionLifetimeLimitSeconds=_TRANSACTION_SECONDS
@@ -155,13 +74,13 @@ def bound_transactions(mongod: Mongod) -> None:
 
 
 def wait_for_members(members: Sequence[Mongod]) -> Mongod:
-    """Wait until all members have joined again; the primary."""
+    """Wait until all members have joined again, and return the primary."""
     wait_until(lambda: all(map(is_member, members)), "the members have not joined")
     return wait_for_primary(members)
 
 
 @pytest.mark.gen_test
-async def test_a_service_is_killed_again_and_again(
+async def test_killing_serve_loses_and_doubles_nothing(
     new_mongod: NewMongod,
     sandbox: Sandbox,
     shop: Shop,
@@ -169,23 +88,23 @@ async def test_a_service_is_killed_again_and_again(
     bearer: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    _, url = one_node(new_mongod)
-    variables = environment(url, sandbox, shop)
-    async with siege(variables, tmp_path, sandbox, shop, rng, bearer) as under:
+    _, url = start_one_node(new_mongod)
+    variables = environment_variables(url, sandbox, shop)
+    async with cluster_under_load(variables, tmp_path, sandbox, shop, rng, bearer) as load:
         for _ in range(KILLS_OF_SERVE):
-            await under.courier.taken(rng.randint(1, 40))
-            victim = rng.choice(under.cluster.services)
+            await load.sender.wait_for_accepted(rng.randint(1, 40))
+            victim = rng.choice(load.cluster.services)
             await victim.kill()
             begun = time.monotonic()
-            await under.courier.taken(1)
-            recovered(begun)
+            await load.sender.wait_for_accepted(1)
+            report_silence(begun)
             await victim.start()
-            await victim.listening()
+            await victim.wait_until_listening()
             report.count("processes", kills_of_serve=1)
 
 
 @pytest.mark.gen_test
-async def test_mongod_is_killed_and_comes_back(
+async def test_killing_mongod_loses_and_doubles_nothing(
     new_mongod: NewMongod,
     sandbox: Sandbox,
     shop: Shop,
@@ -193,28 +112,28 @@ async def test_mongod_is_killed_and_comes_back(
     bearer: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    mongod, url = one_node(new_mongod)
-    variables = environment(url, sandbox, shop)
-    async with siege(variables, tmp_path, sandbox, shop, rng, bearer) as under:
+    mongod, url = start_one_node(new_mongod)
+    variables = environment_variables(url, sandbox, shop)
+    async with cluster_under_load(variables, tmp_path, sandbox, shop, rng, bearer) as load:
         for _ in range(KILLS_OF_MONGOD):
-            await under.courier.taken(rng.randint(1, 100))
+            await load.sender.wait_for_accepted(rng.randint(1, 100))
             mongod.kill()
-            await under.cluster.until_ready(503)
-            answer = await under.cluster.services[0].get("/readyz")
+            await load.cluster.wait_until_ready(503)
+            answer = await load.cluster.services[0].get("/readyz")
             assert "database" in json_of(answer)["problems"]
-            assert await under.cluster.services[0].status("/healthz") == 200
+            assert await load.cluster.services[0].status("/healthz") == 200
             await asyncio.to_thread(mongod.start)
             begun = time.monotonic()
-            bound_transactions(mongod)
-            await under.courier.taken(1)
-            recovered(begun)
-            await under.cluster.until_ready()
+            limit_transactions(mongod)
+            await load.sender.wait_for_accepted(1)
+            report_silence(begun)
+            await load.cluster.wait_until_ready()
             report.count("processes", kills_of_mongod=1)
-        assert await under.cluster.metric("datalayer_stripe_deliveries_total", outcome="failed")
+        assert await load.cluster.metric("datalayer_stripe_deliveries_total", outcome="failed")
 
 
 @pytest.mark.gen_test
-async def test_the_primary_of_three_is_killed(
+async def test_killing_the_primary_of_three_loses_and_doubles_nothing(
     new_mongod: NewMongod,
     sandbox: Sandbox,
     shop: Shop,
@@ -225,30 +144,30 @@ async def test_the_primary_of_three_is_killed(
     members = [new_mongod("rs0") for _ in range(3)]
     primary = initiate(members)
     for member in members:
-        bound_transactions(member)
-    variables = environment(replica_set_url(members), sandbox, shop)
-    async with siege(variables, tmp_path, sandbox, shop, rng, bearer) as under:
+        limit_transactions(member)
+    variables = environment_variables(replica_set_url(members), sandbox, shop)
+    async with cluster_under_load(variables, tmp_path, sandbox, shop, rng, bearer) as load:
         for _ in range(KILLS_OF_PRIMARY):
-            await under.courier.taken(rng.randint(1, 100))
+            await load.sender.wait_for_accepted(rng.randint(1, 100))
             primary.kill()
             begun = time.monotonic()
-            await under.courier.taken(1)
-            recovered(begun)
+            await load.sender.wait_for_accepted(1)
+            report_silence(begun)
             await asyncio.to_thread(primary.start)
-            bound_transactions(primary)
+            limit_transactions(primary)
             primary = await asyncio.to_thread(wait_for_members, members)
             report.count("processes", kills_of_primary=1)
 
 
-class Trouble:
-    """One kind of trouble at Stripe's API after another."""
+class StripeFailures:
+    """Random failures of Stripe's API, one after the other."""
 
     def __init__(self, sandbox: Sandbox, rng: random.Random) -> None:
         self._api = sandbox.api
         self._rng = rng
         self.slow = 0
 
-    def some_more(self) -> None:
+    def add(self) -> None:
         times = self._rng.randint(1, 6)
         match self._rng.randrange(6):
             case 0 | 1 | 2 as which:
@@ -263,7 +182,7 @@ class Trouble:
 
 
 @pytest.mark.gen_test
-async def test_stripe_is_in_trouble(
+async def test_failing_stripe_loses_and_doubles_nothing(
     new_mongod: NewMongod,
     sandbox: Sandbox,
     shop: Shop,
@@ -271,29 +190,29 @@ async def test_stripe_is_in_trouble(
     bearer: Callable[..., str],
     tmp_path: Path,
 ) -> None:
-    _, url = one_node(new_mongod)
-    variables = environment(url, sandbox, shop)
-    trouble = Trouble(sandbox, rng)
-    async with siege(variables, tmp_path, sandbox, shop, rng, bearer) as under:
-        await under.courier.taken(20)
-        # Beyond the service's own bound on an attempt.
-        sandbox.api.delay(_TIME_OUT_SECONDS, 4, "/v1/subscriptions")
+    _, url = start_one_node(new_mongod)
+    variables = environment_variables(url, sandbox, shop)
+    failures = StripeFailures(sandbox, rng)
+    async with cluster_under_load(variables, tmp_path, sandbox, shop, rng, bearer) as load:
+        await load.sender.wait_for_accepted(20)
+        # Longer than the service's timeout of a call.
+        sandbox.api.delay(_SLOW_RESPONSE_SECONDS, 4, "/v1/subscriptions")
         begun = time.monotonic()
-        while time.monotonic() < begun + _TROUBLED_SECONDS:
-            trouble.some_more()
-            await under.courier.taken(rng.randint(1, 40))
-        # Those that are slow are still at it.
-        assert await under.cluster.metric("datalayer_stripe_stripe_calls_total", outcome="ok")
-        seen = await under.cluster.metric("datalayer_stripe_stripe_calls_total")
-        failed = seen - await under.cluster.metric(
+        while time.monotonic() < begun + _STRIPE_FAILURE_SECONDS:
+            failures.add()
+            await load.sender.wait_for_accepted(rng.randint(1, 40))
+        # Slow calls are still in progress.
+        assert await load.cluster.metric("datalayer_stripe_stripe_calls_total", outcome="ok")
+        total = await load.cluster.metric("datalayer_stripe_stripe_calls_total")
+        failed = total - await load.cluster.metric(
             "datalayer_stripe_stripe_calls_total", outcome="ok"
         )
-        assert failed, "the metrics tell of no call to Stripe that failed"
-        assert await under.cluster.metric("datalayer_stripe_deliveries_total", outcome="failed")
+        assert failed, "the metrics count no failed call to Stripe"
+        assert await load.cluster.metric("datalayer_stripe_deliveries_total", outcome="failed")
         sandbox.api.normal()
         begun = time.monotonic()
-        await under.courier.taken(1)
-        recovered(begun)
+        await load.sender.wait_for_accepted(1)
+        report_silence(begun)
     statuses = Counter(call.status for call in sandbox.api.calls)
     refused = sum(statuses[status] for status in (429, 500, 503))
     assert refused
@@ -303,5 +222,5 @@ async def test_stripe_is_in_trouble(
         stripe_calls=statuses.total(),
         stripe_refusals=refused,
         stripe_cuts=statuses[None],
-        stripe_delays=trouble.slow + 4,
+        stripe_delays=failures.slow + 4,
     )

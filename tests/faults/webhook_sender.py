@@ -1,4 +1,4 @@
-"""Delivers events as Stripe does: signed, until they are taken, some twice, in any order.
+"""Deliver events as Stripe does: signed, until they are accepted, some twice, in any order.
 
 https://docs.stripe.com/webhooks#event-delivery-behaviors
 """
@@ -11,99 +11,107 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.faults.cluster import until
+from tests.faults.cluster import wait_until
 from tests.support.app import WEBHOOK_SECRET
 
-_INITIAL_BACKOFF = 0.05
-_LONGEST_PAUSE = 0.5
+_INITIAL_BACKOFF = 0.05  # seconds
+_MAX_BACKOFF = 0.5  # seconds
 
 
 @dataclass(order=True)
-class _Parcel:
-    """One copy of an event on its way. Parcels go in an order that says nothing."""
+class _Copy:
+    """One copy of an event that must be delivered. `order` is random."""
 
     order: float
     event_id: str = field(compare=False)
-    pause: float = field(default=_INITIAL_BACKOFF, compare=False)
+    backoff: float = field(default=_INITIAL_BACKOFF, compare=False)
     first_at: float | None = field(default=None, compare=False)
 
 
 @dataclass
-class Courier:
-    """Deliver the events of `types` to `url`, `width` at once; `doubled` is the share sent twice.
+class WebhookSender:
+    """Delivers the events of `types` to `url`.
 
     Attributes:
-        outcomes: the attempts: "taken", the status of a refusal, or "no answer".
-        outstanding: how many copies have not been taken.
-        slowest: the most seconds from a copy's first attempt to its last.
+        sandbox: The local Stripe.
+        url: The webhook endpoint.
+        types: The event types.
+        rng: Chooses the order, and the events that are sent twice.
+        concurrency: The number of concurrent deliveries.
+        duplicates: The share of events that are sent twice.
+        outcomes: Counts the attempts: "accepted", the status of a refusal, or "no answer".
+        outstanding: The number of copies that have not been accepted.
+        slowest: The maximum seconds from the first attempt of a copy to its last.
     """
 
     sandbox: Sandbox
     url: str
     types: Collection[str]
     rng: random.Random
-    width: int = 32
-    doubled: float = 0.3
+    concurrency: int = 32
+    duplicates: float = 0.3
     outcomes: Counter[str] = field(default_factory=Counter)
     outstanding: int = 0
     slowest: float = 0.0
     _seen: int = 0
-    _parcels: asyncio.PriorityQueue[_Parcel] = field(default_factory=asyncio.PriorityQueue)
+    _copies: asyncio.PriorityQueue[_Copy] = field(default_factory=asyncio.PriorityQueue)
     _workers: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
+        """Start to deliver."""
         self.sandbox.create_webhook_endpoint(self.url, WEBHOOK_SECRET, sorted(self.types))
-        # The sandbox itself sends nothing: its `deliver`, which signs and sends, is called below.
+        # The sandbox sends nothing by itself: `_deliver` calls its `deliver`.
         self.sandbox.webhooks.drop(10**9)
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self.width)]
+        self._workers = [asyncio.create_task(self._work()) for _ in range(self.concurrency)]
 
     async def stop(self) -> None:
+        """Stop to deliver."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
 
     def collect(self) -> None:
-        """Take on what has happened at Stripe since the last time."""
+        """Enqueue the events that Stripe has made since the last call."""
         events, self._seen = self.sandbox.events[self._seen :], len(self.sandbox.events)
         for event in events:
             if event["type"] in self.types:
-                for _ in range(1 + (self.rng.random() < self.doubled)):
+                for _ in range(1 + (self.rng.random() < self.duplicates)):
                     self.outstanding += 1
-                    self._send(_Parcel(self.rng.random(), event["id"]))
+                    self._send(_Copy(self.rng.random(), event["id"]))
 
-    async def taken(self, more: int) -> None:
-        """Wait until so many more have been taken."""
-        goal = self.outcomes["taken"] + more
+    async def wait_for_accepted(self, more: int) -> None:
+        """Wait until this many more deliveries have been accepted."""
+        goal = self.outcomes["accepted"] + more
 
         async def reached() -> bool:
-            return self.outcomes["taken"] >= goal
+            return self.outcomes["accepted"] >= goal
 
-        await until(reached, f"no {more} deliveries get through: {self.outcomes}")
+        await wait_until(reached, f"{more} deliveries are not accepted: {self.outcomes}")
 
     async def idle(self) -> None:
-        """Wait until everything has been taken."""
+        """Wait until everything has been accepted."""
 
         async def done() -> bool:
             return not self.outstanding
 
-        await until(done, f"deliveries do not get through: {self.outcomes}")
+        await wait_until(done, f"deliveries are not accepted: {self.outcomes}")
 
-    def _send(self, parcel: _Parcel) -> None:
-        self._parcels.put_nowait(parcel)
+    def _send(self, copy: _Copy) -> None:
+        self._copies.put_nowait(copy)
 
     async def _work(self) -> None:
         while True:
-            await self._deliver(await self._parcels.get())
+            await self._deliver(await self._copies.get())
 
-    async def _deliver(self, parcel: _Parcel) -> None:
-        parcel.first_at = parcel.first_at or time.monotonic()
-        attempt = await self.sandbox.webhooks.deliver(parcel.event_id)
+    async def _deliver(self, copy: _Copy) -> None:
+        copy.first_at = copy.first_at or time.monotonic()
+        attempt = await self.sandbox.webhooks.deliver(copy.event_id)
         if attempt.succeeded:
-            self.outcomes["taken"] += 1
+            self.outcomes["accepted"] += 1
             self.outstanding -= 1
-            self.slowest = max(self.slowest, time.monotonic() - parcel.first_at)
+            self.slowest = max(self.slowest, time.monotonic() - copy.first_at)
             return
         self.outcomes[str(attempt.status or "no answer")] += 1
-        # A shorter pause than Stripe's; another parcel goes meanwhile.
-        asyncio.get_running_loop().call_later(parcel.pause, self._send, parcel)
-        parcel.pause = min(parcel.pause * 2, _LONGEST_PAUSE)
+        # A shorter backoff than Stripe's; other copies are delivered in the meantime.
+        asyncio.get_running_loop().call_later(copy.backoff, self._send, copy)
+        copy.backoff = min(copy.backoff * 2, _MAX_BACKOFF)

@@ -1,4 +1,4 @@
-"""What people do while the services are under fire: at Stripe alone, and through the services."""
+"""The load on the services: events at Stripe, and requests of buyers."""
 
 import asyncio
 import json
@@ -15,20 +15,20 @@ from datalayer_stripe.sandbox.engine.errors import SandboxCardError
 from tests.support.app import json_of
 from tests.support.shop import DECLINED_CARD, STRIPE_ROUTES, Shop, subscribe_elsewhere
 
-HOT = "account-hot"
-QUIET = [f"account-{number}" for number in range(6)]
+HOT_ACCOUNT = "account-hot"
+OTHER_ACCOUNTS = [f"account-{number}" for number in range(6)]
 BUYERS = [f"buyer-{number}" for number in range(3)]
 
 _CREDITS = (50, 220, 600)
-_MOST_SUBSCRIPTIONS = 40
+_MAX_SUBSCRIPTIONS = 40
 
-# Out of order for a moment, or the same request is still being worked on.
-_PRESS_AGAIN = frozenset({409, 429, 503})
-_PRESS_AGAIN_PAUSE = 0.1
+# The service is not available, or the same request is still in progress.
+_RETRY_STATUSES = frozenset({409, 429, 503})
+_RETRY_BACKOFF = 0.1  # seconds
 
 
-class Trade:
-    """Payments, most of them of one hot account, and what subscriptions go through."""
+class Workload:
+    """Payments, most of them of one account, and changes of subscriptions."""
 
     def __init__(self, sandbox: Sandbox, shop: Shop, rng: random.Random) -> None:
         self._sandbox = sandbox
@@ -36,19 +36,19 @@ class Trade:
         self._rng = rng
         self._subscriptions: list[str] = []
 
-    def happen(self) -> None:
-        """One thing happens."""
+    def step(self) -> None:
+        """Make one payment, subscription or change at Stripe."""
         if self._rng.random() < 0.8:
-            self._pay(HOT if self._rng.random() < 0.7 else self._rng.choice(QUIET))
-        elif len(self._subscriptions) < _MOST_SUBSCRIPTIONS and self._rng.random() < 0.5:
-            account = self._rng.choice(QUIET)
+            self._pay(HOT_ACCOUNT if self._rng.random() < 0.7 else self._rng.choice(OTHER_ACCOUNTS))
+        elif len(self._subscriptions) < _MAX_SUBSCRIPTIONS and self._rng.random() < 0.5:
+            account = self._rng.choice(OTHER_ACCOUNTS)
             made = subscribe_elsewhere(self._sandbox, self._shop.plan, account)
             self._subscriptions.append(made)
         elif self._subscriptions:
             self._change(self._rng.choice(self._subscriptions))
 
     def _pay(self, account: str) -> None:
-        """Pay for a package; one in ten cards is refused."""
+        """Pay a package; one in ten cards is declined."""
         package = self._rng.randrange(len(_CREDITS))
         intent = self._sandbox.call(
             "POST",
@@ -61,7 +61,7 @@ class Trade:
                 "credits": str(_CREDITS[package]),
             },
         )
-        pay(self._sandbox, intent, refused=self._rng.random() < 0.1)
+        pay(self._sandbox, intent, declined=self._rng.random() < 0.1)
 
     def _change(self, subscription_id: str) -> None:
         status = self._sandbox.get(subscription_id)["status"]
@@ -81,16 +81,16 @@ class Trade:
                 self._sandbox.cancel_subscription(subscription_id)
 
 
-def pay(sandbox: Sandbox, intent: dict[str, Any], *, refused: bool = False) -> None:
-    """Confirm a PaymentIntent in the browser, by a card that is good or refused."""
+def pay(sandbox: Sandbox, intent: dict[str, Any], *, declined: bool = False) -> None:
+    """Confirm a PaymentIntent as the browser does, with a card that is accepted or declined."""
     try:
-        sandbox.confirm_payment(intent["id"], DECLINED_CARD if refused else "4242424242424242")
+        sandbox.confirm_payment(intent["id"], DECLINED_CARD if declined else "4242424242424242")
     except SandboxCardError:
-        assert refused
+        assert declined
 
 
 class Buyer:
-    """Somebody with a browser: subscribes, then buys, and presses the button again on an error."""
+    """A person who subscribes, then buys packages, and retries after an error."""
 
     def __init__(self, account: str, url: str, token: str, sandbox: Sandbox, shop: Shop) -> None:
         self.account = account
@@ -101,21 +101,21 @@ class Buyer:
         self._sandbox = sandbox
         self._shop = shop
 
-    async def go_shopping(self, more: Callable[[], Awaitable[bool]]) -> None:
-        """Subscribe, and buy package after package while there is to be more."""
-        started = await self._insist("subscription", self._shop.plan)
+    async def buy_packages(self, has_more: Callable[[], Awaitable[bool]]) -> None:
+        """Subscribe, and buy packages while `has_more` returns true."""
+        started = await self._request("subscription", self._shop.plan)
         pay(self._sandbox, self._sandbox.get(intent_id(started["client_secret"])))
-        while await more():
+        while await has_more():
             self.bought += 1
             package = self._shop.packages[self.bought % len(self._shop.packages)]
-            started = await self._insist("topup", package, f"purchase-{self.bought}")
+            started = await self._request("topup", package, f"purchase-{self.bought}")
             pay(self._sandbox, self._sandbox.get(started["payment_intent_id"]))
 
-    async def _insist(self, what: str, price_id: str, key: str = "none") -> dict[str, Any]:
-        """Ask the service until it agrees. It may be busy or away, but never wrong."""
+    async def _request(self, kind: str, price_id: str, key: str = "none") -> dict[str, Any]:
+        """Send a request until it succeeds. The service may be unavailable, but must not fail."""
         http = AsyncHTTPClient(force_instance=True)
         request = HTTPRequest(
-            f"{self._url}{STRIPE_ROUTES}/{what}/payment-intent",
+            f"{self._url}{STRIPE_ROUTES}/{kind}/payment-intent",
             method="POST",
             headers={
                 "Authorization": f"Bearer {self._token}",
@@ -133,9 +133,9 @@ class Buyer:
                     self.answers["no answer"] += 1
                 else:
                     self.answers[str(answer.code)] += 1
-                    assert answer.code in {201, *_PRESS_AGAIN}, answer.body
+                    assert answer.code in {201, *_RETRY_STATUSES}, answer.body
                     if answer.code == 201:
                         return json_of(answer)
-                await asyncio.sleep(_PRESS_AGAIN_PAUSE)
+                await asyncio.sleep(_RETRY_BACKOFF)
         finally:
             http.close()

@@ -1,4 +1,4 @@
-"""What worlds share one after the other: an event loop and a database."""
+"""Run simulations one after the other, in one event loop and on one database."""
 
 import asyncio
 import tempfile
@@ -13,45 +13,52 @@ from motor.motor_asyncio import AsyncIOMotorClient
 
 from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
 
-# Seconds after which a step hangs.
-_PATIENCE = 60.0
+# A step that takes longer hangs.
+_STEP_TIMEOUT = 60.0  # seconds
 
 T = TypeVar("T")
 
 
 @dataclass
-class Stage:
-    """`url` is that of a database, whose content worlds may drop."""
+class SimulationRunner:
+    """An event loop and a database.
+
+    Attributes:
+        url: The URL of the database, whose content simulations delete.
+        loop: The event loop.
+    """
 
     url: str
     loop: asyncio.AbstractEventLoop
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run something to its end; what hangs is a failure."""
-        return self.loop.run_until_complete(asyncio.wait_for(work, _PATIENCE))
+        """Run a coroutine to its end. Raise TimeoutError if it hangs."""
+        return self.loop.run_until_complete(asyncio.wait_for(work, _STEP_TIMEOUT))
 
     @cached_property
     def database(self) -> Any:
-        """The database as it is, beside all faults."""
+        """The database, without any faults."""
         client: Any = AsyncIOMotorClient(self.url, tz_aware=True, io_loop=self.loop)
         return client.get_default_database()
 
     def close(self) -> None:
+        """Close the connection to the database."""
         if "database" in self.__dict__:
             self.database.client.close()
 
 
 @contextmanager
-def own_stage() -> Iterator[Stage]:
-    """A stage with a mongod of its own."""
+def own_runner() -> Iterator[SimulationRunner]:
+    """Start a mongod, and yield a runner that uses it."""
     with tempfile.TemporaryDirectory() as folder:
         mongod = Mongod(free_port(), Path(folder), "rs0").start()
         loop = asyncio.new_event_loop()
         try:
             initiate([mongod])
-            stage = Stage(replica_set_url([mongod]).replace("/?", "/story?"), loop)
-            yield stage
-            stage.close()
+            url = replica_set_url([mongod]).replace("/?", "/simulation?")
+            runner = SimulationRunner(url, loop)
+            yield runner
+            runner.close()
         finally:
             mongod.kill()
             loop.close()
