@@ -25,6 +25,9 @@ from .service import Service
 logger = logging.getLogger(__name__)
 access_logger = logging.getLogger("datalayer_stripe.access")
 
+DEFAULT_HOST = "127.0.0.1"
+"""The address to listen on unless another is chosen: only this machine can connect."""
+
 # Above the limit of every handler, so that the handler itself answers 413 to a longer body.
 _MAX_BODY_BYTES = 8 * 1024 * 1024
 _IDLE_TIMEOUT_SECONDS = 120

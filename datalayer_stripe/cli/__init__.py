@@ -1,1 +1,1 @@
-"""The command line, `datalayer-stripe`."""
+"""The command line: `datalayer-stripe`."""

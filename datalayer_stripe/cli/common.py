@@ -1,4 +1,4 @@
-"""What the commands share: settings, a service for one command, times, tables, and ends."""
+"""Helpers for all commands: settings, a service for one command, times, tables and exit codes."""
 
 import asyncio
 import json
@@ -21,41 +21,53 @@ from ..store.connect import MEMORY_URL
 
 T = TypeVar("T")
 
-DIFFERENCES = 3
-"""The exit code of a command that looked, changed nothing, and found differences."""
+DIFFERENCES_EXIT_CODE = 3
+"""The exit code of a command that found differences and did not correct them."""
 
 TABLE_WIDTH = 100
-"""Characters in a line of a table."""
-_MIN_WRAPPED = 20  # characters left for the last column, however wide the others are
+"""The maximum width of a table, in characters."""
+_MIN_LAST_COLUMN_WIDTH = 20  # in characters, also if the other columns fill the table
 
-_AGO = re.compile(r"(\d{1,6})([mhdw])")
-_BAR = 30  # characters
+_RELATIVE_TIME = re.compile(r"(\d{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_PROGRESS_BAR_WIDTH = 30  # in characters
 
 
 class Since(click.ParamType[datetime]):
-    """A moment: `36h`, `30d` or `2w` ago, a date, or a date and time of ISO 8601 (UTC)."""
+    """Option type for a point in time.
+
+    The value is a length of time before now (`36h`, `30d`, `2w`), a date, or an ISO 8601 date and
+    time. Without a time zone it is in UTC.
+    """
 
     name = "since"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> datetime:
+        """Return the value as a datetime with a time zone."""
         if isinstance(value, datetime):
             return value
         try:
-            if ago := _AGO.fullmatch(value):
-                return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+            if relative := _RELATIVE_TIME.fullmatch(value):
+                length = timedelta(**{_UNITS[relative[2]]: int(relative[1])})
+                return datetime.now(UTC) - length
             moment = datetime.fromisoformat(value)
         except (ValueError, OverflowError):
             self.fail(
-                f"{value!r} is none of 36h, 30d, 2w, 2026-11-01, 2026-11-01T12:00", param, ctx
+                f"{value!r} is not a time. Use a form such as 36h, 30d, 2w, 2026-11-01 or "
+                "2026-11-01T12:00.",
+                param,
+                ctx,
             )
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end. What is in the way is one line for the operator, and exit code 2."""
+    """Run a coroutine to its end, and return its result.
+
+    If it raises one of our errors, print the message on stderr and exit with code 2.
+    """
     try:
         return asyncio.run(work)
     except DatalayerStripeError as error:
@@ -63,14 +75,18 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def fail(message: str) -> NoReturn:
+    """Print a message on stderr and exit with code 2."""
     click.echo(message, err=True)
     sys.exit(2)
 
 
-def configuration(*, running_plugins: bool = True) -> Configuration:
-    """Return what is set in the environment; print a line for each fault and exit with code 2.
+def load_configuration(*, running_plugins: bool = True) -> Configuration:
+    """Read the configuration from the environment.
 
-    Without `running_plugins` the plugins' own settings are neither read nor needed.
+    If it is not valid, print a line for each problem on stderr and exit with code 2.
+
+    Args:
+        running_plugins: Whether plugins will run. If not, their own settings are not read.
     """
     try:
         return read_configuration(running_plugins=running_plugins)
@@ -80,46 +96,56 @@ def configuration(*, running_plugins: bool = True) -> Configuration:
 
 @asynccontextmanager
 async def command_service(*, running_plugins: bool = False) -> AsyncIterator[Service]:
-    """A service for the length of one command, which says on stderr only what went wrong."""
+    """Open a service for the duration of one command. It logs errors only.
+
+    Args:
+        running_plugins: Whether the command runs plugins.
+
+    Raises:
+        StartError: The service cannot start, or its database is in the memory of a process.
+    """
     configure_logging(level="ERROR")
-    configured = configuration(running_plugins=running_plugins)
-    if configured.settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
+    configuration = load_configuration(running_plugins=running_plugins)
+    if configuration.settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
         raise StartError(
             f"{variable('stripe_mongodb_url')} is memory://, which other processes cannot read. "
             "Set it to the database of the running service."
         )
     service = await open_service(
-        configured.settings,
-        registry=configured.registry,
-        plugin_settings=configured.plugin_settings,
+        configuration.settings,
+        registry=configuration.registry,
+        plugin_settings=configuration.plugin_settings,
     )
     try:
         if running_plugins:
-            # Its deferred work is left to `serve`.
+            # Start the plugins but not the worker: `serve` runs the deferred jobs.
             await service.lifespans.start()
         yield service
     finally:
         await service.close()
 
 
-def table(
+def print_table(
     heads: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
     after_row: Callable[[], None] = lambda: None,
 ) -> None:
-    """Print aligned columns within TABLE_WIDTH; what is too long in the last one is wrapped.
+    """Print aligned columns. The last column is wrapped at TABLE_WIDTH.
 
-    `after_row` is called below each row that is printed, and not below the heads.
+    Args:
+        heads: The column heads.
+        rows: The cells of each row, as many as there are heads.
+        after_row: Called after each row, but not after the heads.
     """
     lines = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     indent = sum(widths[:-1]) + 2 * len(widths[:-1])
-    room = max(TABLE_WIDTH - indent, _MIN_WRAPPED)
+    last_width = max(TABLE_WIDTH - indent, _MIN_LAST_COLUMN_WIDTH)
     for number, line in enumerate(lines):
         cells = (cell.ljust(width) for cell, width in zip(line[:-1], widths, strict=False))
         first, *more = textwrap.wrap(
-            line[-1], room, break_long_words=False, break_on_hyphens=False
+            line[-1], last_width, break_long_words=False, break_on_hyphens=False
         ) or [""]
         click.echo("  ".join([*cells, first]).rstrip())
         for text in more:
@@ -128,8 +154,8 @@ def table(
             after_row()
 
 
-def detail(text: str) -> None:
-    """Print what belongs to the table's row above, indented and wrapped."""
+def print_detail(text: str) -> None:
+    """Print a paragraph below a table row, indented and wrapped at TABLE_WIDTH."""
     indent = "    "
     click.echo(
         textwrap.fill(
@@ -143,45 +169,56 @@ def detail(text: str) -> None:
     )
 
 
-def print_json(shown: Any) -> None:
-    """Print what a command has found for another program to read."""
-    click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+def print_json(value: Any) -> None:
+    """Print a result as JSON, for other programs."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def counted(number: int, kind: str) -> str:
-    """`1 event`, `1,200 events`."""
-    return f"{number:,} {kind}{'' if number == 1 else 's'}"
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 event`, `1,200 events`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 class Progress:
-    """A bar on a terminal that says how far a sweep has come; nothing elsewhere.
+    """Progress line on stderr. It prints nothing if stderr is not a terminal.
 
-    Stripe says how much there is of nothing. But it lists the newest first, so that what was
-    created last says how much of the time from now to `since` is done.
+    Stripe's lists have no total count. They start with the newest object, so the bar shows the
+    part of the time from now back to `since` that is done.
+
+    Args:
+        since: The time of the oldest object that will be checked. None shows no bar.
     """
 
     def __init__(self, since: datetime | None = None) -> None:
         self._on_terminal = sys.stderr.isatty()
-        self._shown = False
+        self._is_shown = False
         self._since = since
-        self._begun = datetime.now(UTC)
+        self._started_at = datetime.now(UTC)
 
     def __call__(self, kind: str, checked: int, created: int | None) -> None:
+        """Print the progress, over the previous line.
+
+        Args:
+            kind: The kind of object, in the singular.
+            checked: How many of this kind have been checked.
+            created: The creation time of the last one, in epoch seconds. 0 at the end.
+        """
         if self._on_terminal:
-            line = f"{self._bar(created)}{counted(checked, kind)} checked …"
+            line = f"{self._bar(created)}{pluralize(checked, kind)} checked …"
             click.echo(f"\r\033[K{line}", nl=False, err=True)
-            self._shown = True
+            self._is_shown = True
 
     def _bar(self, created: int | None) -> str:
         if self._since is None or created is None:
             return ""
-        whole = (self._begun - self._since).total_seconds()
-        done = (self._begun.timestamp() - created) / whole
-        full = round(_BAR * min(max(done, 0), 1))
-        return f"[{'#' * full}{'-' * (_BAR - full)}] {100 * full // _BAR:>3} %  "
+        total = (self._started_at - self._since).total_seconds()
+        done = (self._started_at.timestamp() - created) / total
+        filled = round(_PROGRESS_BAR_WIDTH * min(max(done, 0), 1))
+        bar = "#" * filled + "-" * (_PROGRESS_BAR_WIDTH - filled)
+        return f"[{bar}] {100 * filled // _PROGRESS_BAR_WIDTH:>3} %  "
 
     def clear(self) -> None:
-        """Make room for a line of another kind."""
-        if self._shown:
+        """Erase the progress line, so that another line can be printed."""
+        if self._is_shown:
             click.echo("\r\033[K", nl=False, err=True)
-            self._shown = False
+            self._is_shown = False

@@ -1,4 +1,4 @@
-"""The command `events`: what was received, and what became of it."""
+"""The commands `events list`, `show`, `replay` and `accept`."""
 
 import sys
 from datetime import datetime
@@ -13,29 +13,29 @@ from ..webhooks.outcome import Outcome
 from .common import (
     Since,
     command_service,
-    detail,
     fail,
+    print_detail,
     print_json,
+    print_table,
     run,
-    table,
 )
 
-_GOOD = frozenset({Outcome.PROCESSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.IGNORED})
+_SUCCESSFUL = frozenset({Outcome.PROCESSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.IGNORED})
 
 
 @click.group()
 def events() -> None:
-    """The events that were received, and what became of each."""
+    """List, show, replay and accept received events."""
 
 
 @events.command("list")
-@click.option("--failed", is_flag=True, help="Only those of which a plugin is to run again.")
-@click.option("--rejected", is_flag=True, help="Only those that a plugin has rejected.")
-@click.option("--type", "event_type", help="Only of this type, such as invoice.paid.")
-@click.option("--account", help="Only of this account and its payments.")
+@click.option("--failed", is_flag=True, help="Only events that a plugin has failed; it will retry.")
+@click.option("--rejected", is_flag=True, help="Only events that a plugin has rejected.")
+@click.option("--type", "event_type", help="Only this event type, such as invoice.paid.")
+@click.option("--account", help="Only this account and its payments.")
 @click.option("--since", type=Since(), help="Only received since then: 36h, 30d, 2026-11-01.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, help="At most so many, the newest."
+    "--limit", type=click.IntRange(min=1), default=50, help="Maximum number of events, the newest."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_events(
@@ -49,13 +49,14 @@ def list_events(
 ) -> None:
     """List events, newest first.
 
-    With --account also the refunds and disputes of its payments, which name no account themselves.
+    --account also lists the refunds and disputes of the account's payments, which do not contain
+    the account themselves.
     """
     if failed and rejected:
-        raise click.UsageError("--failed and --rejected are one or the other.")
+        raise click.UsageError("Use --failed or --rejected, not both.")
     status = FAILED if failed else REJECTED if rejected else None
 
-    async def work() -> list[EventRecord]:
+    async def find() -> list[EventRecord]:
         found = []
         async with command_service() as service:
             async for record in service.store.events.find(
@@ -66,109 +67,125 @@ def list_events(
                     break
         return found
 
-    found = run(work())
+    found = run(find())
     if as_json:
-        print_json([_shown(record) for record in found])
+        print_json([_public_fields(record) for record in found])
         return
     if not found:
-        click.echo("No such event.")
+        click.echo("No matching events.")
         return
-    details = iter(map(_details, found))
-    table(
+    details = map(_detail_of, found)
+    print_table(
         ("RECEIVED (UTC)", "EVENT", "TYPE"),
         [(f"{record.received_at:%Y-%m-%d %H:%M:%S}", record.id, record.type) for record in found],
-        after_row=lambda: detail(next(details)),
+        after_row=lambda: print_detail(next(details)),
     )
 
 
-def _details(record: EventRecord) -> str:
-    """Return what the list says below an event: its object, its account and its plugins."""
+def _detail_of(record: EventRecord) -> str:
+    """Return the line below an event in the list: its object, account and plugins."""
     account = f" of account {record.account_uid}" if record.account_uid else ""
     runs = ", ".join(f"{name}: {run.summary}" for name, run in record.handlers.items())
     return f"{record.object_id or '-'}{account}: {runs or 'no plugin has run'}"
 
 
-def _shown(record: EventRecord) -> dict[str, Any]:
-    # The payload may hold somebody's name and address; Stripe's dashboard shows it.
+def _public_fields(record: EventRecord) -> dict[str, Any]:
+    # The payload may contain a name and a postal address. Stripe's dashboard shows it.
     return record.model_dump(mode="json", exclude={"payload"})
 
 
-@events.command("show", short_help="Show what is kept of one event, as JSON.")
+@events.command("show", short_help="Print the stored record of one event as JSON.")
 @click.argument("event_id", metavar="EVT")
 def show_event(event_id: str) -> None:
-    """Show what we keep of one event: each plugin's status, attempts and last error."""
+    """Print the stored record of one event as JSON.
 
-    async def work() -> EventRecord | None:
+    The record contains each plugin's status, its number of attempts and its last error.
+    """
+
+    async def get() -> EventRecord | None:
         async with command_service() as service:
             return await service.store.events.get(event_id)
 
-    record = run(work())
+    record = run(get())
     if record is None:
-        click.echo(f"No event {event_id} was received. `events replay` fetches it from Stripe.")
+        click.echo(
+            f"Event {event_id} is not in the database. "
+            f"`datalayer-stripe events replay {event_id}` fetches it from Stripe."
+        )
         sys.exit(1)
-    print_json(_shown(record))
+    print_json(_public_fields(record))
 
 
-@events.command("replay")
+@events.command("replay", short_help="Process events again.")
 @click.argument("event_ids", metavar="EVT...", nargs=-1, required=True)
 def replay_events(event_ids: tuple[str, ...]) -> None:
-    """Process events once more, as if Stripe had just delivered them.
+    """Process events again, as if Stripe had just delivered them.
 
-    An event that we no longer have is fetched from Stripe, which keeps it for 30 days. Safe to
-    repeat: what a plugin has finished does not happen again. What is deferred is done by `serve`,
-    at once. The exit code is 1 when one failed.
+    Events that are not in the database are fetched from Stripe, which keeps them for 30 days. It is
+    safe to repeat this command: a plugin that has finished an event does not run again. Deferred
+    jobs are run by `serve`, immediately.
+
+    Exit code 1: an event failed.
     """
 
-    async def work() -> bool:
-        good = True
+    async def replay() -> bool:
+        successful = True
         async with command_service(running_plugins=True) as service:
             for event_id in event_ids:
                 try:
                     outcome = (await service.processor.replay(event_id)).value
                 except StripeObjectMissing:
-                    outcome = "unknown, to us and to Stripe"
+                    outcome = "not found in the database or at Stripe"
                 except RequestError as error:
                     outcome = f"{Outcome.FAILED.value}: {error.message}"
                 click.echo(f"{event_id} → {outcome}")
-                good &= outcome in _GOOD
-        return good
+                successful &= outcome in _SUCCESSFUL
+        return successful
 
-    sys.exit(0 if run(work()) else 1)
+    sys.exit(0 if run(replay()) else 1)
 
 
 @events.command("accept")
 @click.argument("event_id", metavar="EVT")
-@click.option("--reason", required=True, help="Why; it is kept in the ledger.")
-@click.option("--account", help="Whose the credits are, where the payment does not say it.")
+@click.option("--reason", required=True, help="The reason, which is stored in the ledger.")
+@click.option("--account", help="The account to credit, if the payment's metadata has none.")
 @click.option(
-    "--credits", type=click.IntRange(min=1), help="How many, where the payment does not say it."
+    "--credits",
+    type=click.IntRange(min=1),
+    help="The number of credits, if the payment's metadata has none.",
 )
 def accept_event(event_id: str, reason: str, account: str | None, credits: int | None) -> None:
-    """Credit one rejected payment by hand.
+    """Credit one rejected payment.
 
-    EVT is a payment_intent.succeeded, of `events list --rejected`. Its payment has to be paid at
-    Stripe and not refunded in full. Account and credits are those of its metadata; what that lacks
-    is given by --account and --credits. The credits are added once, however often this is run, and
-    less what was refunded or disputed. The plugins that waited for them run then.
+    EVT is an event of the type payment_intent.succeeded that `events list --rejected` lists. Its
+    payment must be paid at Stripe and not fully refunded. The account and the credits are read from
+    the payment's metadata; --account and --credits supply only what the metadata lacks. The credits
+    are added once, however often you run this command, less what was refunded or disputed. Then the
+    plugins that waited for the credits run.
     """
     if not reason.strip():
-        raise click.UsageError("--reason must say why.")
+        raise click.UsageError("--reason must not be blank.")
 
-    async def work() -> tuple[str, bool]:
+    async def accept() -> tuple[str, bool]:
         async with command_service(running_plugins=True) as service:
             try:
                 verdict = await service.acceptance().accept(
                     event_id, reason, account_uid=account, credits=credits
                 )
             except StripeObjectMissing:
-                raise NotAcceptable(f"{event_id} is unknown, to us and to Stripe.") from None
+                raise NotAcceptable(
+                    f"Event {event_id} was not found in the database or at Stripe."
+                ) from None
             outcome = await service.processor.replay(event_id)
         top_up = verdict.top_up
-        credited = "credited" if verdict.is_new else "credited before, nothing was changed"
+        credited = "credited" if verdict.is_new else "already credited, nothing was changed"
         text = f"{top_up.credits} credits for {top_up.account_uid} ({top_up.payment_intent_id})"
-        return f"{event_id} → {credited}: {text}", outcome in _GOOD
+        return f"{event_id} → {credited}: {text}", outcome in _SUCCESSFUL
 
-    line, good = run(work())
+    line, successful = run(accept())
     click.echo(line)
-    if not good:
-        fail(f"A plugin that waited for the credits has failed: `events show {event_id}`.")
+    if not successful:
+        fail(
+            "A plugin that waited for the credits has failed. "
+            f"`datalayer-stripe events show {event_id}` shows its error."
+        )

@@ -1,4 +1,4 @@
-"""The command line: `datalayer-stripe`."""
+"""The command `datalayer-stripe`, and its subcommands `serve` and `demo`."""
 
 import logging
 import sys
@@ -7,13 +7,12 @@ from pathlib import Path
 import click
 
 from .._version import __version__
-from ..app import Server, make_app, shutdown_signal
+from ..app import DEFAULT_HOST, Server, make_app, shutdown_signal
 from ..configuration import Configuration
 from ..logs import configure_logging
 from ..reconciliation.periodic import reconciling
 from ..service import open_service
-from .authors import check, new
-from .common import configuration, fail, run
+from .common import fail, load_configuration, run
 from .events import events
 from .operations import audit, reconcile
 from .plugins import plugins
@@ -24,11 +23,11 @@ logger = logging.getLogger(__name__)
 DEFAULT_PORT = 9700
 DEFAULT_SANDBOX_PORT = 9701
 
-# Kubernetes kills 30 s after SIGTERM; what runs has this long to finish.
-SHUTDOWN_SECONDS = 20
+# Time for running requests to finish, in seconds. Kubernetes kills a container 30 s after SIGTERM.
+SHUTDOWN_GRACE_PERIOD = 20
 
 _PORT = click.IntRange(0, 65535)
-_LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
+_LOG_LEVEL = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
 
 
 @click.group(
@@ -39,53 +38,57 @@ _LEVELS = click.Choice(["debug", "info", "warning", "error"], case_sensitive=Fal
 def main() -> None:
     """Sell prepaid credits on Stripe.
 
-    An account with an active monthly subscription buys a package of credits, Stripe takes the
-    money, and a signed webhook adds the credits, exactly once.
+    An account with an active monthly subscription buys a package of credits. Stripe charges the
+    card and sends a signed webhook. The service then adds the credits, exactly once.
     """
 
 
 @main.command()
-@click.option("--host", default="127.0.0.1", help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--host", default=DEFAULT_HOST, help="Address to listen on; 0.0.0.0 for all.")
 @click.option(
-    "--port", type=_PORT, default=DEFAULT_PORT, help="Port to listen on; 0 for any free one."
+    "--port", type=_PORT, default=DEFAULT_PORT, help="Port to listen on; 0 for any free port."
 )
-@click.option("--log-level", type=_LEVELS, default="info", help="How much to log.")
+@click.option("--log-level", type=_LOG_LEVEL, default="info", help="Log level.")
 @click.option(
     "--log-config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A logging configuration in TOML, like conf/logging.toml.",
+    help="Logging configuration in TOML, such as conf/logging.toml.",
 )
 def serve(host: str, port: int, log_level: str, log_config: Path | None) -> None:
-    """Run the service, in front of a real Stripe account.
+    """Run the service with your Stripe account.
 
-    The settings come from the environment: conf/datalayer-stripe.env.example explains each
-    variable. Logs go to stderr, as JSON lines unless that is a terminal. SIGTERM ends it cleanly.
+    The settings are environment variables, described in the file conf/datalayer-stripe.env.example.
+    Logs are written to stderr, as text on a terminal and as JSON lines otherwise. SIGTERM stops the
+    service after the running requests.
     """
     try:
         configure_logging(level=log_level.upper(), config_file=log_config)
     except (OSError, ValueError) as error:
         fail(
             f"--log-config {log_config}: {_first_line(error)}. "
-            "It has to be TOML for Python's logging.config.dictConfig, as conf/logging.toml is."
+            "Use TOML for Python's logging.config.dictConfig, as in conf/logging.toml."
         )
-    run(_serve(configuration(), host, port))
+    run(_serve(load_configuration(), host, port))
 
 
 def _first_line(error: Exception) -> str:
-    """Return what is wrong in one line, with the cause that dictConfig puts below its own."""
-    known = error.__cause__ or error
-    return (str(known) or type(known).__name__).splitlines()[0].rstrip(".")
+    """Return the first line of the error's cause, if it has one, or of the error itself.
+
+    The message of an error of dictConfig does not contain its cause.
+    """
+    cause = error.__cause__ or error
+    return (str(cause) or type(cause).__name__).splitlines()[0].rstrip(".")
 
 
-async def _serve(configured: Configuration, host: str, port: int) -> None:
-    settings = configured.settings
+async def _serve(configuration: Configuration, host: str, port: int) -> None:
+    settings = configuration.settings
     service = await open_service(
-        settings, registry=configured.registry, plugin_settings=configured.plugin_settings
+        settings, registry=configuration.registry, plugin_settings=configuration.plugin_settings
     )
     try:
         await service.start()
         server = Server(make_app(service), address=host, port=port)
-        # Who reads that it listens may end it from then on.
+        # Install the signal handlers before logging "listening".
         with shutdown_signal() as signalled:
             logger.info(
                 "listening",
@@ -98,37 +101,37 @@ async def _serve(configured: Configuration, host: str, port: int) -> None:
             async with reconciling(service):
                 await signalled.wait()
                 logger.info("shutting down")
-                await server.stop(seconds=SHUTDOWN_SECONDS)
+                await server.stop(seconds=SHUTDOWN_GRACE_PERIOD)
     finally:
         await service.close()
 
 
-@main.command(short_help="Try the service: no Stripe account, no database.")
+@main.command(short_help="Try the service without a Stripe account or a database.")
 @click.option(
     "--port",
     type=_PORT,
     metavar="PORT",
-    help=f"Port of the service: {DEFAULT_PORT}, or any free one with --play.",
+    help=f"Port of the service. Default: {DEFAULT_PORT}; with --play, any free port.",
 )
 @click.option(
     "--sandbox-port",
     type=_PORT,
     metavar="PORT",
-    help=f"Port of the local Stripe: {DEFAULT_SANDBOX_PORT}, or any free one if that is taken, or "
-    "with --play.",
+    help=f"Port of the local Stripe. Default: {DEFAULT_SANDBOX_PORT} if it is free, else any free "
+    "port; with --play, any free port.",
 )
 @click.option("--open", "opening", is_flag=True, help="Open the checkout page in a browser.")
-@click.option("--play", is_flag=True, help="Play the story, check each step, and end.")
-@click.option("--log-level", type=_LEVELS, default="warning", help="How much to log.")
+@click.option("--play", is_flag=True, help="Run the demo's steps, check each one, and exit.")
+@click.option("--log-level", type=_LOG_LEVEL, default="warning", help="Log level.")
 def demo(
     port: int | None, sandbox_port: int | None, opening: bool, play: bool, log_level: str
 ) -> None:
-    """Try the service: no Stripe account, no database, no configuration.
+    """Try the service without a Stripe account, a database or settings.
 
-    Runs the service and a local Stripe on 127.0.0.1, and prints the address of the checkout page,
-    that of Stripe's side, and lines for a shell that do the same. It keeps everything in memory
-    and FORGETS it at the end. With --play it goes through the whole story by itself; the exit code
-    is 1 if a step is not as promised.
+    Runs the service and a local Stripe on 127.0.0.1. Prints the addresses of the checkout page and
+    of the local Stripe's pages, and shell commands that buy credits. All data is in memory, and IS
+    DELETED when the demo stops. --play runs all steps of the demo itself; exit code 1 means that a
+    step failed.
     """
     from ..demo import run_demo  # noqa: PLC0415 (`serve` needs none of it)
 
@@ -149,7 +152,5 @@ def _or_default(port: int | None, default: int) -> int:
     return default if port is None else port
 
 
-for command in (new, check):
-    plugins.add_command(command)
 for command in (plugins, events, reconcile, audit, token):
     main.add_command(command)

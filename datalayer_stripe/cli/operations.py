@@ -1,4 +1,4 @@
-"""The commands that compare with Stripe, and repair: `reconcile` and `audit`."""
+"""The commands that compare the database with Stripe: `reconcile` and `audit`."""
 
 import sys
 from collections import Counter
@@ -14,36 +14,35 @@ from ..reconciliation.repair import repair_all
 from ..reconciliation.sweeps import EVENTS_KEPT, NEEDS_REPAIR, Finding, Report
 from ..webhooks.outcome import Outcome
 from .common import (
-    DIFFERENCES,
+    DIFFERENCES_EXIT_CODE,
     Progress,
     Since,
     command_service,
-    counted,
+    pluralize,
     print_json,
+    print_table,
     run,
-    table,
 )
 
 
 @click.command()
-@click.option(
-    "--since", type=Since(), help="How far back to look: 36h, 30d, 2026-11-01.  [default: 30d]"
-)
-@click.option("--dry-run", is_flag=True, help="Only say what is missing; exit code 3 if anything.")
+@click.option("--since", type=Since(), help="Start time: 36h, 30d, 2026-11-01.  [default: 30d]")
+@click.option("--dry-run", is_flag=True, help="Only report what is missing (exit code 3).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
-    """Heal what was never delivered.
+    """Process events that were never delivered.
 
-    Goes through Stripe's events, its succeeded payments and its subscriptions, and processes what
-    is missing here by the same plugins as a delivery. Safe while the service runs, and when run
-    twice. Stripe keeps events for 30 days; payments and subscriptions are looked at themselves.
+    Compares Stripe's events, succeeded payments and subscriptions with the database. The plugins
+    process what is missing, as they process a delivery. You can run this command while the service
+    runs, and repeat it. Stripe keeps events for 30 days; older payments and subscriptions are
+    compared directly.
 
-    Exit code 1 when something could not be healed.
+    Exit code 1: something could not be processed.
     """
     since = since or datetime.now(UTC) - EVENTS_KEPT
     progress, findings, report = Progress(since), list[Finding](), Report()
 
-    async def work() -> None:
+    async def sweep() -> None:
         async with command_service(running_plugins=not dry_run) as service:
             reconciliation = service.reconciliation(
                 dry_run=dry_run,
@@ -54,82 +53,84 @@ def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
             await reconciliation.run(since)
 
     try:
-        run(work())
-    finally:  # also what was healed before something came in the way
+        run(sweep())
+    finally:  # After an error, report what was processed before it.
         progress.clear()
-        _show(findings, report, as_json=as_json)
+        _print_findings(findings, report, as_json=as_json)
     if dry_run and findings:
-        sys.exit(DIFFERENCES)
-    if any(one.outcome in (Outcome.FAILED, NEEDS_REPAIR) for one in findings):
+        sys.exit(DIFFERENCES_EXIT_CODE)
+    if any(finding.outcome in (Outcome.FAILED, NEEDS_REPAIR) for finding in findings):
         sys.exit(1)
 
 
-def _show(findings: Sequence[Finding], report: Report, *, as_json: bool) -> None:
+def _print_findings(findings: Sequence[Finding], report: Report, *, as_json: bool) -> None:
     if as_json:
-        shown = {
-            "findings": [asdict(one) for one in findings],
-            "checked": dict(report.checked),
-            "not_judged": dict(+report.young),
-            "rejected": report.rejected,
-        }
-        print_json(shown)
+        print_json(
+            {
+                "findings": [asdict(finding) for finding in findings],
+                "checked": dict(report.checked),
+                "too_recent": dict(+report.young),
+                "rejected": report.rejected,
+            }
+        )
         return
-    caveats = _not_judged(report.young)
+    exceptions = _too_recent(report.young)
     if report.rejected:
         verb = "is" if report.rejected == 1 else "are"
-        caveats.append(f"{report.rejected:,} {verb} rejected: see `events list --rejected`")
+        exceptions.append(f"{report.rejected:,} {verb} rejected: see `events list --rejected`")
     if findings:
         rows = [(one.kind, one.outcome or "missing", one.id, one.detail) for one in findings]
-        table(("WHAT", "OUTCOME", "ID", "DETAIL"), rows)
+        print_table(("WHAT", "OUTCOME", "ID", "DETAIL"), rows)
     else:
-        click.echo("Nothing else is missing." if caveats else "Nothing is missing.")
+        click.echo("Nothing else is missing." if exceptions else "Nothing is missing.")
     click.echo(f"Checked {_checked(report.checked)}.")
-    if caveats:
-        click.echo(f"But {'; '.join(caveats)}.")
+    if exceptions:
+        click.echo(f"But {'; '.join(exceptions)}.")
 
 
-def _not_judged(young: Counter[str]) -> list[str]:
-    """Return a clause about what was too young to judge, if there was any."""
-    kinds = " and ".join(counted(number, kind) for kind, number in (+young).items())
+def _too_recent(counts: Counter[str]) -> list[str]:
+    """Return a clause about the objects that are too recent to be checked, if there are any."""
+    kinds = " and ".join(pluralize(number, kind) for kind, number in (+counts).items())
     if not kinds:
         return []
-    verb = "was" if sum(young.values()) == 1 else "were"
-    return [f"{kinds} younger than 5 minutes {verb} not judged"]
+    verb = "was" if sum(counts.values()) == 1 else "were"
+    return [f"{kinds} younger than 5 minutes {verb} not checked"]
 
 
 def _checked(checked: Counter[str]) -> str:
-    return ", ".join(counted(number, kind) for kind, number in checked.items()) or "nothing"
+    return ", ".join(pluralize(number, kind) for kind, number in checked.items()) or "nothing"
 
 
-@click.command()
+@click.command(short_help="Compare the balances, the ledger and Stripe.")
 @click.option("--account", help="Only this account.")
 @click.option(
     "--since",
     type=Since(),
     help="Compare with Stripe only what was created since then: 36h, 30d, 2026-11-01.",
 )
-@click.option("--repair", is_flag=True, help="Say what a repair would put right.")
-@click.option("--yes", is_flag=True, help="With --repair: put it right.")
+@click.option("--repair", is_flag=True, help="Show what --yes would repair.")
+@click.option("--yes", is_flag=True, help="With --repair: repair it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def audit(
     account: str | None, since: datetime | None, repair: bool, yes: bool, as_json: bool
 ) -> None:
-    """Prove that the books balance, with themselves and with Stripe.
+    """Compare the balances with the ledger, and the ledger with Stripe.
 
-    Each balance is the sum of its ledger, each ledger row has its payment at Stripe, and each
-    payment its ledger row. Each difference is explained, with the command that heals it.
+    Each balance must be the sum of its ledger rows. Each payment at Stripe must have a ledger row,
+    and each row a payment. Each difference is explained, with the command that corrects it.
 
-    Changes nothing without --repair --yes. With it, balances are set to what their ledgers sum to,
-    and ledgers to what Stripe says: by further rows, of the kind `correction` or with the row that
-    was missing. No row is changed or deleted. Safe while the service runs, and when run twice.
+    The command changes nothing without --repair --yes. With these options it sets balances to the
+    sums of their ledger rows, and adds ledger rows until they agree with Stripe: the missing rows,
+    or rows of the kind `correction`. It never changes or deletes a row. You can run it while the
+    service runs, and repeat it.
 
-    Exit code 3 on a difference that was not repaired.
+    Exit code 3: a difference was found and not repaired.
     """
     if yes and not repair:
-        raise click.UsageError("--yes is for --repair.")
+        raise click.UsageError("Use --yes together with --repair.")
     progress, found = Progress(), list[Difference]()
 
-    async def work() -> tuple[AuditReport, dict[RepairTarget, str | None]]:
+    async def compare() -> tuple[AuditReport, dict[RepairTarget, str | None]]:
         async with command_service() as service:
             report = await service.audit(
                 account_uid=account,
@@ -140,9 +141,9 @@ def audit(
             targets = [one.target for one in found if one.target is not None]
             return report, await repair_all(service.repairs(), targets) if yes else {}
 
-    report, repaired = run(work())
+    report, failures = run(compare())
     progress.clear()
-    left = [one for one in found if one.target is None or repaired.get(one.target, "no")]
+    remaining = [one for one in found if not _is_repaired(one, failures)]
     if as_json:
         differences = [
             {
@@ -150,49 +151,61 @@ def audit(
                 "id": one.id,
                 "explanation": one.explanation,
                 "command": one.command,
-                "repaired": one not in left,
+                "repaired": one not in remaining,
             }
             for one in found
         ]
-        shown = {"differences": differences, "checked": dict(report.checked)}
-        print_json({**shown, "not_judged": dict(+report.young)})
+        print_json(
+            {
+                "differences": differences,
+                "checked": dict(report.checked),
+                "too_recent": dict(+report.young),
+            }
+        )
     else:
         for one in found:
-            _explain(one, repaired, dry_run=repair and not yes)
-        _conclude(report, found, left, dry_run=repair and not yes)
-    if left:
-        sys.exit(DIFFERENCES)
+            _print_difference(one, failures, dry_run=repair and not yes)
+        _print_summary(report, found, remaining, dry_run=repair and not yes)
+    if remaining:
+        sys.exit(DIFFERENCES_EXIT_CODE)
 
 
-def _explain(
-    difference: Difference, repaired: Mapping[RepairTarget, str | None], *, dry_run: bool
+def _is_repaired(difference: Difference, failures: Mapping[RepairTarget, str | None]) -> bool:
+    """Return whether the repair of a difference was tried and has no reason for a failure."""
+    target = difference.target
+    return target is not None and target in failures and not failures[target]
+
+
+def _print_difference(
+    difference: Difference, failures: Mapping[RepairTarget, str | None], *, dry_run: bool
 ) -> None:
     click.echo(f"{difference.kind} {difference.id}: {difference.explanation}")
     target = difference.target
-    if target is not None and target in repaired:
-        reason = repaired[target]
+    if target is not None and target in failures:
+        reason = failures[target]
         click.echo(f"  not repaired: {reason}" if reason else "  repaired")
     elif dry_run and target is not None:
         click.echo("  would be repaired")
     elif difference.command is not None:
-        click.echo(f"  heal it: {difference.command}")
+        click.echo(f"  to correct it: {difference.command}")
 
 
-def _conclude(
+def _print_summary(
     report: AuditReport,
     found: Sequence[Difference],
-    left: Sequence[Difference],
+    remaining: Sequence[Difference],
     *,
     dry_run: bool,
 ) -> None:
     click.echo(f"Checked {_checked(report.checked)}.")
-    caveats = _not_judged(report.young)
-    if caveats:
-        click.echo(f"But {'; '.join(caveats)}.")
+    exceptions = _too_recent(report.young)
+    if exceptions:
+        click.echo(f"But {'; '.join(exceptions)}.")
     if not found:
-        click.echo("All that was judged balances." if caveats else "The books balance.")
+        click.echo("No differences in what was checked." if exceptions else "No differences.")
         return
-    repaired = f", {len(found) - len(left):,} repaired" if len(found) > len(left) else ""
-    click.echo(f"{counted(len(found), 'difference')}{repaired}.")
+    repaired = len(found) - len(remaining)
+    suffix = f", {repaired:,} repaired" if repaired else ""
+    click.echo(f"{pluralize(len(found), 'difference')}{suffix}.")
     if dry_run:
-        click.echo("Nothing was changed: this was a dry run. Add --yes to repair.")
+        click.echo("Nothing was changed. Add --yes to repair.")

@@ -1,9 +1,14 @@
-"""The commands about plugins."""
+"""The commands `plugins list`, `plugins new` and `plugins check`."""
 
 import asyncio
+import importlib.util
+import os
+import shlex
+import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,85 +20,101 @@ from ..service import DISABLED_MONEY_PLUGIN
 from ..settings import Settings, variable
 from ..store import connect
 from ..store.connect import MEMORY_URL
-from .common import detail, fail, print_json, table
+from .common import fail, pluralize, print_detail, print_json, print_table
 
-_DAY = timedelta(days=1)
-_HEADS = ("PLUGIN", "ORDER", "STATE", "FAILED", "ORIGIN")
+if TYPE_CHECKING:
+    from ..plugin_tools.check import Check
+
+_FAILURES_PERIOD = timedelta(days=1)
+_LIST_HEADS = ("PLUGIN", "ORDER", "STATE", "FAILED", "ORIGIN")
+_CHECK_HEADS = ("PLUGIN", "EVENT", "FROM", "RESULT", "SECONDS")
+
+_UNRECORDED = (
+    "datalayer-stripe has no recorded event of the type {event_type}, so the one in tests/events "
+    "is a placeholder. Replace it with an event from Stripe: README.md says how."
+)
+
+_NEXT = """
+Next, in a virtual environment:
+
+  cd {folder}
+  pip install --editable ".[test]"
+  pytest
+
+Then change the plugin, and run `datalayer-stripe plugins check .`. See README.md for more."""
 
 
 @click.group()
 def plugins() -> None:
-    """What happens on each Stripe event."""
+    """List, write and check plugins."""
 
 
-@plugins.command("list")
+@plugins.command("list", short_help="List the plugins and their event types.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_plugins(as_json: bool) -> None:
-    """List the plugins, in their order, and below each the event types that it runs on.
+    """List the plugins in the order in which they run, each with its event types.
 
-    FAILED counts the events of the last day that a plugin has failed or rejected, and not finished
-    since. It needs the environment of `serve`; the rest needs none.
+    The column FAILED has the number of events of the last day that the plugin failed or rejected
+    and has not finished since. It needs the environment variables of `serve`; the other columns do
+    not.
     """
     try:
         registry = PluginSources.from_environment().load()
     except StartError as error:
         fail(str(error))
-    failed, hint = _failed_of_day(registry)
+    failures, hint = _failures_of_last_day(registry)
+    listed = (*registry.plugins, *registry.disabled)
     if as_json:
         print_json(
             {
-                "plugins": [_described(one, registry, failed) for one in _all(registry)],
+                "plugins": [_as_json(plugin, registry, failures) for plugin in listed],
                 "event_types": list(registry.types),
             }
         )
         return
-    details = iter(map(_events, _all(registry)))
-    table(
-        _HEADS,
-        [_row(plugin, registry, failed) for plugin in _all(registry)],
-        after_row=lambda: detail(next(details)),
+    details = map(_event_types, listed)
+    print_table(
+        _LIST_HEADS,
+        [_row(plugin, registry, failures) for plugin in listed],
+        after_row=lambda: print_detail(next(details)),
     )
     if hint:
         click.echo(f"\n{hint}")
     for name in registry.disabled_money_plugins:
         click.echo(f"\nWARNING: {DISABLED_MONEY_PLUGIN % name}.")
-    for doubt in registry.unknown_type_warnings:
-        click.echo(f"\nWARNING: {doubt}")
+    for warning in registry.unknown_type_warnings:
+        click.echo(f"\nWARNING: {warning}")
     click.echo("\nSend these event types to the webhook endpoint in Stripe's dashboard:")
     click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
 
 
-def _all(registry: Registry) -> tuple[Plugin[Any], ...]:
-    return (*registry.plugins, *registry.disabled)
-
-
-def _row(plugin: Plugin[Any], registry: Registry, failed: Mapping[str, int]) -> tuple[str, ...]:
+def _row(plugin: Plugin[Any], registry: Registry, failures: Mapping[str, int]) -> tuple[str, ...]:
     state = "off" if plugin in registry.disabled else "on"
     return (
         plugin.name,
         str(plugin.order),
         f"{state}, moves money" if plugin.moves_money else state,
-        str(failed.get(plugin.name, "-")),
+        str(failures.get(plugin.name, "-")),
         str(plugin.origin),
     )
 
 
-def _events(plugin: Plugin[Any]) -> str:
+def _event_types(plugin: Plugin[Any]) -> str:
     """Return the event types of a plugin, and which of them are deferred."""
-    deferred = _deferred(plugin)
+    deferred = _deferred_types(plugin)
     types = (f"{one} (deferred)" if one in deferred else one for one in plugin.types)
     return ", ".join(types) or "no event types"
 
 
-def _deferred(plugin: Plugin[Any]) -> set[str]:
+def _deferred_types(plugin: Plugin[Any]) -> set[str]:
     registrations = {one: plugin.registration(one) for one in plugin.types}
     return {
         one for one, registration in registrations.items() if registration and registration.deferred
     }
 
 
-def _described(
-    plugin: Plugin[Any], registry: Registry, failed: Mapping[str, int]
+def _as_json(
+    plugin: Plugin[Any], registry: Registry, failures: Mapping[str, int]
 ) -> dict[str, Any]:
     return {
         "name": plugin.name,
@@ -101,14 +122,14 @@ def _described(
         "order": plugin.order,
         "on": plugin not in registry.disabled,
         "moves_money": plugin.moves_money,
-        "failed": failed.get(plugin.name),
+        "failed": failures.get(plugin.name),
         "event_types": list(plugin.types),
-        "deferred": sorted(_deferred(plugin)),
+        "deferred": sorted(_deferred_types(plugin)),
     }
 
 
-def _failed_of_day(registry: Registry) -> tuple[dict[str, int], str | None]:
-    """What each plugin has failed, or nothing and why."""
+def _failures_of_last_day(registry: Registry) -> tuple[dict[str, int], str | None]:
+    """Return the number of failures by plugin, and a hint for the user if they are unknown."""
     try:
         settings = Settings.from_environment()
     except SettingsError:
@@ -120,16 +141,109 @@ def _failed_of_day(registry: Registry) -> tuple[dict[str, int], str | None]:
             f"FAILED: {variable('stripe_mongodb_url')} is memory://, which keeps no failures.",
         )
     try:
-        return asyncio.run(_counted(url, registry, livemode=settings.livemode)), None
+        return asyncio.run(_count_failures(url, registry, livemode=settings.livemode)), None
     except (StartError, StoreUnavailable) as error:
         return {}, f"FAILED: {error}"
 
 
-async def _counted(url: str, registry: Registry, *, livemode: bool) -> dict[str, int]:
+async def _count_failures(url: str, registry: Registry, *, livemode: bool) -> dict[str, int]:
     store = await connect(url, livemode=livemode)
-    since = datetime.now(UTC) - _DAY
+    since = datetime.now(UTC) - _FAILURES_PERIOD
     try:
-        names = [plugin.name for plugin in _all(registry)]
+        names = [plugin.name for plugin in (*registry.plugins, *registry.disabled)]
         return {name: await store.events.unfinished(name, since) for name in names}
     finally:
         await store.close()
+
+
+@plugins.command("new")
+@click.argument("name")
+@click.option(
+    "--on",
+    "types",
+    metavar="TYPE",
+    multiple=True,
+    help="An event type that the plugin runs on; repeat the option for several types. "
+    "[default: payment_intent.succeeded]",
+)
+@click.option("--deferred", is_flag=True, help="Run after the delivery has been answered.")
+@click.option(
+    "--directory",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    default=".",
+    help="The parent of the new folder.",
+)
+def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> None:
+    """Write a package with a new plugin into a new folder.
+
+    NAME is the name of the package and of the plugin: lower-case letters, digits and hyphens. The
+    package contains a README, an event, and tests that pass. The plugin counts the events of its
+    types, until you change it. Event types: https://docs.stripe.com/api/events/types.
+
+    Nothing is overwritten. Exit code 2: the name or a type is not allowed, or the folder exists.
+    """
+    from ..plugin_tools.package import write_package  # noqa: PLC0415 (only this command needs it)
+
+    try:
+        package = write_package(name, types, deferred=deferred, directory=directory)
+    except StartError as error:
+        fail(str(error))
+    click.echo(f"{package.folder}/")
+    for path in package.files:
+        click.echo(f"  {path}")
+    for event_type in package.unrecorded:
+        click.echo("\n" + _UNRECORDED.format(event_type=event_type))
+    click.echo(_NEXT.format(folder=shlex.quote(str(package.folder))))
+
+
+@plugins.command("check")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+def check(path: Path) -> None:
+    """Run the plugins at PATH on recorded events.
+
+    PATH is a plugin's file, a folder of such files, or the folder of a package whose pyproject.toml
+    names the plugins; the package need not be installed. The plugins are loaded as at the start of
+    the service, together with the installed ones. Their settings are read from the environment.
+
+    Each event is delivered several times, concurrently, and interrupted at each step; deferred
+    work is run. The command uses its own recorded events, and those in tests/events/*.json beside
+    the plugin. You need no Stripe account and no database. But a plugin REALLY CALLS external
+    services, many times: point its settings to a harmless target.
+
+    Exit code 0: no fault. 1: a plugin has a fault. 2: a plugin cannot be loaded.
+    """
+    if importlib.util.find_spec("mongomock_motor") is None:
+        fail('This command needs an extra: pip install "datalayer-stripe[testing]"')
+    from ..plugin_tools.check import Check  # noqa: PLC0415 (needs the extra `testing`)
+    from ..plugin_tools.sources import load_source  # noqa: PLC0415
+
+    try:
+        source = load_source(path)
+    except StartError as error:
+        fail(str(error))
+    checked = Check(source, os.environ)
+    number = _run_cases(checked)
+    for note in checked.notes:
+        click.echo(f"\nNote: {note}")
+    for fault in checked.faults:
+        click.echo(f"\nFault: {fault}")
+    plugins = pluralize(len(source.plugins), "plugin")
+    if checked.faults:
+        click.echo(f"\n{plugins}, {pluralize(len(checked.faults), 'fault')}.")
+        sys.exit(1)
+    click.echo(f"\nNo fault: {plugins}, {pluralize(number, 'event')} tried.")
+
+
+def _run_cases(check: "Check") -> int:
+    """Print the result of each case when it has ended, and return how many were run."""
+    rows = [(case.plugin.name, case.event_type, case.source) for case in check.cases]
+    widths = [max(map(len, column)) for column in zip(_CHECK_HEADS[:3], *rows, strict=True)]
+    line = "  ".join(f"{{:<{width}}}" for width in (*widths, len("rejected"), 0)).format
+    click.echo(line(*_CHECK_HEADS))
+    number = 0
+    for row, case in zip(rows, check.cases, strict=True):
+        verdict = check.run_case(case)
+        seconds = "-" if verdict.seconds is None else f"{verdict.seconds:.1f}"
+        click.echo(line(*row, verdict.result, seconds))
+        number += verdict.seconds is not None
+    return number

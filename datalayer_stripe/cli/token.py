@@ -1,4 +1,4 @@
-"""The command `datalayer-stripe token`: sign in without the service that issues tokens."""
+"""The command `token`: print a bearer token for tests without a sign-in service."""
 
 import json
 import sys
@@ -13,17 +13,17 @@ from ..models import Identity
 from ..settings import Settings, variable
 from .common import fail
 
-# Where the checkout page and Datalayer's UI keep the token in the browser.
-TOKEN_KEY = "@datalayer/iam:token"  # noqa: S105 (the name of an entry, no secret)
+# The key of localStorage under which the checkout page and Datalayer's UI store the token.
+TOKEN_KEY = "@datalayer/iam:token"  # noqa: S105 (the name of an entry, not a secret)
 
-_LIVE = (
+_LIVE_KEY_ERROR = (
     f"{variable('stripe_api_key')} is a live key: tokens for real accounts come from the service "
     "that signs them, not from this command. Use it with the keys of Stripe's test mode."
 )
 
 _HINT = """
-It is valid for {hours} h. To use it in a browser, open the checkout page, open the developer
-tools (F12), and enter this in the console; then reload the page:
+The token is valid for {hours} h. To use it in a browser, open the checkout page, open the
+developer tools (F12), and enter this line in the console. Then reload the page:
 
   localStorage.setItem({key}, "<the token>")"""
 
@@ -33,13 +33,14 @@ tools (F12), and enter this in the console; then reload the page:
 @click.option(
     "--hours", type=click.IntRange(1, 720), default=12, help="How long the token is valid."
 )
-@click.option("--handle", help="The account's name, as the page shows it.")
+@click.option("--handle", help="The user name that the checkout page shows.")
 @click.option("--email", help="The e-mail address that Stripe sends receipts to.")
 def token(account: str, hours: int, handle: str | None, email: str | None) -> None:
-    """Print a bearer token that signs ACCOUNT in, to try the service in Stripe's test mode.
+    """Print a bearer token for ACCOUNT, to try the service in Stripe's test mode.
 
-    The token is signed with DATALAYER_JWT_SECRET, as those of your own sign-in are. It goes to
-    stdout, alone: TOKEN=$(datalayer-stripe token alice). With a live key the command refuses.
+    The token is signed with DATALAYER_JWT_SECRET, like the tokens of your sign-in service. It is
+    the only output on stdout: TOKEN=$(datalayer-stripe token alice). The command refuses to run
+    with a live key.
     """
     try:
         settings = Settings.from_environment()
@@ -47,9 +48,9 @@ def token(account: str, hours: int, handle: str | None, email: str | None) -> No
     except SettingsError as error:
         fail(str(error))
     except ValidationError:
-        fail("ACCOUNT: give 1 to 128 printable ASCII characters without spaces, such as alice.")
+        fail("ACCOUNT: use 1 to 128 printable ASCII characters without spaces, such as alice.")
     if settings.livemode:
-        fail(_LIVE)
+        fail(_LIVE_KEY_ERROR)
     lifetime = timedelta(hours=hours)
     click.echo(issue_token(settings, account, lifetime=lifetime, handle=handle, email=email))
     if sys.stdout.isatty():

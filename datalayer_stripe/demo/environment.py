@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
 
-from ..app import Server, make_app
+from ..app import DEFAULT_HOST, Server, make_app
 from ..auth import issue_token
 from ..clock import Clock, system_clock
 from ..configuration import PluginSources
@@ -21,7 +21,6 @@ from ..testing.environment import Environment
 from ..testing.shop import ShopSandbox
 from .sign_in import sign_in_handlers
 
-ADDRESS = "127.0.0.1"
 ACCOUNT = "demo"
 
 # The secret that signs the token exists only in this process, so a long lifetime is no risk.
@@ -106,10 +105,10 @@ async def open_environment(
         )
         app = make_app(service)
         app.add_handlers(*sign_in_handlers(token, settings.checkout_path or "/"))
-        server = Server(app, address=ADDRESS, port=port)
+        server = Server(app, address=DEFAULT_HOST, port=port)
         stack.push_async_callback(server.stop, seconds=_SHUTDOWN_TIMEOUT)
 
-        url = f"http://{ADDRESS}:{server.port}"
+        url = f"http://{DEFAULT_HOST}:{server.port}"
         sandbox.create_webhook_endpoint(
             url + WEBHOOK_PATH,
             [secret.get_secret_value() for secret in settings.stripe_webhook_secrets],
@@ -129,14 +128,14 @@ async def open_environment(
 async def _start_sandbox(sandbox: Sandbox, port: int, *, or_any: bool) -> None:
     """Start the local Stripe on this port. With `or_any`, use any free port if it is taken."""
     try:
-        await sandbox.start(port, ADDRESS)
+        await sandbox.start(port, DEFAULT_HOST)
     except OSError as error:
         if not or_any:
             raise StartError(
-                f"Cannot listen on {ADDRESS}:{port}: {error.strerror}. "
+                f"Cannot listen on {DEFAULT_HOST}:{port}: {error.strerror}. "
                 "Choose another --sandbox-port."
             ) from None
-        await sandbox.start(0, ADDRESS)
+        await sandbox.start(0, DEFAULT_HOST)
 
 
 def _balance_of(service: Service) -> Callable[[], Awaitable[dict[str, str]]]:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tornado.httpclient import AsyncHTTPClient
 
-from ..app import Server, make_app
+from ..app import DEFAULT_HOST, Server, make_app
 from ..handlers.urls import WEBHOOK_PATH
 from ..plugin_api.definition import Plugin
 from ..service import Service
@@ -16,7 +16,6 @@ from .database import Database
 from .faults import CallGate, FaultInjector, gated_store
 from .plugin_environment import PluginEnvironment, PluginSettings
 
-_ADDRESS = "127.0.0.1"
 _REQUEST_TIMEOUT = 30  # seconds
 _SHUTDOWN_SECONDS = 1
 
@@ -95,14 +94,14 @@ class Harness:
                 store=gated_store(database.store(0), CallGate(FaultInjector())),
             )
             closing.push_async_callback(service.close)
-            server = Server(make_app(service), address=_ADDRESS, port=0)
+            server = Server(make_app(service), address=DEFAULT_HOST, port=0)
             closing.push_async_callback(server.stop, seconds=_SHUTDOWN_SECONDS)
         except BaseException:
             await closing.aclose()
             raise
         http = AsyncHTTPClient(force_instance=True)
         closing.callback(http.close)
-        url = f"http://{_ADDRESS}:{server.port}{WEBHOOK_PATH}"
+        url = f"http://{DEFAULT_HOST}:{server.port}{WEBHOOK_PATH}"
         return cls(database, environment, service, http, url, closing)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""`events`, `reconcile` and `audit`, as an operator runs them on the service's database."""
+"""The commands `events`, `reconcile` and `audit`, run in a process on the service's database."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -23,10 +23,10 @@ def variables(mongodb_url: str, buyer: Buyer) -> dict[str, str]:
 
 
 @pytest.mark.gen_test
-async def test_an_operator_finds_and_heals_a_lost_payment(
+async def test_audit_finds_and_reconcile_credits_an_undelivered_payment(
     buyer: Buyer, webhooks: Webhooks, variables: dict[str, str], clock: Clock
 ) -> None:
-    clock.advance(minutes=-10)  # what is younger may be on its way
+    clock.advance(minutes=-10)  # payments younger than 5 minutes are not checked
     await buyer.subscribe()
     webhooks.drop(1000)
     paid = await buyer.buy()
@@ -42,7 +42,7 @@ async def test_an_operator_finds_and_heals_a_lost_payment(
     assert await buyer.credits() == 0
 
     code, out, err = await run_command("reconcile", variables=variables)
-    assert (code, err) == (0, ""), "no progress where there is no terminal"
+    assert (code, err) == (0, ""), "no progress line without a terminal"
     assert "processed" in out
     assert await buyer.credits() == 50
 
@@ -52,11 +52,11 @@ async def test_an_operator_finds_and_heals_a_lost_payment(
 
     code, out, _ = await run_command("audit", variables=variables)
     assert code == 0
-    assert "The books balance." in out
+    assert "No differences." in out
 
 
 @pytest.mark.gen_test
-async def test_an_operator_looks_at_a_rejected_event_and_replays_it(
+async def test_events_list_show_and_replay_a_rejected_event(
     buyer: Buyer, service: Service, variables: dict[str, str]
 ) -> None:
     await buyer.api.deliver(recorded("payment_intent.succeeded"))
@@ -76,20 +76,20 @@ async def test_an_operator_looks_at_a_rejected_event_and_replays_it(
 
     code, out, _ = await run_command("events", "replay", "evt_bad", variables=variables)
     assert (code, out) == (1, "evt_bad → rejected\n")
-    # Mended by hand: what we keep of a rejected event is what is replayed.
-    mended = changed(bad, id="evt_bad", amount_received=500).decode()
+    # Correct the stored payload: a replay of a rejected event uses it.
+    corrected = changed(bad, id="evt_bad", amount_received=500).decode()
     await service.store._database.events.update_one(
-        {"_id": "evt_bad"}, {"$set": {"payload": mended}}
+        {"_id": "evt_bad"}, {"$set": {"payload": corrected}}
     )
     code, out, _ = await run_command("events", "replay", "evt_bad", "evt_bad", variables=variables)
     assert (code, out) == (0, "evt_bad → processed\nevt_bad → duplicate\n")
-    assert await buyer.credits() == 50, "the same payment, whichever event says so"
-    [kept] = [one async for one in service.store.events.find(since=None) if one.id == "evt_bad"]
-    assert kept.payload is None, "kept no longer than it is needed"
+    assert await buyer.credits() == 50, "one payment is credited once"
+    [stored] = [one async for one in service.store.events.find(since=None) if one.id == "evt_bad"]
+    assert stored.payload is None, "the payload is deleted when no plugin needs it"
 
 
 @pytest.mark.gen_test
-async def test_events_are_found_by_what_they_are(
+async def test_events_are_found_by_type_account_time_and_status(
     buyer: Buyer, service: Service, clock: Clock
 ) -> None:
     await buyer.api.deliver(recorded("payment_intent.succeeded"))
@@ -111,7 +111,7 @@ async def test_events_are_found_by_what_they_are(
 
 
 @pytest.mark.gen_test
-async def test_an_event_that_we_never_had_is_fetched_from_stripe(
+async def test_replay_fetches_an_unknown_event_from_stripe(
     buyer: Buyer, webhooks: Webhooks, variables: dict[str, str]
 ) -> None:
     await buyer.subscribe()
@@ -130,21 +130,21 @@ async def test_an_event_that_we_never_had_is_fetched_from_stripe(
     )
     assert out.splitlines() == [
         f"{lost['id']} → processed",
-        "evt_unknown → unknown, to us and to Stripe",
+        "evt_unknown → not found in the database or at Stripe",
     ]
     assert code == 1
     assert await buyer.credits() == 50
 
 
 @pytest.mark.gen_test
-async def test_a_store_that_no_other_process_can_see_is_refused(variables: dict[str, str]) -> None:
+async def test_command_refuses_an_in_memory_database(variables: dict[str, str]) -> None:
     variables = {**variables, "DATALAYER_STRIPE_MONGODB_URL": "memory://"}
     code, _, err = await run_command("events", "list", variables=variables)
     assert code == 2
     assert err.startswith("DATALAYER_STRIPE_MONGODB_URL")
 
 
-def test_a_bar_on_a_terminal_says_how_far_a_sweep_has_come(
+def test_progress_bar_on_a_terminal_shows_the_checked_part(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
@@ -158,7 +158,7 @@ def test_a_bar_on_a_terminal_says_how_far_a_sweep_has_come(
     assert capsys.readouterr().err == "\r\033[K"
 
 
-def test_since_takes_what_people_write() -> None:
+def test_since_accepts_lengths_of_time_dates_and_datetimes() -> None:
     since = Since()
     assert since.convert("2026-11-01", None, None).isoformat() == "2026-11-01T00:00:00+00:00"
     assert since.convert("2026-11-01T12:00+02:00", None, None).hour == 12
@@ -169,7 +169,7 @@ def test_since_takes_what_people_write() -> None:
 
 
 @pytest.mark.gen_test
-async def test_events_of_an_account_are_listed_with_its_refunds_and_disputes(
+async def test_events_list_of_an_account_includes_its_refunds_and_disputes(
     buyer: Buyer, stranger: Buyer, webhooks: Webhooks, variables: dict[str, str]
 ) -> None:
     for one in (buyer, stranger):
@@ -187,7 +187,7 @@ async def test_events_of_an_account_are_listed_with_its_refunds_and_disputes(
     types = {one["type"].rpartition(".")[0] for one in listed}
     assert {"charge.dispute", "refund", "payment_intent"} <= types
     reversals = [one for one in listed if one["object_id"] in own]
-    assert len({one["object_id"] for one in reversals}) == 2, "one refund, one dispute: its own"
+    assert len({one["object_id"] for one in reversals}) == 2, "only those of this account"
     assert "payload" not in listed[0]
 
     code, out, _ = await run_command(*arguments, variables=variables)
@@ -196,7 +196,7 @@ async def test_events_of_an_account_are_listed_with_its_refunds_and_disputes(
 
 
 @pytest.mark.gen_test
-async def test_plugin_that_had_nothing_to_write_is_not_called_done_alone(
+async def test_events_list_marks_a_run_that_wrote_nothing(
     buyer: Buyer, variables: dict[str, str]
 ) -> None:
     foreign = changed(recorded("payment_intent.succeeded"), id="evt_foreign", metadata={})
@@ -208,7 +208,7 @@ async def test_plugin_that_had_nothing_to_write_is_not_called_done_alone(
 
 
 @pytest.mark.gen_test(timeout=180)
-async def test_audit_of_one_account_and_of_the_last_days(
+async def test_audit_is_limited_to_an_account_and_a_time(
     buyer: Buyer,
     stranger: Buyer,
     webhooks: Webhooks,
@@ -235,4 +235,4 @@ async def test_audit_of_one_account_and_of_the_last_days(
 
     await run_command("audit", "--account", ACCOUNT, "--repair", "--yes", variables=variables)
     assert await buyer.credits() == 50
-    assert len(await rows(service, "ledger")) == 1, "the other account is left as it is"
+    assert len(await rows(service, "ledger")) == 1, "the other account is not repaired"

@@ -1,4 +1,4 @@
-"""`plugins list`, and a start with plugins, as an operator runs them."""
+"""The command `plugins list`, and starting `serve` and `demo` with wrong plugins."""
 
 import json
 import re
@@ -34,16 +34,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 def row(out: str, name: str) -> list[str]:
-    """The cells of a plugin's first line."""
+    """Return the cells of a plugin's row."""
     [line] = [one for one in out.splitlines() if one.startswith(f"{name} ")]
     return re.split(r"  +", line)
 
 
 @pytest.mark.gen_test
-async def test_without_any_environment_it_lists_all_there_is() -> None:
+async def test_list_shows_all_plugins_without_environment_variables() -> None:
     code, out, err = await run_command("plugins", "list")
     assert (code, err) == (0, "")
-    assert out.splitlines()[1].startswith("top-up-credits "), "money comes first"
+    assert out.splitlines()[1].startswith("top-up-credits "), "plugins that move money run first"
     _, *rest, origin = row(out, "top-up-credits")
     assert origin.startswith("built-in 0.")
     assert rest == ["0", "on, moves money", "-"]
@@ -54,7 +54,7 @@ async def test_without_any_environment_it_lists_all_there_is() -> None:
 
 
 @pytest.mark.gen_test
-async def test_files_and_what_is_switched_off_are_listed(folder: Path) -> None:
+async def test_list_shows_plugin_files_and_disabled_plugins(folder: Path) -> None:
     variables = environment(
         DATALAYER_STRIPE_PLUGINS_DIR=str(folder),
         DATALAYER_STRIPE_PLUGINS_DISABLED="top-up-credits, catalog-changed",
@@ -77,7 +77,7 @@ async def test_files_and_what_is_switched_off_are_listed(folder: Path) -> None:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_with_a_database_failures_of_the_last_day_are_counted(
+async def test_list_counts_the_failures_of_the_last_day(
     api: Api, buyer: Buyer, mongodb_url: str
 ) -> None:
     for number in range(3):
@@ -93,7 +93,7 @@ async def test_with_a_database_failures_of_the_last_day_are_counted(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_replay_hastens_what_is_deferred_and_leaves_it_to_serve(
+async def test_replay_makes_a_deferred_job_due_now_without_running_it(
     service: Service, buyer: Buyer, mongodb_url: str, folder: Path
 ) -> None:
     body = json.loads(recorded("charge.refunded"))
@@ -112,14 +112,14 @@ async def test_a_replay_hastens_what_is_deferred_and_leaves_it_to_serve(
     assert "mailer: deferred" in out
     code, out, _ = await run_command("events", "replay", "evt_1", variables=variables)
     assert (code, out) == (0, "evt_1 → deferred\n")
-    hastened = await service.store.jobs.take("mailer", service.clock(), timedelta(seconds=80))
-    assert hastened is not None
+    due = await service.store.jobs.take("mailer", service.clock(), timedelta(seconds=80))
+    assert due is not None
     _, out, _ = await run_command("plugins", "list", variables=variables)
     assert row(out, "mailer")[3] == "1"
 
 
 @pytest.mark.gen_test
-async def test_a_database_that_is_away_is_a_dash_and_a_hint(buyer: Buyer) -> None:
+async def test_list_shows_a_hint_if_the_database_is_unreachable(buyer: Buyer) -> None:
     url = "mongodb://u:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100"
     variables = complete(url, buyer.sandbox, buyer.shop)
     code, out, err = await run_command("plugins", "list", variables=variables)
@@ -131,7 +131,7 @@ async def test_a_database_that_is_away_is_a_dash_and_a_hint(buyer: Buyer) -> Non
 
 @pytest.mark.parametrize("command", [["plugins", "list"], ["serve", "--port", "0"], ["demo"]])
 @pytest.mark.gen_test
-async def test_a_plugin_that_is_wrong_is_a_line_and_exit_code_2(
+async def test_command_exits_with_code_2_if_a_plugin_cannot_be_loaded(
     folder: Path, command: list[str], buyer: Buyer
 ) -> None:
     (folder / "wrong.py").write_text("1 / 0\n", encoding="utf-8")
@@ -147,7 +147,9 @@ async def test_a_plugin_that_is_wrong_is_a_line_and_exit_code_2(
 
 @pytest.mark.parametrize("command", [["plugins", "list"], ["serve", "--port", "0"], ["demo"]])
 @pytest.mark.gen_test
-async def test_an_unknown_name_is_a_line_and_exit_code_2(command: list[str], buyer: Buyer) -> None:
+async def test_command_exits_with_code_2_if_a_disabled_plugin_is_unknown(
+    command: list[str], buyer: Buyer
+) -> None:
     variables = {
         **complete("memory://", buyer.sandbox, buyer.shop),
         "DATALAYER_STRIPE_PLUGINS_DISABLED": "invoice-payed",

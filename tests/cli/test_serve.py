@@ -1,4 +1,4 @@
-"""`datalayer-stripe serve`, as an operator runs it: a process, the environment, signals."""
+"""The command `serve`, run in a process with environment variables and signals."""
 
 import asyncio
 import json
@@ -30,8 +30,8 @@ class Serving:
     api: Api
     lines: list[dict[str, str]]
 
-    async def ended(self) -> int:
-        """Wait for its end; the exit code."""
+    async def wait(self) -> int:
+        """Wait until the process ends, and return its exit code."""
         assert self.process.stderr is not None
         self.lines += [json.loads(line) async for line in self.process.stderr]
         return await self.process.wait()
@@ -50,7 +50,7 @@ async def serve(variables: dict[str, str], bearer: Callable[..., str]) -> AsyncI
             assert line, f"serve ended early: {lines}"
             lines.append(json.loads(line))
         port = int(lines[-1]["url"].rsplit(":", 1)[1])
-        no_service = cast("Service", SimpleNamespace())  # it is in the other process
+        no_service = cast("Service", SimpleNamespace())  # the service is in the other process
         api = Api(port, no_service, bearer)
         yield Serving(process, api, lines)
         api.http.close()
@@ -61,7 +61,7 @@ async def serve(variables: dict[str, str], bearer: Callable[..., str]) -> AsyncI
 
 
 @pytest.mark.gen_test
-async def test_serve_works_on_a_real_mongod_and_ends_cleanly(
+async def test_serve_answers_requests_and_finishes_them_after_sigterm(
     mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str]
 ) -> None:
     async with serve(complete(mongodb_url, sandbox, shop), bearer) as serving:
@@ -73,11 +73,11 @@ async def test_serve_works_on_a_real_mongod_and_ends_cleanly(
 
         sandbox.api.delay(1.0)
         slow = asyncio.create_task(api.get("/api/iam/stripe/v1/topup/prices"))
-        await in_flight(api, 2)  # the slow one, and the one that asks
+        await in_flight(api, 2)  # the slow request, and the one for the metrics
         assert not slow.done()
         serving.process.send_signal(signal.SIGTERM)
-        assert (await slow).code == 200, "what runs is finished"
-        assert await serving.ended() == 0
+        assert (await slow).code == 200, "a running request is finished"
+        assert await serving.wait() == 0
 
     delivery = next(line for line in serving.lines if line["message"] == "delivery")
     assert delivery["request_id"] == answer.headers["X-Request-Id"]
@@ -87,14 +87,14 @@ async def test_serve_works_on_a_real_mongod_and_ends_cleanly(
 
 
 async def in_flight(api: Api, requests: int) -> None:
-    """Wait until the service says that it works on so many."""
+    """Wait until the service has this number of requests in flight."""
     wanted = f"datalayer_stripe_requests_in_flight {requests}.0"
     while wanted not in (await api.request("GET", "/metrics")).body.decode():
         pass
 
 
 @pytest.mark.gen_test
-async def test_a_missing_setting_is_one_line_each_and_exit_code_2() -> None:
+async def test_serve_prints_one_line_for_each_missing_setting() -> None:
     code, _, err = await run_command("serve")
     lines = err.splitlines()
     assert code == 2
@@ -113,7 +113,7 @@ async def test_a_missing_setting_is_one_line_each_and_exit_code_2() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_port_that_is_taken_is_one_line(
+async def test_serve_prints_one_line_if_the_port_is_in_use(
     sandbox: Sandbox, shop: Shop, mongodb_url: str
 ) -> None:
     port = sandbox.url.rsplit(":", 1)[1]
@@ -126,7 +126,9 @@ async def test_a_port_that_is_taken_is_one_line(
 
 
 @pytest.mark.gen_test
-async def test_a_database_that_cannot_be_reached_is_one_line(sandbox: Sandbox, shop: Shop) -> None:
+async def test_serve_prints_one_line_if_the_database_is_unreachable(
+    sandbox: Sandbox, shop: Shop
+) -> None:
     url = "mongodb://u:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100"
     code, _, err = await run_command("serve", variables=complete(url, sandbox, shop))
     lines = err.splitlines()
@@ -136,13 +138,13 @@ async def test_a_database_that_cannot_be_reached_is_one_line(sandbox: Sandbox, s
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"], ["plugins", "--help"]])
-def test_help_speaks_to_a_newcomer(arguments: list[str]) -> None:
+def test_help_is_printed(arguments: list[str]) -> None:
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0
     assert "Usage:" in result.output
 
 
-def test_version_and_plugins_list() -> None:
+def test_version_and_plugins_are_printed_without_settings() -> None:
     runner = CliRunner()
     assert __version__ in runner.invoke(main, ["--version"]).output
     listed = runner.invoke(main, ["plugins", "list"]).output
@@ -152,7 +154,7 @@ def test_version_and_plugins_list() -> None:
 
 @pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid", "a" * 300])
 @pytest.mark.gen_test
-async def test_address_that_cannot_be_bound_is_one_line(
+async def test_serve_prints_one_line_if_the_address_cannot_be_bound(
     sandbox: Sandbox, shop: Shop, mongodb_url: str, host: str
 ) -> None:
     variables = complete(mongodb_url, sandbox, shop)
@@ -173,7 +175,9 @@ async def test_address_that_cannot_be_bound_is_one_line(
         ("", "dictionary doesn't specify a version"),
     ],
 )
-def test_wrong_log_config_is_one_line(tmp_path: Path, text: str, cause: str) -> None:
+def test_serve_prints_one_line_if_the_log_configuration_is_wrong(
+    tmp_path: Path, text: str, cause: str
+) -> None:
     path = tmp_path / "logging.toml"
     path.write_text(text, encoding="utf-8")
     answer = CliRunner().invoke(main, ["serve", "--log-config", str(path)])

@@ -144,7 +144,7 @@ async def test_operator_accepts_a_payment(
     code, out, _ = await run_command(*arguments, variables=variables)
     assert (code, out) == (
         0,
-        f"{event_id} → credited before, nothing was changed: {worth}\n",
+        f"{event_id} → already credited, nothing was changed: {worth}\n",
     )
     assert await buyer.credits() == 50
 

@@ -1,4 +1,4 @@
-"""What a reconciliation and an audit say of payments that are too young to judge, on MongoDB."""
+"""Payments too recent to be checked by a reconciliation and an audit, on MongoDB."""
 
 import json
 from datetime import timedelta
@@ -39,7 +39,7 @@ async def test_payment_is_as_old_as_its_charge_and_not_as_its_form(
 
 
 @pytest.mark.gen_test
-async def test_commands_say_what_they_have_not_judged(
+async def test_commands_report_objects_too_recent_to_check(
     buyer: Buyer, webhooks: Webhooks, service: Service, mongodb_url: str
 ) -> None:
     variables = complete(mongodb_url, buyer.sandbox, buyer.shop)
@@ -50,20 +50,20 @@ async def test_commands_say_what_they_have_not_judged(
 
     code, out, _ = await run_command("audit", variables=variables)
     assert code == 0
-    assert "The books balance." not in out
+    assert "No differences." not in out
     assert out.splitlines()[1:] == [
-        "But 2 payments younger than 5 minutes were not judged.",
-        "All that was judged balances.",
+        "But 2 payments younger than 5 minutes were not checked.",
+        "No differences in what was checked.",
     ]
     code, out, _ = await run_command("audit", "--json", variables=variables)
-    assert json.loads(out)["not_judged"] == {"payment": 2}
+    assert json.loads(out)["too_recent"] == {"payment": 2}
 
     code, out, _ = await run_command("reconcile", "--dry-run", variables=variables)
     assert code == 0
     assert "Nothing is missing." not in out
     first, _, last = out.splitlines()
     assert first == "Nothing else is missing."
-    assert "2 payments younger than 5 minutes were not judged" in last.replace("events and ", "")
+    assert "2 payments younger than 5 minutes were not checked" in last.replace("events and ", "")
     code, out, _ = await run_command("reconcile", "--dry-run", "--json", variables=variables)
-    assert json.loads(out)["not_judged"]["payment"] == 2
+    assert json.loads(out)["too_recent"]["payment"] == 2
     assert json.loads(out)["findings"] == []
