@@ -14,8 +14,9 @@ from tornado.web import Application, RequestHandler
 
 from .errors import StartError
 from .handlers import default_handlers
+from .handlers.api import NotFoundHandler
 from .handlers.app_state import AppState
-from .handlers.base import BaseHandler, NotFoundHandler
+from .handlers.base import BaseHandler
 from .handlers.bodies import BODY_TIMEOUT_SECONDS
 from .handlers.checkout import checkout_handlers
 from .handlers.traffic import RequestTracker

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from datalayer_stripe.auth import BearerTokens
 from datalayer_stripe.errors import Unauthorized
 from datalayer_stripe.handlers import default_handlers
-from datalayer_stripe.handlers.base import AuthenticatedHandler
+from datalayer_stripe.handlers.api import AuthenticatedHandler
 from datalayer_stripe.models import Identity
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, JWT_SECRET, Api, json_of

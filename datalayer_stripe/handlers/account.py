@@ -1,7 +1,7 @@
 """Handlers of the routes that return the caller's balance, profile and memberships."""
 
 from ..billing.views import profile_view
-from .base import ApiHandler, AuthenticatedHandler
+from .api import ApiHandler, AuthenticatedHandler
 from .urls import IAM_PREFIX
 
 

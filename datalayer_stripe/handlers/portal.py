@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from ..errors import InvalidRequest
 from ..settings import variable
-from .base import AuthenticatedHandler
+from .api import AuthenticatedHandler
 from .urls import IAM_PREFIX, absolute_url, is_loopback, origin_of
 
 

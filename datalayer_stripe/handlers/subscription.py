@@ -17,7 +17,7 @@ from ..billing.views import (
 )
 from ..errors import NotConfigured, RateLimited, StripeUnavailable
 from ..models import Account, AccountUid, Plan, SubscriptionSnapshot
-from .base import AuthenticatedHandler
+from .api import AuthenticatedHandler
 from .topup import PriceRequest
 from .urls import IAM_PREFIX, STRIPE_PREFIX
 

@@ -4,7 +4,7 @@ from pydantic import BaseModel, Field
 
 from ..billing.history import MAX_PAGE_SIZE
 from ..billing.views import movement_view, package_view
-from .base import AuthenticatedHandler
+from .api import AuthenticatedHandler
 from .urls import STRIPE_PREFIX
 
 

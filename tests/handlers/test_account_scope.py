@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.handlers import default_handlers
-from datalayer_stripe.handlers.base import AuthenticatedHandler
+from datalayer_stripe.handlers.api import AuthenticatedHandler
 from datalayer_stripe.sandbox import Sandbox
 from tests.support.app import ACCOUNT, Api, json_of
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, Buyer, Shop

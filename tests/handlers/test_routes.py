@@ -13,7 +13,8 @@ from tornado.web import Application, RequestHandler
 import datalayer_stripe
 from datalayer_stripe import handlers
 from datalayer_stripe.handlers import default_handlers, urls
-from datalayer_stripe.handlers.base import ApiHandler, BaseHandler, NotFoundHandler
+from datalayer_stripe.handlers.api import ApiHandler, NotFoundHandler
+from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import CheckoutHandler
 from tests.support.app import Api
 
