@@ -35,7 +35,7 @@ export const planEnded = "Your plan has ended. Your credits stay yours.";
 // docs.stripe.com/billing/subscriptions/overview#subscription-statuses
 const STATUSES = {
   active: "Active",
-  trialing: "ScenarioRun",
+  trialing: "Trial",
   incomplete: "Waiting for the first payment",
   incomplete_expired: "Not started",
   past_due: "Payment overdue",
