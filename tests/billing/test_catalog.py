@@ -1,4 +1,4 @@
-"""What is for sale: as Stripe's prices say it, and nothing else."""
+"""Packages and plans are read from Stripe's prices."""
 
 from typing import Any
 
@@ -20,11 +20,11 @@ async def plans(api: Api) -> list[dict[str, Any]]:
 
 
 @pytest.mark.gen_test
-async def test_packages_come_cheapest_first(api: Api, sandbox: Sandbox, shop: Shop) -> None:
+async def test_packages_are_sorted_by_price(api: Api, sandbox: Sandbox, shop: Shop) -> None:
     cheapest = package(sandbox, shop, 100, credits=9, nickname="Small")
-    dearest = package(sandbox, shop, 90_000, credits=12_000)
+    most_expensive = package(sandbox, shop, 90_000, credits=12_000)
     listed = await prices(api)
-    assert [price["id"] for price in listed] == [cheapest, *shop.packages, dearest]
+    assert [price["id"] for price in listed] == [cheapest, *shop.packages, most_expensive]
     assert [price["amount"] for price in listed] == [100, 500, 2000, 5000, 90_000]
     assert all(price["unit_amount"] == price["amount"] for price in listed)
     assert [price["credits"] for price in listed] == [9, 50, 220, 600, 12_000]
@@ -48,7 +48,7 @@ async def test_exactly_one_package_is_the_default(
 
 
 @pytest.mark.parametrize(
-    ("says", "credits"),
+    ("params", "credits"),
     [
         ({"credits": 70}, 70),
         ({"credits": 70, "metadata": {"credits": "80"}}, 70),
@@ -57,15 +57,15 @@ async def test_exactly_one_package_is_the_default(
     ],
 )
 @pytest.mark.gen_test
-async def test_the_price_says_its_credits(
-    api: Api, sandbox: Sandbox, shop: Shop, says: dict[str, Any], credits: int
+async def test_credits_of_a_package_are_read_from_its_price(
+    api: Api, sandbox: Sandbox, shop: Shop, params: dict[str, Any], credits: int
 ) -> None:
-    made = package(sandbox, shop, **says)
+    made = package(sandbox, shop, **params)
     assert (made, credits) in {(price["id"], price["credits"]) for price in await prices(api)}
 
 
 @pytest.mark.parametrize(
-    "says",
+    "params",
     [
         {},
         {"metadata": {"credits": "many"}},
@@ -76,15 +76,15 @@ async def test_the_price_says_its_credits(
     ],
 )
 @pytest.mark.gen_test
-async def test_a_price_that_cannot_be_sold_is_left_out_and_logged(
+async def test_price_that_cannot_be_sold_is_left_out_and_logged(
     buyer: Buyer,
     sandbox: Sandbox,
     shop: Shop,
     webhooks: Webhooks,
     caplog: pytest.LogCaptureFixture,
-    says: dict[str, Any],
+    params: dict[str, Any],
 ) -> None:
-    made = package(sandbox, shop, **says)
+    made = package(sandbox, shop, **params)
     assert [price["id"] for price in await prices(buyer.api)] == shop.packages
     assert made in caplog.text
     await buyer.subscribe()
@@ -93,7 +93,9 @@ async def test_a_price_that_cannot_be_sold_is_left_out_and_logged(
 
 
 @pytest.mark.gen_test
-async def test_no_price_at_all_is_an_empty_list(api: Api, sandbox: Sandbox, shop: Shop) -> None:
+async def test_lists_are_empty_without_active_prices(
+    api: Api, sandbox: Sandbox, shop: Shop
+) -> None:
     for price_id in (*shop.packages, shop.plan):
         sandbox.update_price(price_id, active=False)
     assert await prices(api) == []
@@ -103,7 +105,7 @@ async def test_no_price_at_all_is_an_empty_list(api: Api, sandbox: Sandbox, shop
 @pytest.mark.parametrize("kind", ["inactive", "archived", "recurring", "foreign", "unknown"])
 @pytest.mark.parametrize("cached", [True, False])
 @pytest.mark.gen_test
-async def test_what_is_not_for_sale_cannot_be_bought(
+async def test_price_that_is_not_for_sale_cannot_be_bought(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks, kind: str, cached: bool
 ) -> None:
     await buyer.subscribe()
@@ -128,7 +130,7 @@ async def test_what_is_not_for_sale_cannot_be_bought(
 
 @pytest.mark.parametrize("kind", ["yearly", "quarterly", "one-time", "foreign", "inactive"])
 @pytest.mark.gen_test
-async def test_only_a_monthly_price_of_ours_is_a_plan(
+async def test_only_a_monthly_price_of_a_configured_product_is_a_plan(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, kind: str
 ) -> None:
     params: dict[str, Any] = {"product": shop.plan_product, "recurring": MONTHLY}
@@ -149,7 +151,7 @@ async def test_only_a_monthly_price_of_ours_is_a_plan(
 
 
 @pytest.mark.gen_test
-async def test_plans_come_cheapest_first_with_what_their_prices_say(
+async def test_plans_are_sorted_by_price_and_show_its_fields(
     api: Api, sandbox: Sandbox, shop: Shop
 ) -> None:
     team = sandbox.create_price(
@@ -179,7 +181,7 @@ async def test_plans_come_cheapest_first_with_what_their_prices_say(
     ("currency", "price"), [("jpy", 1500.0), ("usd", 15.0), ("kwd", 1.5), ("ugx", 15.0)]
 )
 @pytest.mark.gen_test
-async def test_the_major_unit_is_the_currencys_own(
+async def test_price_is_in_the_major_unit_of_its_currency(
     api: Api, sandbox: Sandbox, shop: Shop, currency: str, price: float
 ) -> None:
     sandbox.create_price(
@@ -189,7 +191,7 @@ async def test_the_major_unit_is_the_currencys_own(
 
 
 @pytest.mark.gen_test
-async def test_a_currency_without_cents_is_never_rescaled(
+async def test_amount_of_a_currency_without_minor_unit_is_not_rescaled(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
     yen = package(sandbox, shop, 750, currency="jpy", credits=50)

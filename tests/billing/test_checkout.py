@@ -1,4 +1,4 @@
-"""Buying a package: Stripe's price decides, the money comes first, and credits come once."""
+"""Buying a package: Stripe's price decides, and a paid package is credited once."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ from tests.support.shop import (
 )
 
 PAID = recorded("payment_intent.succeeded")
-OURS = {"account_uid": ACCOUNT, "credits": "50", "price_id": "price_1"}
+METADATA = {"account_uid": ACCOUNT, "credits": "50", "price_id": "price_1"}
 PAYER = "cus_auG5oDCwpKHLK4"  # of the recorded payment
 
 
 @pytest.mark.parametrize(("package", "credits"), [(0, 50), (1, 220), (2, 600)])
 @pytest.mark.gen_test
-async def test_a_paid_package_brings_its_credits(
+async def test_paid_package_is_credited(
     buyer: Buyer, service: Service, webhooks: Webhooks, shop: Shop, package: int, credits: int
 ) -> None:
     await buyer.subscribe()
@@ -48,11 +48,11 @@ async def test_a_paid_package_brings_its_credits(
 
 
 @pytest.mark.gen_test
-async def test_the_intent_says_what_stripes_price_says(
+async def test_payment_intent_has_the_amount_and_credits_of_stripes_price(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
-    wish = {
+    body = {
         "price_id": shop.packages[0],
         "amount": 1,
         "unit_amount": 1,
@@ -61,7 +61,7 @@ async def test_the_intent_says_what_stripes_price_says(
         "customer": "cus_of_another",
         "metadata": {"account_uid": OTHER_ACCOUNT, "credits": "1000000"},
     }
-    started = json_of(await buyer.api.post(f"{STRIPE_ROUTES}/topup/payment-intent", wish))
+    started = json_of(await buyer.api.post(f"{STRIPE_ROUTES}/topup/payment-intent", body))
     assert (started["amount"], started["currency"], started["credits"]) == (500, "usd", 50)
     intent = sandbox.get(started["payment_intent_id"])
     [customer] = objects(sandbox, "/v1/customers")
@@ -80,7 +80,7 @@ async def test_the_intent_says_what_stripes_price_says(
 
 @pytest.mark.parametrize("card", [DECLINED_CARD, "4000000000009995", "4000000000000069"])
 @pytest.mark.gen_test
-async def test_a_declined_card_adds_nothing_and_another_one_pays(
+async def test_declined_card_adds_no_credits_and_another_card_can_pay(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, card: str
 ) -> None:
     await buyer.subscribe()
@@ -97,7 +97,7 @@ async def test_a_declined_card_adds_nothing_and_another_one_pays(
 
 @pytest.mark.parametrize(("accept", "credits"), [(True, 50), (False, 0)])
 @pytest.mark.gen_test
-async def test_credits_wait_for_the_cardholders_consent(
+async def test_credits_are_added_only_after_authentication(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, accept: bool, credits: int
 ) -> None:
     await buyer.subscribe()
@@ -112,7 +112,7 @@ async def test_credits_wait_for_the_cardholders_consent(
 
 
 @pytest.mark.gen_test
-async def test_the_payments_of_invoices_add_nothing(
+async def test_payment_of_an_invoice_adds_no_credits(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -127,7 +127,7 @@ async def test_the_payments_of_invoices_add_nothing(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_every_event_twice_still_credits_once(
+async def test_duplicate_events_credit_a_payment_once(
     buyer: Buyer, service: Service, webhooks: Webhooks
 ) -> None:
     webhooks.duplicate(2)
@@ -139,25 +139,25 @@ async def test_every_event_twice_still_credits_once(
 
 
 REJECTED: dict[str, tuple[dict[str, Any], str]] = {
-    "no credits": ({"metadata": {**OURS, "credits": "0"}}, "credits"),
-    "negative credits": ({"metadata": {**OURS, "credits": "-50"}}, "credits"),
-    "too many credits": ({"metadata": {**OURS, "credits": str(MAX_CREDITS + 1)}}, "credits"),
-    "endless credits": ({"metadata": {**OURS, "credits": "9" * 400}}, "credits"),
-    "credits in words": ({"metadata": {**OURS, "credits": "fifty"}}, "credits"),
-    "credits in Python": ({"metadata": {**OURS, "credits": "1_000"}}, "credits"),
-    "credits with a fraction": ({"metadata": {**OURS, "credits": "50.0"}}, "credits"),
-    "credits with a sign": ({"metadata": {**OURS, "credits": "+50"}}, "credits"),
-    "credits with a blank": ({"metadata": {**OURS, "credits": " 50"}}, "credits"),
-    "credits in other digits": ({"metadata": {**OURS, "credits": "\u0665\u0660"}}, "credits"),
-    "empty credits": ({"metadata": {**OURS, "credits": ""}}, "credits"),
+    "no credits": ({"metadata": {**METADATA, "credits": "0"}}, "credits"),
+    "negative credits": ({"metadata": {**METADATA, "credits": "-50"}}, "credits"),
+    "too many credits": ({"metadata": {**METADATA, "credits": str(MAX_CREDITS + 1)}}, "credits"),
+    "very long number of credits": ({"metadata": {**METADATA, "credits": "9" * 400}}, "credits"),
+    "credits in words": ({"metadata": {**METADATA, "credits": "fifty"}}, "credits"),
+    "credits in Python": ({"metadata": {**METADATA, "credits": "1_000"}}, "credits"),
+    "credits with a fraction": ({"metadata": {**METADATA, "credits": "50.0"}}, "credits"),
+    "credits with a sign": ({"metadata": {**METADATA, "credits": "+50"}}, "credits"),
+    "credits with a blank": ({"metadata": {**METADATA, "credits": " 50"}}, "credits"),
+    "credits in other digits": ({"metadata": {**METADATA, "credits": "\u0665\u0660"}}, "credits"),
+    "empty credits": ({"metadata": {**METADATA, "credits": ""}}, "credits"),
     "credits missing": ({"metadata": {"account_uid": ACCOUNT, "price_id": "p"}}, "lacks credits"),
     "account missing": ({"metadata": {"credits": "5", "price_id": "p"}}, "lacks account_uid"),
     "price missing": ({"metadata": {"credits": "5", "account_uid": ACCOUNT}}, "lacks price_id"),
-    "empty account": ({"metadata": {**OURS, "account_uid": ""}}, "account_uid"),
-    "odd account": ({"metadata": {**OURS, "account_uid": "a b"}}, "account_uid"),
+    "empty account": ({"metadata": {**METADATA, "account_uid": ""}}, "account_uid"),
+    "invalid account": ({"metadata": {**METADATA, "account_uid": "a b"}}, "account_uid"),
     "not succeeded": ({"status": "processing"}, "status is processing"),
     "paid in part": ({"amount_received": 499}, "amount_received 499"),
-    "paid too much": ({"amount_received": 501}, "amount_received 501"),
+    "overpaid": ({"amount_received": 501}, "amount_received 501"),
     "nothing to pay": ({"amount": 0, "amount_received": 0}, "amount"),
 }
 
@@ -174,7 +174,7 @@ async def assert_rejected(api: Api, service: Service, answer: HTTPResponse, reas
 
 @pytest.mark.parametrize("name", REJECTED)
 @pytest.mark.gen_test
-async def test_a_payment_that_fails_a_check_is_rejected(
+async def test_payment_that_fails_a_check_is_rejected(
     api: Api, service: Service, name: str
 ) -> None:
     fields, reason = REJECTED[name]
@@ -183,7 +183,7 @@ async def test_a_payment_that_fails_a_check_is_rejected(
 
 @pytest.mark.parametrize("payer", ["cus_other", None])
 @pytest.mark.gen_test
-async def test_a_payment_by_another_customer_than_the_accounts_is_rejected(
+async def test_payment_by_an_unknown_customer_is_rejected_if_the_account_has_one(
     api: Api, service: Service, payer: str | None
 ) -> None:
     customers = service.store._database.customers
@@ -196,7 +196,7 @@ async def test_a_payment_by_another_customer_than_the_accounts_is_rejected(
 
 
 @pytest.mark.gen_test
-async def test_a_payment_by_somebody_elses_customer_is_rejected(api: Api, service: Service) -> None:
+async def test_payment_by_another_accounts_customer_is_rejected(api: Api, service: Service) -> None:
     customers = service.store._database.customers
     await customers.insert_one({"_id": OTHER_ACCOUNT, "customer_id": PAYER})
     await assert_rejected(api, service, await api.deliver(PAID), "another account")
@@ -204,7 +204,7 @@ async def test_a_payment_by_somebody_elses_customer_is_rejected(api: Api, servic
 
 @pytest.mark.parametrize("metadata", [{}, None, {"order": "7"}])
 @pytest.mark.gen_test
-async def test_another_systems_payment_is_none_of_our_business(
+async def test_payment_of_another_system_is_ignored(
     api: Api, service: Service, metadata: dict[str, str] | None
 ) -> None:
     answer = await api.deliver(changed(PAID, metadata=metadata))
@@ -215,8 +215,8 @@ async def test_another_systems_payment_is_none_of_our_business(
 
 @pytest.mark.parametrize("credits", [1, MAX_CREDITS])
 @pytest.mark.gen_test
-async def test_credits_within_the_bounds_are_added(api: Api, credits: int) -> None:
-    metadata = {**OURS, "credits": str(credits)}
+async def test_smallest_and_largest_number_of_credits_are_added(api: Api, credits: int) -> None:
+    metadata = {**METADATA, "credits": str(credits)}
     assert json_of(await api.deliver(changed(PAID, metadata=metadata)))["outcome"] == "processed"
     assert await api.credits() == credits
 
@@ -227,7 +227,7 @@ def intent_id(answer: HTTPResponse) -> str:
 
 
 @pytest.mark.gen_test
-async def test_the_same_key_of_the_same_account_is_the_same_payment(
+async def test_same_idempotency_key_returns_the_same_payment_intent(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -243,7 +243,7 @@ async def test_the_same_key_of_the_same_account_is_the_same_payment(
 
 @pytest.mark.parametrize("key", ["x" * 1000, "a b/c?d=e&f", "\u00e9"])
 @pytest.mark.gen_test
-async def test_a_key_may_be_of_any_words_and_length(
+async def test_idempotency_key_may_have_any_characters_and_length(
     buyer: Buyer, webhooks: Webhooks, key: str
 ) -> None:
     await buyer.subscribe()
@@ -253,7 +253,7 @@ async def test_a_key_may_be_of_any_words_and_length(
 
 
 @pytest.mark.gen_test
-async def test_the_same_key_for_another_package_is_a_conflict(
+async def test_idempotency_key_of_another_package_is_a_conflict(
     buyer: Buyer, shop: Shop, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -265,7 +265,7 @@ async def test_the_same_key_for_another_package_is_a_conflict(
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency_Key": "order-1"}])
 @pytest.mark.gen_test
-async def test_payment_can_be_made_by_card_alone_which_settles_at_once(
+async def test_payment_intent_can_be_paid_by_card_only(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, headers: dict[str, str]
 ) -> None:
     await buyer.subscribe()

@@ -1,4 +1,4 @@
-"""Ids in the settings that Stripe does not know: the operator's to fix, and no customer's."""
+"""Ids in the settings that Stripe does not have are reported to the operator."""
 
 import logging
 from typing import Any
@@ -23,7 +23,7 @@ def settings(settings: Settings, changes: dict[str, Any]) -> Settings:
 
 async def warnings(api: Api) -> dict[str, str]:
     answer = await api.get("/readyz", account=None)
-    assert answer.code == 200, "an id that is wrong takes no service out of the way"
+    assert answer.code == 200, "a wrong id does not make the service unready"
     return dict(json_of(answer)["warnings"])
 
 
@@ -37,7 +37,7 @@ def logged(caplog: pytest.LogCaptureFixture, variable: str) -> list[str]:
 
 @pytest.mark.parametrize("changes", [{"stripe_topup_product_id": "prod_unknown"}])
 @pytest.mark.gen_test
-async def test_unknown_top_up_product_is_the_operators_to_fix(
+async def test_unknown_top_up_product_is_reported_to_the_operator(
     api: Api, shop: Shop, changes: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
@@ -52,7 +52,7 @@ async def test_unknown_top_up_product_is_the_operators_to_fix(
 
 @pytest.mark.parametrize("changes", [{"stripe_subscription_product_ids": ("prod_unknown",)}])
 @pytest.mark.gen_test
-async def test_unknown_plan_product_is_the_operators_to_fix(
+async def test_unknown_plan_product_is_reported_to_the_operator(
     api: Api, shop: Shop, changes: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(2):
@@ -67,14 +67,14 @@ async def test_unknown_plan_product_is_the_operators_to_fix(
 
 @pytest.mark.parametrize("changes", [{}])
 @pytest.mark.gen_test
-async def test_unknown_plan_product_hides_no_other_products_plans(
+async def test_unknown_plan_product_does_not_hide_the_plans_of_other_products(
     api: Api, service: Service, sandbox: Sandbox, shop: Shop, changes: Any
 ) -> None:
     service.catalog._subscription_product_ids = ("prod_unknown", shop.plan_product)
     answer = await api.get(f"{IAM_ROUTES}/subscription/plans")
     assert [plan["id"] for plan in json_of(answer)["plans"]] == [shop.plan]
     assert "prod_unknown" in (await warnings(api))[PLAN]
-    sandbox.create_product(name="Made meanwhile", id="prod_unknown")
+    sandbox.create_product(name="Created later", id="prod_unknown")
     service.catalog.clear_cache()
     await api.get(f"{IAM_ROUTES}/subscription/plans")
     assert await warnings(api) == {}
@@ -82,7 +82,7 @@ async def test_unknown_plan_product_hides_no_other_products_plans(
 
 @pytest.mark.parametrize("changes", [{}])
 @pytest.mark.gen_test
-async def test_product_without_prices_is_the_operators_to_fix(
+async def test_product_without_prices_is_reported_to_the_operator(
     api: Api, service: Service, sandbox: Sandbox, shop: Shop, changes: Any
 ) -> None:
     for price in shop.packages:
@@ -94,7 +94,7 @@ async def test_product_without_prices_is_the_operators_to_fix(
 
 @pytest.mark.parametrize("changes", [{"stripe_cust_portal_id": "bpc_unknown"}])
 @pytest.mark.gen_test
-async def test_unknown_portal_is_the_operators_to_fix(
+async def test_unknown_portal_is_reported_to_the_operator(
     buyer: Buyer, api: Api, changes: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     await buyer.ask_to_subscribe()
@@ -102,6 +102,6 @@ async def test_unknown_portal_is_the_operators_to_fix(
         answer = await api.post(
             f"{IAM_ROUTES}/checkout/portal", {"return_url": "https://app.example.com"}
         )
-        assert answer.code == 200, "the portal's sign-in page is there all the same"
+        assert answer.code == 200, "the portal's sign-in page is returned instead"
     assert len(logged(caplog, PORTAL)) == 1
     assert "bpc_unknown" in (await warnings(api))[PORTAL]

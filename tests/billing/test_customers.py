@@ -1,4 +1,4 @@
-"""One Stripe customer for each account, whoever races with what token."""
+"""Each account has one Stripe customer, also if requests race."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ ADA = {"email": "ada@example.com", "firstName": "Ada", "lastName": "Lovelace"}
 @pytest.mark.mongod
 @pytest.mark.parametrize("users", [[{}], [ADA, {"email": "ada@work.example.com"}]])
 @pytest.mark.gen_test
-async def test_sixteen_requests_race_for_one_customer(
+async def test_concurrent_requests_create_one_customer(
     buyer: Buyer,
     service: Service,
     sandbox: Sandbox,
@@ -49,7 +49,7 @@ async def test_sixteen_requests_race_for_one_customer(
 
 
 @pytest.mark.gen_test
-async def test_a_customer_is_made_once_and_says_whose_it_is(
+async def test_customer_is_created_once_with_the_account_in_its_metadata(
     buyer: Buyer, service: Service, sandbox: Sandbox
 ) -> None:
     await buyer.ask_to_subscribe(user=ADA)
@@ -59,11 +59,11 @@ async def test_a_customer_is_made_once_and_says_whose_it_is(
     assert (customer["email"], customer["name"]) == ("ada@example.com", "Ada Lovelace")
     assert calls(sandbox, *CREATE) == 1
     [row] = await rows(service, "customers")
-    assert "email" not in row, "Stripe holds it now"
+    assert "email" not in row, "the address is stored only until Stripe has created the customer"
 
 
 @pytest.mark.gen_test
-async def test_two_accounts_are_two_customers_even_of_one_address(
+async def test_two_accounts_with_one_address_get_two_customers(
     buyer: Buyer, stranger: Buyer, service: Service, sandbox: Sandbox
 ) -> None:
     await asyncio.gather(buyer.ask_to_subscribe(user=ADA), stranger.ask_to_subscribe(user=ADA))
@@ -74,9 +74,9 @@ async def test_two_accounts_are_two_customers_even_of_one_address(
     assert {row["customer_id"] for row in stored} == made
 
 
-@pytest.mark.parametrize("user", [{}, {"email": "no address"}, {"firstName": 7}])
+@pytest.mark.parametrize("user", [{}, {"email": "not an address"}, {"firstName": 7}])
 @pytest.mark.gen_test
-async def test_an_account_of_which_little_is_known_gets_a_customer_too(
+async def test_account_without_valid_details_gets_a_customer(
     buyer: Buyer, sandbox: Sandbox, user: dict[str, Any]
 ) -> None:
     assert (await buyer.ask_to_subscribe(user=user)).code == 201
@@ -85,7 +85,7 @@ async def test_an_account_of_which_little_is_known_gets_a_customer_too(
 
 
 @pytest.mark.gen_test
-async def test_the_answer_is_lost_so_the_next_request_gets_the_same_customer(
+async def test_next_request_after_a_lost_answer_gets_the_same_customer(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
     sandbox.api.cut(times=3, cut_after=True, path_prefix="/v1/customers")
@@ -95,7 +95,7 @@ async def test_the_answer_is_lost_so_the_next_request_gets_the_same_customer(
 
 
 @pytest.mark.gen_test
-async def test_who_subscribed_elsewhere_stays_the_customer_that_pays(
+async def test_customer_of_a_subscription_from_another_system_is_used(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
     subscription_id = subscribe_elsewhere(sandbox, shop.plan)
@@ -107,7 +107,7 @@ async def test_who_subscribed_elsewhere_stays_the_customer_that_pays(
 
 
 @pytest.mark.gen_test
-async def test_an_address_that_stripe_refuses_is_no_reason_to_sell_nothing(
+async def test_customer_is_created_without_an_address_that_stripe_refuses(
     buyer: Buyer, sandbox: Sandbox
 ) -> None:
     sandbox.api.refuse(status=400, times=1, path_prefix="/v1/customers")
@@ -119,7 +119,7 @@ async def test_an_address_that_stripe_refuses_is_no_reason_to_sell_nothing(
 
 
 @pytest.mark.gen_test
-async def test_a_customer_that_was_deleted_at_stripe_is_replaced(
+async def test_customer_that_was_deleted_at_stripe_is_replaced(
     buyer: Buyer, webhooks: Webhooks, sandbox: Sandbox
 ) -> None:
     await buyer.ask_to_subscribe()

@@ -1,4 +1,4 @@
-"""Balances below zero, or debts instead: what was spent before it was refunded."""
+"""A refund of spent credits leads to a balance below zero, or to a debt."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from tests.support.shop import STRIPE_ROUTES, Buyer, rows
 
 
 async def spend(service: Service, credits: int) -> None:
-    """Use credits, as the part of Datalayer does that sells something for them."""
+    """Spend credits, as another service of Datalayer does."""
     database = service.store._database
     number = len(await rows(service, "ledger"))
     spent = {"_id": f"spent_{number}", "account_uid": ACCOUNT, "kind": "spent", "credits": -credits}
@@ -34,7 +34,7 @@ async def debt(service: Service) -> int:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_by_default_a_balance_goes_below_zero(
+async def test_balance_goes_below_zero_by_default(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -50,28 +50,28 @@ async def test_by_default_a_balance_goes_below_zero(
 
 
 class TestDebts:
-    """With `DATALAYER_STRIPE_NEGATIVE_BALANCE=debt`."""
+    """Tests with `DATALAYER_STRIPE_NEGATIVE_BALANCE=debt`."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
         return settings.model_copy(update={"stripe_negative_balance": "debt"})
 
     @pytest.mark.gen_test
-    async def test_what_is_missing_is_owed_and_paid_by_the_next_credits_in_memory(
+    async def test_missing_credits_become_a_debt_that_the_next_top_ups_pay_in_memory(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
     ) -> None:
-        await self._owe_and_pay(buyer, sandbox, webhooks, service)
+        await self._create_and_pay_debt(buyer, sandbox, webhooks, service)
 
     @pytest.mark.mongod
     @pytest.mark.gen_test
-    async def test_what_is_missing_is_owed_and_paid_by_the_next_credits(
+    async def test_missing_credits_become_a_debt_that_the_next_top_ups_pay(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
     ) -> None:
-        await self._owe_and_pay(buyer, sandbox, webhooks, service)
+        await self._create_and_pay_debt(buyer, sandbox, webhooks, service)
         clock.advance(minutes=6)
         assert await differences(service) == []
 
-    async def _owe_and_pay(
+    async def _create_and_pay_debt(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
     ) -> None:
         await buyer.subscribe()
@@ -98,7 +98,7 @@ class TestDebts:
 
     @pytest.mark.mongod
     @pytest.mark.gen_test
-    async def test_a_dispute_that_is_won_pays_the_debt_that_it_made(
+    async def test_won_dispute_pays_the_debt_that_it_created(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
     ) -> None:
         await buyer.subscribe()
@@ -116,7 +116,7 @@ class TestDebts:
     @pytest.mark.mongod
     @pytest.mark.parametrize("seed", range(4))
     @pytest.mark.gen_test
-    async def test_whatever_comes_at_once_nothing_is_owed_twice(
+    async def test_concurrent_events_create_no_debt_twice(
         self,
         buyer: Buyer,
         sandbox: Sandbox,
@@ -136,21 +136,21 @@ class TestDebts:
         sandbox.dispute(bought[3])
         new = json_of(await buyer.ask_to_buy())
         sandbox.confirm_payment(new["client_secret"])
-        told = [
+        deliveries = [
             event
             for event in sandbox.events[before:]
             if event["type"].startswith(("refund.", "charge.dispute", "payment_intent.succ"))
         ] * 2
-        random.Random(seed).shuffle(told)
-        await until_taken(buyer, told)
-        # 250 were bought, 200 given back, 170 spent.
+        random.Random(seed).shuffle(deliveries)
+        await until_taken(buyer, deliveries)
+        # 250 credits were bought, 200 refunded and 170 spent.
         assert await buyer.credits() - await debt(service) == 250 - 200 - 170
         assert await buyer.credits() == 0
         clock.advance(minutes=6)
         assert await differences(service) == []
 
     @pytest.mark.gen_test
-    async def test_the_history_shows_what_is_owed(
+    async def test_history_shows_a_debt(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
     ) -> None:
         await buyer.subscribe()
@@ -158,14 +158,16 @@ class TestDebts:
         await spend(service, 40)
         sandbox.refund(bought["id"])
         await webhooks.settle()
-        await service.store._database.ledger.delete_one({"kind": "spent"})  # no row of ours
+        await service.store._database.ledger.delete_one(
+            {"kind": "spent"}
+        )  # the history has no view of it
         answer = await buyer.api.get(f"{STRIPE_ROUTES}/topup/history?limit=1")
         [owed] = json.loads(answer.body)["history"]
         assert (owed["kind"], owed["credits"], owed["amount"]) == ("debt", 40, 0)
         assert (owed["price_id"], owed["reverses"], owed["receipt_url"]) == (None, None, None)
 
     @pytest.mark.gen_test
-    async def test_a_refund_that_the_balance_covers_leaves_no_debt(
+    async def test_refund_that_the_balance_covers_leaves_no_debt(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
     ) -> None:
         await buyer.subscribe()
@@ -178,7 +180,7 @@ class TestDebts:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_the_audit_proves_a_debt(service: Service, sandbox: Sandbox) -> None:
+async def test_audit_compares_the_debt_with_the_ledger(service: Service, sandbox: Sandbox) -> None:
     row = {"account_uid": ACCOUNT, "kind": "debt", "credits": 5}
     await service.store._database.ledger.insert_one({"_id": "re_1-debt", **row})
     held = {"_id": ACCOUNT, "credits": 5, "debt": 4}

@@ -1,4 +1,4 @@
-"""A customer that was deleted at Stripe: never used again, and what it paid still counts."""
+"""A customer that was deleted at Stripe is not used again, and its payments are credited."""
 
 import json
 from typing import Any
@@ -38,13 +38,13 @@ async def deliver(api: Api, event: dict[str, Any]) -> str:
 
 
 def event_of(sandbox: Sandbox, event_type: str) -> dict[str, Any]:
-    """The latest event of a type."""
+    """Return the latest event of a type."""
     return [event for event in sandbox.events if event["type"] == event_type][-1]
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_deleted_customer_is_never_adopted_again(
+async def test_deleted_customer_is_not_used_again(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -52,7 +52,7 @@ async def test_deleted_customer_is_never_adopted_again(
     webhooks.hold()
     sandbox.call("DELETE", f"/v1/customers/{deleted}")
     assert await deliver(buyer.api, event_of(sandbox, "customer.deleted")) == "processed"
-    # The snapshot is still active, as the event of the subscription has not come.
+    # The snapshot is still active, because the event of the subscription has not arrived.
     assert (await buyer.plan())["id"] == subscription_id
     assert (await buyer.ask_to_buy()).code == 201
     assert await customer_id_of(service) not in (None, deleted)
@@ -60,7 +60,7 @@ async def test_deleted_customer_is_never_adopted_again(
 
 
 @pytest.mark.mongod
-@pytest.mark.parametrize("made_by", ["us", "the dashboard", "another system"])
+@pytest.mark.parametrize("made_by", ["service", "dashboard", "another system"])
 @pytest.mark.gen_test
 async def test_subscription_ends_when_its_customer_was_deleted_first(
     buyer: Buyer,
@@ -70,7 +70,7 @@ async def test_subscription_ends_when_its_customer_was_deleted_first(
     shop: Shop,
     made_by: str,
 ) -> None:
-    if made_by == "us":
+    if made_by == "service":
         await buyer.subscribe()
     elif made_by == "another system":
         subscribe_elsewhere(sandbox, shop.plan)
@@ -104,12 +104,12 @@ async def test_subscription_ends_when_its_customer_was_deleted_first(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_snapshot_keeps_the_account_that_is_known_for_its_subscription(
+async def test_snapshot_keeps_its_account_without_customer_and_metadata(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     subscription_id = await buyer.subscribe()
     customers = service.store._database.customers
-    await customers.delete_many({})  # and nothing tells whose customer it was
+    await customers.delete_many({})
     sandbox.call("POST", f"/v1/subscriptions/{subscription_id}", metadata={"account_uid": ""})
     sandbox.cancel_subscription(subscription_id)
     await webhooks.settle()
@@ -118,7 +118,7 @@ async def test_snapshot_keeps_the_account_that_is_known_for_its_subscription(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_another_systems_deleted_customer_is_not_kept(
+async def test_deleted_customer_of_another_system_is_not_stored(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     theirs = sandbox.create_customer(name="Ben")["id"]
@@ -127,10 +127,10 @@ async def test_another_systems_deleted_customer_is_not_kept(
     assert await rows(service, "former_customers") == []
 
 
-async def delete_unnoticed(
+async def delete_customer_without_events(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> str:
-    """Delete the account's customer at Stripe without any event of it, and return its id."""
+    """Delete the account's customer at Stripe without events, and return its id."""
     webhooks.drop(1000)
     deleted = await customer_id_of(service)
     assert deleted is not None
@@ -139,11 +139,11 @@ async def delete_unnoticed(
 
 
 @pytest.mark.gen_test
-async def test_subscribe_replaces_a_customer_that_stripe_does_not_know(
+async def test_subscribing_replaces_a_customer_that_stripe_does_not_have(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.ask_to_subscribe()
-    deleted = await delete_unnoticed(buyer, service, sandbox, webhooks)
+    deleted = await delete_customer_without_events(buyer, service, sandbox, webhooks)
     answer = await buyer.ask_to_subscribe()
     assert answer.code == 201, answer.body
     made = sandbox.get(json_of(answer)["subscription_id"])
@@ -152,7 +152,7 @@ async def test_subscribe_replaces_a_customer_that_stripe_does_not_know(
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency_Key": "order-1"}])
 @pytest.mark.gen_test
-async def test_top_up_replaces_a_customer_that_stripe_does_not_know(
+async def test_top_up_replaces_a_customer_that_stripe_does_not_have(
     buyer: Buyer,
     service: Service,
     sandbox: Sandbox,
@@ -160,7 +160,7 @@ async def test_top_up_replaces_a_customer_that_stripe_does_not_know(
     headers: dict[str, str],
 ) -> None:
     await buyer.subscribe()
-    deleted = await delete_unnoticed(buyer, service, sandbox, webhooks)
+    deleted = await delete_customer_without_events(buyer, service, sandbox, webhooks)
     answer = await buyer.ask_to_buy(**headers)
     assert answer.code == 201, answer.body
     intent = sandbox.get(json_of(answer)["payment_intent_id"])
@@ -170,11 +170,11 @@ async def test_top_up_replaces_a_customer_that_stripe_does_not_know(
 
 
 @pytest.mark.gen_test
-async def test_portal_of_a_customer_that_stripe_does_not_know_is_the_sign_in_page(
+async def test_portal_is_the_sign_in_page_if_stripe_does_not_have_the_customer(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.ask_to_subscribe()
-    await delete_unnoticed(buyer, service, sandbox, webhooks)
+    await delete_customer_without_events(buyer, service, sandbox, webhooks)
     answer = await buyer.api.post(PORTAL, {"return_url": "https://example.com/"})
     assert answer.code == 200
     assert json_of(answer)["portal"]["url"] == service.portal.url
@@ -182,19 +182,19 @@ async def test_portal_of_a_customer_that_stripe_does_not_know_is_the_sign_in_pag
 
 
 @pytest.mark.gen_test
-async def test_card_of_a_customer_that_stripe_does_not_know_is_a_conflict(
+async def test_card_change_is_a_conflict_if_stripe_does_not_have_the_customer(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
-    await delete_unnoticed(buyer, service, sandbox, webhooks)
+    await delete_customer_without_events(buyer, service, sandbox, webhooks)
     answer = await buyer.api.post(SETUP_INTENT)
     assert (answer.code, json_of(answer)["code"]) == (409, "conflict")
     assert await customer_id_of(service) is None
-    assert (await buyer.plan())["status"] == "canceled", "it was looked at"
+    assert (await buyer.plan())["status"] == "canceled", "the snapshot was refreshed"
 
 
 @pytest.mark.gen_test
-async def test_another_missing_object_releases_no_customer(
+async def test_other_missing_object_does_not_release_the_customer(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -217,7 +217,7 @@ async def test_payment_by_a_former_customer_is_credited(
     paid = event_of(sandbox, "payment_intent.succeeded")
     sandbox.call("DELETE", f"/v1/customers/{await customer_id_of(service)}")
     await deliver(buyer.api, event_of(sandbox, "customer.deleted"))
-    await buyer.ask_to_subscribe()  # the account has another customer now
+    await buyer.ask_to_subscribe()  # creates another customer
     assert await customer_id_of(service) != paid["data"]["object"]["customer"]
     assert await deliver(buyer.api, paid) == "processed"
     assert await buyer.credits() == 50
@@ -238,7 +238,7 @@ async def test_payment_by_a_former_customer_of_another_account_is_rejected(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_customer_that_is_released_during_another_request_is_a_conflict(
+async def test_customer_released_by_a_concurrent_request_is_a_conflict(
     service: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     customers, assign = service.store.customers, service.store.customers.assign
@@ -251,12 +251,14 @@ async def test_customer_that_is_released_during_another_request_is_a_conflict(
     async def created(_: Any) -> str:
         return "cus_1"
 
-    async def work(customer_id: str) -> str:
+    async def return_id(customer_id: str) -> str:
         return customer_id
 
     monkeypatch.setattr(customers, "assign", release_first)
     monkeypatch.setattr(service.customers, "_create", created)
     with pytest.raises(Conflict):
-        await service.customers.run_with_customer(Identity(account_uid="a"), work)
+        await service.customers.run_with_customer(Identity(account_uid="a"), return_id)
     monkeypatch.setattr(customers, "assign", assign)
-    assert await service.customers.run_with_customer(Identity(account_uid="a"), work) == "cus_1"
+    assert (
+        await service.customers.run_with_customer(Identity(account_uid="a"), return_id) == "cus_1"
+    )

@@ -1,4 +1,4 @@
-"""The history of credit movements, page by page, and the receipts that Stripe has."""
+"""Pages of the history, and receipts from Stripe."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ async def page(api: Api, query: str = "", account: str = ACCOUNT) -> dict[str, A
 
 
 async def put_rows(service: Service, clock: Clock, number: int, account: str = ACCOUNT) -> None:
-    """Rows of the same moment in threes, as deliveries that share a commit may make them."""
+    """Insert rows, three with the same time, as deliveries that share a commit do."""
     await service.store._database.ledger.insert_many(
         {
             "_id": f"pi_{account[-4:]}{index:03}",
@@ -43,12 +43,12 @@ async def put_rows(service: Service, clock: Clock, number: int, account: str = A
 
 
 @pytest.mark.gen_test
-async def test_nothing_has_moved(api: Api) -> None:
+async def test_history_of_a_new_account_is_empty(api: Api) -> None:
     assert await page(api) == {"success": True, "history": [], "next_cursor": None}
 
 
 @pytest.mark.gen_test
-async def test_a_purchase_with_its_receipt(
+async def test_history_shows_a_top_up_with_its_receipt(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -68,14 +68,14 @@ async def test_a_purchase_with_its_receipt(
     }
     assert receipt_url
 
-    asked = len(sandbox.api.calls)
+    calls_before = len(sandbox.api.calls)
     assert (await page(buyer.api))["history"][0]["receipt_url"] == receipt_url
-    assert len(sandbox.api.calls) == asked, "a receipt is asked for once in its life"
+    assert len(sandbox.api.calls) == calls_before, "the receipt is fetched once"
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_the_receipt_moves_no_credits(
+async def test_fetching_a_receipt_moves_no_credits(
     buyer: Buyer, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -90,7 +90,7 @@ async def test_the_receipt_moves_no_credits(
 
 
 @pytest.mark.gen_test
-async def test_without_stripe_the_history_is_shown_all_the_same(
+async def test_history_is_shown_without_receipts_while_stripe_is_down(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
     await buyer.subscribe()
@@ -100,11 +100,11 @@ async def test_without_stripe_the_history_is_shown_all_the_same(
     assert (movement["id"], movement["receipt_url"]) == (bought["id"], None)
     sandbox.api.normal()
     [movement] = (await page(buyer.api))["history"]
-    assert movement["receipt_url"], "it comes with the next look"
+    assert movement["receipt_url"], "it is fetched with the next request"
 
 
 @pytest.mark.gen_test
-async def test_while_stripe_hangs_nobody_waits_for_receipts(
+async def test_history_does_not_wait_for_receipts_while_stripe_hangs(
     api: Api,
     sandbox: Sandbox,
     service: Service,
@@ -122,7 +122,7 @@ async def test_while_stripe_hangs_nobody_waits_for_receipts(
 
 
 @pytest.mark.gen_test
-async def test_a_payment_that_stripe_no_longer_has_is_asked_for_once(
+async def test_receipt_of_a_payment_that_stripe_does_not_have_is_fetched_once(
     buyer: Buyer, sandbox: Sandbox, service: Service, clock: Clock
 ) -> None:
     await put_rows(service, clock, 1)
@@ -136,7 +136,7 @@ async def test_a_payment_that_stripe_no_longer_has_is_asked_for_once(
 @pytest.mark.mongod
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 20, 100])
 @pytest.mark.gen_test
-async def test_the_pages_are_the_whole_newest_first(
+async def test_pages_contain_all_rows_newest_first(
     api: Api, service: Service, clock: Clock, limit: int
 ) -> None:
     await put_rows(service, clock, 20)
@@ -154,7 +154,9 @@ async def test_the_pages_are_the_whole_newest_first(
 
 
 @pytest.mark.gen_test
-async def test_what_comes_meanwhile_moves_no_page(api: Api, service: Service, clock: Clock) -> None:
+async def test_new_row_does_not_move_the_next_page(
+    api: Api, service: Service, clock: Clock
+) -> None:
     await put_rows(service, clock, 6)
     first = await page(api, "?limit=3")
     await service.store._database.ledger.insert_one(
@@ -165,7 +167,9 @@ async def test_what_comes_meanwhile_moves_no_page(api: Api, service: Service, cl
 
 
 @pytest.mark.gen_test
-async def test_another_account_s_is_not_shown(api: Api, service: Service, clock: Clock) -> None:
+async def test_history_of_another_account_is_not_shown(
+    api: Api, service: Service, clock: Clock
+) -> None:
     await put_rows(service, clock, 6, OTHER_ACCOUNT)
     theirs = await page(api, "?limit=3", OTHER_ACCOUNT)
     assert (await page(api))["history"] == []
@@ -193,7 +197,7 @@ def encoded(text: str) -> str:
     ],
 )
 @pytest.mark.gen_test
-async def test_a_wrong_query_is_named(api: Api, query: str, field: str) -> None:
+async def test_invalid_parameter_is_named(api: Api, query: str, field: str) -> None:
     answer = await api.get(f"{HISTORY}{query}")
     assert (answer.code, json_of(answer)["code"]) == (400, "invalid_request")
     assert f"`{field}`" in json_of(answer)["message"]

@@ -1,6 +1,6 @@
-"""An error that Stripe has saved for an idempotency key blocks nobody.
+"""An error that Stripe saved for an idempotency key does not block later requests.
 
-Stripe repeats the first answer to a key for a day, also an error:
+Stripe repeats the first answer to a key for a day, including errors:
 https://docs.stripe.com/api/idempotent_requests.
 """
 
@@ -48,13 +48,13 @@ async def test_saved_500_on_subscribing_does_not_block_the_next_request(
     assert (await buyer.ask_to_subscribe()).code == 201
     assert len(objects(sandbox, CUSTOMERS)) == 1
     assert len(objects(sandbox, SUBSCRIPTIONS, status="all")) == 1
-    assert len(set(keys_of(sandbox, path))) == 4, "another one after each refusal"
+    assert len(set(keys_of(sandbox, path))) == 4, "a new key after each refusal"
 
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
 @pytest.mark.gen_test
-async def test_requests_that_race_after_a_saved_500_create_one(
+async def test_concurrent_requests_after_a_saved_500_create_one_object(
     buyer: Buyer, sandbox: Sandbox, path: str
 ) -> None:
     sandbox.api.refuse(status=500, path_prefix=path, saved=True)
@@ -70,7 +70,7 @@ async def test_requests_that_race_after_a_saved_500_create_one(
 @pytest.mark.mongod
 @pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
 @pytest.mark.gen_test
-async def test_lost_answer_after_a_saved_500_creates_no_second_one(
+async def test_lost_answer_after_a_saved_500_creates_no_second_object(
     buyer: Buyer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     sandbox.api.refuse(status=500, path_prefix=path, saved=True)
@@ -92,7 +92,7 @@ async def test_lost_answer_after_a_saved_500_creates_no_second_one(
 
 
 @pytest.mark.gen_test
-async def test_plan_that_was_archived_meanwhile_does_not_block_the_next_plan(
+async def test_plan_archived_after_it_was_listed_does_not_block_another_plan(
     buyer: Buyer, sandbox: Sandbox, shop: Shop
 ) -> None:
     other = sandbox.create_price(
@@ -100,14 +100,14 @@ async def test_plan_that_was_archived_meanwhile_does_not_block_the_next_plan(
     )["id"]
     await sandbox.webhooks.settle()
     await buyer.api.service.catalog.plans()
-    sandbox.webhooks.hold()  # the service still has the plan in its list
+    sandbox.webhooks.hold()  # the plan is still in the cache
     sandbox.call("POST", f"/v1/prices/{shop.plan}", active=False)
     assert (await buyer.ask_to_subscribe()).code == 400
     assert (await buyer.ask_to_subscribe(other)).code == 201
 
 
 @pytest.mark.gen_test
-async def test_error_whose_answer_was_lost_blocks_the_next_plan_for_a_minute_at_most(
+async def test_error_with_a_lost_answer_blocks_another_plan_for_at_most_a_minute(
     buyer: Buyer,
     sandbox: Sandbox,
     shop: Shop,
@@ -132,7 +132,9 @@ async def test_error_whose_answer_was_lost_blocks_the_next_plan_for_a_minute_at_
             await buyer.api.service.plans.subscribe(Identity(account_uid=ACCOUNT), shop.plan)
 
     assert (await buyer.ask_to_subscribe(other)).code == 409
-    assert (await buyer.ask_to_subscribe(other)).code == 409, "it may still be under way"
+    assert (await buyer.ask_to_subscribe(other)).code == 409, (
+        "the first request may still be running"
+    )
     clock.advance(seconds=STUCK_AFTER.total_seconds() + 1)
     assert (await buyer.ask_to_subscribe(other)).code == 409
     assert (await buyer.ask_to_subscribe(other)).code == 201
@@ -153,7 +155,7 @@ async def test_clients_own_key_is_not_blocked_by_a_saved_500(
 
 
 @pytest.mark.gen_test
-async def test_clients_own_key_stays_with_its_package_however_often_it_is_reused(
+async def test_clients_own_key_stays_with_its_package_after_other_uses(
     buyer: Buyer, shop: Shop, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -174,7 +176,7 @@ async def test_package_is_not_blocked_by_a_saved_500(buyer: Buyer, sandbox: Sand
 
 
 @pytest.mark.gen_test
-async def test_address_that_stripe_refuses_and_a_saved_500_block_no_customer(
+async def test_refused_address_and_saved_500_do_not_block_creating_a_customer(
     buyer: Buyer, sandbox: Sandbox
 ) -> None:
     address = {"email": "j..doe@example.com"}
@@ -199,7 +201,7 @@ async def test_saved_500_on_voiding_does_not_block_another_plan(
 
 
 @pytest.mark.gen_test
-async def test_saved_500_on_setting_a_card_does_not_block_the_card(
+async def test_saved_500_on_setting_a_card_does_not_block_setting_it(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -212,9 +214,7 @@ async def test_saved_500_on_setting_a_card_does_not_block_the_card(
 
 
 @pytest.mark.gen_test
-async def test_error_that_was_not_saved_leaves_a_clients_own_key_with_its_payment(
-    buyer: Buyer, sandbox: Sandbox
-) -> None:
+async def test_unsaved_error_keeps_a_clients_own_key(buyer: Buyer, sandbox: Sandbox) -> None:
     await buyer.subscribe()
     key = {"Idempotency_Key": "order-1"}
     first = json_of(await buyer.ask_to_buy(**key))
@@ -227,7 +227,7 @@ async def test_error_that_was_not_saved_leaves_a_clients_own_key_with_its_paymen
 @pytest.mark.mongod
 @pytest.mark.parametrize("path", [CUSTOMERS, SUBSCRIPTIONS])
 @pytest.mark.gen_test
-async def test_error_that_was_not_saved_leaves_the_key_as_it_is(
+async def test_unsaved_error_keeps_the_key(
     buyer: Buyer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     stripe = buyer.api.service.stripe
@@ -281,7 +281,7 @@ async def test_two_processes_create_one_customer_and_one_subscription_after_a_sa
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_key_is_replaced_once_by_all_who_were_refused_under_it(service: Service) -> None:
+async def test_concurrent_replacements_replace_a_key_once(service: Service) -> None:
     keys = service.store.idempotency_keys
     now = service.clock()
     assert await keys.current("subscribe") == "subscribe"
@@ -289,7 +289,7 @@ async def test_key_is_replaced_once_by_all_who_were_refused_under_it(service: Se
     second = await keys.current("subscribe")
     assert second not in ("subscribe", "subscribe-")
     await keys.replace("subscribe", "subscribe", now)
-    assert await keys.current("subscribe") == second, "another one is in use already"
+    assert await keys.current("subscribe") == second, "the key was replaced before"
     await keys.replace("subscribe", second, now)
     assert await keys.current("subscribe") not in ("subscribe", second)
     assert len(await rows(service, "idempotency_keys")) == 1
@@ -297,7 +297,7 @@ async def test_key_is_replaced_once_by_all_who_were_refused_under_it(service: Se
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_stuck_key_is_replaced_after_its_time(service: Service, clock: Clock) -> None:
+async def test_stuck_key_is_replaced_after_its_timeout(service: Service, clock: Clock) -> None:
     keys = service.store.idempotency_keys
     for base in ("never replaced", "replaced"):
         if base == "replaced":

@@ -1,4 +1,4 @@
-"""Asking again for a package: one PaymentIntent, so that two windows end in one charge."""
+"""A package has one open PaymentIntent, so that two browser windows lead to one charge."""
 
 import asyncio
 from typing import Any
@@ -25,18 +25,20 @@ def intent_id(answer: HTTPResponse) -> str:
 
 
 @pytest.mark.gen_test
-async def test_asking_again_gives_the_open_one(buyer: Buyer, sandbox: Sandbox) -> None:
+async def test_second_request_returns_the_open_payment_intent(
+    buyer: Buyer, sandbox: Sandbox
+) -> None:
     await buyer.subscribe()
     first = json_of(await buyer.ask_to_buy())
     made = calls(sandbox, "POST", INTENTS)
     second = json_of(await buyer.ask_to_buy())
     assert second == first
-    assert calls(sandbox, "POST", INTENTS) == made, "no call to Stripe that could be saved"
+    assert calls(sandbox, "POST", INTENTS) == made, "nothing was created"
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_twenty_who_ask_at_once_get_one(
+async def test_concurrent_requests_return_one_payment_intent(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, quick_retries: None
 ) -> None:
     await buyer.subscribe()
@@ -48,7 +50,7 @@ async def test_twenty_who_ask_at_once_get_one(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_those_who_ask_at_once_for_a_spent_one_get_one(
+async def test_concurrent_requests_after_a_purchase_return_one_payment_intent(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None
 ) -> None:
     await buyer.subscribe()
@@ -59,7 +61,7 @@ async def test_those_who_ask_at_once_for_a_spent_one_get_one(
 
 
 @pytest.mark.gen_test
-async def test_a_paid_one_is_not_given_again(buyer: Buyer) -> None:
+async def test_paid_payment_intent_is_not_reused(buyer: Buyer) -> None:
     await buyer.subscribe()
     first = await buyer.buy()
     second = await buyer.buy()
@@ -68,7 +70,9 @@ async def test_a_paid_one_is_not_given_again(buyer: Buyer) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_declined_one_is_given_again(buyer: Buyer, sandbox: Sandbox) -> None:
+async def test_payment_intent_with_a_declined_card_is_reused(
+    buyer: Buyer, sandbox: Sandbox
+) -> None:
     await buyer.subscribe()
     first = json_of(await buyer.ask_to_buy())
     declined = {"payment_method": "pm_card_chargeDeclined"}
@@ -79,7 +83,7 @@ async def test_a_declined_one_is_given_again(buyer: Buyer, sandbox: Sandbox) -> 
 
 @pytest.mark.parametrize("status", ["processing", "requires_action", "requires_confirmation"])
 @pytest.mark.gen_test
-async def test_one_that_is_being_paid_is_given_again(
+async def test_payment_intent_that_is_being_paid_is_reused(
     buyer: Buyer, sandbox: Sandbox, status: str
 ) -> None:
     await buyer.subscribe()
@@ -89,7 +93,7 @@ async def test_one_that_is_being_paid_is_given_again(
 
 
 @pytest.mark.gen_test
-async def test_another_package_is_another_one(buyer: Buyer, shop: Shop) -> None:
+async def test_each_package_has_its_own_payment_intent(buyer: Buyer, shop: Shop) -> None:
     await buyer.subscribe()
     small = intent_id(await buyer.ask_to_buy(shop.packages[0]))
     assert intent_id(await buyer.ask_to_buy(shop.packages[1])) != small
@@ -97,14 +101,14 @@ async def test_another_package_is_another_one(buyer: Buyer, shop: Shop) -> None:
 
 
 @pytest.mark.gen_test
-async def test_another_account_gets_its_own(buyer: Buyer, stranger: Buyer) -> None:
+async def test_each_account_has_its_own_payment_intent(buyer: Buyer, stranger: Buyer) -> None:
     await buyer.subscribe()
     await stranger.subscribe()
     assert intent_id(await buyer.ask_to_buy()) != intent_id(await stranger.ask_to_buy())
 
 
 @pytest.mark.gen_test
-async def test_a_new_key_of_the_client_s_own_gives_a_new_one(buyer: Buyer) -> None:
+async def test_clients_own_key_creates_another_payment_intent(buyer: Buyer) -> None:
     await buyer.subscribe()
     first = intent_id(await buyer.ask_to_buy())
     assert intent_id(await buyer.ask_to_buy(Idempotency_Key="order-1")) != first
@@ -112,7 +116,9 @@ async def test_a_new_key_of_the_client_s_own_gives_a_new_one(buyer: Buyer) -> No
 
 
 @pytest.mark.gen_test
-async def test_after_the_last_minutes_it_is_a_new_one(buyer: Buyer, clock: Clock) -> None:
+async def test_payment_intent_is_replaced_after_the_reuse_period(
+    buyer: Buyer, clock: Clock
+) -> None:
     await buyer.subscribe()
     first = intent_id(await buyer.ask_to_buy())
     clock.advance(seconds=REUSE_PERIOD.total_seconds() - 5)
@@ -124,18 +130,18 @@ async def test_after_the_last_minutes_it_is_a_new_one(buyer: Buyer, clock: Clock
 
 
 CHANGES: dict[str, dict[str, Any]] = {
-    "of another amount": {"amount": 1},
-    "of another currency": {"currency": "eur"},
-    "of another customer": {"customer": "cus_other"},
-    "of other credits": {"metadata": {"credits": "51"}},
-    "of another account": {"metadata": {"account_uid": "other"}},
+    "amount": {"amount": 1},
+    "currency": {"currency": "eur"},
+    "customer": {"customer": "cus_other"},
+    "credits": {"metadata": {"credits": "51"}},
+    "account": {"metadata": {"account_uid": "other"}},
     "cancelled": {"status": "canceled"},
 }
 
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.gen_test
-async def test_one_that_is_not_of_this_order_is_not_given(
+async def test_payment_intent_that_does_not_match_the_order_is_not_reused(
     buyer: Buyer, sandbox: Sandbox, change: str
 ) -> None:
     await buyer.subscribe()
@@ -148,7 +154,7 @@ async def test_one_that_is_not_of_this_order_is_not_given(
 
 
 @pytest.mark.gen_test
-async def test_one_that_stripe_has_lost_is_replaced(
+async def test_payment_intent_that_stripe_does_not_have_is_replaced(
     buyer: Buyer, service: Service, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
@@ -162,10 +168,10 @@ async def test_one_that_stripe_has_lost_is_replaced(
 
 
 @pytest.mark.gen_test
-async def test_what_stripe_refused_is_asked_under_another_key(
+async def test_request_after_a_refusal_has_another_key(
     buyer: Buyer, service: Service, sandbox: Sandbox, quick_retries: None
 ) -> None:
-    """Stripe repeats a 500 for a day under the same key."""
+    """Stripe repeats a 500 for a day if the key is the same."""
     await buyer.subscribe()
     sandbox.api.refuse(status=500, times=100, path_prefix=INTENTS)
     assert (await buyer.ask_to_buy()).code == 503
@@ -178,13 +184,13 @@ async def test_what_stripe_refused_is_asked_under_another_key(
 
 
 @pytest.mark.gen_test
-async def test_other_terms_after_a_crash_are_asked_under_another_key(
+async def test_request_with_other_parameters_after_a_crash_has_another_key(
     buyer: Buyer, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await buyer.subscribe()
     open_payment_intents = service.store._database.open_payment_intents
     first = intent_id(await buyer.ask_to_buy())
-    # As if the process had died before it could keep which PaymentIntent it was.
+    # As if the process had crashed before it stored the id of the PaymentIntent.
     await open_payment_intents.update_many({}, {"$unset": {"payment_intent_id": ""}})
     assert intent_id(await buyer.ask_to_buy()) == first
     await open_payment_intents.update_many({}, {"$unset": {"payment_intent_id": ""}})
@@ -193,15 +199,15 @@ async def test_other_terms_after_a_crash_are_asked_under_another_key(
     ]
     changed = package.model_copy(update={"credits": 51})
 
-    async def sold(_: str) -> Package:
+    async def changed_package(_: str) -> Package:
         return changed
 
-    monkeypatch.setattr(service.catalog, "package", sold)
+    monkeypatch.setattr(service.catalog, "package", changed_package)
     assert intent_id(await buyer.ask_to_buy()) != first
 
 
 @pytest.mark.gen_test
-async def test_who_may_not_buy_is_refused_before(
+async def test_account_without_subscription_gets_no_payment_intent(
     buyer: Buyer, service: Service, webhooks: Webhooks
 ) -> None:
     assert (await buyer.ask_to_buy()).code == 403

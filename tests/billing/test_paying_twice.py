@@ -1,4 +1,4 @@
-"""Of one account and package, one PaymentIntent at a time can be paid: whoever crashes or races."""
+"""At most one PaymentIntent of an account and package can be paid, despite crashes and races."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,11 +24,11 @@ pytestmark = pytest.mark.usefixtures("webhooks", "unlimited")
 
 INTENTS = "/v1/payment_intents"
 PAYABLE = {"requires_payment_method", "requires_confirmation", "requires_action"}
-Work = Callable[..., Awaitable[Any]]
+Call = Callable[..., Awaitable[Any]]
 
 
 def intents(sandbox: Sandbox) -> list[dict[str, Any]]:
-    """The PaymentIntents of packages, newest first; a plan's have no credits."""
+    """Return the PaymentIntents of packages, newest first. Those of plans have no credits."""
     return [one for one in objects(sandbox, INTENTS) if "credits" in one["metadata"]]
 
 
@@ -36,15 +36,15 @@ def payable(sandbox: Sandbox) -> list[str]:
     return [one["id"] for one in intents(sandbox) if one["status"] in PAYABLE]
 
 
-async def asked(buyer: Buyer) -> str:
-    """Ask for the package's PaymentIntent, and return its id."""
+async def request_intent(buyer: Buyer) -> str:
+    """Request the package's PaymentIntent, and return its id."""
     answer = await buyer.ask_to_buy()
     assert answer.code == 201, answer.body
     return str(json_of(answer)["payment_intent_id"])
 
 
 def stripe_calls(sandbox: Sandbox, since: int) -> list[str]:
-    """What Stripe was asked since then: the method, and the last word of the path."""
+    """Return the method and the last part of the path of each later call to Stripe."""
     return [
         f"{call.method} {call.path.rpartition('/')[2]}"
         for call in sandbox.api.calls[since:]
@@ -52,20 +52,20 @@ def stripe_calls(sandbox: Sandbox, since: int) -> list[str]:
     ]
 
 
-def a_while(clock: Clock, longer: timedelta = REUSE_PERIOD) -> None:
-    clock.advance(seconds=longer.total_seconds() + 1)
+def pass_time(clock: Clock, period: timedelta = REUSE_PERIOD) -> None:
+    clock.advance(seconds=period.total_seconds() + 1)
 
 
-@pytest.mark.parametrize("longer", [REUSE_PERIOD, timedelta(days=2)], ids=["minutes", "days"])
+@pytest.mark.parametrize("age", [REUSE_PERIOD, timedelta(days=2)], ids=["minutes", "days"])
 @pytest.mark.gen_test
-async def test_an_old_one_is_cancelled_before_another_is_made(
-    buyer: Buyer, sandbox: Sandbox, clock: Clock, longer: timedelta
+async def test_old_payment_intent_is_cancelled_before_another_is_created(
+    buyer: Buyer, sandbox: Sandbox, clock: Clock, age: timedelta
 ) -> None:
     await buyer.subscribe()
-    first = await asked(buyer)
-    a_while(clock, longer)
+    first = await request_intent(buyer)
+    pass_time(clock, age)
     before = len(sandbox.api.calls)
-    second = await asked(buyer)
+    second = await request_intent(buyer)
     assert payable(sandbox) == [second]
     assert sandbox.get(first)["status"] == "canceled"
     assert stripe_calls(sandbox, before) == [f"GET {first}", "POST cancel", "POST payment_intents"]
@@ -74,72 +74,74 @@ async def test_an_old_one_is_cancelled_before_another_is_made(
 
 
 @pytest.mark.gen_test
-async def test_the_usual_cases_cost_one_call_each(
+async def test_usual_requests_need_one_call_to_stripe(
     buyer: Buyer, sandbox: Sandbox, clock: Clock
 ) -> None:
     await buyer.subscribe()
     before = len(sandbox.api.calls)
-    first = await asked(buyer)
-    assert await asked(buyer) == first
+    first = await request_intent(buyer)
+    assert await request_intent(buyer) == first
     assert stripe_calls(sandbox, before) == ["POST payment_intents", f"GET {first}"]
     await buyer.buy()
-    a_while(clock)
+    pass_time(clock)
     before = len(sandbox.api.calls)
-    assert await asked(buyer) != first
-    assert stripe_calls(sandbox, before) == ["POST payment_intents"], "our books know the first"
+    assert await request_intent(buyer) != first
+    assert stripe_calls(sandbox, before) == ["POST payment_intents"], (
+        "the ledger has the first payment"
+    )
 
 
 @pytest.mark.parametrize("change", ["amount", "customer", "credits"])
 @pytest.mark.gen_test
-async def test_one_of_other_terms_is_cancelled_too(
+async def test_payment_intent_with_other_parameters_is_cancelled(
     buyer: Buyer, sandbox: Sandbox, change: str
 ) -> None:
     await buyer.subscribe()
-    first = sandbox.get(await asked(buyer))
+    first = sandbox.get(await request_intent(buyer))
     changes: dict[str, dict[str, Any]] = {
         "amount": {"amount": 400},
-        "customer": {"customer": "cus_before"},
+        "customer": {"customer": "cus_former"},
         "credits": {"metadata": {**first["metadata"], "credits": "49"}},
     }
     sandbox.put({**first, **changes[change]})
-    second = await asked(buyer)
+    second = await request_intent(buyer)
     assert payable(sandbox) == [second] != [first["id"]]
 
 
 @pytest.mark.parametrize("is_old", [False, True], ids=["young", "old"])
 @pytest.mark.gen_test
-async def test_one_that_is_paid_is_told_until_its_credits_are_there(
+async def test_paid_payment_intent_is_returned_until_it_is_credited(
     buyer: Buyer, sandbox: Sandbox, clock: Clock, webhooks: Webhooks, is_old: bool
 ) -> None:
     await buyer.subscribe()
-    first = await asked(buyer)
+    first = await request_intent(buyer)
     webhooks.hold()
     sandbox.confirm_payment(first)
     if is_old:
-        a_while(clock)
-    assert await asked(buyer) == first
+        pass_time(clock)
+    assert await request_intent(buyer) == first
     assert len(intents(sandbox)) == 1
     webhooks.release()
     await webhooks.settle()
     assert await buyer.credits() == 50
-    assert await asked(buyer) != first
+    assert await request_intent(buyer) != first
 
 
 @pytest.mark.gen_test
-async def test_one_that_is_processed_is_told_however_old(
+async def test_processing_payment_intent_is_returned_at_any_age(
     buyer: Buyer, sandbox: Sandbox, clock: Clock
 ) -> None:
     await buyer.subscribe()
-    first = await asked(buyer)
+    first = await request_intent(buyer)
     sandbox.put({**sandbox.get(first), "status": "processing"})
-    a_while(clock, timedelta(days=3))
+    pass_time(clock, timedelta(days=3))
     before = len(sandbox.api.calls)
-    assert await asked(buyer) == first
+    assert await request_intent(buyer) == first
     assert stripe_calls(sandbox, before) == [f"GET {first}"]
 
 
 @pytest.mark.gen_test
-async def test_one_that_is_paid_while_it_is_being_cancelled_is_told(
+async def test_payment_intent_that_is_paid_during_its_cancellation_is_returned(
     buyer: Buyer,
     sandbox: Sandbox,
     clock: Clock,
@@ -148,22 +150,22 @@ async def test_one_that_is_paid_while_it_is_being_cancelled_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await buyer.subscribe()
-    first = await asked(buyer)
-    a_while(clock)
+    first = await request_intent(buyer)
+    pass_time(clock)
     webhooks.hold()
     cancel = service.stripe.cancel_payment_intent
 
-    async def too_late(intent_id: str, **options: Any) -> Any:
+    async def pay_first(intent_id: str, **options: Any) -> Any:
         sandbox.confirm_payment(intent_id)
         return await cancel(intent_id, **options)
 
-    monkeypatch.setattr(service.stripe, "cancel_payment_intent", too_late)
-    assert await asked(buyer) == first
+    monkeypatch.setattr(service.stripe, "cancel_payment_intent", pay_first)
+    assert await request_intent(buyer) == first
     assert [one["status"] for one in intents(sandbox)] == ["succeeded"]
 
 
 @pytest.mark.gen_test
-async def test_one_whose_payment_fails_while_it_is_being_cancelled_is_asked_for_again(
+async def test_payment_that_fails_during_the_cancellation_is_a_conflict(
     buyer: Buyer,
     sandbox: Sandbox,
     clock: Clock,
@@ -171,11 +173,11 @@ async def test_one_whose_payment_fails_while_it_is_being_cancelled_is_asked_for_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await buyer.subscribe()
-    first = sandbox.get(await asked(buyer))
-    a_while(clock)
+    first = sandbox.get(await request_intent(buyer))
+    pass_time(clock)
     cancel = service.stripe.cancel_payment_intent
 
-    async def at_a_bad_moment(intent_id: str, **options: Any) -> Any:
+    async def fail_during_payment(intent_id: str, **options: Any) -> Any:
         sandbox.put({**first, "status": "processing"})
         try:
             return await cancel(intent_id, **options)
@@ -183,31 +185,31 @@ async def test_one_whose_payment_fails_while_it_is_being_cancelled_is_asked_for_
             sandbox.put(first)
 
     with monkeypatch.context() as broken:
-        broken.setattr(service.stripe, "cancel_payment_intent", at_a_bad_moment)
+        broken.setattr(service.stripe, "cancel_payment_intent", fail_during_payment)
         answer = await buyer.ask_to_buy()
     assert (answer.code, json_of(answer)["code"]) == (409, "conflict")
     assert payable(sandbox) == [first["id"]]
-    second = await asked(buyer)
+    second = await request_intent(buyer)
     assert payable(sandbox) == [second] != [first["id"]]
 
 
 @pytest.mark.gen_test
-async def test_one_whose_event_was_rejected_keeps_nobody_from_buying(
+async def test_rejected_payment_does_not_block_the_next_purchase(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
-    first = await asked(buyer)
+    first = await request_intent(buyer)
     intent = sandbox.get(first)
     sandbox.put({**intent, "metadata": {**intent["metadata"], "credits": "many"}})
     sandbox.confirm_payment(first)
     await webhooks.settle()
     assert await buyer.credits() == 0
-    assert await asked(buyer) != first
+    assert await request_intent(buyer) != first
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.gen_test
-async def test_a_crash_at_any_step_leaves_one(
+async def test_crash_at_any_step_leaves_one_payable_payment_intent(
     buyer: Buyer,
     sandbox: Sandbox,
     clock: Clock,
@@ -215,34 +217,34 @@ async def test_a_crash_at_any_step_leaves_one(
     monkeypatch: pytest.MonkeyPatch,
     when: str,
 ) -> None:
-    """Each call of a renewal is cut in turn, before it is made or before its answer is here."""
+    """Each call of a replacement fails in turn, before it is sent or before its answer arrives."""
     await buyer.subscribe()
     steps, reached = 0, True
     while reached:
-        old = await asked(buyer)
-        a_while(clock)
+        old = await request_intent(buyer)
+        pass_time(clock)
         with monkeypatch.context() as broken:
             calls = cut_at(steps, when, service, broken)
             crashed = await buyer.ask_to_buy()
         reached = len(calls) > steps
         assert crashed.code == (503 if reached else 201), (calls, crashed.body)
-        again = await asked(buyer)
+        again = await request_intent(buyer)
         assert payable(sandbox) == [again] != [old], calls
         steps += 1
-    assert steps > 7, "the look, the cancelling, and what makes the next"
+    assert steps > 7, "retrieve, cancel, forget, claim, create and assign"
 
 
 def cut_at(step: int, when: str, service: Service, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Cut the call of that number; the calls that are made, as they are made."""
+    """Let the call with this number fail; return the list to which calls are added."""
     calls: list[str] = []
 
-    def cut(name: str, work: Work, error: Exception) -> Work:
+    def cut(name: str, call: Call, error: Exception) -> Call:
         async def cut_or_not(*args: Any, **options: Any) -> Any:
             calls.append(name)
             is_cut = len(calls) == step + 1
             if is_cut and when == "before":
                 raise error
-            answer = await work(*args, **options)
+            answer = await call(*args, **options)
             if is_cut:
                 raise error
             return answer
@@ -251,8 +253,8 @@ def cut_at(step: int, when: str, service: Service, monkeypatch: pytest.MonkeyPat
 
     store, stripe = service.store, service.stripe
     for name in ("claim", "assign", "forget"):
-        work = cut(name, getattr(store.open_payment_intents, name), StoreUnavailable())
-        monkeypatch.setattr(store.open_payment_intents, name, work)
+        call = cut(name, getattr(store.open_payment_intents, name), StoreUnavailable())
+        monkeypatch.setattr(store.open_payment_intents, name, call)
     monkeypatch.setattr(
         store.ledger, "existing", cut("existing", store.ledger.existing, StoreUnavailable())
     )
@@ -261,28 +263,28 @@ def cut_at(step: int, when: str, service: Service, monkeypatch: pytest.MonkeyPat
     return calls
 
 
-@pytest.mark.parametrize("trouble", ["refuse", "cut"])
+@pytest.mark.parametrize("fault", ["refuse", "cut"])
 @pytest.mark.gen_test
-async def test_while_stripe_cannot_cancel_no_other_is_made(
-    buyer: Buyer, sandbox: Sandbox, clock: Clock, quick_retries: None, trouble: str
+async def test_no_payment_intent_is_created_while_stripe_cannot_cancel_the_old_one(
+    buyer: Buyer, sandbox: Sandbox, clock: Clock, quick_retries: None, fault: str
 ) -> None:
     await buyer.subscribe()
-    first = await asked(buyer)
-    a_while(clock)
-    {"refuse": sandbox.api.refuse, "cut": sandbox.api.cut}[trouble](
+    first = await request_intent(buyer)
+    pass_time(clock)
+    {"refuse": sandbox.api.refuse, "cut": sandbox.api.cut}[fault](
         times=100, path_prefix=f"{INTENTS}/{first}/cancel"
     )
     answer = await buyer.ask_to_buy()
     assert (answer.code, json_of(answer)["code"]) == (503, "stripe_unavailable")
     assert payable(sandbox) == [first]
     sandbox.api.normal()
-    second = await asked(buyer)
+    second = await request_intent(buyer)
     assert payable(sandbox) == [second] != [first]
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_two_processes_that_renew_at_once_make_one(
+async def test_two_processes_that_replace_concurrently_create_one(
     buyer: Buyer,
     sandbox: Sandbox,
     shop: Shop,
@@ -299,9 +301,9 @@ async def test_two_processes_that_renew_at_once_make_one(
     try:
         await buyer.subscribe()
         for _ in range(5):
-            old = await asked(buyer)
-            a_while(clock)
-            wanted = [asked(one) for _ in range(4) for one in (buyer, there)]
+            old = await request_intent(buyer)
+            pass_time(clock)
+            wanted = [request_intent(one) for _ in range(4) for one in (buyer, there)]
             [new] = set(await asyncio.gather(*wanted))
             assert payable(sandbox) == [new] != [old]
     finally:
@@ -313,7 +315,7 @@ async def test_two_processes_that_renew_at_once_make_one(
 
 @pytest.mark.parametrize("database", ["memory", pytest.param("mongod", marks=pytest.mark.mongod)])
 @pytest.mark.gen_test
-async def test_who_comes_too_late_with_a_new_one_gives_the_other_s(
+async def test_slow_request_returns_the_payment_intent_of_the_faster_one(
     buyer: Buyer,
     sandbox: Sandbox,
     clock: Clock,
@@ -321,7 +323,7 @@ async def test_who_comes_too_late_with_a_new_one_gives_the_other_s(
     monkeypatch: pytest.MonkeyPatch,
     database: str,
 ) -> None:
-    """Stripe takes its time, and meanwhile somebody else has made and been given the next one."""
+    """While Stripe answers slowly, another request creates and returns the next PaymentIntent."""
     await buyer.subscribe()
     create = service.stripe.create_payment_intent
     others: list[str] = []
@@ -329,22 +331,22 @@ async def test_who_comes_too_late_with_a_new_one_gives_the_other_s(
     async def slow(**wanted: Any) -> Any:
         made = await create(**wanted)
         monkeypatch.setattr(service.stripe, "create_payment_intent", create)
-        a_while(clock)
-        others.append(await asked(buyer))
+        pass_time(clock)
+        others.append(await request_intent(buyer))
         return made
 
     monkeypatch.setattr(service.stripe, "create_payment_intent", slow)
-    assert [await asked(buyer)] == others
-    # The one that came too late can be paid by nobody: its secret is nobody's.
+    assert [await request_intent(buyer)] == others
+    # Nobody has the client secret of the slow one, so nobody can pay it.
     assert len(payable(sandbox)) == 2
 
 
-# An answer that is lost
+# Lost answers
 
 
-@pytest.mark.parametrize("cut_after", [False, True], ids=["before it was made", "after"])
+@pytest.mark.parametrize("cut_after", [False, True], ids=["before", "after"])
 @pytest.mark.gen_test
-async def test_who_tries_again_after_a_lost_answer_gets_the_very_same(
+async def test_retry_after_a_lost_answer_returns_the_same_payment_intent(
     buyer: Buyer, sandbox: Sandbox, quick_retries: None, cut_after: bool
 ) -> None:
     await buyer.subscribe()
@@ -353,37 +355,37 @@ async def test_who_tries_again_after_a_lost_answer_gets_the_very_same(
     assert (answer.code, json_of(answer)["code"]) == (503, "stripe_unavailable")
     made = [one["id"] for one in intents(sandbox)]
     assert len(made) == (1 if cut_after else 0)
-    again = await asked(buyer)
+    again = await request_intent(buyer)
     assert [one["id"] for one in intents(sandbox)] == [again]
     assert made in ([], [again])
 
 
 @pytest.mark.gen_test
-async def test_who_tries_again_after_a_time_out_gets_the_very_same(
+async def test_retry_after_a_timeout_returns_the_same_payment_intent(
     buyer: Buyer, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await buyer.subscribe()
-    with monkeypatch.context() as hasty:
-        hasty.setattr(transport, "CALL_TIMEOUT_SECONDS", 0.2)
+    with monkeypatch.context() as patched:
+        patched.setattr(transport, "CALL_TIMEOUT_SECONDS", 0.2)
         sandbox.api.delay(0.4, times=1, path_prefix=INTENTS)
         assert (await buyer.ask_to_buy()).code == 503
     async with asyncio.timeout(10):
-        while not intents(sandbox):  # noqa: ASYNC110 (nothing tells of it)
+        while not intents(sandbox):  # noqa: ASYNC110 (no event to wait for)
             await asyncio.sleep(0.02)
-    again = await asked(buyer)
+    again = await request_intent(buyer)
     assert [one["id"] for one in intents(sandbox)] == [again]
 
 
 @pytest.mark.gen_test
-async def test_long_after_a_lost_answer_another_key_is_used(
+async def test_retry_long_after_a_lost_answer_uses_another_key(
     buyer: Buyer, sandbox: Sandbox, clock: Clock, quick_retries: None
 ) -> None:
-    """Stripe forgets keys after a day, and what it made under this one was given to nobody."""
+    """Stripe deletes keys after a day. No client has received the lost PaymentIntent."""
     await buyer.subscribe()
     sandbox.api.cut(times=3, cut_after=True, path_prefix=INTENTS)
     assert (await buyer.ask_to_buy()).code == 503
     [lost] = intents(sandbox)
-    a_while(clock)
-    again = await asked(buyer)
+    pass_time(clock)
+    again = await request_intent(buyer)
     assert again != lost["id"]
-    assert await asked(buyer) == again
+    assert await request_intent(buyer) == again

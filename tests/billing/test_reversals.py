@@ -1,4 +1,4 @@
-"""How much is taken back: in proportion, never more than was given, whatever it is divided into."""
+"""Credits are taken back in proportion to the amount, and never more than were added."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -19,8 +19,8 @@ CAUSES = ("re_1", "re_2", "re_3", "du_1")
 
 credits_given = st.integers(1, 10_000)
 amounts_paid = st.integers(1, 10_000)
-# One look at Stripe: what each cause holds back, as parts of a thousand of what was paid.
-looks = st.dictionaries(st.sampled_from(CAUSES), st.integers(0, 1500), min_size=1)
+# State at Stripe: the amount of each refund or dispute, in thousandths of the payment.
+states_at_stripe = st.dictionaries(st.sampled_from(CAUSES), st.integers(0, 1500), min_size=1)
 
 
 def bought(credits: int, amount: int) -> LedgerEntry:
@@ -37,7 +37,7 @@ def bought(credits: int, amount: int) -> LedgerEntry:
     )
 
 
-def seen(amounts: dict[str, int]) -> list[Reversal]:
+def reversals_of(amounts: dict[str, int]) -> list[Reversal]:
     return [
         Reversal(
             id=cause,
@@ -49,19 +49,19 @@ def seen(amounts: dict[str, int]) -> list[Reversal]:
     ]
 
 
-def follow(top_up: LedgerEntry, states: Sequence[dict[str, int]]) -> list[LedgerEntry]:
-    """The rows of one look after the other."""
+def apply_states(top_up: LedgerEntry, states: Sequence[dict[str, int]]) -> list[LedgerEntry]:
+    """Return the ledger rows of the states, applied one after the other."""
     kept: dict[str, KeptReversal] = {}
     rows: list[LedgerEntry] = []
     for amounts in states:
-        found = movements(ReversedTopUp(entry=top_up, reversals=kept), seen(amounts))
+        found = movements(ReversedTopUp(entry=top_up, reversals=kept), reversals_of(amounts))
         kept = found.reversals
         rows += found.entries
     return rows
 
 
 @given(credits_given, amounts_paid, st.lists(st.integers(1, 5000), max_size=6))
-def test_partial_refunds_sum_to_the_whole_and_never_to_more(
+def test_partial_refunds_sum_to_all_credits_and_never_to_more(
     credits: int, amount: int, parts: list[int]
 ) -> None:
     top_up = bought(credits, amount)
@@ -73,37 +73,39 @@ def test_partial_refunds_sum_to_the_whole_and_never_to_more(
             break
         left -= part
         amounts[f"re_{number}"] = part
-        rows = follow(top_up, [amounts])
+        rows = apply_states(top_up, [amounts])
         assert all(row.credits <= 0 and row.amount < 0 for row in rows)
         now = -sum(row.credits for row in rows)
         assert taken <= now <= credits
-        assert now <= credits * (amount - left) / amount < now + 1, "rounded down, once"
+        assert now <= credits * (amount - left) / amount < now + 1, "rounded down once, in total"
         taken = now
-    assert taken == credits, "the whole amount takes the whole credits"
+    assert taken == credits, "the whole amount takes all credits"
 
 
-@given(credits_given, amounts_paid, st.lists(looks, max_size=8))
-def test_whatever_was_seen_before_the_rows_say_what_is_held_back_now(
+@given(credits_given, amounts_paid, st.lists(states_at_stripe, max_size=8))
+def test_rows_sum_to_the_last_state_after_any_earlier_states(
     credits: int, amount: int, states: list[dict[str, int]]
 ) -> None:
     top_up = bought(credits, amount)
     in_money = [{cause: amount * part // 1000 for cause, part in state.items()} for state in states]
-    rows = follow(top_up, in_money)
+    rows = apply_states(top_up, in_money)
     held: dict[str, int] = {}
     for state in in_money:
         held |= state
-    assert len({row.id for row in rows}) == len(rows), "each move has an id of its own"
+    assert len({row.id for row in rows}) == len(rows), "each row has its own id"
     assert -sum(row.credits for row in rows) == top_up.taken_back(sum(held.values()))
     for cause, expected in held.items():
         assert -sum(row.amount for row in rows if cause_of(row) == cause) == expected
     balance = credits
     for row in rows:
         balance += row.credits
-        assert 0 <= balance <= credits, "never more than it gave, nor more than it took"
-    assert follow(top_up, [*in_money, *in_money[-1:]]) == rows, "the same look again moves nothing"
+        assert 0 <= balance <= credits, "never more than were added, nor less than zero"
+    assert apply_states(top_up, [*in_money, *in_money[-1:]]) == rows, (
+        "the same state again moves nothing"
+    )
 
 
-def test_a_row_says_which_way_it_went() -> None:
+def test_kind_of_a_row_depends_on_its_direction() -> None:
     states: list[dict[str, int]] = [
         {"re_1": 200, "du_1": 0},
         {"re_1": 200, "du_1": 500},
@@ -111,7 +113,7 @@ def test_a_row_says_which_way_it_went() -> None:
         {"re_1": 0, "du_1": 0},
         {"re_1": 0, "du_1": 500},
     ]
-    rows = follow(bought(50, 500), states)
+    rows = apply_states(bought(50, 500), states)
     assert [(row.id, row.kind, row.credits, row.amount) for row in rows] == [
         ("re_1", "refund", -20, -200),
         ("du_1", "dispute", -30, -500),
@@ -125,7 +127,7 @@ def test_a_row_says_which_way_it_went() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "counts"),
+    ("status", "is_effective"),
     [
         ("succeeded", True),
         ("pending", True),
@@ -135,13 +137,15 @@ def test_a_row_says_which_way_it_went() -> None:
         (None, False),
     ],
 )
-def test_a_refund_counts_while_its_money_is_promised(status: str | None, counts: bool) -> None:
+def test_refund_is_effective_unless_it_failed_or_waits(
+    status: str | None, is_effective: bool
+) -> None:
     refund = {"id": "re_1", "amount": 7, "currency": "usd", "status": status}
-    assert refund_reversal(refund).amount == (7 if counts else 0)
+    assert refund_reversal(refund).amount == (7 if is_effective else 0)
 
 
 @pytest.mark.parametrize(
-    ("status", "counts", "is_open"),
+    ("status", "is_effective", "is_open"),
     [
         ("needs_response", True, True),
         ("under_review", True, True),
@@ -155,15 +159,15 @@ def test_a_refund_counts_while_its_money_is_promised(status: str | None, counts:
         ("warning_closed", False, False),
     ],
 )
-def test_a_dispute_counts_while_its_money_is_withdrawn(
-    status: str, counts: bool, is_open: bool
+def test_dispute_is_effective_while_its_money_is_withdrawn(
+    status: str, is_effective: bool, is_open: bool
 ) -> None:
     dispute = {"id": "du_1", "amount": 7, "currency": "usd", "status": status}
     reversal = dispute_reversal(dispute)
-    assert (reversal.amount, reversal.is_open) == (7 if counts else 0, is_open)
+    assert (reversal.amount, reversal.is_open) == (7 if is_effective else 0, is_open)
 
 
-def test_the_payment_is_read_expanded_or_not() -> None:
+def test_payment_intent_id_is_read_expanded_or_not() -> None:
     assert payment_intent_id_of({"payment_intent": "pi_1"}) == "pi_1"
     assert payment_intent_id_of({"payment_intent": {"id": "pi_1"}}) == "pi_1"
     assert payment_intent_id_of({"payment_intent": None}) is None

@@ -1,4 +1,4 @@
-"""A refund or dispute in another currency than its payment is skipped alone, and reported."""
+"""Only the refund or dispute in another currency than its payment is skipped and reported."""
 
 from datetime import timedelta
 
@@ -53,7 +53,7 @@ async def test_dispute_in_another_currency_does_not_block_the_refunds(
 
 
 @pytest.mark.gen_test
-async def test_reconcile_makes_no_event_of_an_old_dispute_in_another_currency(
+async def test_reconciliation_creates_no_event_for_an_old_dispute_in_another_currency(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()

@@ -1,4 +1,4 @@
-"""Snapshots follow Stripe: whatever happens there, in whatever order and shape it is told."""
+"""Snapshots equal Stripe's subscriptions, in any order and API version of the events."""
 
 import asyncio
 import json
@@ -31,8 +31,8 @@ def moment(seconds: int | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def stripes_own(sandbox: Sandbox, subscription_id: str) -> dict[str, Any]:
-    """What a snapshot is to say, read off Stripe's object as it is now."""
+def expected_snapshot(sandbox: Sandbox, subscription_id: str) -> dict[str, Any]:
+    """Return the expected fields of a snapshot, from Stripe's present object."""
     theirs = sandbox.get(subscription_id)
     [item] = theirs["items"]["data"]
     invoice = sandbox.get(theirs["latest_invoice"])
@@ -64,12 +64,12 @@ def stripes_own(sandbox: Sandbox, subscription_id: str) -> dict[str, Any]:
     }
 
 
-async def assert_equal_to_stripes(
+async def assert_snapshot_is_current(
     service: Service, sandbox: Sandbox, subscription_id: str
 ) -> dict[str, Any]:
-    """Our snapshot is Stripe's object; returns it."""
+    """Check that the stored snapshot equals Stripe's object, and return it."""
     found = await service.store._database.subscriptions.find_one({"_id": subscription_id})
-    theirs = stripes_own(sandbox, subscription_id)
+    theirs = expected_snapshot(sandbox, subscription_id)
     assert {name: found.get(name) for name in theirs} == theirs
     return dict(found)
 
@@ -78,28 +78,28 @@ def pay(sandbox: Sandbox, subscription_id: str) -> None:
     sandbox.pay_invoice(sandbox.get(subscription_id)["latest_invoice"])
 
 
-def schedule_end(sandbox: Sandbox, subscription_id: str) -> None:
+def schedule_cancellation(sandbox: Sandbox, subscription_id: str) -> None:
     sandbox.cancel_subscription(subscription_id, now=False)
 
 
-def go_on(sandbox: Sandbox, subscription_id: str) -> None:
+def resume(sandbox: Sandbox, subscription_id: str) -> None:
     sandbox.call("POST", f"/v1/subscriptions/{subscription_id}", cancel_at_period_end=False)
 
 
-# A subscription's life after its first payment, and what is to be seen of it at each step.
+# Steps after the first payment, with the expected status and `cancel_at_period_end`.
 LIFE: list[tuple[Callable[[Sandbox, str], Any], str, bool]] = [
     (lambda sandbox, sub: sandbox.renew(sub), "active", False),
     (lambda sandbox, sub: sandbox.renew(sub, fail=True), "past_due", False),
     (pay, "active", False),
-    (schedule_end, "active", True),
-    (go_on, "active", False),
-    (schedule_end, "active", True),
+    (schedule_cancellation, "active", True),
+    (resume, "active", False),
+    (schedule_cancellation, "active", True),
     (lambda sandbox, sub: sandbox.renew(sub), "canceled", True),
 ]
 
 
 @pytest.mark.gen_test
-async def test_the_route_follows_a_subscriptions_life(
+async def test_route_shows_each_state_of_a_subscription(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     assert (await buyer.plan())["status"] == "none"
@@ -115,12 +115,12 @@ async def test_the_route_follows_a_subscriptions_life(
     assert shown["latest_invoice"]["status"] == "open"
     sandbox.confirm_payment(started["client_secret"])
     await webhooks.settle()
-    await assert_equal_to_stripes(service, sandbox, subscription_id)
+    await assert_snapshot_is_current(service, sandbox, subscription_id)
     assert (await buyer.plan())["is_eligible"] is True
     for step, status, ends in LIFE:
         step(sandbox, subscription_id)
         await webhooks.settle()
-        await assert_equal_to_stripes(service, sandbox, subscription_id)
+        await assert_snapshot_is_current(service, sandbox, subscription_id)
         shown = await buyer.plan()
         assert (shown["status"], shown["cancel_at_period_end"]) == (status, ends)
         assert shown["is_eligible"] is (status == "active")
@@ -139,7 +139,7 @@ async def test_the_route_follows_a_subscriptions_life(
 )
 @pytest.mark.parametrize("api_version", [OLD_SHAPE, NEW_SHAPE])
 @pytest.mark.gen_test
-async def test_each_event_is_enough_in_each_shape(
+async def test_each_event_type_updates_the_snapshot_in_each_api_version(
     buyer: Buyer, service: Service, sandbox: Sandbox, type: str, api_version: str
 ) -> None:
     started = json_of(await buyer.ask_to_subscribe())
@@ -156,12 +156,12 @@ async def test_each_event_is_enough_in_each_shape(
     await sandbox.webhooks.settle()
     attempts = sandbox.webhooks.attempts
     assert {(attempt.type, attempt.status) for attempt in attempts} == {(type, 200)}
-    stored = await assert_equal_to_stripes(service, sandbox, subscription_id)
+    stored = await assert_snapshot_is_current(service, sandbox, subscription_id)
     assert stored["status"] == "canceled"
     assert {row["api_version"] for row in await rows(service, "events")} == {api_version}
 
 
-def test_the_sandbox_speaks_both_shapes(sandbox: Sandbox, shop: Shop) -> None:
+def test_sandbox_renders_both_api_versions(sandbox: Sandbox, shop: Shop) -> None:
     made = sandbox.get(subscribe_elsewhere(sandbox, shop.plan))
     invoice = sandbox.get(made["latest_invoice"])
     store = sandbox.backend.store
@@ -174,7 +174,7 @@ def test_the_sandbox_speaks_both_shapes(sandbox: Sandbox, shop: Shop) -> None:
 @pytest.mark.mongod
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.gen_test
-async def test_shuffled_doubled_and_late_events_end_in_stripes_own_object(
+async def test_snapshot_is_current_after_shuffled_duplicate_and_late_events(
     buyer: Buyer,
     service: Service,
     sandbox: Sandbox,
@@ -184,43 +184,41 @@ async def test_shuffled_doubled_and_late_events_end_in_stripes_own_object(
 ) -> None:
     dice = random.Random(seed)
     subscription_id = await buyer.subscribe()
-    look = service.stripe.retrieve_subscription
+    retrieve = service.stripe.retrieve_subscription
 
-    async def slow_look(wanted: str) -> dict[str, Any]:
-        seen = await look(wanted)
+    async def slow_retrieve(wanted: str) -> dict[str, Any]:
+        seen = await retrieve(wanted)
         if seen["status"] != "canceled":
-            await asyncio.sleep(dice.random() * 0.1)  # the answer is on its way, and grows old
+            await asyncio.sleep(dice.random() * 0.1)  # the answer becomes outdated
         return seen
 
-    monkeypatch.setattr(service.stripe, "retrieve_subscription", slow_look)
+    monkeypatch.setattr(service.stripe, "retrieve_subscription", slow_retrieve)
     webhooks.hold()
     waiting: list[str] = []
-    underway = []
+    deliveries = []
     for step, _, _ in LIFE:
         known = len(sandbox.events)
         step(sandbox, subscription_id)
-        told = [
-            event for event in sandbox.events[known:] if event["type"] in service.registry.types
-        ]
-        waiting += [event["id"] for event in told] * 2
+        new = [event for event in sandbox.events[known:] if event["type"] in service.registry.types]
+        waiting += [event["id"] for event in new] * 2
         dice.shuffle(waiting)
         late = len(waiting) // 3
         waiting, now = waiting[:late], waiting[late:]
-        underway += [asyncio.create_task(webhooks.deliver(event_id)) for event_id in now]
-        await buyer.plan()  # meanwhile some of them are worked on
-    underway += [asyncio.create_task(webhooks.deliver(event_id)) for event_id in waiting]
-    attempts = await asyncio.gather(*underway)
+        deliveries += [asyncio.create_task(webhooks.deliver(event_id)) for event_id in now]
+        await buyer.plan()  # some deliveries run meanwhile
+    deliveries += [asyncio.create_task(webhooks.deliver(event_id)) for event_id in waiting]
+    attempts = await asyncio.gather(*deliveries)
     assert {attempt.status for attempt in attempts} == {200}
-    stored = await assert_equal_to_stripes(service, sandbox, subscription_id)
+    stored = await assert_snapshot_is_current(service, sandbox, subscription_id)
     assert stored["status"] == "canceled"
     webhooks.release("shuffled", seed=seed)
     await webhooks.settle()
-    await assert_equal_to_stripes(service, sandbox, subscription_id)
+    await assert_snapshot_is_current(service, sandbox, subscription_id)
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_look_that_is_overtaken_writes_nothing(
+async def test_outdated_fetch_does_not_overwrite_a_newer_snapshot(
     buyer: Buyer,
     service: Service,
     sandbox: Sandbox,
@@ -228,44 +226,47 @@ async def test_a_look_that_is_overtaken_writes_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     subscription_id = await buyer.subscribe()
-    look, looked, may_write = service.stripe.retrieve_subscription, asyncio.Event(), asyncio.Event()
+    retrieve = service.stripe.retrieve_subscription
+    fetched, may_write = asyncio.Event(), asyncio.Event()
 
-    async def slow_look(wanted: str) -> dict[str, Any]:
-        seen = await look(wanted)
-        monkeypatch.setattr(service.stripe, "retrieve_subscription", look)  # the others are quick
-        looked.set()
+    async def slow_retrieve(wanted: str) -> dict[str, Any]:
+        seen = await retrieve(wanted)
+        monkeypatch.setattr(service.stripe, "retrieve_subscription", retrieve)
+        fetched.set()
         await may_write.wait()
         return seen
 
-    monkeypatch.setattr(service.stripe, "retrieve_subscription", slow_look)
-    schedule_end(sandbox, subscription_id)
-    await looked.wait()
+    monkeypatch.setattr(service.stripe, "retrieve_subscription", slow_retrieve)
+    schedule_cancellation(sandbox, subscription_id)
+    await fetched.wait()
     sandbox.cancel_subscription(subscription_id)
     deleted = sandbox.events[-1]
     assert deleted["type"] == "customer.subscription.deleted"
     assert (await webhooks.deliver(deleted["id"])).status == 200
     may_write.set()
     await webhooks.settle()
-    stored = await assert_equal_to_stripes(service, sandbox, subscription_id)
+    stored = await assert_snapshot_is_current(service, sandbox, subscription_id)
     assert stored["status"] == "canceled"
-    assert {attempt.status for attempt in webhooks.attempts} == {200}, "dropping it is no failure"
+    assert {attempt.status for attempt in webhooks.attempts} == {200}, (
+        "an outdated fetch is not a failure"
+    )
 
 
 @pytest.mark.gen_test
-async def test_stripe_is_down_so_the_event_comes_again(
+async def test_event_is_delivered_again_while_stripe_is_down(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
     subscription_id = await buyer.subscribe()
     sandbox.api.refuse(503, times=3, path_prefix="/v1/subscriptions/")
-    schedule_end(sandbox, subscription_id)
+    schedule_cancellation(sandbox, subscription_id)
     await webhooks.settle()
     assert [attempt.status for attempt in webhooks.attempts[-2:]] == [503, 200]
-    await assert_equal_to_stripes(service, sandbox, subscription_id)
+    await assert_snapshot_is_current(service, sandbox, subscription_id)
 
 
 @pytest.mark.parametrize("api_version", [OLD_SHAPE, NEW_SHAPE])
 @pytest.mark.gen_test
-async def test_another_systems_subscription_is_none_of_our_business(
+async def test_subscription_of_another_system_is_ignored(
     api: Api, service: Service, sandbox: Sandbox, shop: Shop, api_version: str
 ) -> None:
     url = api.url + WEBHOOK_ROUTE
@@ -284,7 +285,7 @@ async def test_another_systems_subscription_is_none_of_our_business(
 
 
 @pytest.mark.gen_test
-async def test_a_subscription_of_nobody_is_rejected_and_shown_to_none(
+async def test_subscription_without_an_account_is_rejected(
     api: Api, service: Service, sandbox: Sandbox, shop: Shop, webhooks: Webhooks
 ) -> None:
     subscribe_elsewhere(sandbox, shop.plan, account="")

@@ -303,7 +303,7 @@ def test_play_exits_with_1_when_step_fails() -> None:
         "from datalayer_stripe.billing.subscriptions import Subscriptions\n"
         "from datalayer_stripe.cli.main import main\n"
         "async def yes(*_): return True\n"
-        "Subscriptions.may_buy = yes\n"
+        "Subscriptions.can_buy_credits = yes\n"
         "main()"
     )
     result = run_demo("--play", program=(sys.executable, "-c", program))

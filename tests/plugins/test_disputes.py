@@ -1,4 +1,4 @@
-"""Disputes: lost, won, changed their mind; with refunds; and buying while one is open."""
+"""Disputes that are lost, won or reopened; with refunds; and purchases during a dispute."""
 
 import json
 from typing import Any
@@ -17,14 +17,14 @@ pytestmark = pytest.mark.mongod
 HISTORY = f"{STRIPE_ROUTES}/topup/history"
 
 
-async def moves(service: Service) -> list[tuple[str, str, int]]:
-    """Id without its random part, kind and credits of each row of a reversal."""
+async def reversal_rows(service: Service) -> list[tuple[str, str, int]]:
+    """Return number, kind and credits of each row of a reversal."""
     found = [row for row in await rows(service, "ledger") if row.get("reverses")]
     return [(row["_id"].partition("-")[2], row["kind"], row["credits"]) for row in found]
 
 
 @pytest.mark.gen_test
-async def test_a_dispute_takes_the_credits_and_winning_it_gives_them_again(
+async def test_dispute_takes_back_credits_and_returns_them_when_it_is_won(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -36,18 +36,18 @@ async def test_a_dispute_takes_the_credits_and_winning_it_gives_them_again(
     text = {"uncategorized_text": "They were used."}
     sandbox.call("POST", f"/v1/disputes/{dispute['id']}", evidence=text)
     await webhooks.settle()
-    assert await buyer.credits() == 0, "under review the money is still gone"
+    assert await buyer.credits() == 0, "the money is withdrawn during the review"
     sandbox.close_dispute(dispute["id"], won=True)
     await webhooks.settle()
     assert await buyer.credits() == 50
-    # The bank changes its mind, and again: each once.
+    # The bank decides differently, twice. Each decision moves the credits once.
     sandbox.close_dispute(dispute["id"], won=False)
     await webhooks.settle()
     assert await buyer.credits() == 0
     sandbox.close_dispute(dispute["id"], won=True)
     await webhooks.settle()
     assert await buyer.credits() == 50
-    assert await moves(service) == [
+    assert await reversal_rows(service) == [
         ("", "dispute", -50),
         ("2", "dispute-won", 50),
         ("3", "dispute", -50),
@@ -59,7 +59,7 @@ async def test_a_dispute_takes_the_credits_and_winning_it_gives_them_again(
 
 
 @pytest.mark.gen_test
-async def test_a_lost_dispute_keeps_what_it_took(
+async def test_lost_dispute_does_not_return_credits(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -67,11 +67,11 @@ async def test_a_lost_dispute_keeps_what_it_took(
     sandbox.close_dispute(dispute["id"], won=False)
     await webhooks.settle()
     assert await buyer.credits() == 25
-    assert await moves(service) == [("", "dispute", -25)]
+    assert await reversal_rows(service) == [("", "dispute", -25)]
 
 
 @pytest.mark.gen_test
-async def test_an_inquiry_takes_nothing_until_it_becomes_a_dispute(
+async def test_inquiry_takes_no_credits_until_it_becomes_a_dispute(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -84,7 +84,7 @@ async def test_an_inquiry_takes_nothing_until_it_becomes_a_dispute(
 
 
 @pytest.mark.gen_test
-async def test_a_card_that_disputes_by_itself_ends_with_nothing(
+async def test_payment_with_immediate_dispute_ends_without_credits(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -98,7 +98,7 @@ async def test_a_card_that_disputes_by_itself_ends_with_nothing(
 
 @pytest.mark.parametrize("refunded_first", [True, False])
 @pytest.mark.gen_test
-async def test_refund_and_dispute_together_take_no_more_than_the_whole(
+async def test_refund_and_dispute_together_take_at_most_all_credits(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, refunded_first: bool
 ) -> None:
     await buyer.subscribe()
@@ -115,11 +115,11 @@ async def test_refund_and_dispute_together_take_no_more_than_the_whole(
     dispute = next(one for one in made if one["object"] == "dispute")
     sandbox.close_dispute(dispute["id"], won=True)
     await webhooks.settle()
-    assert await buyer.credits() == 20, "the refund is still one"
+    assert await buyer.credits() == 20, "the refund still counts"
 
 
 @pytest.mark.gen_test
-async def test_by_default_a_dispute_keeps_nobody_from_buying(
+async def test_dispute_does_not_block_purchases_by_default(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -128,8 +128,8 @@ async def test_by_default_a_dispute_keeps_nobody_from_buying(
     assert (await buyer.ask_to_buy()).code == 201
 
 
-class TestRefusing:
-    """With `DATALAYER_STRIPE_TOPUP_DURING_DISPUTE=refuse`."""
+class TestRefusal:
+    """Tests with `DATALAYER_STRIPE_TOPUP_DURING_DISPUTE=refuse`."""
 
     @pytest.fixture
     def settings(self, settings: Settings) -> Settings:
@@ -137,7 +137,7 @@ class TestRefusing:
 
     @pytest.mark.parametrize("won", [True, False])
     @pytest.mark.gen_test
-    async def test_while_a_dispute_is_open_its_account_buys_nothing(
+    async def test_account_with_an_open_dispute_cannot_buy(
         self, buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks, won: bool
     ) -> None:
         for one in (buyer, stranger):
@@ -152,13 +152,13 @@ class TestRefusing:
                 "A payment of this account is disputed. "
                 "You can buy credits again when the dispute has been decided."
             )
-            assert (await stranger.ask_to_buy()).code == 201, "it is not theirs"
+            assert (await stranger.ask_to_buy()).code == 201, "another account can buy"
             sandbox.close_dispute(dispute, won=won)
             await webhooks.settle()
         assert (await buyer.ask_to_buy()).code == 201
 
     @pytest.mark.gen_test
-    async def test_an_inquiry_and_a_refund_are_no_dispute(
+    async def test_inquiry_and_refund_do_not_block_purchases(
         self, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
     ) -> None:
         await buyer.subscribe()
@@ -170,7 +170,7 @@ class TestRefusing:
 
 
 @pytest.mark.gen_test
-async def test_an_old_endpoint_s_shape_is_read_as_well(
+async def test_event_of_an_old_api_version_is_read(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()

@@ -1,4 +1,4 @@
-"""Every recorded event, byte for byte, through the signed webhook: what it leaves behind."""
+"""Each recorded event has its effect when it is delivered unchanged to the webhook."""
 
 import json
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.mongod
 
 
 class Effect(NamedTuple):
-    """What a delivery is to leave behind."""
+    """The expected state after a delivery."""
 
     outcome: str
     credits: int = 0
@@ -77,14 +77,14 @@ EFFECTS = {
         Effect("ignored"),
     ),
 }
-# What an invoice's event says of its subscription is to be seen in one of the subscription's own,
-# and a charge does not say itself how it was refunded.
-SEEN_IN = {
+# Recorded events whose objects must also be at Stripe: the subscription of an invoice, and the
+# refund of a charge.
+RELATED = {
     "charge.refunded": "refund.created",
     "invoice.paid": "customer.subscription.created",
     "invoice.payment_failed": "customer.subscription.updated.past-due",
 }
-# The top-up that is refunded or disputed.
+# The recorded payment of each refund and dispute.
 PAID_BY = {
     name: f"payment_intent.succeeded{'.after-decline' if 'dispute' in name else ''}"
     for name in EFFECTS
@@ -92,32 +92,32 @@ PAID_BY = {
 }
 
 
-def happen(sandbox: Sandbox, name: str) -> None:
-    """Put Stripe into the state that the event tells of."""
+def put_at_stripe(sandbox: Sandbox, name: str) -> None:
+    """Put the object of a recorded event into the sandbox."""
     obj = json.loads(recorded(name))["data"]["object"]
     sandbox.put(obj)
-    if name in SEEN_IN:
-        happen(sandbox, SEEN_IN[name])
+    if name in RELATED:
+        put_at_stripe(sandbox, RELATED[name])
 
 
-async def seen(api: Api) -> dict[str, Any]:
+async def subscription_of(api: Api) -> dict[str, Any]:
     answer = await api.get(f"{IAM_ROUTES}/subscription")
     return dict(json_of(answer)["subscription"])
 
 
-def test_each_recording_has_its_effect() -> None:
+def test_each_recorded_event_has_an_expected_effect() -> None:
     assert {path.stem for path in EVENTS.glob("*.json")} == set(EFFECTS)
 
 
 @pytest.mark.parametrize("name", EFFECTS)
 @pytest.mark.gen_test
-async def test_a_recorded_event_has_its_effect_once(
+async def test_recorded_event_has_its_effect_once(
     api: Api, service: Service, sandbox: Sandbox, name: str
 ) -> None:
     effect, body = EFFECTS[name], recorded(name)
     if name in PAID_BY:
         assert (await api.deliver(recorded(PAID_BY[name]))).code == 200
-    happen(sandbox, name)
+    put_at_stripe(sandbox, name)
     answer = await api.deliver(body)
     event_id = json.loads(body)["id"]
     assert answer.code == 200
@@ -127,7 +127,7 @@ async def test_a_recorded_event_has_its_effect_once(
             outcome = json_of(await api.deliver(body))["outcome"]
             assert outcome == ("ignored" if effect.outcome == "ignored" else "duplicate")
         assert await api.credits() == effect.credits
-        shown = await seen(api)
+        shown = await subscription_of(api)
         assert (shown["status"], shown["cancel_at_period_end"]) == (effect.status, effect.ends)
         assert shown["id"] == (None if effect.status == "none" else SUBSCRIPTION)
     if effect.outcome == "ignored":
@@ -139,16 +139,16 @@ async def test_a_recorded_event_has_its_effect_once(
 
 
 @pytest.mark.gen_test
-async def test_the_recorded_story_ends_as_it_was_told(
+async def test_all_recorded_events_in_order_lead_to_the_expected_state(
     api: Api, service: Service, sandbox: Sandbox
 ) -> None:
     story = sorted(EFFECTS, key=lambda name: json.loads(recorded(name))["created"])
     for name in story:
-        happen(sandbox, name)
+        put_at_stripe(sandbox, name)
         assert (await api.deliver(recorded(name))).code == 200
     assert await api.credits() == 650
-    shown = await seen(api)
+    shown = await subscription_of(api)
     assert (shown["status"], shown["account_uid"]) == ("canceled", ACCOUNT)
-    # Refunded, but the refund has failed; disputed, and the dispute is won.
+    # The refund failed, and the dispute was won.
     moved = sorted(row["credits"] for row in await rows(service, "ledger"))
     assert moved == [-600, -50, 50, 50, 600, 600]

@@ -1,4 +1,4 @@
-"""Refunds take back what a top-up gave: in proportion, once each, in whatever order they come."""
+"""Each refund takes back its part of the credits once, in any order of the events."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ HISTORY = f"{STRIPE_ROUTES}/topup/history"
 
 
 async def reversal_rows(service: Service) -> list[tuple[str, int, int]]:
-    """Kind, credits and amount of each row of a reversal, in the order of their ids."""
+    """Return kind, credits and amount of each row of a reversal, in the order of their ids."""
     found = [row for row in await rows(service, "ledger") if row.get("reverses")]
     return [(row["kind"], row["credits"], row["amount"]) for row in found]
 
@@ -30,7 +30,7 @@ def events_of(sandbox: Sandbox, *prefixes: str) -> list[dict[str, Any]]:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_partial_refunds_take_back_in_proportion(
+async def test_partial_refunds_take_back_credits_in_proportion(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -40,7 +40,7 @@ async def test_partial_refunds_take_back_in_proportion(
         sandbox.refund(bought["id"], part)
         await webhooks.settle()
         left.append(await buyer.credits())
-    # 16.7 and 33.4 are rounded down; the whole is the whole.
+    # 16.7 and 33.4 are rounded down. The whole amount takes all credits.
     assert left == [50 - 16, 50 - 33, 0]
     assert {one.status for one in webhooks.attempts} == {200}
     taken = await reversal_rows(service)
@@ -58,7 +58,7 @@ async def test_partial_refunds_take_back_in_proportion(
 @pytest.mark.mongod
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.gen_test
-async def test_ten_deliveries_of_three_refunds_in_any_order_with_the_top_up_s_own_among_them(
+async def test_each_refund_counts_once_in_any_order_with_its_top_up(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock, seed: int
 ) -> None:
     await buyer.subscribe()
@@ -69,9 +69,11 @@ async def test_ten_deliveries_of_three_refunds_in_any_order_with_the_top_up_s_ow
     ]
     for part in (100, 250, 50):
         sandbox.refund(paid[0], part)
-    told = events_of(sandbox, "charge.refunded", "refund.", "payment_intent.succeeded")
-    about = [event for event in told if "credits" in event["data"]["object"].get("metadata", {})]
-    about += [event for event in told if event["type"].startswith("refund.")]
+    delivered = events_of(sandbox, "charge.refunded", "refund.", "payment_intent.succeeded")
+    about = [
+        event for event in delivered if "credits" in event["data"]["object"].get("metadata", {})
+    ]
+    about += [event for event in delivered if event["type"].startswith("refund.")]
     deliveries = about * 2
     random.Random(seed).shuffle(deliveries)
     assert len(deliveries) >= 20
@@ -85,7 +87,7 @@ async def test_ten_deliveries_of_three_refunds_in_any_order_with_the_top_up_s_ow
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_two_accounts_refunds_at_once_are_each_their_own(
+async def test_concurrent_refunds_of_two_accounts_do_not_affect_each_other(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     for one in (buyer, stranger):
@@ -99,7 +101,7 @@ async def test_two_accounts_refunds_at_once_are_each_their_own(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_refund_that_fails_gives_the_credits_again_once(
+async def test_failed_refund_returns_the_credits_once(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -115,14 +117,14 @@ async def test_a_refund_that_fails_gives_the_credits_again_once(
         ("refund", -20, -200),
         ("refund-failed", 20, 200),
     ]
-    # It is refunded by another one, as the operator then does.
+    # The operator refunds it again.
     sandbox.refund(bought["id"])
     await webhooks.settle()
     assert await buyer.credits() == 0
 
 
 @pytest.mark.gen_test
-async def test_a_pending_refund_counts_from_the_beginning(
+async def test_pending_refund_takes_back_credits_immediately(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -139,7 +141,7 @@ async def test_a_pending_refund_counts_from_the_beginning(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_who_looked_before_a_change_does_not_undo_what_came_after(
+async def test_outdated_list_of_refunds_does_not_undo_a_later_change(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
@@ -150,33 +152,33 @@ async def test_who_looked_before_a_change_does_not_undo_what_came_after(
     bought = await buyer.buy()
     webhooks.hold()
     refund = sandbox.refund(bought["id"])
-    looked, go_on = asyncio.Event(), asyncio.Event()
+    listed, may_continue = asyncio.Event(), asyncio.Event()
     list_refunds = service.stripe.list_refunds
 
     async def slow_once(payment_intent_id: str) -> list[dict[str, Any]]:
         found = await list_refunds(payment_intent_id)
-        if not looked.is_set():
-            looked.set()
-            await go_on.wait()
+        if not listed.is_set():
+            listed.set()
+            await may_continue.wait()
         return found
 
     monkeypatch.setattr(service.stripe, "list_refunds", slow_once)
     [created] = events_of(sandbox, "refund.created")
     slow = asyncio.create_task(buyer.api.deliver(json.dumps(created).encode()))
-    await looked.wait()
-    # The refund fails, and that is worked on to its end: it finds nothing to give again.
+    await listed.wait()
+    # The refund fails, and that event is processed first: there is nothing to return.
     sandbox.settle_refund(refund["id"], fail=True)
     [failed] = events_of(sandbox, "refund.failed")
     assert (await buyer.api.deliver(json.dumps(failed).encode())).code == 200
-    go_on.set()
+    may_continue.set()
     assert (await slow).code == 200
-    assert await buyer.credits() == 50, "an old look is dropped"
+    assert await buyer.credits() == 50, "the outdated list is dropped"
     assert await reversal_rows(service) == []
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_refund_waits_for_the_credits_that_it_takes(
+async def test_refund_is_retried_until_the_top_up_is_credited(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -196,7 +198,7 @@ async def test_a_refund_waits_for_the_credits_that_it_takes(
 
 
 @pytest.mark.gen_test
-async def test_a_refund_waits_for_a_top_up_that_only_another_plugin_has_rejected(
+async def test_refund_is_retried_if_only_another_plugin_rejected_the_top_up(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -207,7 +209,7 @@ async def test_a_refund_waits_for_a_top_up_that_only_another_plugin_has_rejected
         for event in events_of(sandbox, "payment_intent.succeeded")
         if event["data"]["object"]["id"] == paid["id"]
     ]
-    # Whoever was to add the credits has died meanwhile.
+    # The process crashed before it added the credits.
     event = Event.model_validate(succeeded)
     await service.store.events.record_rejection(event, "bonus", "no bonus for this", clock())
     sandbox.refund(paid["id"])
@@ -220,7 +222,7 @@ async def test_a_refund_waits_for_a_top_up_that_only_another_plugin_has_rejected
 
 
 @pytest.mark.gen_test
-async def test_the_refund_of_a_rejected_top_up_is_rejected_with_it_and_both_are_replayed(
+async def test_refund_of_a_rejected_top_up_is_rejected_and_both_can_be_replayed(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -247,7 +249,7 @@ async def test_the_refund_of_a_rejected_top_up_is_rejected_with_it_and_both_are_
 
 
 @pytest.mark.gen_test
-async def test_another_system_s_refunds_and_disputes_change_nothing(
+async def test_refunds_and_disputes_of_another_system_are_ignored(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, shop: Shop
 ) -> None:
     await buyer.subscribe()
@@ -257,7 +259,7 @@ async def test_another_system_s_refunds_and_disputes_change_nothing(
     sandbox.confirm_payment(theirs["client_secret"])
     sandbox.refund(theirs["id"], 300)
     sandbox.dispute(theirs["id"])
-    # A renewal's payment: our customer, and none of our metadata.
+    # The payment of a renewal has the account's customer, but no metadata of a top-up.
     subscribe_elsewhere(sandbox, shop.plan)
     renewal = next(
         intent
@@ -274,7 +276,7 @@ async def test_another_system_s_refunds_and_disputes_change_nothing(
 
 
 @pytest.mark.gen_test
-async def test_a_payment_that_stripe_does_not_know_or_that_has_no_intent_is_nothing_to_us(
+async def test_refund_without_a_payment_intent_at_stripe_is_ignored(
     buyer: Buyer, sandbox: Sandbox, service: Service
 ) -> None:
     for intent_id in (None, "pi_unknown"):
@@ -292,7 +294,7 @@ async def test_a_payment_that_stripe_does_not_know_or_that_has_no_intent_is_noth
 
 
 @pytest.mark.gen_test
-async def test_while_stripe_does_not_answer_the_event_is_tried_again(
+async def test_refund_is_retried_while_stripe_does_not_answer(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
@@ -315,14 +317,14 @@ async def test_while_stripe_does_not_answer_the_event_is_tried_again(
 
 
 @pytest.mark.gen_test
-async def test_what_stripe_tells_of_and_does_not_list_yet_is_waited_for(
+async def test_refund_is_retried_until_stripe_lists_it(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
     service: Service,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def nothing_yet(_: str) -> list[dict[str, Any]]:
+    async def empty_list(_: str) -> list[dict[str, Any]]:
         return []
 
     await buyer.subscribe()
@@ -330,8 +332,8 @@ async def test_what_stripe_tells_of_and_does_not_list_yet_is_waited_for(
     webhooks.hold()
     refund = sandbox.refund(bought["id"])
     [created] = events_of(sandbox, "refund.created")
-    with monkeypatch.context() as behind:
-        behind.setattr(service.stripe, "list_refunds", nothing_yet)
+    with monkeypatch.context() as patched:
+        patched.setattr(service.stripe, "list_refunds", empty_list)
         assert (await buyer.api.deliver(json.dumps(created).encode())).code == 503
     record = await service.store.events.get(created["id"])
     assert record is not None
@@ -342,7 +344,7 @@ async def test_what_stripe_tells_of_and_does_not_list_yet_is_waited_for(
 
 
 @pytest.mark.gen_test
-async def test_money_of_another_currency_is_for_the_operator(
+async def test_dispute_in_another_currency_is_rejected(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -358,7 +360,7 @@ async def test_money_of_another_currency_is_for_the_operator(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_the_history_and_the_status_of_a_refunded_top_up(
+async def test_history_and_status_show_a_refunded_top_up(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -393,7 +395,7 @@ async def test_the_history_and_the_status_of_a_refunded_top_up(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_reversal_looks_at_stripe_twice_and_a_duplicate_not_at_all(
+async def test_reversal_needs_two_calls_to_stripe_and_a_duplicate_none(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
