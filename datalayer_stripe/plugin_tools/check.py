@@ -12,8 +12,9 @@ from ..events import unknown_type_warning
 from ..plugin_api.definition import Plugin
 from ..plugin_api.settings import read_plugin_settings
 from ..testing import assert_exactly_once, load_event
+from ..testing.recordings import recordings_of
 from .measuring import MAX_BLOCKING_SECONDS, Runs, author_traceback, measured
-from .recordings import is_placeholder, payments_before, recordings_of
+from .recordings import is_placeholder, payments_before
 from .sources import Source
 
 OUR_SOURCE = "datalayer-stripe"

@@ -11,8 +11,9 @@ from typing import Any
 from .._version import __version__
 from ..errors import PluginError
 from ..events import unknown_type_warning
+from ..testing.recordings import recordings_of
 from .names import Names, checked_names
-from .recordings import is_placeholder, placeholder, recordings_of
+from .recordings import is_placeholder, placeholder
 
 DEFAULT_TYPE = "payment_intent.succeeded"
 

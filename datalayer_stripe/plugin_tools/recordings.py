@@ -1,26 +1,14 @@
-"""The events for a new plugin and for a check: recorded ones, or placeholders."""
+"""The events for a new plugin and for a check: placeholders, and the payments before an event."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from ..events import PAYMENT_SUCCEEDED
 from ..stripe_api.objects import id_of
-from ..testing.recordings import EVENTS
+from ..testing.recordings import recordings_of
 
 _PLACEHOLDER_PREFIX = "evt_placeholder_"
 _PLACEHOLDER_CREATED = 1767225600  # 2026-01-01
-
-
-def recordings_of(event_type: str) -> dict[str, Mapping[str, Any]]:
-    """Return the recorded events of exactly this type by their names, the plain one first.
-
-    Args:
-        event_type: The event type.
-    """
-    paths = sorted(EVENTS.glob(f"{event_type}*.json"), key=lambda path: len(path.name))
-    events = {path.stem: json.loads(path.read_bytes()) for path in paths}
-    return {name: event for name, event in events.items() if event["type"] == event_type}
 
 
 def payments_before(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -36,7 +36,11 @@ class PluginEnvironment(Environment):
     clock: Clock
 
     def __init__(self, database: Database) -> None:
-        """Create the local Stripe beside a database, which stays the caller's."""
+        """Create the local Stripe.
+
+        Args:
+            database: The database of the services, which the caller drops.
+        """
         clock = Clock()
         super().__init__(
             database.url, clock=clock, sandbox=ShopSandbox(clock=clock.timestamp, seed=0)

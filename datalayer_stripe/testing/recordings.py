@@ -56,6 +56,16 @@ def recorded_types() -> tuple[str, ...]:
     return tuple(sorted({event["type"] for event in _all().values()}))
 
 
+def recordings_of(event_type: str) -> dict[str, Mapping[str, Any]]:
+    """Return copies of the recorded events of a type by their names, the one without suffix first.
+
+    Args:
+        event_type: The event type.
+    """
+    events = {name: event for name, event in _all().items() if event["type"] == event_type}
+    return {name: copy.deepcopy(events[name]) for name in sorted(events, key=len)}
+
+
 def load_event(path: str | Path) -> StripeData:
     """Read an event from a JSON file, as Stripe's dashboard or CLI shows it.
 

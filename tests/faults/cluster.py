@@ -6,7 +6,6 @@ All listen on 127.0.0.1. Nothing here retries a request: Stripe and browsers do.
 import asyncio
 import itertools
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,11 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.support.app import JWT_SECRET, WEBHOOK_SECRET
+from tests.support.command import COMMAND, complete
 from tests.support.mongod import _EXEC, free_port
 from tests.support.shop import Shop
-
-COMMAND = Path(sys.executable).with_name("datalayer-stripe")
 
 # Generous, for a loaded machine.
 WAIT_TIMEOUT = 60.0  # seconds
@@ -32,20 +29,9 @@ _NO_RECONCILIATION = "0"
 
 def environment_variables(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
     """Return the variables that `serve` needs, without other variables of the service."""
-    inherited = {name: value for name, value in os.environ.items() if "DATALAYER" not in name}
     return {
-        **inherited,
-        "DATALAYER_STRIPE_API_KEY": sandbox.secret_key,
-        "DATALAYER_STRIPE_JS_API_KEY": sandbox.publishable_key,
-        "DATALAYER_STRIPE_TOPUP_PRODUCT_ID": shop.topup_product,
-        "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID": shop.plan_product,
-        "DATALAYER_STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-        "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_tests",
-        "DATALAYER_STRIPE_CUST_PORTAL_URL": "https://billing.example.com/p/login/test",
-        "DATALAYER_STRIPE_MONGODB_URL": mongodb_url,
+        **complete(mongodb_url, sandbox, shop),
         "DATALAYER_STRIPE_RECONCILE_INTERVAL": _NO_RECONCILIATION,
-        "DATALAYER_STRIPE_API_BASE": sandbox.url,
-        "DATALAYER_JWT_SECRET": JWT_SECRET,
     }
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from datalayer_stripe.cli.main import main
 from datalayer_stripe.plugin_api.loading import load_plugins
-from datalayer_stripe.plugin_tools.recordings import recordings_of
+from datalayer_stripe.testing.recordings import recordings_of
 from tests.support.command import environment, run_command
 
 ROOT = Path(__file__).parents[2]

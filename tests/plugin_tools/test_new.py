@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from datalayer_stripe.cli.main import main
 from datalayer_stripe.events import known_types
-from datalayer_stripe.plugin_tools.recordings import recordings_of
+from datalayer_stripe.testing.recordings import recordings_of
 from tests.support.mongod import must_have_mongod
 
 ROOT = Path(__file__).parents[2]

@@ -66,9 +66,9 @@ def test_recordings_have_the_fields_of_the_local_stripe() -> None:
     story = Story()
     story.tell()
     for event_type, body in story.recordings().items():
-        kept = recorded_event(event_type)
-        told = json.loads(body)
-        assert kept["data"]["object"].keys() == told["data"]["object"].keys(), event_type
+        recorded = recorded_event(event_type)["data"]["object"]
+        made_now = json.loads(body)["data"]["object"]
+        assert recorded.keys() == made_now.keys(), event_type
 
 
 # Events from files

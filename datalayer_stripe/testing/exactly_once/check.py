@@ -12,7 +12,7 @@ from ..plugin_settings import GivenSettings, plugin_settings
 from ..recordings import checked
 from . import scenarios
 from .advice import advice_for
-from .scenario_run import PROCESSES, Events, NotAccepted, Subject, run_scenario
+from .scenario_run import PROCESSES, Events, NotAccepted, PluginUnderTest, run_scenario
 from .scenarios import Attempt
 from .snapshot import Snapshot
 
@@ -56,12 +56,12 @@ def assert_exactly_once(
         SettingsError: The plugin's settings are missing or not valid.
     """
     _check_events(plugin, events, after)
-    subject = Subject(
+    tested = PluginUnderTest(
         plugin, plugin_settings([plugin], settings), tuple(after), observe, frozenset(ignore)
     )
     url = default_url() if mongodb_url is None else mongodb_url
     with own_runner("assert_exactly_once") as runner:
-        failure = runner.run(_run_all(subject, events, url))
+        failure = runner.run(_run_all(tested, events, url))
     if failure is not None:
         raise failure
 
@@ -84,40 +84,40 @@ def _check_events(plugin: Plugin[Any], events: Events, after: Events) -> None:
         )
 
 
-async def _run_all(subject: Subject, events: Events, url: str) -> AssertionError | None:
+async def _run_all(tested: PluginUnderTest, events: Events, url: str) -> AssertionError | None:
     database = await Database.open(url, processes=PROCESSES)
     try:
-        return await _first_failure(subject, events, database)
+        return await _first_failure(tested, events, database)
     finally:
         await database.drop()
 
 
 async def _first_failure(
-    subject: Subject, events: Events, database: Database
+    tested: PluginUnderTest, events: Events, database: Database
 ) -> AssertionError | None:
     try:
-        expected, calls = await run_scenario(subject, database, scenarios.plain(events), events)
+        expected, calls = await run_scenario(tested, database, scenarios.plain(events), events)
     except NotAccepted as refused:
-        return _failure(subject, events, f"The plain delivery fails: {refused}.", refused)
+        return _failure(tested, events, f"The plain delivery fails: {refused}.", refused)
 
     if reason := expected.rejection():
-        return _failure(subject, events, f"The plain delivery is rejected: {reason}.")
+        return _failure(tested, events, f"The plain delivery is rejected: {reason}.")
 
     attempts = [scenarios.repeated(events), scenarios.duplicates(events)]
     if len(events) > 1:
         attempts += [*scenarios.orders(events), scenarios.concurrent(events)]
     attempts += [scenarios.concurrent_duplicates(events), *scenarios.faults(events, calls)]
     for attempt in attempts:
-        failure = await _failure_of(subject, events, database, attempt, [expected])
+        failure = await _failure_of(tested, events, database, attempt, [expected])
         if failure is not None:
             return failure
     if len(events) == 1:
-        return await _failure_with_second_event(subject, events[0], database)
+        return await _failure_with_second_event(tested, events[0], database)
     return None
 
 
 async def _failure_of(
-    subject: Subject,
+    tested: PluginUnderTest,
     events: Events,
     database: Database,
     attempt: Attempt,
@@ -125,17 +125,17 @@ async def _failure_of(
 ) -> AssertionError | None:
     """Return the failure of an attempt whose final state is none of the expected ones."""
     try:
-        final, _ = await run_scenario(subject, database, attempt.scenario, events, attempt.fault)
+        final, _ = await run_scenario(tested, database, attempt.scenario, events, attempt.fault)
     except NotAccepted as refused:
         text = f"Scenario: {attempt.description}.\nIt fails: {refused}."
-        return _failure(subject, events, text, refused)
+        return _failure(tested, events, text, refused)
     differences = [final.differences(one) for one in expected]
     if not all(differences):
         return None
     first = differences[0]
     lines = [f"  {place}: {line}" for place, found in first.items() for line in found]
     return _failure(
-        subject,
+        tested,
         events,
         "\n".join(
             [
@@ -149,7 +149,7 @@ async def _failure_of(
 
 
 async def _failure_with_second_event(
-    subject: Subject, event: Mapping[str, Any], database: Database
+    tested: PluginUnderTest, event: Mapping[str, Any], database: Database
 ) -> AssertionError | None:
     """Deliver another event about the same object concurrently, as Stripe may do.
 
@@ -160,22 +160,22 @@ async def _failure_with_second_event(
     expected = []
     try:
         for order in (pair, pair[::-1]):
-            final, _ = await run_scenario(subject, database, scenarios.plain(order), pair)
+            final, _ = await run_scenario(tested, database, scenarios.plain(order), pair)
             expected.append(final)
     except NotAccepted:
         return None  # the plugin refuses a second event about the same object
-    return await _failure_of(subject, pair, database, scenarios.concurrent(pair), expected)
+    return await _failure_of(tested, pair, database, scenarios.concurrent(pair), expected)
 
 
 def _failure(
-    subject: Subject, events: Events, what: str, refused: NotAccepted | None = None
+    tested: PluginUnderTest, events: Events, what: str, refused: NotAccepted | None = None
 ) -> AssertionError:
     numbers = [f"{n}. " if len(events) > 1 else "" for n in range(1, len(events) + 1)]
     named = [
         f"Event: {number}{event['type']} {event['id']}"
         for number, event in zip(numbers, events, strict=True)
     ]
-    lines = [f"The plugin {subject.plugin.name} is not exactly once.", *named, what]
+    lines = [f"The plugin {tested.plugin.name} is not exactly once.", *named, what]
     failure = AssertionError("\n".join(lines))
     if refused is not None and refused.cause is not None:
         failure.__cause__ = refused.cause

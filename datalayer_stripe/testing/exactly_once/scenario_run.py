@@ -70,7 +70,7 @@ class FailureObserver(Observer):
 
 
 @dataclass(frozen=True)
-class Subject:
+class PluginUnderTest:
     """The plugin under test.
 
     Attributes:
@@ -167,7 +167,7 @@ class ScenarioRun:
 
 
 async def run_scenario(
-    subject: Subject,
+    tested: PluginUnderTest,
     database: Database,
     scenario: Callable[[ScenarioRun], Awaitable[None]],
     events: Events,
@@ -176,7 +176,7 @@ async def run_scenario(
     """Run a scenario on an empty database.
 
     Args:
-        subject: The plugin under test.
+        tested: The plugin under test.
         database: The database, which is emptied first.
         scenario: Delivers the events.
         events: All events of the scenario. The local Stripe is in the state that they describe.
@@ -193,7 +193,7 @@ async def run_scenario(
         environment = await PluginEnvironment.open(database)
         stack.push_async_callback(environment.stop)
         stack.enter_context(silent_log())  # faults make failures, which are expected
-        await _process_before(environment, subject.after)
+        await _process_before(environment, tested.after)
         for event in events:
             environment.apply(event)
         before = stripe_rows(environment)
@@ -202,18 +202,18 @@ async def run_scenario(
             process = await Process.open(
                 environment,
                 number,
-                [subject.plugin],
-                subject.settings,
+                [tested.plugin],
+                tested.settings,
                 fault if number == 0 else None,
             )
             stack.push_async_callback(process.close)
             stack.enter_context(process.observers.observed_by(run.failures))
             run.processes.append(process)
-        await _observed(subject)  # discard the effects of earlier scenarios
+        await _observed(tested)  # discard the effects of earlier scenarios
         await scenario(run)
-        final = await take_snapshot(environment, subject.plugin, before, subject.ignore)
-        if subject.observe is not None:
-            observed = {OBSERVED: {"what it returns": await _observed(subject)}}
+        final = await take_snapshot(environment, tested.plugin, before, tested.ignore)
+        if tested.observe is not None:
+            observed = {OBSERVED: {"what it returns": await _observed(tested)}}
             final = Snapshot({**final.places, **observed})
         return final, run.processes[0].calls
 
@@ -236,6 +236,6 @@ async def _process_before(environment: PluginEnvironment, events: Events) -> Non
         await process.close()
 
 
-async def _observed(subject: Subject) -> Any:
-    result = subject.observe() if subject.observe is not None else None
+async def _observed(tested: PluginUnderTest) -> Any:
+    result = tested.observe() if tested.observe is not None else None
     return await result if asyncio.iscoroutine(result) else result

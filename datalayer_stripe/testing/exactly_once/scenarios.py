@@ -81,7 +81,7 @@ def concurrent_duplicates(events: Events) -> Attempt:
         await run.finish_jobs()
 
     description = "delivered twice, concurrently, to two processes"
-    # The mark lets only one run of an event commit, whatever the others have read.
+    # Only one run of an event can commit with the mark, even if others have read the same state.
     return Attempt(description, Stress.DUPLICATES, scenario)
 
 
