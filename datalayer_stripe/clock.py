@@ -1,16 +1,17 @@
-"""Time, as something that is passed in, so that tests can move it."""
+"""The clock that is passed to whatever needs the time, so that tests can set it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 Clock = Callable[[], datetime]
-"""Returns the present moment, in UTC, with a time zone."""
+"""Returns the current time as a datetime in UTC, with a time zone."""
 
 
 def system_clock() -> datetime:
+    """Return the current time of the operating system, in UTC."""
     return datetime.now(UTC)
 
 
 def from_epoch(seconds: int | None) -> datetime | None:
-    """Stripe's `created` and other times (whole epoch seconds) as a UTC datetime."""
+    """Convert a time of Stripe, in whole epoch seconds, to a datetime in UTC. None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

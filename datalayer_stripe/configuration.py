@@ -1,6 +1,6 @@
-"""All that an operator has set, read once: settings, plugins, and the plugins' own settings.
+"""Read the settings, the plugins and the plugins' own settings from the environment.
 
-What is wrong with any of them is said together, a line for each fault.
+All faults are reported together, one line for each.
 """
 
 import os
@@ -19,31 +19,45 @@ from .settings import Settings
 from .settings_checks import unquoted
 
 PluginSettings = Mapping[str, BaseModel]
-"""The settings of each plugin that has any, by its name."""
+"""The settings of the plugins that have settings, by plugin name."""
 
 
 @dataclass(frozen=True)
 class PluginSources:
-    """Where plugins are looked for beside the installed ones, and which are switched off."""
+    """Where plugins are loaded from, in addition to the installed ones, and which are disabled.
+
+    Attributes:
+        folder: A folder with plugin files, or None.
+        disabled: The names of the disabled plugins.
+    """
 
     folder: Path | None
     disabled: tuple[str, ...]
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
-        """Read the two variables alone, which also count where the others are not set."""
+        """Read the two variables of the plugins. No other variable needs to be set.
+
+        Args:
+            environ: The environment variables.
+        """
         folder = unquoted(environ.get(FOLDER_VARIABLE, ""))
         names = map(unquoted, environ.get(DISABLED_VARIABLE, "").split(","))
         return cls(Path(folder) if folder else None, tuple(filter(None, names)))
 
     def load(self) -> Registry:
-        """Raises PluginError for what cannot be loaded, SettingsError for an unknown name."""
+        """Load the plugins.
+
+        Raises:
+            PluginError: A plugin cannot be loaded.
+            SettingsError: A disabled plugin does not exist.
+        """
         return Registry.load(self.folder, self.disabled)
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """What :func:`.service.open_service` is given."""
+    """The arguments of :func:`.service.open_service`."""
 
     settings: Settings
     registry: Registry
@@ -53,16 +67,16 @@ class Configuration:
 def read_configuration(
     kind: type[Settings] = Settings, *, running_plugins: bool = True, **overrides: Any
 ) -> Configuration:
-    """Read the variables of the process.
+    """Read the configuration from the environment variables of the process.
 
     Args:
-        kind: the class of the settings.
-        running_plugins: whether plugins are to run, and so need their own settings.
-        overrides: fields of `kind`, which win over the variables.
+        kind: The class of the settings.
+        running_plugins: Whether plugins will run. If not, their own settings are not read.
+        **overrides: Fields of `kind` that replace the values of the environment.
 
     Raises:
-        PluginError: if a plugin cannot be loaded.
-        SettingsError: with every other fault.
+        PluginError: A plugin cannot be loaded.
+        SettingsError: Settings are missing or not valid. The error has all faults.
     """
     faults: list[Fault] = []
     settings: Settings | None = None
@@ -74,13 +88,13 @@ def read_configuration(
         faults += error.faults
     folder_is_wrong = any(fault.variable == FOLDER_VARIABLE for fault in faults)
     plugins = load_plugins(None if folder_is_wrong else sources.folder)
-    if not folder_is_wrong:  # whose files may have the names
+    if not folder_is_wrong:  # Otherwise the names could be those of plugins in the folder.
         faults += unknown_names(plugins, sources.disabled)
-    switched_on = [plugin for plugin in plugins if plugin.name not in sources.disabled]
+    enabled = [plugin for plugin in plugins if plugin.name not in sources.disabled]
     plugin_settings: PluginSettings = {}
     if running_plugins:
-        plugin_settings, wrong = read_plugin_settings(switched_on, os.environ)
-        faults += wrong
+        plugin_settings, plugin_faults = read_plugin_settings(enabled, os.environ)
+        faults += plugin_faults
     if settings is None or faults:
         raise SettingsError(faults)
     return Configuration(settings, Registry(plugins, disabled=sources.disabled), plugin_settings)

@@ -1,11 +1,11 @@
-"""Structured logs: one JSON line an entry, or plain text on a terminal, without secrets.
+"""Structured logs without secrets: one line of JSON per entry, or text on a terminal.
 
     configure_logging(level="INFO")
     with log_context(request_id="req-1"):
         logger.info("credited", extra={"credits": 50})
 
-Both formatters add what :func:`log_context` bound and what `extra=` carries, and both redact the
-finished text, tracebacks included.
+The formatters add the fields of :func:`log_context` and of `extra=`, and redact all texts,
+including tracebacks.
 """
 
 import json as jsonlib
@@ -30,13 +30,13 @@ REDACTED = "[redacted]"
 _context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
 
 MAX_TEXT_CHARS = 16_384
-"""The longest text that one field of a log line holds; the middle of a longer one is left out."""
+"""The maximum length of a text in a log line. The middle of a longer text is left out."""
 
 Replacement = str | Callable[[re.Match[str]], str]
 
 
 def _redact_mongodb_url(match: re.Match[str]) -> str:
-    # A password may hold a bare @, so the last one ends the user name and the password.
+    # A password may contain an unescaped @, so the credentials end at the last one.
     _, at, host = match["rest"].rpartition("@")
     return f"{match['scheme']}{REDACTED}@{host}" if at else match[0]
 
@@ -51,12 +51,12 @@ def _redact_email(match: re.Match[str]) -> str:
     return REDACTED if name and at and "." in domain else match[0]
 
 
-# Where a value may start: not inside a word, but after an escape such as the \n of a repr.
+# A secret may start at the start of a word, or after an escape sequence such as the \n of a repr.
 _START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
-# The texts may be hostile, so the time has to stay linear. Each pattern begins with parts of a
-# bounded length, and cannot fail after its first unbounded part. So an attempt either fails
-# within a few characters or consumes all that it has read. Where more has to be known, a function
-# decides on the text that was matched.
+# Attackers choose some of the texts, so redaction must take linear time. Each pattern begins with
+# parts of a bounded length, and cannot fail after its first unbounded part. So an attempt to match
+# either fails within a few characters or consumes all characters that it has read. If a pattern
+# cannot decide, a function decides about the matched text.
 REDACTIONS: tuple[tuple[re.Pattern[str], Replacement], ...] = (
     (
         re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<rest>[^\s\"<>]*)", re.IGNORECASE),
@@ -69,17 +69,17 @@ REDACTIONS: tuple[tuple[re.Pattern[str], Replacement], ...] = (
         re.compile(r"(?:(?<!\w)|(?<=\\[nrt]))[a-z]{2,5}_(?P<id>[A-Za-z0-9][\w-]*)"),
         _redact_client_secret,
     ),
-    # Base64 of JSON, such as a JWT, also when it is cut off.
+    # Base64 of JSON, such as a JWT. It may be truncated.
     (re.compile(_START + r"eyJ[\w.-]+"), REDACTED),
     (re.compile(r"\b(Bearer)\s{1,16}[\w.~+/=-]+"), rf"\1 {REDACTED}"),
-    # Stripe also takes a secret key as the user name of basic authentication. Short words after
-    # these two are prose ("a basic plan").
+    # Stripe accepts a secret key as the user name of basic authentication. A short word after
+    # `bearer` or `basic` is prose, such as "a basic plan".
     (re.compile(r"\b(bearer|basic)\s{1,16}[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {REDACTED}"),
     (re.compile(r"[\w.%+@-]+"), _redact_email),
 )
 
-# Terminals and log viewers act on control characters, also on those of Latin-1 (C1), on line
-# separators, and on marks that reverse the direction of writing.
+# Terminals and log viewers interpret control characters (also those of Latin-1, C1), line
+# separators, and marks that change the text direction.
 _UNPRINTABLE = [
     *(code for code in range(0x20) if chr(code) not in "\n\t"),
     *range(0x7F, 0xA0),
@@ -90,7 +90,11 @@ _ESCAPES = {code: f"\\u{code:04x}" for code in _UNPRINTABLE}
 
 @contextmanager
 def log_context(**values: str | None) -> Iterator[None]:
-    """Add these fields to every line logged within; None leaves a field out."""
+    """Add fields to every line that is logged in the `with` block.
+
+    Args:
+        **values: The fields. A field that is None is left out.
+    """
     token = _context.set(_merged(values))
     try:
         yield
@@ -99,7 +103,11 @@ def log_context(**values: str | None) -> Iterator[None]:
 
 
 def bind_log_context(**values: str | None) -> None:
-    """Add these fields to every line of the current task, such as one request, from now on."""
+    """Add fields to every line that the current task logs from now on.
+
+    Args:
+        **values: The fields. A field that is None is left out.
+    """
     _context.set(_merged(values))
 
 
@@ -108,16 +116,19 @@ def _merged(values: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def redact(text: str) -> str:
-    """Replace Stripe keys, client secrets, tokens, e-mail addresses and MongoDB credentials."""
+    """Return `text` without secrets and personal data.
+
+    Stripe keys, client secrets, tokens, e-mail addresses and MongoDB credentials are replaced.
+    """
     for pattern, replacement in REDACTIONS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def shortened(text: str, limit: int = MAX_TEXT_CHARS) -> str:
-    """Return `text` without its middle where it is longer than `limit` characters.
+    """Return `text` without its middle if it is longer than `limit` characters.
 
-    Both ends are kept: a traceback's last line is the one that names the error.
+    The end is kept too, because the last line of a traceback names the error.
     """
     if len(text) <= limit:
         return text
@@ -126,12 +137,12 @@ def shortened(text: str, limit: int = MAX_TEXT_CHARS) -> str:
 
 
 def _bounded(text: str) -> str:
-    # The cut comes last: it could leave half of a secret, which no pattern knows.
+    # Redact first: no pattern would match half of a secret.
     return shortened(redact(text))
 
 
 class JsonFormatter(BaseJsonFormatter):
-    """One line of JSON: `time` (UTC), `level`, `logger`, `message`, then the other fields."""
+    """Formatter for lines of JSON: `time` (UTC), `level`, `logger`, `message`, other fields."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -141,34 +152,38 @@ class JsonFormatter(BaseJsonFormatter):
         )
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Add the context, and redact each text.
+        """Add the log context, and redact each text.
 
-        Not the finished line: there a secret may follow an escape, or be cut inside one.
+        The finished line is not redacted, because the texts in it are escaped: a pattern could
+        miss a secret after an escape sequence.
         """
         return {name: _redacted(value) for name, value in {**log_data, **_context.get()}.items()}
 
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        """Return the line as ASCII where a character is not to be printed as it is.
+        """Return the line with all control characters escaped.
 
-        JSON itself escapes the characters below U+0020 only. All of these are inside strings.
+        JSON escapes only the characters below U+0020. All of these characters are in strings.
         """
         return super().jsonify_log_record(log_data).translate(_ESCAPES)
 
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Put the time first."""
+        """Add the time as the first field."""
         log_data["time"] = _time_of(record).isoformat(timespec="milliseconds")
         super().add_fields(log_data, record, message_dict)
 
 
 class MessageFormatter(logging.Formatter):
-    """The message and the other fields as `key=value`; time and level are somebody else's part."""
+    """Formatter for the message and the other fields as `key=value`.
+
+    It is used where another formatter adds the time and the level.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the message and its traceback, without secrets."""
+        """Return the redacted message, fields and traceback."""
         extra = {k: v for k, v in record.__dict__.items() if k not in RESERVED_ATTRS}
-        fields = " ".join(f"{k}={_shown(v)}" for k, v in {**extra, **_context.get()}.items())
+        fields = " ".join(f"{k}={_quoted(v)}" for k, v in {**extra, **_context.get()}.items())
         text = f"{record.getMessage()} {fields}".rstrip()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)
@@ -178,10 +193,10 @@ class MessageFormatter(logging.Formatter):
 
 
 class TextFormatter(MessageFormatter):
-    """A line for people: time, level, logger, message, and the other fields as `key=value`."""
+    """Formatter for terminals: time, level, logger, message, other fields as `key=value`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line and its traceback, without secrets."""
+        """Return the redacted line and traceback."""
         head = f"{_time_of(record).astimezone():%H:%M:%S} {record.levelname:<8} {record.name}"
         return f"{head}  {super().format(record)}"
 
@@ -190,7 +205,7 @@ def _time_of(record: logging.LogRecord) -> datetime:
     return datetime.fromtimestamp(record.created, tz=UTC)
 
 
-def _shown(value: Any) -> str:
+def _quoted(value: Any) -> str:
     text = str(value)
     return text if re.fullmatch(r"[^\s\"'=]+", text) else jsonlib.dumps(text, ensure_ascii=False)
 
@@ -208,7 +223,17 @@ def _redacted(value: Any) -> Any:
 
 
 def default_config(*, level: str, json: bool) -> dict[str, Any]:
-    """Return the `logging.config.dictConfig` used without a file; conf/logging.toml is the same."""
+    """Return the logging configuration that is used without a file.
+
+    `conf/logging.toml` has the same configuration.
+
+    Args:
+        level: The level of the root logger, in upper case.
+        json: Whether to log lines of JSON, or else text.
+
+    Returns:
+        The argument of `logging.config.dictConfig`.
+    """
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -225,7 +250,7 @@ def default_config(*, level: str, json: bool) -> dict[str, Any]:
         },
         "root": {"level": level, "handlers": ["stderr"]},
         "loggers": {
-            # Below WARNING these write the bodies of requests and commands, or header values.
+            # Below WARNING, these loggers log bodies of requests and commands, or header values.
             "stripe": {"level": "WARNING"},
             "pymongo": {"level": "WARNING"},
             "tornado.general": {"level": "WARNING"},
@@ -239,15 +264,15 @@ def configure_logging(
     """Set up logging to stderr.
 
     Args:
-        level: the least level to log, such as `"DEBUG"`.
-        json: JSON lines or text; None is JSON unless stderr is a terminal.
-        config_file: a `logging.config.dictConfig` in TOML, which then decides everything.
+        level: The lowest level that is logged, such as `"DEBUG"`.
+        json: Whether to log lines of JSON, or else text. None means JSON unless stderr is a
+            terminal.
+        config_file: A logging configuration in TOML, which is used instead of the other
+            arguments. Format: https://docs.python.org/3/library/logging.config.html
 
     Raises:
-        OSError: the file cannot be read.
-        ValueError: the file or the level is not valid.
-
-    Source: https://docs.python.org/3/library/logging.config.html
+        OSError: The file cannot be read.
+        ValueError: The file or the level is not valid.
     """
     if config_file is not None:
         config = tomllib.loads(config_file.read_text(encoding="utf-8"))

@@ -1,4 +1,7 @@
-"""What the service counts, for Prometheus: prometheus.github.io/client_python."""
+"""Prometheus metrics of the service and of its plugins.
+
+https://prometheus.github.io/client_python/
+"""
 
 import re
 import time
@@ -12,13 +15,14 @@ from .errors import PluginFault
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
-# To write them all takes some 15 ms of the event loop. Strangers may ask, too: whoever asks within
-# this time gets what was written last.
-FRESH_SECONDS = 1.0
+CACHE_SECONDS = 1.0
+"""How long the text for Prometheus is cached.
 
-# Stripe answers in tenths of a second, our own routes in milliseconds.
+Creating it blocks the event loop for about 15 ms, and the route is public.
+"""
+
+# In seconds. Stripe's API answers in tenths of a second, the service's routes in milliseconds.
 _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
@@ -26,26 +30,46 @@ M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class PluginMetrics:
-    """Makes a metric at its first use and gives it again at each later one.
+    """Metrics of one plugin. Each metric is created at its first use.
 
-    Names are short: `mails` is `datalayer_stripe_plugin_<name>_mails`, and a counter ends in
-    `_total`. Use few values for a label: each is a time series.
+    Use short names: the metric `mails` of the plugin `mailer` is exported as
+    `datalayer_stripe_plugin_mailer_mails`, and a counter gets the suffix `_total`. Use labels with
+    few values only, because each value creates a time series.
 
-    Raises PluginFault for a malformed name, and for one that is a metric of another kind or with
-    other labels.
+    Args:
+        registry: The registry of the service's metrics.
+        plugin_name: The name of the plugin.
     """
 
     def __init__(self, registry: CollectorRegistry, plugin_name: str) -> None:
         self._registry = registry
         self._prefix = f"datalayer_stripe_plugin_{plugin_name.replace('-', '_')}_"
-        self._made: dict[str, tuple[tuple[str, ...], Any]] = {}
+        self._metrics: dict[str, tuple[tuple[str, ...], Any]] = {}
 
     def counter(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
-        """What only goes up: `ctx.metrics.counter("mails", "Mails sent.").inc()`."""
+        """Return a counter: `ctx.metrics.counter("mails", "Mails sent.").inc()`.
+
+        Args:
+            name: The short name: lower-case letters, digits and underscores.
+            documentation: The help text.
+            labels: The names of the labels.
+
+        Raises:
+            PluginFault: The name is not valid, or is a metric of another kind or with other labels.
+        """
         return self._metric(Counter, name, documentation, labels)
 
     def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
-        """What goes up and down."""
+        """Return a gauge: a value that goes up and down.
+
+        Args:
+            name: The short name: lower-case letters, digits and underscores.
+            documentation: The help text.
+            labels: The names of the labels.
+
+        Raises:
+            PluginFault: The name is not valid, or is a metric of another kind or with other labels.
+        """
         return self._metric(Gauge, name, documentation, labels)
 
     def histogram(
@@ -56,7 +80,17 @@ class PluginMetrics:
         *,
         buckets: Sequence[float] = Histogram.DEFAULT_BUCKETS,
     ) -> Histogram:
-        """How something is spread, such as seconds; `buckets` count at its first use."""
+        """Return a histogram: a distribution of values, such as durations.
+
+        Args:
+            name: The short name: lower-case letters, digits and underscores.
+            documentation: The help text.
+            labels: The names of the labels.
+            buckets: The upper bounds of the buckets. They are used when the metric is created.
+
+        Raises:
+            PluginFault: The name is not valid, or is a metric of another kind or with other labels.
+        """
         return self._metric(Histogram, name, documentation, labels, buckets=buckets)
 
     def _metric(
@@ -65,60 +99,65 @@ class PluginMetrics:
         name: str,
         documentation: str,
         labels: Sequence[str],
-        **more: Any,
+        **options: Any,
     ) -> M:
         if not _NAME.fullmatch(name):
-            raise PluginFault(f"{name!r} is no name of a metric: lower-case letters, digits and _")
-        if name not in self._made:
-            metric = kind(
-                self._prefix + name, documentation, labels, registry=self._registry, **more
+            raise PluginFault(
+                f"{name!r} is not a valid name of a metric: use lower-case letters, digits and _"
             )
-            self._made[name] = tuple(labels), metric
-        made_labels, made = self._made[name]
-        if type(made) is not kind or made_labels != tuple(labels):
-            raise PluginFault(f"{name} is a metric of another kind or with other labels already")
-        found: M = made
+        if name not in self._metrics:
+            metric = kind(
+                self._prefix + name, documentation, labels, registry=self._registry, **options
+            )
+            self._metrics[name] = tuple(labels), metric
+        existing_labels, existing = self._metrics[name]
+        if type(existing) is not kind or existing_labels != tuple(labels):
+            raise PluginFault(
+                f"The metric {name} exists already, with another kind or other labels"
+            )
+        found: M = existing
         return found
 
 
 class Metrics:
-    """One set of metrics for one service; several services may live in one process.
+    """Metrics of one service. One process may have several services, each with its own metrics.
 
-    `monotonic` returns seconds.
+    Args:
+        monotonic: Returns the time of a monotonic clock, in seconds.
     """
 
     def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.registry = CollectorRegistry()
         self._monotonic = monotonic
         self._exposition = b""
-        self._written_at = float("-inf")
+        self._exposition_time = float("-inf")
         self._plugins: dict[str, PluginMetrics] = {}
         self.requests = Counter(
             "datalayer_stripe_requests",
-            "HTTP requests answered.",
+            "HTTP requests, counted when they are answered.",
             ["method", "route", "status"],
             registry=self.registry,
         )
         self.request_seconds = Histogram(
             "datalayer_stripe_request_seconds",
-            "Time from a request's headers to its answer.",
+            "Time from the headers of a request to its response, in seconds.",
             ["method", "route"],
             buckets=_BUCKETS,
             registry=self.registry,
         )
         self.requests_in_flight = Gauge(
             "datalayer_stripe_requests_in_flight",
-            "HTTP requests that are being worked on.",
+            "HTTP requests in flight.",
             registry=self.registry,
         )
         self.body_bytes = Gauge(
             "datalayer_stripe_body_bytes",
-            "Bytes of request bodies that are in memory.",
+            "Size of the request bodies in memory, in bytes.",
             registry=self.registry,
         )
         self.streams = Gauge(
             "datalayer_stripe_streams",
-            "Streams of balance and plan changes that are open.",
+            "Open streams of balance and plan changes.",
             registry=self.registry,
         )
         self.deliveries = Counter(
@@ -130,14 +169,14 @@ class Metrics:
         )
         self.events_open = Gauge(
             "datalayer_stripe_events_open",
-            "Events that a plugin has failed or rejected and not finished since, of all processes, "
+            "Events that a plugin failed or rejected and has not finished since. All processes, "
             "counted once a minute.",
             ["status", "plugin"],
             registry=self.registry,
         )
         self.deliveries_in_flight = Gauge(
             "datalayer_stripe_deliveries_in_flight",
-            "Deliveries that are being worked on.",
+            "Deliveries in flight.",
             registry=self.registry,
         )
         self.credits_added = Counter(
@@ -159,13 +198,13 @@ class Metrics:
         )
         self.jobs_waiting = Gauge(
             "datalayer_stripe_jobs_waiting",
-            "Deferred work that is not finished, of all processes.",
+            "Deferred jobs that are not finished, of all processes.",
             registry=self.registry,
         )
         self.reconcile_last_success = Gauge(
             "datalayer_stripe_reconcile_last_success_timestamp_seconds",
-            "When the last periodic reconciliation that succeeded began, in any process, in "
-            "seconds since 1970; 0 before the first.",
+            "Start time of the last successful periodic reconciliation of any process, in epoch "
+            "seconds. 0 before the first one.",
             registry=self.registry,
         )
         self.stripe_calls = Counter(
@@ -176,19 +215,19 @@ class Metrics:
         )
         self.stripe_seconds = Histogram(
             "datalayer_stripe_stripe_call_seconds",
-            "Time of a call to Stripe's API, with its retries.",
+            "Duration of a call to Stripe's API, including its retries, in seconds.",
             ["operation"],
             buckets=_BUCKETS,
             registry=self.registry,
         )
 
     def of_plugin(self, name: str) -> PluginMetrics:
-        """A plugin's own, the same ones at each call."""
+        """Return the metrics of a plugin, the same object at each call."""
         return self._plugins.setdefault(name, PluginMetrics(self.registry, name))
 
     def exposition(self) -> bytes:
-        """Return the metrics in Prometheus' text format. They may be a second old."""
+        """Return the metrics in the text format of Prometheus. They may be CACHE_SECONDS old."""
         now = self._monotonic()
-        if now - self._written_at >= FRESH_SECONDS:
-            self._exposition, self._written_at = generate_latest(self.registry), now
+        if now - self._exposition_time >= CACHE_SECONDS:
+            self._exposition, self._exposition_time = generate_latest(self.registry), now
         return self._exposition

@@ -1,6 +1,7 @@
-"""The words of the domain, as validated pydantic models.
+"""Pydantic models of accounts, prices, top-ups, reversals, ledger entries and subscriptions.
 
-Amounts are integers in the currency's minor unit, as Stripe gives them. Times are UTC datetimes.
+Amounts are integers in the minor unit of the currency, as in Stripe's API. `created` is in epoch
+seconds; fields that end in `_at` are datetimes in UTC.
 """
 
 from datetime import datetime
@@ -9,20 +10,22 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 MAX_CREDITS = 10_000_000
-"""The most credits that one package may hold: a guard against a slip in Stripe's dashboard."""
+"""The maximum number of credits in a package. It limits the effect of a typing error in Stripe."""
 
 AccountUid = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
-"""A Datalayer account's id: printable ASCII without blanks, safe in Stripe's metadata and logs."""
+"""The id of a Datalayer account: printable ASCII without spaces, as Stripe's metadata needs it."""
 
 Credits = Annotated[int, Field(ge=1, le=MAX_CREDITS)]
 
 
 class Model(BaseModel):
+    """Base of the models: immutable, and tolerant of unknown fields."""
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Identity(Model):
-    """Who calls: an account and what its token says of it."""
+    """The account that sends a request, with the user fields of its token."""
 
     account_uid: AccountUid
     handle: str | None = None
@@ -31,13 +34,20 @@ class Identity(Model):
     first_name: str | None = Field(default=None, repr=False)
     last_name: str | None = Field(default=None, repr=False)
     expires_at: datetime | None = None
-    """When the token ends that says so."""
+    """When the token expires. None if the account was identified without a token."""
 
 
 class Account(Model):
-    """A Datalayer user or organization. `credits` is its balance: the sum of its ledger.
+    """A Datalayer user or organization.
 
-    `debt` is what it owes where balances do not go below zero: the next credits pay it first.
+    Attributes:
+        uid: The id of the account.
+        handle: The user name.
+        credits: The balance, which is the sum of the ledger entries.
+        debt: The credits that the account owes, which its next credits pay. Debts arise only if
+            the settings forbid negative balances.
+        used: The number of credits that the account has spent.
+        updated_at: When the balance changed last.
     """
 
     uid: AccountUid
@@ -49,7 +59,7 @@ class Account(Model):
 
 
 class Package(Model):
-    """A one-time Stripe price that buys `credits` for `unit_amount`."""
+    """A one-time Stripe price: `credits` for `unit_amount`."""
 
     id: str
     product_id: str
@@ -74,7 +84,7 @@ class Plan(Model):
 
 
 class TopUp(Model):
-    """A paid package, as the metadata of its PaymentIntent says."""
+    """A paid package, as described by the metadata of its PaymentIntent."""
 
     payment_intent_id: str
     account_uid: AccountUid
@@ -85,9 +95,14 @@ class TopUp(Model):
 
 
 class Reversal(Model):
-    """How much of a payment a refund or a dispute holds back at present: 0, if it counts no more.
+    """The amount of a payment that a refund or a dispute withholds now.
 
-    `amount` is in the payment's minor unit. `is_open`: a dispute that is not decided yet.
+    Attributes:
+        id: The id of the refund (`re_…`) or dispute (`du_…`).
+        kind: What it is.
+        amount: The withheld amount. 0 if the refund failed or the dispute was won.
+        currency: The currency of the amount.
+        is_open: Whether it is a dispute that is not decided yet.
     """
 
     id: str
@@ -97,7 +112,11 @@ class Reversal(Model):
     is_open: bool = False
 
     def incomparable_with(self, entry: "LedgerEntry") -> str | None:
-        """Return why its amount cannot be compared with the payment of `entry`, or None."""
+        """Return the reason if the amount cannot be compared with the payment, or None.
+
+        Args:
+            entry: The ledger entry of the payment.
+        """
         if not self.amount or self.currency == entry.currency:
             return None
         return f"{self.id} is in {self.currency}, the payment in {entry.currency}"
@@ -114,29 +133,33 @@ EntryKind = Literal[
     "correction",
     "spent",
 ]
-"""What a ledger row is. A debt's rows lift a balance to zero, and take that back again. A `spent`
-row is written by the part of Datalayer that sells something for credits, never here."""
+"""The kind of a ledger entry.
+
+A `debt` entry raises a negative balance to zero, and a `debt-paid` entry takes these credits back.
+This service never writes `spent` entries: the part of Datalayer that sells for credits does.
+"""
 
 ENTRY_KINDS: frozenset[str] = frozenset(get_args(EntryKind))
 
 
 class Accepted(Model):
-    """What an operator has decided that a rejected payment is worth, and for whom."""
+    """The account and the credits that an operator chose for a rejected payment."""
 
     account_uid: AccountUid
     credits: Credits
 
 
 class LedgerEntry(Model):
-    """One credit movement. `id` is what caused it, so that nothing can cause it twice.
+    """One change of an account's credits.
 
-    `amount` is the money behind it, in minor units: negative where it went back to the payer.
+    Its `id` is the id of its cause, so that one cause has one entry at most. `amount` is the money
+    that was paid. It is negative if it was returned to the payer.
     """
 
     id: str
     account_uid: AccountUid
     kind: str
-    """An EntryKind. A row of another kind is readable, and a difference of the audit."""
+    """An EntryKind. An unknown kind can be read, and the audit reports it."""
     credits: int
     amount: int
     currency: str
@@ -144,33 +167,41 @@ class LedgerEntry(Model):
     event_id: str
     created_at: datetime
     reverses: str | None = None
-    """The top-up whose credits a refund or a dispute takes back, or gives again."""
+    """The id of the top-up whose credits a refund or a dispute changes."""
     corrects: str | None = None
-    """What a correction is about: a payment, a row, or the account whose balance was set."""
+    """The id of what a correction corrects: a payment, a ledger entry or an account."""
     reason: str | None = None
-    """Why an operator or a repair has added this row."""
+    """Why an operator or a repair added this entry."""
     accepted: Accepted | None = None
-    """On a top-up that an operator has accepted by hand."""
+    """Set if an operator accepted this top-up."""
     receipt_url: str | None = None
-    """Where Stripe shows the receipt; unset until somebody has asked for it."""
+    """The URL of the receipt at Stripe. The field is unset until it has been fetched."""
 
     @property
     def receipt_is_known(self) -> bool:
-        """Whether Stripe has been asked for the receipt, if this is something it has one of."""
+        """Whether the URL of the receipt has been fetched, or the entry has no receipt."""
         return self.kind != "top-up" or "receipt_url" in self.model_fields_set
 
     def taken_back(self, amount: int) -> int:
-        """How many of a top-up's credits are gone once `amount` of its payment was given back.
+        """Return how many credits of this top-up are taken back for a returned amount.
 
-        In proportion, rounded down in the account's favour; all of them with the whole amount.
+        The number is proportional to the amount, rounded down. It is all credits if the whole
+        payment was returned.
+
+        Args:
+            amount: The amount of the payment that was returned, in minor units.
         """
         return self.credits * min(amount, self.amount) // self.amount
 
 
 class SavedCard(Model):
-    """A card that a SetupIntent has saved for a subscription. Times are epoch seconds.
+    """A card that a SetupIntent saved for a subscription.
 
-    `confirmed_at` is when the SetupIntent succeeded, and `created` when it was made.
+    Attributes:
+        setup_intent_id: The id of the SetupIntent (`seti_…`).
+        payment_method: The id of the card (`pm_…`).
+        confirmed_at: When the SetupIntent succeeded, in epoch seconds.
+        created: When the SetupIntent was created, in epoch seconds.
     """
 
     setup_intent_id: str
@@ -180,12 +211,12 @@ class SavedCard(Model):
 
     @property
     def order(self) -> str:
-        """What sorts cards by when they were confirmed; in one second, the newer SetupIntent's."""
+        """A sort key: the time of confirmation, then the time of creation, then the id."""
         return f"{self.confirmed_at:012} {self.created:012} {self.setup_intent_id}"
 
 
 class InvoiceSummary(Model):
-    """What a subscription's latest invoice says of its payment."""
+    """The payment of the latest invoice of a subscription."""
 
     id: str
     status: str | None = None
@@ -196,11 +227,14 @@ class InvoiceSummary(Model):
 
 
 RUNNING_STATUSES = frozenset({"active", "trialing", "past_due", "unpaid", "paused"})
-"""The statuses of a subscription that has begun and not ended, paid for or not."""
+"""The statuses of a subscription that has started and not ended, paid or unpaid."""
 
 
 class SubscriptionSnapshot(Model):
-    """Our copy of a Stripe subscription: docs.stripe.com/api/subscriptions/object."""
+    """A stored copy of a Stripe subscription.
+
+    https://docs.stripe.com/api/subscriptions/object
+    """
 
     id: str
     account_uid: str | None
@@ -226,16 +260,22 @@ class SubscriptionSnapshot(Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether it can never be active again: docs.stripe.com/billing/subscriptions/overview."""
+        """Whether the status is final.
+
+        https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses
+        """
         return self.status in {"canceled", "incomplete_expired"}
 
     @property
     def is_running(self) -> bool:
-        """Whether it has begun and not ended, paid for or not."""
+        """Whether the subscription has started and not ended, paid or unpaid."""
         return self.status in RUNNING_STATUSES
 
     @property
     def ends_with_period(self) -> bool:
-        """Whether its cancellation is scheduled, by flag or, as the portal may do, by date."""
+        """Whether it will be canceled at the end of the period.
+
+        The customer portal may set the date instead of the flag.
+        """
         by_date = self.cancel_at is not None and self.cancel_at == self.current_period_end
         return self.cancel_at_period_end or by_date

@@ -1,4 +1,4 @@
-"""Everything that depends on the time takes a clock: here it is moved, and nothing sleeps."""
+"""Deadlines and expiries, tested by setting the clock. No test sleeps."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ SECOND = timedelta(seconds=1)
 
 
 class Seconds:
-    """A monotonic clock that stands still until it is moved; sleeping on it moves it."""
+    """Monotonic clock that a test sets. Sleeping advances it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -52,7 +52,7 @@ def seconds() -> Seconds:
     return Seconds()
 
 
-# A subscription's period
+# The grace period of a subscription
 
 
 def monthly(end: datetime | None) -> SubscriptionSnapshot:
@@ -83,15 +83,17 @@ def monthly(end: datetime | None) -> SubscriptionSnapshot:
         (GRACE_PERIOD + SECOND, False),
     ],
 )
-def test_a_period_counts_for_one_day_more(late: timedelta, eligible: bool) -> None:
+def test_subscription_allows_purchases_until_its_grace_period_ends(
+    late: timedelta, eligible: bool
+) -> None:
     assert allows_purchases(monthly(NOW), {"prod_1"}, NOW + late) is eligible
 
 
-# A delivery's signature
+# The signature of a delivery
 
 
 @pytest.mark.parametrize("direction", [1, -1])
-def test_a_signature_is_good_for_five_minutes_either_way(direction: int) -> None:
+def test_signature_is_valid_within_five_minutes_of_its_time(direction: int) -> None:
     signed = sign(PAID, at=NOW.timestamp())
     secrets = [SecretStr(WEBHOOK_SECRET)]
     verify(PAID, signed, secrets, NOW.timestamp() + direction * TOLERANCE_SECONDS)
@@ -99,14 +101,14 @@ def test_a_signature_is_good_for_five_minutes_either_way(direction: int) -> None
         verify(PAID, signed, secrets, NOW.timestamp() + direction * (TOLERANCE_SECONDS + 1))
 
 
-# A bearer token
+# Bearer tokens
 
 
 @pytest.mark.parametrize(
     ("moved", "good"),
     [(-61 * SECOND, False), (-60 * SECOND, True), (59 * SECOND, True), (60 * SECOND, False)],
 )
-def test_a_token_is_good_from_its_first_to_its_last_second(moved: timedelta, good: bool) -> None:
+def test_token_is_valid_from_its_start_to_its_expiry(moved: timedelta, good: bool) -> None:
     times = {"nbf": int(NOW.timestamp()) - 60, "exp": int(NOW.timestamp()) + 60}
     token = jwt.encode({"sub": "a", "iss": "issuer", **times}, JWT_SECRET, algorithm="HS256")
     tokens = BearerTokens(SecretStr(JWT_SECRET), "HS256", ["issuer"], lambda: NOW + moved)
@@ -119,7 +121,7 @@ def test_a_token_is_good_from_its_first_to_its_last_second(moved: timedelta, goo
 
 @pytest.mark.parametrize("claim", ["exp", "nbf"])
 @pytest.mark.parametrize("value", ["soon", [], None, float("inf"), float("nan")])
-def test_a_time_that_is_none_is_refused(claim: str, value: Any) -> None:
+def test_token_with_an_invalid_time_is_refused(claim: str, value: Any) -> None:
     claims = {"sub": "a", "iss": "issuer", "exp": int(NOW.timestamp()) + 60, claim: value}
     token = jwt.encode(claims, JWT_SECRET, algorithm="HS256")
     tokens = BearerTokens(SecretStr(JWT_SECRET), "HS256", ["issuer"], lambda: NOW)
@@ -127,25 +129,25 @@ def test_a_time_that_is_none_is_refused(claim: str, value: Any) -> None:
         tokens.authenticate(f"Bearer {token}")
 
 
-# What is cached
+# The cache of prices and plans
 
 
 class Source:
-    """What is fetched: a number that grows, or Stripe's trouble."""
+    """Returns an increasing number, or raises an error."""
 
     def __init__(self) -> None:
         self.fetched = 0
-        self.trouble: Exception | None = None
+        self.error: Exception | None = None
 
     async def __call__(self) -> int:
         self.fetched += 1
-        if self.trouble is not None:
-            raise self.trouble
+        if self.error is not None:
+            raise self.error
         return self.fetched
 
 
 @pytest.mark.gen_test
-async def test_a_value_is_fresh_for_a_minute(seconds: Seconds) -> None:
+async def test_cached_value_is_used_for_a_minute(seconds: Seconds) -> None:
     source = Source()
     cached = Cached(source, seconds)
     assert await cached.get() == 1
@@ -155,33 +157,33 @@ async def test_a_value_is_fresh_for_a_minute(seconds: Seconds) -> None:
     assert await cached.get() == 2
 
 
-@pytest.mark.parametrize("trouble", [StripeUnavailable(), RateLimited()])
+@pytest.mark.parametrize("error", [StripeUnavailable(), RateLimited()])
 @pytest.mark.gen_test
-async def test_a_stale_value_is_shown_for_an_hour_and_stripe_asked_now_and_then(
-    seconds: Seconds, trouble: Exception
+async def test_stale_value_is_used_for_an_hour_and_fetching_is_retried(
+    seconds: Seconds, error: Exception
 ) -> None:
     source = Source()
     cached = Cached(source, seconds)
     assert await cached.get() == 1
-    source.trouble = trouble
+    source.error = error
     seconds.now += FRESH_SECONDS
     assert [await cached.get() for _ in range(3)] == [1] * 3
-    assert source.fetched == 2, "not every request asks"
+    assert source.fetched == 2, "not every request retries"
     seconds.now += RETRY_SECONDS
     assert await cached.get() == 1
     assert source.fetched == 3
     seconds.now += STALE_SECONDS
-    with pytest.raises(type(trouble)):
+    with pytest.raises(type(error)):
         await cached.get()
-    source.trouble = None
+    source.error = None
     assert await cached.get() == 5
 
 
-# A commit
+# The deadline of a commit
 
 
-class Busy(Transactions):
-    """Transactions that fail so often before one succeeds."""
+class FailingTransactions(Transactions):
+    """Transactions of which the first `failures` fail."""
 
     def __init__(self, seconds: Seconds, failures: float, error: PyMongoError) -> None:
         super().__init__(None, None, monotonic=seconds, sleep=seconds.sleep)
@@ -205,27 +207,27 @@ WORK = Work(UnitOfWork(), Mark(Event.model_validate_json(PAID), "plugin", NOW))
 
 
 @pytest.mark.gen_test
-async def test_a_commit_pauses_longer_each_time_and_then_succeeds(seconds: Seconds) -> None:
-    busy = Busy(seconds, 10, conflict())
-    assert (await busy.commit(WORK)).credits_added == 50
-    assert busy.attempts == 11
+async def test_commit_retries_conflicts_with_exponential_backoff(seconds: Seconds) -> None:
+    transactions = FailingTransactions(seconds, 10, conflict())
+    assert (await transactions.commit(WORK)).credits_added == 50
+    assert transactions.attempts == 11
     expected = [min(0.002 * 2**number, 0.1) for number in range(10)]
-    for slept, pause in zip(seconds.slept, expected, strict=True):
-        assert 0.5 * pause <= slept <= 1.5 * pause
+    for slept, backoff in zip(seconds.slept, expected, strict=True):
+        assert 0.5 * backoff <= slept <= 1.5 * backoff
 
 
 @pytest.mark.gen_test
-async def test_a_commit_gives_up_at_its_deadline(seconds: Seconds) -> None:
-    begun = seconds.now
+async def test_commit_fails_at_its_deadline(seconds: Seconds) -> None:
+    started = seconds.now
     with pytest.raises(StoreUnavailable):
-        await Busy(seconds, float("inf"), conflict()).commit(WORK)
-    assert COMMIT_SECONDS - 0.2 <= seconds.now - begun <= COMMIT_SECONDS + 0.2
+        await FailingTransactions(seconds, float("inf"), conflict()).commit(WORK)
+    assert COMMIT_SECONDS - 0.2 <= seconds.now - started <= COMMIT_SECONDS + 0.2
     assert len(seconds.slept) > 10
 
 
 @pytest.mark.gen_test
-async def test_what_will_not_pass_is_not_waited_for(seconds: Seconds) -> None:
-    busy = Busy(seconds, 1, PyMongoError("gone"))
+async def test_commit_does_not_retry_a_permanent_error(seconds: Seconds) -> None:
+    transactions = FailingTransactions(seconds, 1, PyMongoError("gone"))
     with pytest.raises(StoreUnavailable):
-        await busy.commit(WORK)
-    assert (busy.attempts, seconds.slept) == (1, [])
+        await transactions.commit(WORK)
+    assert (transactions.attempts, seconds.slept) == (1, [])

@@ -1,4 +1,4 @@
-"""One table says how many decimals amounts have, for the service, the sandbox and their pages."""
+"""The table of currencies, and that it is the only one."""
 
 import ast
 import re
@@ -19,13 +19,13 @@ PACKAGE = Path(__file__).parents[1] / "datalayer_stripe"
         *((one, 3) for one in ("bhd", "jod", "kwd", "omr", "tnd")),
     ],
 )
-def test_amounts_have_the_decimals_that_stripe_gives_them(currency: str, digits: int) -> None:
+def test_amounts_have_as_many_decimals_as_in_stripe_s_api(currency: str, digits: int) -> None:
     assert minor_digits(currency) == minor_digits(currency.upper()) == digits
     assert major_units(5 * 10**digits, currency) == 5
 
 
-def test_no_other_file_has_a_list_of_currencies() -> None:
-    """Every list of currencies without cents has the Burundi franc and the yen."""
+def test_no_other_module_or_page_has_a_table_of_currencies() -> None:
+    """Search for the Burundi franc and the yen, which are in every list of such currencies."""
     found = {
         str(path.relative_to(PACKAGE))
         for path in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.js"), *PACKAGE.rglob("*.html")]
@@ -35,7 +35,7 @@ def test_no_other_file_has_a_list_of_currencies() -> None:
     assert {"bif", "jpy"} <= set(CURRENCY_DIGITS)
 
 
-def test_sandbox_and_service_share_only_the_currencies() -> None:
+def test_sandbox_imports_only_the_currencies_of_the_service() -> None:
     for path in (PACKAGE / "sandbox").rglob("*.py"):
         depth = len(path.relative_to(PACKAGE).parts)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""The event types that Stripe has: a plugin that runs on another is told of, and starts."""
+"""Stripe's event types, and the warning about a plugin that runs on an unknown type."""
 
 import subprocess
 import sys
@@ -16,14 +16,14 @@ from datalayer_stripe.settings import Settings
 from tests.support.command import environment, run_command
 
 
-def test_they_are_those_that_the_sdk_s_own_events_have() -> None:
+def test_known_types_are_the_types_of_the_sdk_s_events() -> None:
     annotation = stripe.Event.__annotations__["type"]
     assert known_types() == set(annotation.__args__)
     assert len(known_types()) > 200
     assert "*" not in known_types()
 
 
-def test_the_built_in_plugins_raise_no_doubt() -> None:
+def test_built_in_plugins_run_on_known_types_only() -> None:
     assert Registry.load().unknown_type_warnings == ()
 
 
@@ -36,19 +36,21 @@ def test_the_built_in_plugins_raise_no_doubt() -> None:
         ("charge.dispute.create", "charge.dispute.created"),
     ],
 )
-def test_a_misspelt_one_is_told_with_the_nearest(written: str, meant: str) -> None:
+def test_warning_about_a_misspelled_type_suggests_the_nearest_type(
+    written: str, meant: str
+) -> None:
     assert unknown_type_warning(meant) is None
-    doubt = f"Stripe has no event type {written}. Did you mean {meant}?"
-    assert unknown_type_warning(written) == doubt
+    warning = f"Stripe has no event type {written}. Did you mean {meant}?"
+    assert unknown_type_warning(written) == warning
 
 
-def test_one_that_is_like_none_is_told_with_stripe_s_list() -> None:
-    doubt = unknown_type_warning("zzz.qqq")
-    assert doubt is not None
-    assert doubt.endswith("docs.stripe.com/api/events/types")
+def test_warning_about_an_unknown_type_links_to_stripe_s_list() -> None:
+    warning = unknown_type_warning("zzz.qqq")
+    assert warning is not None
+    assert warning.endswith("docs.stripe.com/api/events/types")
 
 
-def misspelt() -> Plugin:
+def plugin_with_misspelled_type() -> Plugin:
     plugin = Plugin("payer")
 
     @plugin.on("invoice.payed")
@@ -57,11 +59,11 @@ def misspelt() -> Plugin:
     return plugin
 
 
-def test_a_service_with_a_misspelt_one_warns_and_starts(
+def test_service_warns_about_a_misspelled_type_and_starts(
     io_loop: IOLoop, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def start_and_close() -> None:
-        service = await open_service(settings, registry=Registry([misspelt()]))
+        service = await open_service(settings, registry=Registry([plugin_with_misspelled_type()]))
         await service.start()
         await service.close()
 
@@ -75,7 +77,7 @@ def test_a_service_with_a_misspelt_one_warns_and_starts(
 
 
 @pytest.mark.gen_test
-async def test_the_list_of_plugins_warns_of_a_misspelt_one(tmp_path: Path) -> None:
+async def test_plugins_list_warns_about_a_misspelled_type(tmp_path: Path) -> None:
     text = (
         "from datalayer_stripe import Context, Event, Plugin\n"
         'plugin = Plugin("payer")\n'
@@ -89,7 +91,7 @@ async def test_the_list_of_plugins_warns_of_a_misspelt_one(tmp_path: Path) -> No
     assert "WARNING: The plugin payer runs on invoice.payed: Stripe has no" in out
 
 
-def test_the_command_line_starts_without_reading_them() -> None:
+def test_command_line_starts_without_importing_the_sdk_s_parameters() -> None:
     script = "import sys, datalayer_stripe.cli.main as _; print('stripe.params' in sys.modules)"
     printed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True

@@ -1,3 +1,5 @@
+"""Log formats, log contexts, the configuration, and the redaction of secrets."""
+
 import asyncio
 import importlib
 import io
@@ -25,24 +27,25 @@ from datalayer_stripe.logs import (
 CONFIG = Path(__file__).parents[1] / "conf" / "logging.toml"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
-# The standard library's own parser of patterns, which has no public name.
+# The standard library's parser of regular expressions, which is not public.
 re_parser = importlib.import_module("re._parser")
 UNBOUNDED = re_parser.MAXREPEAT
 
 logger = logging.getLogger("datalayer_stripe.example")
 
-
 Logged = Callable[[], str]
 
 
 class Terminal(io.StringIO):
+    """Stream that claims to be a terminal."""
+
     def isatty(self) -> bool:
         return True
 
 
 @pytest.fixture
 def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Logged]:
-    """Take what was logged to stderr; the logging configuration is put back afterwards."""
+    """Return a function that returns what was logged. Restore the logging configuration."""
     loggers = [logging.getLogger(name) for name in (None, "stripe", "pymongo")]
     before = [(one, one.level, one.handlers[:]) for one in loggers]
     yield lambda: capsys.readouterr().err
@@ -55,7 +58,7 @@ def entries(lines: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines.splitlines()]
 
 
-def test_json_lines_when_stderr_is_no_terminal(logged: Logged) -> None:
+def test_json_is_logged_if_stderr_is_not_a_terminal(logged: Logged) -> None:
     configure_logging(level="info")
     with log_context(request_id="req-1", event_id="evt_1", account_uid=None):
         logger.info("credited %d", 50, extra={"credits": 50, "tags": ["a", {"b": None}]})
@@ -74,7 +77,7 @@ def test_json_lines_when_stderr_is_no_terminal(logged: Logged) -> None:
     }
 
 
-def test_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch, logged: Logged) -> None:
+def test_text_is_logged_on_a_terminal(monkeypatch: pytest.MonkeyPatch, logged: Logged) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     configure_logging()
@@ -89,13 +92,13 @@ def test_text_on_a_terminal(monkeypatch: pytest.MonkeyPatch, logged: Logged) -> 
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_the_format_can_be_chosen(logged: Logged, as_json: bool) -> None:
+def test_format_can_be_set(logged: Logged, as_json: bool) -> None:
     configure_logging(json=as_json)
     logger.info("hello")
     assert logged().startswith("{") is as_json
 
 
-def test_contexts_nest_and_end(logged: Logged) -> None:
+def test_log_contexts_can_be_nested(logged: Logged) -> None:
     configure_logging(json=True)
     with log_context(request_id="req-1"):
         with log_context(event_id="evt_1", request_id="req-2"):
@@ -110,7 +113,7 @@ def test_contexts_nest_and_end(logged: Logged) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_bound_context_belongs_to_its_task(logged: Logged) -> None:
+async def test_bound_log_context_applies_to_its_task_only(logged: Logged) -> None:
     configure_logging(json=True)
     both_bound = asyncio.Barrier(2)
 
@@ -161,7 +164,7 @@ def test_secrets_are_redacted(secret: str, around: str) -> None:
         ("MONGODB://name:wo'rd@db.example.com", "MONGODB://[redacted]@db.example.com"),
     ],
 )
-def test_credentials_are_redacted_and_the_rest_is_kept(text: str, redacted: str) -> None:
+def test_text_around_credentials_is_kept(text: str, redacted: str) -> None:
     assert redact(text) == redacted
 
 
@@ -176,14 +179,14 @@ def test_credentials_are_redacted_and_the_rest_is_kept(text: str, redacted: str)
         "@plugin.on and user@localhost",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_text_without_secrets_is_kept(text: str) -> None:
     assert redact(text) == text
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_every_part_of_an_entry_is_redacted(logged: Logged, as_json: bool) -> None:
+def test_all_parts_of_an_entry_are_redacted(logged: Logged, as_json: bool) -> None:
     configure_logging(json=as_json)
-    # The secret as the first word of a line is the hard case: JSON writes \n before it.
+    # A secret at the start of a line is the difficult case: in JSON it follows the characters \n.
     try:
         raise ValueError("in a traceback\nsk_test_traceback")
     except ValueError as error:
@@ -201,7 +204,7 @@ def test_every_part_of_an_entry_is_redacted(logged: Logged, as_json: bool) -> No
     text = logged()
     if as_json:
         text = json.dumps(entries(text))
-    # The source line is quoted in the traceback, and is redacted there too.
+    # The traceback contains the source line, in which the secret must be redacted too.
     for part in ("traceback", "message", "extra", "nested"):
         assert f"sk_test_{part}" not in text
     assert "@example.com" not in text
@@ -210,13 +213,13 @@ def test_every_part_of_an_entry_is_redacted(logged: Logged, as_json: bool) -> No
     assert "Stack (most recent call last)" in text
 
 
-# Redaction is linear in the length of hostile text
+# Redaction takes linear time, also for texts that an attacker chooses
 
 
 def can_fail_after_unbounded_part(pattern: re.Pattern[str]) -> bool:
-    """Whether an attempt to match can read any number of characters, and match nothing.
+    """Return whether an attempt to match can read any number of characters and then fail.
 
-    Such attempts may begin at each character and read all that follows: quadratic time.
+    Such attempts can start at each character and read the rest of the text, in quadratic time.
     """
     seen = False
     for operator, argument in parts(re_parser.parse(pattern.pattern, pattern.flags)):
@@ -232,7 +235,7 @@ def can_fail_after_unbounded_part(pattern: re.Pattern[str]) -> bool:
 
 
 def parts(pattern: Any) -> Iterator[tuple[Any, Any]]:
-    """What is matched one after the other; groups are what they hold."""
+    """Yield the parts that are matched one after the other. Groups are replaced by their parts."""
     for operator, argument in pattern:
         if str(operator) == "SUBPATTERN":
             yield from parts(argument[3])
@@ -241,7 +244,7 @@ def parts(pattern: Any) -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("pattern", [pattern for pattern, _ in REDACTIONS], ids=str)
-def test_a_redaction_pattern_reads_no_more_than_it_consumes(pattern: re.Pattern[str]) -> None:
+def test_redaction_pattern_takes_linear_time(pattern: re.Pattern[str]) -> None:
     assert not can_fail_after_unbounded_part(pattern)
 
 
@@ -255,11 +258,11 @@ def test_a_redaction_pattern_reads_no_more_than_it_consumes(pattern: re.Pattern[
         r"a(?:b|c*)",
     ],
 )
-def test_a_pattern_that_takes_quadratic_time_is_recognized(pattern: str) -> None:
+def test_pattern_that_takes_quadratic_time_is_detected(pattern: str) -> None:
     assert can_fail_after_unbounded_part(re.compile(pattern))
 
 
-def test_text_that_only_begins_like_a_secret_is_kept() -> None:
+def test_text_that_only_starts_like_a_secret_is_kept() -> None:
     for text in (
         "mongodb://db.example.com " * 1000,
         "pi_3NxAbc-pi_3NxAbd " * 1000,
@@ -271,7 +274,7 @@ def test_text_that_only_begins_like_a_secret_is_kept() -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_long_text_is_logged_without_its_middle_and_without_half_a_secret(
+def test_middle_of_a_long_text_is_left_out_without_splitting_a_secret(
     logged: Logged, as_json: bool
 ) -> None:
     configure_logging(json=as_json)
@@ -304,19 +307,19 @@ def test_control_characters_are_escaped(logged: Logged, as_json: bool) -> None:
         assert entry["field"] == CONTROLS
 
 
-def test_the_libraries_do_not_log_bodies_at_debug(logged: Logged) -> None:
+def test_libraries_do_not_log_bodies_at_debug_level(logged: Logged) -> None:
     configure_logging(level="DEBUG", json=True)
     for name in ("stripe", "pymongo.command", "datalayer_stripe.example"):
         logging.getLogger(name).debug("body")
     assert [entry["logger"] for entry in entries(logged())] == ["datalayer_stripe.example"]
 
 
-def test_the_file_in_conf_is_the_default() -> None:
+def test_example_file_has_the_default_configuration() -> None:
     text = CONFIG.read_text(encoding="utf-8")
     assert tomllib.loads(text) == default_config(level="INFO", json=True)
 
 
-def test_a_file_decides_everything(logged: Logged, tmp_path: Path) -> None:
+def test_configuration_file_overrides_the_arguments(logged: Logged, tmp_path: Path) -> None:
     text = CONFIG.read_text(encoding="utf-8")
     changed = tmp_path / "logging.toml"
     changed.write_text(text.replace('level = "INFO"', 'level = "ERROR"'), encoding="utf-8")
@@ -326,7 +329,7 @@ def test_a_file_decides_everything(logged: Logged, tmp_path: Path) -> None:
     assert [entry["message"] for entry in entries(logged())] == ["yes"]
 
 
-def test_a_wrong_level_or_file_is_a_value_error(logged: Logged, tmp_path: Path) -> None:
+def test_wrong_level_or_file_raises_value_error(logged: Logged, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="root"):
         configure_logging(level="LOUD")
     broken = tmp_path / "logging.toml"

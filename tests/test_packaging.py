@@ -1,3 +1,5 @@
+"""The wheel and the source distribution: their files, metadata, commands and entry points."""
+
 import ast
 import os
 import re
@@ -38,7 +40,9 @@ def metadata_of(wheel: zipfile.ZipFile, name: str) -> str:
     return wheel.read(f"datalayer_stripe-{__version__}.dist-info/{name}").decode()
 
 
-def test_the_wheel_has_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+def test_wheel_contains_exactly_the_package_the_plugins_and_the_configuration(
+    wheel: zipfile.ZipFile,
+) -> None:
     modules = {name for name in wheel.namelist() if ".dist-info/" not in name}
     data = {name for name in modules if ".data/data/" in name}
     packaged = {
@@ -56,7 +60,7 @@ def test_the_wheel_has_every_module_and_nothing_else(wheel: zipfile.ZipFile) -> 
     }
 
 
-def test_the_wheel_s_metadata(wheel: zipfile.ZipFile) -> None:
+def test_wheel_has_the_expected_metadata(wheel: zipfile.ZipFile) -> None:
     metadata: Message = Parser().parsestr(metadata_of(wheel, "METADATA"))
     assert metadata["Name"] == "datalayer-stripe"
     assert metadata["Version"] == __version__ == datalayer_stripe.__version__
@@ -74,7 +78,7 @@ def test_the_wheel_s_metadata(wheel: zipfile.ZipFile) -> None:
     assert "BSD 3-Clause" in metadata_of(wheel, "licenses/LICENSE")
 
 
-def test_the_wheel_names_the_command_and_every_plugin(wheel: zipfile.ZipFile) -> None:
+def test_wheel_has_entry_points_for_commands_and_all_plugins(wheel: zipfile.ZipFile) -> None:
     parser = ConfigParser()
     parser.read_string(metadata_of(wheel, "entry_points.txt"))
     assert dict(parser["console_scripts"]) == {
@@ -90,22 +94,22 @@ def test_the_wheel_names_the_command_and_every_plugin(wheel: zipfile.ZipFile) ->
 def installed(
     wheel: zipfile.ZipFile, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., str]:
-    """Run a command of a fresh environment that has the wheel, and give back what it prints."""
+    """Install the wheel in a new environment. Return a function that runs a command in it."""
     folder = tmp_path_factory.mktemp("fresh")
     venv.create(folder, with_pip=False)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
     run(*pip, str(wheel.filename), cwd=folder)
-    # What it depends on is taken from the tests' own environment.
+    # The dependencies are those of the tests' environment.
     (site,) = (folder / "lib").glob("*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    surroundings = {name: value for name, value in os.environ.items() if "JUPYTER" not in name}
+    environment = {name: value for name, value in os.environ.items() if "JUPYTER" not in name}
 
     def printed(command: str, *arguments: str, expect: int = 0) -> str:
         result = subprocess.run(
             [folder / "bin" / command, *arguments],
             cwd=folder,
-            env={**surroundings, "HOME": str(folder)},
+            env={**environment, "HOME": str(folder)},
             capture_output=True,
             text=True,
             check=False,
@@ -117,7 +121,7 @@ def installed(
 
 
 @pytest.mark.packages
-def test_to_install_the_wheel_is_to_have_the_jupyter_extension(
+def test_installed_wheel_enables_the_jupyter_extension(
     installed: Callable[..., str],
 ) -> None:
     listed = installed("python", "-m", "jupyter_server", "extension", "list")
@@ -126,14 +130,14 @@ def test_to_install_the_wheel_is_to_have_the_jupyter_extension(
 
 
 @pytest.mark.packages
-def test_jupyter_has_a_command_for_it(installed: Callable[..., str]) -> None:
+def test_installed_wheel_has_the_jupyter_command(installed: Callable[..., str]) -> None:
     shown = installed("jupyter-datalayer-stripe", "--help-all")
     assert "--DatalayerStripe.stripe_api_key=" in shown
     assert installed("jupyter-datalayer-stripe", "--version").strip() == __version__
 
 
 @pytest.mark.packages
-def test_jupyter_server_may_be_absent(installed: Callable[..., str]) -> None:
+def test_package_works_without_jupyter_server(installed: Callable[..., str]) -> None:
     without = "import sys; sys.modules['jupyter_server'] = None; import datalayer_stripe"
     launch = "from datalayer_stripe.jupyter import main; main()"
     assert installed("python", "-c", f"{without}.cli") == ""
@@ -142,7 +146,7 @@ def test_jupyter_server_may_be_absent(installed: Callable[..., str]) -> None:
     assert "Traceback" not in refusal
 
 
-def test_the_sdist_builds_and_has_the_tests(sources: Path) -> None:
+def test_sdist_contains_sources_plugins_and_tests(sources: Path) -> None:
     run(sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", "sdist", cwd=sources)
     (path,) = (sources / "sdist").glob("*.tar.gz")
     with tarfile.open(path) as archive:
@@ -153,23 +157,23 @@ def test_the_sdist_builds_and_has_the_tests(sources: Path) -> None:
     assert not [name for name in names if "__pycache__" in name]
 
 
-def test_installed_plugins_load() -> None:
+def test_built_in_plugins_are_installed_and_load() -> None:
     installed = entry_points(group="datalayer_stripe.plugins")
     ours = [one for one in installed if one.module.startswith("datalayer_stripe_plugins.")]
     assert sorted(one.module.split(".")[1] for one in ours) == PLUGINS, (
-        "a file was added to plugins/ or removed: run `pip install --editable .` again"
+        "a file was added to plugins/ or removed from it: run `pip install --editable .` again"
     )
     for one in ours:
         assert isinstance(one.load(), Plugin), one.value
 
 
-def test_the_installed_command_answers() -> None:
+def test_installed_command_prints_its_version() -> None:
     command = Path(sys.executable).parent / "datalayer-stripe"
     result = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert __version__ in result.stdout
 
 
-def test_nothing_of_the_package_names_a_plugin_module() -> None:
+def test_package_imports_no_plugin_module() -> None:
     for path in (ROOT / "datalayer_stripe").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -178,7 +182,7 @@ def test_nothing_of_the_package_names_a_plugin_module() -> None:
             assert not [name for name in names if name.startswith("datalayer_stripe_plugins")], path
 
 
-def test_the_columns_of_make_help_are_aligned() -> None:
+def test_columns_of_make_help_are_aligned() -> None:
     printed = subprocess.run(
         ["make", "--no-print-directory", "help"],
         cwd=ROOT,
@@ -191,7 +195,7 @@ def test_the_columns_of_make_help_are_aligned() -> None:
     assert len({one and one.end() for one in found}) == 1, printed
 
 
-def test_the_make_commands_of_the_documents_exist() -> None:
+def test_make_targets_in_the_docs_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     documents = [ROOT / "README.md", ROOT / ".ci" / "run", *(ROOT / "docs").rglob("*.md")]
     commands = {

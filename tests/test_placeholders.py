@@ -1,4 +1,4 @@
-"""What the example file and the documents show in place of secrets and ids starts no service."""
+"""The service refuses the placeholders that the example file and the docs show."""
 
 import os
 import re
@@ -16,18 +16,18 @@ EXAMPLE = ROOT / "conf" / "datalayer-stripe.env.example"
 DOCUMENTS = [EXAMPLE, ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 GOOD = {
-    "DATALAYER_STRIPE_API_KEY": "sk_test_51NotOfTheDocuments",
-    "DATALAYER_STRIPE_JS_API_KEY": "pk_test_51NotOfTheDocuments",
+    "DATALAYER_STRIPE_API_KEY": "sk_test_51NotInTheDocs",
+    "DATALAYER_STRIPE_JS_API_KEY": "pk_test_51NotInTheDocs",
     "DATALAYER_STRIPE_TOPUP_PRODUCT_ID": "prod_topup",
     "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID": "prod_plan",
-    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_notOfTheDocuments0123456789",
-    "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_1NotOfTheDocuments",
+    "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_notInTheDocs0123456789abcdef",
+    "DATALAYER_STRIPE_CUST_PORTAL_ID": "bpc_1NotInTheDocs",
     "DATALAYER_STRIPE_CUST_PORTAL_URL": "https://billing.example.com/p/login/test",
     "DATALAYER_JWT_SECRET": "0123456789abcdef0123456789abcdef",
 }
 LIVE = {
-    "DATALAYER_STRIPE_API_KEY": "sk_live_51NotOfTheDocuments",
-    "DATALAYER_STRIPE_JS_API_KEY": "pk_live_51NotOfTheDocuments",
+    "DATALAYER_STRIPE_API_KEY": "sk_live_51NotInTheDocs",
+    "DATALAYER_STRIPE_JS_API_KEY": "pk_live_51NotInTheDocs",
     "DATALAYER_STRIPE_MONGODB_URL": "mongodb://db.example.com/datalayer?replicaSet=rs0",
 }
 KINDS = {
@@ -43,7 +43,7 @@ KINDS = {
 
 
 def shown_values() -> list[tuple[str, str]]:
-    """Each variable with each value that a document shows for it."""
+    """Return all pairs of a variable and a value that the docs show for it."""
     found = set()
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
@@ -56,14 +56,14 @@ def shown_values() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(autouse=True)
-def none_set(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name in os.environ:
         if name.startswith("DATALAYER_"):
             monkeypatch.delenv(name)
     return monkeypatch
 
 
-def test_documents_show_a_value_for_each_required_variable() -> None:
+def test_docs_show_a_value_for_each_required_variable() -> None:
     assert {variable for variable, _ in shown_values()} >= set(GOOD) - {
         "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID"
     }
@@ -73,32 +73,32 @@ def test_documents_show_a_value_for_each_required_variable() -> None:
 @pytest.mark.parametrize("kind", [Settings, JupyterSettings])
 @pytest.mark.parametrize("others", [GOOD, {**GOOD, **LIVE}], ids=["test", "live"])
 @pytest.mark.parametrize(("variable", "value"), shown_values())
-def test_value_of_a_document_is_refused(
-    none_set: pytest.MonkeyPatch,
+def test_value_in_the_docs_is_refused(
+    clean_environment: pytest.MonkeyPatch,
     kind: type[Settings],
     others: dict[str, str],
     variable: str,
     value: str,
 ) -> None:
     for name, good in others.items():
-        none_set.setenv(name, good)
+        clean_environment.setenv(name, good)
     kind.from_environment()
-    # Among others, as while a secret is rolled, and in quotes.
+    # Also in a list, as while a secret is rolled, and in quotes.
     listed = {"DATALAYER_STRIPE_WEBHOOK_SECRET", "DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID"}
     shapes = ["{}", " '{}' ", *([f"{others[variable]}, {{}}"] if variable in listed else [])]
     for shape in shapes:
-        none_set.setenv(variable, shape.format(value))
+        clean_environment.setenv(variable, shape.format(value))
         with pytest.raises(SettingsError) as refusal:
             kind.from_environment()
         assert variable in {fault.variable for fault in refusal.value.faults}
         assert value not in str(refusal.value)
 
 
-def test_value_of_a_document_is_named_once_and_with_its_remedy(
-    none_set: pytest.MonkeyPatch,
+def test_error_names_a_placeholder_once_and_says_where_the_value_is(
+    clean_environment: pytest.MonkeyPatch,
 ) -> None:
     for name, good in {**GOOD, "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_example"}.items():
-        none_set.setenv(name, good)
+        clean_environment.setenv(name, good)
     with pytest.raises(SettingsError) as refusal:
         Settings.from_environment(stripe_cust_portal_id="bpc_example")
     webhook, portal = refusal.value.faults
@@ -118,9 +118,11 @@ def test_value_of_a_document_is_named_once_and_with_its_remedy(
         ("DATALAYER_STRIPE_MONGODB_URL", "mongodb://user:pass-word@db.example.com/?replicaSet=r"),
     ],
 )
-def test_similar_values_are_taken(none_set: pytest.MonkeyPatch, variable: str, value: str) -> None:
+def test_values_similar_to_placeholders_are_accepted(
+    clean_environment: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
     for name, good in {**GOOD, variable: value}.items():
-        none_set.setenv(name, good)
+        clean_environment.setenv(name, good)
     Settings.from_environment()
 
 
@@ -138,9 +140,7 @@ async def test_service_does_not_start_with_the_example_file() -> None:
 
 
 @pytest.mark.parametrize("value", ["whsec_x", "whsec_test", "whsec_" + "a" * 23])
-def test_webhook_secret_that_could_be_guessed_is_refused(
-    monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
+def test_short_webhook_secret_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     name = "DATALAYER_STRIPE_WEBHOOK_SECRET"
     for variable, good in GOOD.items():
         monkeypatch.setenv(variable, good)

@@ -1,4 +1,4 @@
-"""Settings are read from the environment, checked together, and documented from their fields."""
+"""The settings: how they are read, checked and documented."""
 
 import ast
 import logging
@@ -38,7 +38,7 @@ REQUIRED = {
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """An environment with the required variables and none of the others."""
+    """Set the required variables, and unset all others."""
     for variable in VARIABLES.values():
         monkeypatch.delenv(variable, raising=False)
     for variable, value in REQUIRED.items():
@@ -47,14 +47,16 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def faults_of(**values: Any) -> dict[str, str]:
-    """The problem of each faulty variable, when these values are added to good ones."""
+    """Return the problem of each faulty variable if `values` replace valid ones."""
     with pytest.raises(SettingsError) as caught:
         Settings(**{**REQUIRED, **values})
     assert all(fault.remedy for fault in caught.value.faults)
     return {fault.variable: fault.problem for fault in caught.value.faults}
 
 
-def test_reads_the_environment_and_its_defaults(environment: pytest.MonkeyPatch) -> None:
+def test_settings_are_read_from_the_environment_with_defaults(
+    environment: pytest.MonkeyPatch,
+) -> None:
     environment.setenv(
         "DATALAYER_STRIPE_WEBHOOK_SECRET",
         "whsec_oneOneOneOneOneOneOneOne, whsec_twoTwoTwoTwoTwoTwoTwoTwo",
@@ -80,24 +82,24 @@ def test_reads_the_environment_and_its_defaults(environment: pytest.MonkeyPatch)
     assert settings.livemode is False
 
 
-def test_keywords_win_over_the_environment(environment: pytest.MonkeyPatch) -> None:
+def test_keywords_override_the_environment(environment: pytest.MonkeyPatch) -> None:
     settings = Settings.from_environment(stripe_checkout_route="buy")
     assert settings.stripe_checkout_route == "buy"
 
 
-def test_keywords_alone_ignore_the_environment(environment: pytest.MonkeyPatch) -> None:
+def test_constructor_ignores_the_environment(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("DATALAYER_STRIPE_API_BASE", "https://api.example.com")
     assert Settings(**REQUIRED).stripe_api_base is None
     with pytest.raises(SettingsError):
         Settings()
 
 
-def test_an_unknown_keyword_is_a_programming_error() -> None:
+def test_unknown_keyword_raises_type_error() -> None:
     with pytest.raises(TypeError, match="stripe_key"):
         Settings(**REQUIRED, stripe_key="x")
 
 
-def test_a_value_of_another_type_is_a_fault() -> None:
+def test_value_of_a_wrong_type_is_reported() -> None:
     assert faults_of(jwt_issuer=5) == {
         "DATALAYER_JWT_ISSUER": "is of the wrong type: Input should be a valid string"
     }
@@ -108,7 +110,7 @@ def test_settings_are_frozen(settings: Settings) -> None:
         settings.stripe_checkout_route = "other"  # type: ignore[misc]
 
 
-def test_all_missing_values_are_reported_at_once(environment: pytest.MonkeyPatch) -> None:
+def test_all_missing_values_are_reported_together(environment: pytest.MonkeyPatch) -> None:
     for variable in REQUIRED:
         environment.delenv(variable)
     environment.setenv("DATALAYER_STRIPE_API_KEY", '  "" ')
@@ -121,7 +123,7 @@ def test_all_missing_values_are_reported_at_once(environment: pytest.MonkeyPatch
     assert {line.split(":")[0] for line in lines} == set(REQUIRED)
 
 
-def test_faults_of_every_kind_come_together() -> None:
+def test_faults_of_all_kinds_are_reported_together() -> None:
     faults = faults_of(
         DATALAYER_STRIPE_JS_API_KEY="pk_live_example",
         DATALAYER_STRIPE_TOPUP_PRODUCT_ID=" ",
@@ -141,7 +143,7 @@ def test_faults_of_every_kind_come_together() -> None:
 
 
 @pytest.mark.parametrize("around", ["{} ", "\t{}\r\n", '"{}"', "'{}'", ' "{} " '])
-def test_what_pasting_leaves_around_a_value_is_dropped(around: str) -> None:
+def test_blanks_and_quotes_around_a_value_are_removed(around: str) -> None:
     pasted = {name: around.format(value) for name, value in REQUIRED.items()}
     assert Settings(**pasted) == Settings(**REQUIRED)
 
@@ -190,7 +192,7 @@ def test_what_pasting_leaves_around_a_value_is_dropped(around: str) -> None:
         ("CORS_ORIGIN", "*,https://app.example.com", "has both * and origins"),
     ],
 )
-def test_a_wrong_value_is_named_and_not_shown(variable: str, value: str, problem: str) -> None:
+def test_error_names_the_variable_of_a_wrong_value(variable: str, value: str, problem: str) -> None:
     variable = f"DATALAYER_{variable}"
     faults = faults_of(**{variable: value})
     assert list(faults) == [variable]
@@ -216,16 +218,16 @@ def test_a_wrong_value_is_named_and_not_shown(variable: str, value: str, problem
         ("CORS_ORIGIN", "https://app.example.com, http://localhost:3000,http://[::1]:3000"),
     ],
 )
-def test_right_values_are_taken(variable: str, value: str) -> None:
+def test_valid_values_are_accepted(variable: str, value: str) -> None:
     Settings(**{**REQUIRED, f"DATALAYER_{variable}": value})
 
 
-@pytest.mark.parametrize(("algorithm", "least"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
-def test_the_secret_is_as_long_as_the_hash(algorithm: str, least: int) -> None:
+@pytest.mark.parametrize(("algorithm", "min_bytes"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_jwt_secret_is_at_least_as_long_as_the_hash(algorithm: str, min_bytes: int) -> None:
     values = {**REQUIRED, "DATALAYER_JWT_ALGORITHM": algorithm}
-    Settings(**{**values, "DATALAYER_JWT_SECRET": "x" * least})
-    short = faults_of(**{**values, "DATALAYER_JWT_SECRET": "x" * (least - 1)})
-    assert f"{least} bytes" in short["DATALAYER_JWT_SECRET"]
+    Settings(**{**values, "DATALAYER_JWT_SECRET": "x" * min_bytes})
+    short = faults_of(**{**values, "DATALAYER_JWT_SECRET": "x" * (min_bytes - 1)})
+    assert f"{min_bytes} bytes" in short["DATALAYER_JWT_SECRET"]
 
 
 LIVE = {
@@ -236,12 +238,12 @@ LIVE = {
 
 
 @pytest.mark.parametrize("key", ["sk_live_example", "rk_live_example"])
-def test_live_keys(key: str) -> None:
+def test_live_key_sets_live_mode(key: str) -> None:
     settings = Settings(**{**REQUIRED, **LIVE, "DATALAYER_STRIPE_API_KEY": key})
     assert settings.livemode is True
 
 
-def test_a_live_key_refuses_what_would_lose_money() -> None:
+def test_live_key_is_refused_with_settings_for_tests() -> None:
     faults = faults_of(
         **{
             **LIVE,
@@ -274,14 +276,16 @@ def test_a_live_key_refuses_what_would_lose_money() -> None:
         ),
     ],
 )
-def test_accepted_issuers(issuer: str, allowed: str, accepted: set[str]) -> None:
+def test_issuer_and_allowed_issuers_are_accepted(
+    issuer: str, allowed: str, accepted: set[str]
+) -> None:
     settings = Settings(
         **REQUIRED, DATALAYER_JWT_ISSUER=issuer, DATALAYER_JWT_ALLOWED_ISSUERS=allowed
     )
     assert settings.accepted_issuers == accepted
 
 
-def test_secrets_are_in_no_repr_and_no_dump() -> None:
+def test_repr_and_dump_do_not_contain_secrets() -> None:
     settings = Settings(
         **{
             **REQUIRED,
@@ -294,7 +298,7 @@ def test_secrets_are_in_no_repr_and_no_dump() -> None:
     assert "hidden" not in f"{settings!r} {settings} {settings.model_dump_json()}"
 
 
-def test_no_value_is_in_an_error_or_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_and_tracebacks_do_not_contain_values(caplog: pytest.LogCaptureFixture) -> None:
     bad = {variable: f"hidden {number}" for number, variable in enumerate(VARIABLES.values())}
     with pytest.raises(SettingsError) as caught:
         Settings(**bad)
@@ -306,14 +310,14 @@ def test_no_value_is_in_an_error_or_its_traceback(caplog: pytest.LogCaptureFixtu
     assert "hidden " not in text + caplog.text
 
 
-def test_documents_have_each_setting_as_its_field_declares_it() -> None:
+def test_docs_and_example_file_are_generated_from_the_fields() -> None:
     documents = ((CONFIGURATION, with_tables), (EXAMPLE, with_variables))
     for path, generate in documents:
         text = path.read_text(encoding="utf-8")
         assert generate(text) == text, f"{path.name} is out of date: run `make settings`"
 
 
-def test_only_the_field_of_a_setting_spells_its_variable() -> None:
+def test_variable_name_is_written_only_at_its_field() -> None:
     package = Path(datalayer_stripe.__file__).parent
     for path in package.rglob("*.py"):
         # The traits name their variables for `--help-all`; a test compares them with the fields.
@@ -334,7 +338,7 @@ def strings_in(path: Path) -> Iterator[ast.Constant]:
             yield node
 
 
-def test_the_example_file_is_complete_and_loads_in_a_shell() -> None:
+def test_example_file_has_all_variables_and_loads_in_a_shell() -> None:
     names = [
         line.split("=")[0]
         for line in EXAMPLE.read_text(encoding="utf-8").splitlines()
@@ -352,6 +356,6 @@ def test_the_example_file_is_complete_and_loads_in_a_shell() -> None:
     Settings(**{name: sourced[name] for name in names})
 
 
-def test_the_example_file_loads_as_docker_reads_it() -> None:
+def test_example_file_loads_with_docker_s_env_file() -> None:
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
     Settings(**dict(line.split("=", 1) for line in lines if line and not line.startswith("#")))

@@ -42,7 +42,7 @@ def value(found: Samples, name: str, *labels: str) -> float:
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Render the metrics for each request, without the cache."""
-    monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(metrics, "CACHE_SECONDS", 0.0)
 
 
 @pytest.mark.gen_test

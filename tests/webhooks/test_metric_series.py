@@ -69,7 +69,7 @@ def labels(**values: str) -> frozenset[tuple[str, str]]:
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turn off the cache of the exposition."""
-    monkeypatch.setattr(metrics, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(metrics, "CACHE_SECONDS", 0.0)
 
 
 @pytest.mark.gen_test
