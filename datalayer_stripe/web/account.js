@@ -1,4 +1,4 @@
-/** What a signed-in account has and what is for sale to it, kept up to date. */
+/** State of the signed-in account: balance, subscription and prices, kept up to date. */
 
 import { ApiError } from "./api.js";
 import { Stream } from "./stream.js";
@@ -12,9 +12,9 @@ export class Account {
   packagesError = null;
   #onChange;
   #stream;
-  #changes = 0;
+  #version = 0;
 
-  /** `onChange({ balance, subscription })` gets what these were before. */
+  /** `onChange({ balance, subscription })` is called after a change, with the previous values. */
   constructor({ config, api, signal, onChange }) {
     this.config = config;
     this.api = api;
@@ -23,7 +23,7 @@ export class Account {
     this.#stream = new Stream({
       api,
       signal,
-      onEvent: (type, data) => this.#hear(type, data),
+      onEvent: (type, data) => this.#handleEvent(type, data),
       poll: () => this.refresh(),
     });
   }
@@ -32,26 +32,26 @@ export class Account {
     return this.#stream.isConnected;
   }
 
-  /** Keep listening until the signal is aborted. */
+  /** Read the event stream until the signal is aborted. */
   listen() {
     return this.#stream.run();
   }
 
-  /** Ask for the balance and the subscription; resolves to the subscription. */
+  /** Fetch the balance and the subscription. Resolves to the subscription. */
   async refresh() {
-    const { subscription } = await this.#newest(() => this.api.subscription());
+    const { subscription } = await this.#fetchCurrent(() => this.api.subscription());
     this.#update({ subscription, balance: subscription.wallet_balance });
     return subscription;
   }
 
-  /** How a top-up stands, and with it the balance; null where it is none of this account's. */
-  async askForTopUp(id) {
+  /** Fetch the state of a top-up and the balance. Resolves to null if it is of another account. */
+  async fetchTopUp(id) {
     try {
-      const answer = await this.#newest(() => this.api.paymentIntent(id));
+      const answer = await this.#fetchCurrent(() => this.api.paymentIntent(id));
       this.#update({ balance: answer.balance });
       return answer;
     } catch (error) {
-      // By the service's own words: a proxy's 404 says nothing of the payment.
+      // Check the service's error code, not the status: a 404 may come from a proxy.
       if (error.code === "forbidden" || error.code === "not_found") return null;
       throw error;
     }
@@ -65,41 +65,41 @@ export class Account {
     return this.#load("packages", async () => (await this.api.prices()).prices);
   }
 
-  async #load(name, ask) {
+  async #load(name, fetchAll) {
     try {
-      this[name] = await ask();
+      this[name] = await fetchAll();
       this[`${name}Error`] = null;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this[`${name}Error`] = error;
     }
-    // Until the account itself is known there is nothing to show.
-    if (this.subscription) this.#onChange(this.#known);
+    // Nothing can be shown before the account is loaded.
+    if (this.subscription) this.#onChange(this.#current);
   }
 
-  get #known() {
+  get #current() {
     return { balance: this.balance, subscription: this.subscription };
   }
 
-  #hear(type, data) {
+  #handleEvent(type, data) {
     if (type === "balance") this.#update({ balance: data.credits });
     if (type === "plan") this.#update({ subscription: data });
   }
 
-  /** An answer that was on its way while something changed may be older than that: ask again. */
-  async #newest(ask) {
+  /** Repeat a request if the account changed meanwhile, because its answer may be outdated. */
+  async #fetchCurrent(fetchOnce) {
     for (;;) {
-      const changes = this.#changes;
-      const answer = await ask();
-      if (changes === this.#changes) return answer;
+      const version = this.#version;
+      const answer = await fetchOnce();
+      if (version === this.#version) return answer;
     }
   }
 
-  #update(news) {
-    const before = this.#known;
-    if (JSON.stringify({ ...before, ...news }) === JSON.stringify(before)) return;
-    this.#changes += 1;
-    Object.assign(this, news);
-    this.#onChange(before);
+  #update(changes) {
+    const previous = this.#current;
+    if (JSON.stringify({ ...previous, ...changes }) === JSON.stringify(previous)) return;
+    this.#version += 1;
+    Object.assign(this, changes);
+    this.#onChange(previous);
   }
 }

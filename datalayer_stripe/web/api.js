@@ -1,10 +1,10 @@
-/** The service's routes: docs/http-api.md. */
+/** Client of the service's HTTP API: docs/http-api.md. */
 
-import { withIdentity } from "./session.js";
+import { withCredentials } from "./session.js";
 
 const TIMEOUT_MS = 30_000;
 
-/** An answer that is an error, or none at all: `status` 0, `code` "unreachable". */
+/** Error response of the service. Without a response: `status` 0, `code` "unreachable". */
 export class ApiError extends Error {
   constructor({
     status = 0,
@@ -20,15 +20,15 @@ export class ApiError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** Whether it is worth asking again in a while. */
+  /** Whether the request can be repeated later. */
   get isBusy() {
     return this.status === 429 || this.status === 503;
   }
 }
 
 /**
- * Asks in the name of one account. Everything ends with `signal`, so that no answer comes to a page
- * that has become another account's.
+ * HTTP client for one account. When `signal` is aborted, all requests end, so that a page that now
+ * shows another account gets no response of this one.
  */
 export class Api {
   #iamApi;
@@ -37,7 +37,7 @@ export class Api {
   #signal;
   #onUnauthorized;
 
-  /** `token()` is the account's token as of now; `onUnauthorized` is called when it is refused. */
+  /** `token()` returns the account's current token. `onUnauthorized` is called on a 401. */
   constructor({ iamApi, stripeApi, token, signal, onUnauthorized }) {
     this.#iamApi = iamApi;
     this.#stripeApi = stripeApi;
@@ -65,7 +65,7 @@ export class Api {
   resume = () => this.#json(`${this.#iamApi}/subscription/resume`, {});
   portal = (returnUrl) => this.#json(`${this.#iamApi}/checkout/portal`, { return_url: returnUrl });
 
-  /** The open event stream, as a Response; it ends with `signal`. */
+  /** Open the event stream. Resolves to a Response; the stream ends when `signal` is aborted. */
   stream(lastEventId, signal) {
     const headers = { Accept: "text/event-stream" };
     if (lastEventId) headers["Last-Event-ID"] = lastEventId;
@@ -80,16 +80,16 @@ export class Api {
       options.body = JSON.stringify(body);
     }
     const response = await this.#fetch(url, options);
-    return this.#orUnreachable(response.json());
+    return this.#withNetworkErrors(response.json());
   }
 
   async #fetch(url, options) {
     this.#signal.throwIfAborted();
     const token = this.#token();
-    const response = await this.#orUnreachable(
+    const response = await this.#withNetworkErrors(
       fetch(url, {
         ...options,
-        ...withIdentity(token, options.headers),
+        ...withCredentials(token, options.headers),
         signal: AbortSignal.any([this.#signal, options.signal]),
         cache: "no-store",
       }),
@@ -100,10 +100,10 @@ export class Api {
       this.#onUnauthorized();
     }
     this.#signal.throwIfAborted();
-    throw await errorOf(response);
+    throw await readError(response);
   }
 
-  async #orUnreachable(promise) {
+  async #withNetworkErrors(promise) {
     try {
       return await promise;
     } catch (error) {
@@ -113,8 +113,8 @@ export class Api {
   }
 }
 
-async function errorOf(response) {
-  // What stands before the service may answer without its JSON.
+async function readError(response) {
+  // A proxy in front of the service may respond without JSON.
   const body = await response.json().catch(() => ({}));
   return new ApiError({
     code: "unknown",

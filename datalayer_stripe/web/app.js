@@ -1,21 +1,21 @@
-/** The entry: shows the account of the token, or asks to sign in. */
+/** Entry point: show the account of the stored token, or ask the person to sign in. */
 
 import { Api, ApiError } from "./api.js";
 import { Checkout } from "./checkout.js";
 import { byId, fill } from "./dom.js";
 import { failure } from "./failure.js";
-import { takeReturned } from "./pending.js";
+import { takeRedirectParameters } from "./pending.js";
 import { accountOf, onTokenChange, readToken } from "./session.js";
 import * as texts from "./texts.js";
 
-takeReturned();
+takeRedirectParameters();
 for (const node of document.querySelectorAll("[data-text]")) {
   node.textContent = texts[node.dataset.text];
 }
 
 const config = document.documentElement.dataset;
 const main = document.querySelector("main");
-// Every account begins with an untouched page, so that nothing of the one before is left on it.
+// Start each account from an unused copy of the page, so that it shows nothing of the previous one.
 const blank = byId("account").cloneNode(true);
 let current = null;
 
@@ -27,19 +27,19 @@ function setView(view) {
   byId("account").hidden = view !== "loading" && view !== "ready";
 }
 
-/** Begin anew with the token that there is now. */
+/** Discard the current account and load the account of the stored token. */
 async function start() {
   stop();
   const token = readToken();
-  if (token === null) return askToSignIn(texts.signedOut);
+  if (token === null) return showSignIn(texts.signedOut);
   setView("loading");
-  const leaving = new AbortController();
-  const { signal } = leaving;
-  current = { token, leaving };
+  const controller = new AbortController();
+  const { signal } = controller;
+  current = { token, controller };
   const api = new Api({
     iamApi: config.iamApi,
     stripeApi: config.stripeApi,
-    token: freshToken,
+    token: currentToken,
     signal,
     onUnauthorized,
   });
@@ -57,7 +57,7 @@ async function start() {
 }
 
 function stop() {
-  current?.leaving.abort();
+  current?.controller.abort();
   current = null;
   document.title = texts.title;
   byId("account-handle").textContent = "";
@@ -65,29 +65,29 @@ function stop() {
   byId("account").replaceWith(blank.cloneNode(true));
 }
 
-function askToSignIn(reason) {
+function showSignIn(reason) {
   setView("sign-in");
   byId("sign-in-heading").textContent = reason;
   if (reason === texts.sessionEnded) byId("sign-in-heading").focus();
 }
 
-/** Go on with a new token of the same account; with another's, begin anew. */
-function changeTo(token) {
+/** Use a new token of the same account. For another account, or without a token, start again. */
+function handleTokenChange(token) {
   const isSameAccount = current && token && accountOf(token) === accountOf(current.token);
   if (isSameAccount) current.token = token;
   else start();
 }
 
-/** The token as it is stored now: a script of this tab may have changed it without an event. */
-function freshToken() {
+/** Return the stored token. A script in this tab may have changed it without an event. */
+function currentToken() {
   const token = readToken();
-  if (token !== current?.token) changeTo(token);
+  if (token !== current?.token) handleTokenChange(token);
   return token;
 }
 
 function onUnauthorized() {
   stop();
-  askToSignIn(texts.sessionEnded);
+  showSignIn(texts.sessionEnded);
 }
 
 byId("sign-in-again").onclick = start;
@@ -95,5 +95,5 @@ if (config.signInUrl) {
   byId("sign-in-link").href = config.signInUrl;
   byId("sign-in-link").hidden = false;
 }
-onTokenChange(changeTo);
+onTokenChange(handleTokenChange);
 start();

@@ -1,19 +1,19 @@
-/** Asks whether the subscription is to be cancelled, and cancels it. */
+/** Dialog that asks for confirmation before it cancels the subscription. */
 
 import { ApiError } from "./api.js";
-import { byId, once } from "./dom.js";
+import { byId, runOnce } from "./dom.js";
 import { errorText } from "./failure.js";
 import * as texts from "./texts.js";
 
-/** `text` says what it means; `cancel` does it; `onCancelled` comes afterwards. */
-export function askToCancel(text, { cancel, onCancelled }) {
+/** Open the dialog. `text` explains the effect; `cancel` does it; `onCancelled` is called after. */
+export function openCancelDialog(text, { cancel, onCancelled }) {
   const dialog = byId("cancel-dialog");
   const alert = byId("cancel-alert");
   byId("cancel-text").textContent = text;
   alert.textContent = "";
   byId("cancel-keep").onclick = () => dialog.close();
   byId("cancel-confirm").onclick = ({ target }) =>
-    once(target, async () => {
+    runOnce(target, async () => {
       try {
         await cancel();
         dialog.close();

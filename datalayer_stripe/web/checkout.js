@@ -1,8 +1,8 @@
-/** The page of one signed-in account: its views, and what their buttons do. */
+/** The page of one signed-in account: connects its state, its views and their buttons. */
 
 import { Account } from "./account.js";
 import { ApiError } from "./api.js";
-import { askToCancel } from "./cancel-dialog.js";
+import { openCancelDialog } from "./cancel-dialog.js";
 import { announce, byId } from "./dom.js";
 import { errorText } from "./failure.js";
 import { History, receiptLink } from "./history.js";
@@ -10,45 +10,47 @@ import { longDate } from "./money.js";
 import { renderPackages } from "./packages-view.js";
 import { preloadStripe } from "./payment-form.js";
 import { Payment } from "./payment.js";
-import { forget, recall } from "./pending.js";
+import { clearPending, loadPending } from "./pending.js";
 import { renderPlan } from "./plan-view.js";
 import { Subscription, TopUp } from "./purchases.js";
 import { renderSummary } from "./summary-view.js";
 import * as texts from "./texts.js";
-import { unlessAborted } from "./timing.js";
+import { ignoreAbort } from "./timing.js";
 
 export class Checkout {
   #account;
   #history;
   #payment;
-  #isReceiptTrue = () => true;
+  #isReceiptCurrent = () => true;
 
   constructor({ config, api, signal }) {
-    this.#account = new Account({ config, api, signal, onChange: (before) => this.#show(before) });
+    const onChange = (before) => this.#render(before);
+    this.#account = new Account({ config, api, signal, onChange });
     this.#history = new History(byId("history-body"), api);
     this.#payment = new Payment(this.#account, {
-      onDone: (...done) => this.#run(() => this.#done(...done)),
+      onDone: (...result) => this.#run(() => this.#showReceipt(...result)),
       onBack: (purchase) => byId(purchase.openerId)?.focus(),
     });
   }
 
-  /** Resolves when the account can be seen. Raises ApiError where it cannot. */
+  /** Load and show the account. Rejects with ApiError if it cannot be loaded. */
   async open() {
     const account = this.#account;
-    const forSale = this.#run(() => Promise.all([account.loadPlans(), account.loadPackages()]));
+    const loadOffers = () => Promise.all([account.loadPlans(), account.loadPackages()]);
+    const offersLoaded = this.#run(loadOffers);
     this.#run(() => this.#history.reload());
     await account.refresh();
     preloadStripe(account.config);
     this.#run(() => account.listen());
     this.#run(async () => {
-      await forSale;
+      await offersLoaded;
       await this.#resume();
     });
   }
 
-  // What is shown
+  // Rendering
 
-  #show(before) {
+  #render(before) {
     const account = this.#account;
     renderSummary(account, before);
     renderPlan(byId("plan-body"), account, this.#planActions);
@@ -57,17 +59,17 @@ export class Checkout {
       retry: () => this.#run(() => account.loadPackages()),
     });
     if (before.subscription === null) return;
-    if (!this.#isReceiptTrue()) byId("receipt").hidden = true;
+    if (!this.#isReceiptCurrent()) byId("receipt").hidden = true;
     if (account.balance !== before.balance) this.#run(() => this.#history.reload());
-    this.#run(() => this.#payment.look());
+    this.#run(() => this.#payment.checkState());
   }
 
-  async #done(purchase, receipt, hadFocus) {
+  async #showReceipt(purchase, receipt, hadFocus) {
     const line = byId("receipt");
     line.textContent = receipt;
     line.hidden = false;
     const subject = purchase.receiptSubject(this.#account);
-    this.#isReceiptTrue = () => purchase.receiptSubject(this.#account) === subject;
+    this.#isReceiptCurrent = () => purchase.receiptSubject(this.#account) === subject;
     if (hadFocus) line.focus();
     announce(receipt);
     await this.#history.reload();
@@ -75,14 +77,14 @@ export class Checkout {
     if (entry?.receipt_url) line.append(" ", receiptLink(entry));
   }
 
-  // What the buttons do
+  // Actions of the buttons
 
   #planActions = {
     subscribe: (price) => this.#pay(new Subscription({ price })),
     finish: () => this.#pay(new Subscription({ price: this.#planPrice() })),
     cancel: () => this.#cancel(),
-    resume: () => this.#change(() => this.#resumeSubscription()),
-    portal: () => this.#change(() => this.#openPortal()),
+    resume: () => this.#runWithAlert(() => this.#resumeSubscription()),
+    portal: () => this.#runWithAlert(() => this.#openPortal()),
     retry: () => this.#run(() => this.#account.loadPlans()),
   };
 
@@ -96,7 +98,7 @@ export class Checkout {
     const { api, subscription } = this.#account;
     const end = longDate(subscription.current_period_end);
     const text = subscription.is_eligible ? texts.cancelText(end) : texts.cancelUnpaidText(end);
-    askToCancel(text, {
+    openCancelDialog(text, {
       cancel: async () => {
         await api.cancel();
         await this.#account.refresh();
@@ -120,8 +122,8 @@ export class Checkout {
     location.assign(portal.url);
   }
 
-  /** Do `task`; what goes wrong is said beside the plan. */
-  #change(task) {
+  /** Run `task`, and show its error beside the plan. */
+  #runWithAlert(task) {
     const alert = byId("plan-alert");
     alert.textContent = "";
     return this.#run(async () => {
@@ -134,28 +136,30 @@ export class Checkout {
     });
   }
 
-  /** The price of the plan that the account has. */
+  /** Return the price of the account's current plan. */
   #planPrice() {
     const { plan_id, plan_name, amount, currency, interval } = this.#account.subscription;
     return { id: plan_id, name: plan_name, amount, currency, interval };
   }
 
-  /** Go on with the payment that a reload or a bank's redirect has cut. */
+  /** Continue the payment that a reload or a bank's redirect interrupted. */
   #resume() {
-    const pending = recall();
+    const pending = loadPending();
     if (pending === null) return undefined;
     const { plans, packages, subscription } = this.#account;
-    if (pending.accountUid && pending.accountUid !== subscription.account_uid) return forget();
-    const isIts = ({ id }) => id === pending.priceId;
+    const { accountUid } = pending;
+    if (accountUid && accountUid !== subscription.account_uid) return clearPending();
+    const isItsPrice = ({ id }) => id === pending.priceId;
     if (pending.kind === "top-up") {
-      const price = packages?.find(isIts) ?? null;
+      const price = packages?.find(isItsPrice) ?? null;
       return this.#payment.resume(new TopUp({ price, id: pending.id }));
     }
-    const price = subscription.plan_id === pending.priceId ? this.#planPrice() : plans?.find(isIts);
+    const isItsPlan = subscription.plan_id === pending.priceId;
+    const price = isItsPlan ? this.#planPrice() : plans?.find(isItsPrice);
     return this.#payment.resume(new Subscription({ price: price ?? null, id: pending.id }));
   }
 
   #run(task) {
-    return unlessAborted(this.#account.signal, task);
+    return ignoreAbort(this.#account.signal, task);
   }
 }

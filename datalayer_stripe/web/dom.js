@@ -1,8 +1,8 @@
-/** Building and changing elements. Data goes in as text, never as HTML. */
+/** Create and change elements. Data is inserted as text, never as HTML. */
 
 export const byId = (id) => document.getElementById(id);
 
-/** element("p", { id: "x", "aria-label": "…" }, "text", otherElement, null) */
+/** Create an element: element("p", { id: "x", "aria-label": "…" }, "text", otherElement, null) */
 export function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -14,28 +14,29 @@ export function element(tag, properties = {}, ...children) {
   return node;
 }
 
-/** Replace what `parent` holds. The focus stays on what has the same id as before. */
+/** Replace the children of `parent`. The element with the same id as before keeps the focus. */
 export function fill(parent, ...children) {
   const focused = parent.contains(document.activeElement) ? document.activeElement.id : "";
   parent.replaceChildren(...children.filter((child) => child !== null));
   if (focused && parent.contains(byId(focused))) byId(focused).focus();
 }
 
-/** Show the text, or hide the element where there is none. */
+/** Show a text in an element, or hide the element if there is no text. */
 export function show(node, text) {
   node.textContent = text ?? "";
   node.hidden = !text;
 }
 
-/** A button that takes no second click while what the first began is running. */
+/** Create a button that ignores clicks while its `onClick` is still running. */
 export function button(label, onClick, properties = {}) {
   const node = element("button", { type: "button", className: "button", ...properties }, label);
-  node.addEventListener("click", () => once(node, onClick));
+  node.addEventListener("click", () => runOnce(node, onClick));
   return node;
 }
 
-/** Run `task` unless it is running already for this button, which keeps the focus meanwhile. */
-export async function once(node, task) {
+/** Run `task` unless it already runs for this button. The button is not disabled: it would lose
+ * the focus. */
+export async function runOnce(node, task) {
   if (node.getAttribute("aria-disabled") === "true") return;
   node.setAttribute("aria-disabled", "true");
   try {
@@ -45,7 +46,7 @@ export async function once(node, task) {
   }
 }
 
-/** Say it to who cannot see it happen. */
+/** Announce a text to screen readers. */
 export function announce(text) {
   byId("announcements").textContent = text;
 }

@@ -1,4 +1,7 @@
-/** Server-sent events from a stream of text: html.spec.whatwg.org/#parsing-an-event-stream. */
+/**
+ * Parser of server-sent events:
+ * https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+ */
 
 export class EventParser {
   lastEventId = "";
@@ -6,20 +9,20 @@ export class EventParser {
   #type = "";
   #data = [];
 
-  /** The events that `text`, the next piece of the stream, completes. */
+  /** Parse the next piece of the stream. Yields each event that it completes. */
   *feed(text) {
     this.#rest += text;
-    // A "\r" at the very end may be the first half of "\r\n".
+    // Keep a final "\r": it may be the first half of "\r\n".
     const lines = this.#rest.split(/\r\n|\n|\r(?!$)/);
     this.#rest = lines.pop();
     for (const line of lines) {
-      if (line !== "") this.#take(line);
+      if (line !== "") this.#parseLine(line);
       else if (this.#data.length > 0) yield this.#event();
       else this.#type = "";
     }
   }
 
-  #take(line) {
+  #parseLine(line) {
     const [, field, value = ""] = /^([^:]*)(?:: ?(.*))?$/.exec(line);
     if (field === "event") this.#type = value;
     else if (field === "data") this.#data.push(value);

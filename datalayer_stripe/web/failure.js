@@ -1,16 +1,16 @@
-/** What is shown in place of something that did not come. */
+/** Messages that replace content which could not be loaded. */
 
 import { button, element } from "./dom.js";
 import * as texts from "./texts.js";
 
-/** In words for people: the service's own where it refuses, else ours. */
+/** Return the text for an error: the service's message for a 4xx, a general one otherwise. */
 export function errorText(error, otherwise) {
   if (error.status === 0) return texts.unreachable;
   if (error.isBusy) return (error.status === 429 && error.message) || texts.busy;
   return error.status >= 400 && error.status < 500 && error.message ? error.message : otherwise;
 }
 
-/** A message with a button that tries again, once the wait that the service asks for is over. */
+/** Create a message with a "Try again" button, disabled until the service's Retry-After is over. */
 export function failure(error, otherwise, retry) {
   const again = button(texts.tryAgain, retry);
   if (error.retryAfter) {

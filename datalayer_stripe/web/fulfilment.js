@@ -1,70 +1,73 @@
-/** Waiting until what has been paid for is there. */
+/** Poll the state of a paid purchase until it is fulfilled. */
 
 import { ApiError } from "./api.js";
 import { pause } from "./timing.js";
 
-const PATIENCE_MS = 60_000;
-const PEOPLE_TAKE_MS = 60_000;
+// After this time the page says that the purchase takes longer than usual.
+const LATE_AFTER_MS = 60_000;
+// A rejected payment waits for a person, so poll it rarely.
+const REJECTED_POLL_MS = 60_000;
 
 const PAID = new Set(["paid", "processing", "rejected"]);
 
 /**
- * Ask until it is "done", "open" or "over", and resolve to that answer.
+ * Poll until the state is "done", "open" or "over". Resolves to that answer.
  *
- * `state` is how it stands, as far as is known. `nudged()` gives a promise that cuts the current
- * pause short. `onProgress(state, isLate)` is called before each turn.
+ * `state` is the last known state. `changed()` returns a promise that ends the current pause early.
+ * `onProgress(state, isLate)` is called before each request.
  */
-export async function fulfilment(purchase, { state, account, signal, nudged, onProgress }) {
-  const isLate = lateness();
-  for (const milliseconds of pauses(state, account.isConnected, isLate)) {
+export async function waitForFulfilment(purchase, { state, account, signal, changed, onProgress }) {
+  const isLate = startLateTimer();
+  for (const milliseconds of pollIntervals(state, account.isConnected, isLate)) {
     onProgress(state, isLate());
-    const patience = state === "rejected" ? PEOPLE_TAKE_MS : milliseconds;
-    await Promise.race([pause(patience, signal), nudged()]);
-    const answer = await ask(purchase, account, signal);
+    const interval = state === "rejected" ? REJECTED_POLL_MS : milliseconds;
+    await Promise.race([pause(interval, signal), changed()]);
+    const answer = await fetchState(purchase, account, signal);
     if (answer && endsWaiting(state, answer.state)) return answer;
     if (PAID.has(answer?.state)) state = answer.state;
   }
 }
 
 /**
- * Resolve to how a payment stands of which nothing is known. It is not to be paid again until
- * somebody could say: while the service cannot, it is asked again.
+ * Fetch the state of a payment of which nothing is known yet, and retry until the service responds.
+ * The form must not open before that, because the payment may already be made.
  */
-export async function firstAnswer(purchase, { state, account, signal, nudged, onProgress }) {
-  const isLate = lateness();
+export async function fetchFirstState(purchase, { state, account, signal, changed, onProgress }) {
+  const isLate = startLateTimer();
   for (;;) {
     onProgress(state, isLate());
-    const answer = await ask(purchase, account, signal);
+    const answer = await fetchState(purchase, account, signal);
     if (answer) return answer;
-    await Promise.race([pause(5_000, signal), nudged()]);
+    await Promise.race([pause(5_000, signal), changed()]);
   }
 }
 
 /**
- * What Stripe has said to be paid stays paid, whatever answers in between: only what is still being
- * processed may come to nothing. Nobody is to be offered a second payment by mistake.
+ * Whether an answer ends the polling. A payment that Stripe reported as paid stays paid, whatever a
+ * later answer says, so that no second payment is offered by mistake. Only a payment that is still
+ * processing can fail.
  */
 function endsWaiting(state, answered) {
   return answered === "done" || (state === "processing" && ["open", "over"].includes(answered));
 }
 
-function lateness() {
-  const begun = performance.now();
-  return () => performance.now() - begun > PATIENCE_MS;
+function startLateTimer() {
+  const startedAt = performance.now();
+  return () => performance.now() - startedAt > LATE_AFTER_MS;
 }
 
-/** The stream tells of the credits mostly at once; only without it is there a hurry to ask. */
-function* pauses(state, isConnected, isLate) {
+/** Yield the pauses between requests. Without the stream, the first one is short. */
+function* pollIntervals(state, isConnected, isLate) {
   if (state === "done") yield 0;
   if (!isConnected) yield 300;
   yield* [1_000, 2_000, 4_000];
   for (;;) yield isLate() ? 15_000 : 5_000;
 }
 
-/** The answer; null, after the wait that it asks for, where the service has none. */
-async function ask(purchase, account, signal) {
+/** Fetch the state of a purchase. On an error, wait for its Retry-After and resolve to null. */
+async function fetchState(purchase, account, signal) {
   try {
-    const answer = await purchase.ask(account);
+    const answer = await purchase.fetchState(account);
     signal.throwIfAborted();
     return answer;
   } catch (error) {

@@ -1,4 +1,4 @@
-/** What has moved on the account: a table that grows by pages. */
+/** Table of the account's top-ups, refunds and disputes, loaded page by page. */
 
 import { ApiError } from "./api.js";
 import { announce, button, element, fill } from "./dom.js";
@@ -18,9 +18,9 @@ export class History {
     this.#api = api;
   }
 
-  /** Load the newest page, and keep the older entries that are shown already. */
+  /** Load the newest page. Older entries that are already shown stay. */
   reload() {
-    // One after the other: an older answer must not come last.
+    // Run reloads one after the other, so that an older answer cannot replace a newer one.
     this.#reloading = this.#reloading.then(() => this.#load());
     return this.#reloading;
   }
@@ -34,7 +34,7 @@ export class History {
       this.entries = [...history, ...older];
       this.#render();
     } catch (error) {
-      // What is shown is not made worse by a reload that fails.
+      // If a reload fails, keep showing the entries.
       this.#fail(error, () => this.reload(), { isQuiet: this.entries.length > 0 });
     }
   }
@@ -73,7 +73,7 @@ const isNotIn = (others) => {
   return ({ id }) => !known.has(id);
 };
 
-// The roles are said aloud, since the stacked layout of narrow screens takes a table's own away.
+// Set the roles explicitly: on narrow screens, `display: block` removes the implicit table roles.
 function table(entries) {
   const heads = Object.entries(texts.historyColumns).map(([name, text]) =>
     element("th", { scope: "col", role: "columnheader", className: name }, text),
@@ -91,7 +91,7 @@ function row(entry) {
     date: element("time", { dateTime: entry.created_at }, shortDate(entry.created_at)),
     what: texts.historyKind(entry.kind),
     credits: signed(entry.credits),
-    amount: entry.amount ? money(entry.amount, entry.currency) : "", // a debt is no money
+    amount: entry.amount ? money(entry.amount, entry.currency) : "", // a debt has no amount
     receipt: entry.receipt_url === null ? "" : receiptLink(entry),
   };
   return element(
@@ -103,7 +103,7 @@ function row(entry) {
   );
 }
 
-/** A link to Stripe's receipt, named so that one can be told from the next. */
+/** Create a link to Stripe's receipt, with an accessible name that is unique in the table. */
 export function receiptLink({ receipt_url, credits, created_at }) {
   const count = Math.abs(credits);
   return element(

@@ -1,11 +1,11 @@
-/** Amounts, numbers and dates, as people write them. */
+/** Formats of amounts, numbers and dates. */
 
 const LOCALE = "en-US";
-// Day first with the month in words, which nobody misreads.
+// The day first and the month as a word, which cannot be misread.
 const DATE_LOCALE = "en-GB";
 
-// How many decimals Stripe's amounts have, by currency, where it is not 2. Intl says otherwise for
-// some: Stripe gives ISK and UGX two decimals.
+// Number of decimals of Stripe's amounts by currency, where it is not 2. Intl differs from Stripe
+// for some currencies: Stripe uses two decimals for ISK and UGX.
 const CURRENCY_DIGITS = JSON.parse(document.documentElement.dataset.currencyDigits);
 
 const numbers = new Intl.NumberFormat(LOCALE);
@@ -17,11 +17,11 @@ const shortDates = new Intl.DateTimeFormat(DATE_LOCALE, {
   year: "numeric",
 });
 
-/** An amount of Stripe's, in the currency's minor unit: (500, "usd") → "$5.00". */
+/** Format an amount in the currency's minor unit: (500, "usd") → "$5.00". */
 export function money(amount, currency) {
   const digits = minorDigits(currency);
   const format = currencyFormat(currency);
-  // Where Intl shows fewer digits than the amount has, none of it may be rounded away.
+  // Intl may show fewer digits than Stripe uses. Do not round the amount then.
   const isShown = format.resolvedOptions().maximumFractionDigits >= digits;
   const isWhole = amount % 10 ** digits === 0;
   const exact =
@@ -29,7 +29,7 @@ export function money(amount, currency) {
   return exact.format(amount / 10 ** digits);
 }
 
-/** The price of one credit, to two digits at least: (2000, "usd", 220) → "$0.091". */
+/** Format the price of one credit with at least two digits: (2000, "usd", 220) → "$0.091". */
 export function moneyPerCredit(amount, currency, credits) {
   const digits = minorDigits(currency);
   const each = amount / 10 ** digits / credits;

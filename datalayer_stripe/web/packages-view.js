@@ -1,4 +1,4 @@
-/** The packages of credits for sale. */
+/** View of the packages for sale. */
 
 import { button, byId, element, fill, show } from "./dom.js";
 import { failure } from "./failure.js";
@@ -6,7 +6,7 @@ import { money, moneyPerCredit, number } from "./money.js";
 import { hasPlan } from "./plan-view.js";
 import * as texts from "./texts.js";
 
-/** `packages` is null until they have come. */
+/** Render the packages. `packages` is null until they are loaded. */
 export function renderPackages(body, { subscription, packages, packagesError }, actions) {
   show(byId("packages-reason"), packages?.length ? reason(subscription) : "");
   if (packagesError) {
@@ -22,14 +22,14 @@ export function renderPackages(body, { subscription, packages, packagesError }, 
   return fill(body, element("ul", { className: "cards", role: "list" }, ...cards));
 }
 
-/** Why no credits can be bought, or nothing where they can. */
+/** Return why the account cannot buy credits, or "" if it can. */
 function reason(subscription) {
   if (subscription.is_eligible) return "";
   const isUnpaid = hasPlan(subscription) && ["past_due", "unpaid"].includes(subscription.status);
   return isUnpaid ? texts.planPaymentNeeded : texts.planNeeded;
 }
 
-/** The package with the lowest price per credit; null where two are, or the currencies differ. */
+/** Return the package with the lowest price per credit; null on a tie or if currencies differ. */
 function bestPrice(packages) {
   if (new Set(packages.map(({ currency }) => currency)).size !== 1) return null;
   const each = ({ amount, credits }) => amount / credits;

@@ -1,10 +1,10 @@
-/** Stripe.js and its Payment Element, where the card is typed: docs.stripe.com/js */
+/** Load Stripe.js and mount its Payment Element, the card form: https://docs.stripe.com/js */
 
 const READY_TIMEOUT_MS = 30_000;
 
 let loaded = null;
 
-/** Load Stripe.js, once. It must come from Stripe, and is no part of this page's files. */
+/** Load Stripe.js once. Stripe requires that it is loaded from Stripe's own server. */
 export async function loadStripe({ stripeJs, publishableKey }) {
   loaded ??= loadScript(stripeJs).then(() => window.Stripe(publishableKey, { locale: "en" }));
   try {
@@ -16,8 +16,8 @@ export async function loadStripe({ stripeJs, publishableKey }) {
 }
 
 /**
- * Load Stripe.js before it is needed: the form opens sooner, and Stripe, which looks for fraud, sees
- * more than the payment. Where it cannot be had now, whoever pays tries again and is told.
+ * Load Stripe.js before it is needed: the form opens sooner, and Stripe's fraud detection sees more
+ * than the payment. Errors are ignored here; opening the form loads it again and shows them.
  */
 export function preloadStripe(config) {
   loadStripe(config).catch(() => {});
@@ -30,7 +30,7 @@ function loadScript(src) {
     script.onload = resolve;
     script.onerror = () => {
       script.remove();
-      reject(new Error(`${src} could not be loaded`));
+      reject(new Error(`${src} cannot be loaded`));
     };
     document.head.append(script);
   });
@@ -38,7 +38,7 @@ function loadScript(src) {
 
 const isSetup = (clientSecret) => clientSecret.startsWith("seti_");
 
-/** How the intent of a client secret stands: `outcome` has the states. */
+/** Fetch the state of a PaymentIntent or SetupIntent from Stripe. `outcome` lists the states. */
 export function intentState(stripe, clientSecret) {
   return outcome(
     isSetup(clientSecret)
@@ -47,7 +47,7 @@ export function intentState(stripe, clientSecret) {
   );
 }
 
-/** A mounted Payment Element, for the intent of one client secret. */
+/** A mounted Payment Element for one client secret. */
 export class PaymentForm {
   #stripe;
   #clientSecret;
@@ -55,7 +55,7 @@ export class PaymentForm {
   #element;
   #listening = new AbortController();
 
-  /** `ready` resolves when the fields can be typed in. */
+  /** Mount the element in `node`. `ready` resolves when its fields accept input. */
   constructor(stripe, clientSecret, node) {
     this.#stripe = stripe;
     this.#clientSecret = clientSecret;
@@ -74,17 +74,17 @@ export class PaymentForm {
     );
   }
 
-  /** A trial has nothing to pay yet: its card is only saved. */
+  /** Whether the form only saves a card, because a trial has nothing to pay yet. */
   get isSetup() {
     return isSetup(this.#clientSecret);
   }
 
-  /** How it stands at Stripe: `outcome` has the states. */
+  /** Fetch the state from Stripe. `outcome` lists the states. */
   state() {
     return intentState(this.#stripe, this.#clientSecret);
   }
 
-  /** Confirm with what has been typed, 3-D Secure included. */
+  /** Confirm the payment with the entered card, with 3-D Secure if required. */
   confirm() {
     const options = {
       elements: this.#elements,
@@ -108,8 +108,9 @@ const AUTHENTICATION_FAILURES = new Set([
 ]);
 
 /**
- * What Stripe's answer means: { state, message }. A `message` is Stripe's, for the card's owner.
- * The state is "paid" also where the error is that it has been paid already, in another tab.
+ * Convert the answer of Stripe.js to { state, message }. `message` is Stripe's text for the buyer.
+ * The state is "paid", "processing", "over", "invalid", "declined", "open" or "unclear". It is also
+ * "paid" if Stripe reports an error because the payment was already made in another tab.
  */
 async function outcome(answer) {
   const { paymentIntent, setupIntent, error } = await answer;
@@ -129,7 +130,7 @@ async function outcome(answer) {
 
 const darkScheme = () => matchMedia("(prefers-color-scheme: dark)");
 
-/** The page's own colours, in Stripe's frames: docs.stripe.com/elements/appearance-api */
+/** Return the page's colours for Stripe: https://docs.stripe.com/elements/appearance-api */
 function appearance() {
   const style = getComputedStyle(document.documentElement);
   const token = (name) => style.getPropertyValue(name).trim();

@@ -1,11 +1,11 @@
-/** The payment region: one state at a time, said by `data-state`. */
+/** View of the payment section. The attribute `data-state` holds its state. */
 
 import { announce, byId, element, fill, show } from "./dom.js";
 import { failure } from "./failure.js";
 import * as texts from "./texts.js";
 
-// What a bank or the support still does.
-const LEFT_TO_OTHERS = new Set(["processing", "rejected"]);
+// States in which a bank or support has to act, so that the person can leave the page.
+const HANDLED_ELSEWHERE = new Set(["processing", "rejected"]);
 const WITH_FORM = new Set(["loading", "form", "declined", "authenticating"]);
 
 export class PaymentView {
@@ -23,12 +23,12 @@ export class PaymentView {
     };
   }
 
-  /** Whether the form waits for the person. */
+  /** Whether the form waits for input. */
   get isIdle() {
     return ["form", "declined"].includes(this.#section.dataset.state);
   }
 
-  /** Whether the person is here, or in a dialog of Stripe's, and nowhere else on the page. */
+  /** Whether the focus is in this section or in one of Stripe's dialogs. */
   get hasFocus() {
     const focused = document.activeElement;
     return this.#section.contains(focused) || !focused?.closest("main");
@@ -51,25 +51,25 @@ export class PaymentView {
     this.#submit.textContent = texts.paying;
   }
 
-  /** Back at the form, with what was typed still in it. */
-  refused(state, label, message) {
+  /** Show the form again with a message. The entered data is still in it. */
+  formAgain(state, label, message) {
     this.#enter(state);
     this.#submit.textContent = label;
     byId("payment-alert").textContent = message;
   }
 
-  /** Paid, or being paid, and not fulfilled yet. It can be left where the rest comes by itself. */
+  /** Show the progress of a payment. The person can leave it if it ends without further input. */
   waiting(purchase, state, isLate) {
     const text = waitingText(purchase, state, isLate);
-    const losesFocus = WITH_FORM.has(this.#section.dataset.state) && this.hasFocus;
-    const canBeLeft = LEFT_TO_OTHERS.has(state);
+    const takesFocus = WITH_FORM.has(this.#section.dataset.state) && this.hasFocus;
+    const canBeLeft = HANDLED_ELSEWHERE.has(state);
     this.#enter(canBeLeft ? state : "waiting", purchase);
     this.#back.hidden = !canBeLeft && !isLate;
     if (byId("payment-status").textContent !== text) {
       byId("payment-status").textContent = text;
       announce(text);
     }
-    if (losesFocus) this.#heading.focus();
+    if (takesFocus) this.#heading.focus();
   }
 
   error(error, otherwise, retry) {
@@ -111,7 +111,7 @@ export class PaymentView {
     byId("payment-error").hidden = state !== "error";
     byId("payment-alert").textContent = "";
     this.#submit.hidden = state === "loading";
-    // Not `disabled`, which would take the focus from who has just pressed it.
+    // Use aria-disabled: with `disabled`, the button that was just pressed would lose the focus.
     this.#submit.setAttribute("aria-disabled", isBusy);
     this.#back.hidden = false;
     this.#back.disabled = state === "authenticating";
@@ -120,8 +120,8 @@ export class PaymentView {
 }
 
 function waitingText(purchase, state, isLate) {
-  if (state === "asking") return texts.askingForPayment;
+  if (state === "asking") return texts.checkingPayment;
   if (state === "processing") return texts.processing;
-  if (state === "rejected") return purchase.lookedInto;
-  return isLate ? purchase.onItsWay : purchase.waiting;
+  if (state === "rejected") return purchase.rejectedText;
+  return isLate ? purchase.lateText : purchase.waitingText;
 }

@@ -1,11 +1,11 @@
-/** A payment from the choice to its fulfilment, across reloads and other tabs. */
+/** One payment from the choice of a price to its fulfilment, across reloads and tabs. */
 
-import { firstAnswer, fulfilment } from "./fulfilment.js";
+import { fetchFirstState, waitForFulfilment } from "./fulfilment.js";
 import { PaymentForm, intentState, loadStripe } from "./payment-form.js";
 import { PaymentView } from "./payment-view.js";
-import { forget, remember } from "./pending.js";
+import { clearPending, savePending } from "./pending.js";
 import * as texts from "./texts.js";
-import { unlessAborted } from "./timing.js";
+import { ignoreAbort } from "./timing.js";
 
 const isPaid = (state) => ["paid", "processing", "rejected", "done"].includes(state);
 
@@ -17,9 +17,9 @@ export class Payment {
   #purchase = null;
   #form = null;
   #work = new AbortController();
-  #nudge = () => {};
+  #notifyChange = () => {};
 
-  /** `onDone(purchase, receipt, hadFocus)` is called at the end, `onBack(purchase)` when left. */
+  /** `onDone(purchase, receipt, hadFocus)` is called at the end, `onBack(purchase)` on "Back". */
   constructor(account, { onDone, onBack }) {
     this.#account = account;
     this.#onDone = onDone;
@@ -31,37 +31,37 @@ export class Payment {
     account.signal.addEventListener("abort", () => this.#dropForm());
   }
 
-  /** Begin to pay for it. */
+  /** Start the payment of a purchase. */
   open(purchase) {
     return this.#run(purchase, (signal) => this.#prepare(signal, { isResumed: false }));
   }
 
-  /** Go on with a payment that was begun before the page was loaded. */
+  /** Continue a payment that was started before the page was loaded. */
   resume(purchase) {
     return this.#run(purchase, async (signal) => {
-      const { state } = await firstAnswer(purchase, this.#waiting(signal, "asking"));
+      const { state } = await fetchFirstState(purchase, this.#waiting(signal, "asking"));
       if (isPaid(state)) return this.#wait(signal, state);
       if (state !== "over" && purchase.price) return this.#prepare(signal, { isResumed: true });
-      forget();
+      clearPending();
       return this.#close();
     });
   }
 
   /**
-   * Something has changed on the account: perhaps this has been paid, here or in another tab, or can
-   * be paid no more.
+   * Check the open payment after a change of the account: it may have been paid in another tab, or
+   * replaced by a newer one.
    */
-  async look() {
-    this.#nudge();
+  async checkState() {
+    this.#notifyChange();
     if (!this.#view.isIdle) return;
     const purchase = this.#purchase;
-    const { state } = await this.#askQuietly();
+    const { state } = await this.#fetchStateOrUnknown();
     if (purchase !== this.#purchase || !this.#view.isIdle) return;
     if (isPaid(state)) await this.#run(purchase, (signal) => this.#wait(signal, state));
     if (state === "over") await this.#run(purchase, (signal) => this.#endIfReplaced(signal));
   }
 
-  /** Nobody is to fill in a form in vain. That it is over Stripe has to say, and not a proxy. */
+  /** Close the form if Stripe itself, and not a proxy, says that it cannot be paid any more. */
   async #endIfReplaced(signal) {
     const { state } = await this.#form.state();
     signal.throwIfAborted();
@@ -71,10 +71,10 @@ export class Payment {
   async #prepare(signal, { isResumed }) {
     const purchase = this.#purchase;
     this.#dropForm();
-    this.#view.loading(purchase, isResumed ? texts.askingForPayment : "");
+    this.#view.loading(purchase, isResumed ? texts.checkingPayment : "");
     let state;
     try {
-      state = await this.#begin(signal);
+      state = await this.#mountForm(signal);
     } catch (error) {
       signal.throwIfAborted();
       return this.#fail(error, texts.formFailed, () => this.open(purchase));
@@ -86,21 +86,22 @@ export class Payment {
   }
 
   /**
-   * Resolves to the payment's state: "open" when the form is mounted and the card can be typed in.
-   * Stripe's form opens for no payment that is made already, so that is asked first.
+   * Create the payment, and mount the form if it can be paid. Resolves to the payment's state,
+   * "open" once the form accepts input. The state is fetched first, because Stripe's form cannot be
+   * mounted for a payment that is already made.
    */
-  async #begin(signal) {
+  async #mountForm(signal) {
     const [clientSecret, stripe] = await Promise.all([
       this.#purchase.start(this.#account),
       loadStripe(this.#account.config),
     ]);
     signal.throwIfAborted();
     const accountUid = this.#account.subscription.account_uid;
-    remember({ accountUid, ...this.#purchase.pending });
+    savePending({ accountUid, ...this.#purchase.pending });
     if (clientSecret === null) return "paid"; // there is nothing to pay
     const { state } = await intentState(stripe, clientSecret);
     signal.throwIfAborted();
-    if (state === "unclear") throw new Error("Stripe does not say how the payment stands");
+    if (state === "unclear") throw new Error("Stripe did not return the state of the payment");
     if (state !== "open") return state;
     this.#form = new PaymentForm(stripe, clientSecret, this.#view.fields);
     await this.#form.ready;
@@ -111,16 +112,16 @@ export class Payment {
     if (!this.#view.isIdle) return;
     this.#run(this.#purchase, async (signal) => {
       this.#view.authenticating();
-      let { state, message } = await this.#confirmed();
-      // Stripe's answer got lost, or was none of the known ones.
+      let { state, message } = await this.#confirmForm();
+      // Stripe's answer was lost, or is not a known one: ask the service.
       if (state === "unclear") {
-        const asked = (await this.#askQuietly()).state;
-        if (isPaid(asked)) state = asked;
+        const fetched = (await this.#fetchStateOrUnknown()).state;
+        if (isPaid(fetched)) state = fetched;
       }
       signal.throwIfAborted();
       if (isPaid(state)) return this.#wait(signal, state);
       if (state === "over") return this.#end(texts.paymentReplaced);
-      return this.#view.refused(
+      return this.#view.formAgain(
         state === "declined" ? "declined" : "form",
         this.#payLabel,
         message ?? texts.paymentFailed,
@@ -128,11 +129,11 @@ export class Payment {
     });
   }
 
-  async #confirmed() {
+  async #confirmForm() {
     try {
       return await this.#form.confirm();
     } catch (error) {
-      // Stripe.js throws where it is misused. Nobody is to be left at a button that does nothing.
+      // Stripe.js throws if it is misused. Show an error, so that the button works again.
       console.error(error);
       return { state: "unclear" };
     }
@@ -140,9 +141,9 @@ export class Payment {
 
   async #wait(signal, state) {
     this.#dropForm();
-    const answer = await fulfilment(this.#purchase, this.#waiting(signal, state));
+    const answer = await waitForFulfilment(this.#purchase, this.#waiting(signal, state));
     if (answer.state === "done") return this.#finish(answer.receipt);
-    return this.#end(texts.paymentOver);
+    return this.#end(texts.paymentCanceled);
   }
 
   #waiting(signal, state) {
@@ -150,7 +151,7 @@ export class Payment {
       state,
       signal,
       account: this.#account,
-      nudged: () => new Promise((nudge) => (this.#nudge = nudge)),
+      changed: () => new Promise((resolve) => (this.#notifyChange = resolve)),
       onProgress: (now, isLate) => this.#view.waiting(this.#purchase, now, isLate),
     };
   }
@@ -158,16 +159,16 @@ export class Payment {
   #finish(receipt) {
     const purchase = this.#purchase;
     const { hasFocus } = this.#view;
-    forget();
+    clearPending();
     this.#close();
     this.#view.done();
     this.#onDone(purchase, receipt, hasFocus);
   }
 
-  /** This payment can never be made any more; another one can. */
+  /** Show that this payment cannot be made any more, and offer a new one. */
   #end(text) {
     const purchase = this.#purchase;
-    forget();
+    clearPending();
     const retry = purchase.price ? () => this.open(purchase) : () => this.#leave();
     this.#fail({}, text, retry);
   }
@@ -179,7 +180,7 @@ export class Payment {
 
   #leave() {
     const purchase = this.#purchase;
-    forget();
+    clearPending();
     this.#close();
     this.#onBack(purchase);
   }
@@ -188,11 +189,11 @@ export class Payment {
     return this.#form.isSetup ? texts.saveCard : this.#purchase.payLabel;
   }
 
-  async #askQuietly() {
+  async #fetchStateOrUnknown() {
     try {
-      // A trial runs before its card is saved, so that the plan does not say whether that is done.
+      // A trial starts before its card is saved: the subscription does not show that.
       if (this.#form?.isSetup) return await this.#form.state();
-      return await this.#purchase.ask(this.#account);
+      return await this.#purchase.fetchState(this.#account);
     } catch {
       return { state: "unknown" };
     }
@@ -210,12 +211,12 @@ export class Payment {
     this.#form = null;
   }
 
-  /** Run `task` in place of what ran before. */
+  /** Abort the previous task and run this one. */
   #run(purchase, task) {
     this.#work.abort();
     this.#work = new AbortController();
     this.#purchase = purchase;
     const signal = AbortSignal.any([this.#account.signal, this.#work.signal]);
-    return unlessAborted(signal, () => task(signal));
+    return ignoreAbort(signal, () => task(signal));
   }
 }

@@ -1,28 +1,28 @@
 /**
- * The payment that is not finished, so that a reload or a bank's redirect can go on with it.
- * Only ids are kept: { accountUid, kind, id, priceId }, where `id` is the PaymentIntent's or the
- * subscription's, and what is not known is null.
+ * Store the unfinished payment in sessionStorage, so that it continues after a reload or a bank's
+ * redirect. Only ids are stored: { accountUid, kind, id, priceId }. `id` is the PaymentIntent's or
+ * the subscription's id. Unknown values are null.
  */
 
 const KEY = "datalayer-stripe:pending";
 
-export function remember(payment) {
+export function savePending(payment) {
   try {
     sessionStorage.setItem(KEY, JSON.stringify(payment));
   } catch {
-    // Without storage there is nothing to go on with after a reload, and nothing else is lost.
+    // Without storage, only the continuation after a reload is lost.
   }
 }
 
-export function forget() {
+export function clearPending() {
   try {
     sessionStorage.removeItem(KEY);
   } catch {
-    // As above.
+    // See above.
   }
 }
 
-export function recall() {
+export function loadPending() {
   try {
     return JSON.parse(sessionStorage.getItem(KEY));
   } catch {
@@ -31,17 +31,17 @@ export function recall() {
 }
 
 /**
- * After a redirect, Stripe's parameters are in the address: take the PaymentIntent's id, and remove
- * them, since one is a client secret. docs.stripe.com/js/payment_intents/confirm_payment
+ * Remove the parameters that Stripe adds to the URL of a redirect, because one is a client secret,
+ * and store the id of the PaymentIntent. https://docs.stripe.com/js/payment_intents/confirm_payment
  */
-export function takeReturned() {
+export function takeRedirectParameters() {
   const url = new URL(location.href);
   const id = url.searchParams.get("payment_intent");
-  const stripes = [...url.searchParams.keys()].filter((name) =>
+  const stripeNames = [...url.searchParams.keys()].filter((name) =>
     /^(payment_intent|setup_intent|redirect_status)/.test(name),
   );
-  if (stripes.length === 0) return;
-  for (const name of stripes) url.searchParams.delete(name);
+  if (stripeNames.length === 0) return;
+  for (const name of stripeNames) url.searchParams.delete(name);
   history.replaceState(history.state, "", url);
-  if (id && !recall()) remember({ accountUid: null, kind: "top-up", id, priceId: null });
+  if (id && !loadPending()) savePending({ accountUid: null, kind: "top-up", id, priceId: null });
 }

@@ -1,4 +1,4 @@
-/** The plan that the account has, or the plans that it can have. */
+/** View of the account's plan, or of the plans for sale. */
 
 import { button, element, fill } from "./dom.js";
 import { failure } from "./failure.js";
@@ -9,7 +9,7 @@ const WITHOUT_PLAN = new Set(["none", "canceled", "incomplete_expired"]);
 
 export const hasPlan = (subscription) => !WITHOUT_PLAN.has(subscription.status);
 
-/** One line: "Monthly plan, active", or "Monthly plan, active until 25 December 2026". */
+/** Return "Monthly plan, active" or "Monthly plan, active until 25 December 2026". */
 export function planSummary(subscription) {
   if (!hasPlan(subscription)) return texts.noPlan;
   const { plan_name, status, current_period_end } = subscription;
@@ -25,7 +25,7 @@ const isRunning = ({ status, current_period_end }) =>
 
 const isEnding = (subscription) => isRunning(subscription) && subscription.cancel_at_period_end;
 
-/** `plans` is null until they have come; `actions` are what the buttons do. */
+/** Render the plan. `plans` is null until they are loaded; `actions` are the buttons' callbacks. */
 export function renderPlan(body, { subscription, plans, plansError }, actions) {
   if (hasPlan(subscription)) return fill(body, currentPlan(subscription, actions));
   const ended =

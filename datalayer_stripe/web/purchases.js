@@ -1,11 +1,13 @@
 /**
- * The two things that can be bought. Each knows what it is called, how its payment begins, and how
- * to ask whether it has been fulfilled.
+ * The two kinds of purchases. Each has its texts, starts its payment, and fetches its state.
  *
- * `ask` answers { state, receipt }. The state is "done" once fulfilled; "paid" or "processing"
- * while that is still to come; "rejected" when it is paid and comes only after somebody has looked
- * into it; "open" when nothing has been paid; "over" when it never can be; "unknown" where only
- * Stripe could say.
+ * `fetchState` resolves to { state, receipt }. The states:
+ * - "open": not paid.
+ * - "processing", "paid": the payment is in progress or made; not fulfilled yet.
+ * - "rejected": paid, but an operator has to act before it is fulfilled.
+ * - "done": fulfilled.
+ * - "over": it cannot be paid any more.
+ * - "unknown": only Stripe knows the state.
  */
 
 import { money, moneyPerCredit, number } from "./money.js";
@@ -14,10 +16,10 @@ import * as texts from "./texts.js";
 
 const STATES = { succeeded: "paid", processing: "processing", canceled: "over" };
 
-/** Buying a package. `price` is null where only the payment's id is known. */
+/** Purchase of a package. `price` is null if only the payment's id is known. */
 export class TopUp {
-  onItsWay = texts.onTheirWay;
-  waiting = texts.addingCredits;
+  lateText = texts.creditsLate;
+  waitingText = texts.addingCredits;
   #balanceBefore = null;
 
   constructor({ price, id = null }) {
@@ -25,8 +27,8 @@ export class TopUp {
     this.id = id;
   }
 
-  get lookedInto() {
-    return texts.lookedInto(this.id);
+  get rejectedText() {
+    return texts.paymentRejected(this.id);
   }
 
   get pending() {
@@ -57,12 +59,12 @@ export class TopUp {
     ];
   }
 
-  /** What the receipt is about: once it has changed, the receipt is no longer true. */
+  /** Return the value that the receipt shows. When it changes, the receipt is outdated. */
   receiptSubject({ balance }) {
     return balance;
   }
 
-  /** Resolves to the client secret. The amount is from now on what Stripe says it is. */
+  /** Start the payment, and take the price from Stripe's answer. Resolves to the client secret. */
   async start(account) {
     const intent = await account.api.startTopUp(this.price.id);
     const { amount, currency, credits } = intent;
@@ -72,8 +74,8 @@ export class TopUp {
     return intent.client_secret;
   }
 
-  async ask(account) {
-    const answer = await account.askForTopUp(this.id);
+  async fetchState(account) {
+    const answer = await account.fetchTopUp(this.id);
     if (answer === null) return { state: "over" };
     const { status, credited, rejected, credits, balance } = answer;
     if (!credited) {
@@ -93,10 +95,10 @@ export class TopUp {
   }
 }
 
-/** Subscribing to a plan. `price` is null where it is no longer for sale. */
+/** Subscription to a plan. `price` is null if the plan is no longer for sale. */
 export class Subscription {
-  onItsWay = texts.planOnItsWay;
-  waiting = texts.startingPlan;
+  lateText = texts.planLate;
+  waitingText = texts.startingPlan;
 
   constructor({ price, id = null }) {
     this.price = price;
@@ -131,19 +133,19 @@ export class Subscription {
     ];
   }
 
-  /** What the receipt is about: once it has changed, the receipt is no longer true. */
+  /** Return the value that the receipt shows. When it changes, the receipt is outdated. */
   receiptSubject({ subscription }) {
     return planSummary(subscription);
   }
 
-  /** Resolves to the client secret; to null where nothing is to be paid. */
+  /** Start the subscription. Resolves to the client secret, or null if nothing is to be paid. */
   async start(account) {
     const started = await account.api.subscribe(this.price.id);
     this.id = started.subscription_id;
     return started.client_secret;
   }
 
-  async ask(account) {
+  async fetchState(account) {
     const { status } = await account.refresh();
     if (status === "active" || status === "trialing") {
       return { state: "done", receipt: texts.planStarted };

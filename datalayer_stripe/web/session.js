@@ -1,38 +1,38 @@
 /**
- * Who is signed in: by the bearer token, which Datalayer's other pages of this origin keep in
- * localStorage, or by the cookie of the server that the page is a part of.
+ * Authentication: a bearer token that Datalayer's other pages of this origin store in localStorage,
+ * or the cookie of the server that serves the page.
  */
 
 const KEY = "@datalayer/iam:token";
 
-// The server alone can read its cookie: this stands for whoever it says.
+// Used in place of a token: scripts cannot read the server's cookie.
 const COOKIE = "cookie";
 const isByCookie = document.documentElement.dataset.identity === COOKIE;
 
-/** The token, or null where nobody is signed in. It is kept raw or as a JSON string. */
+/** Return the token, or null if nobody is signed in. It may be stored raw or as a JSON string. */
 export function readToken() {
   if (isByCookie) return COOKIE;
   let raw;
   try {
     raw = localStorage.getItem(KEY) ?? "";
   } catch {
-    return null; // storage is switched off
+    return null; // storage is disabled
   }
   const token = unquoted(raw);
   return /^[\x21-\x7e]+$/.test(token) ? token : null;
 }
 
-/** The options of `fetch` that say who asks. */
-export function withIdentity(token, headers) {
+/** Return the options of `fetch` that authenticate the request. */
+export function withCredentials(token, headers) {
   if (!isByCookie) {
     return { credentials: "omit", headers: { ...headers, Authorization: `Bearer ${token}` } };
   }
-  // Another site can make the browser send its cookies, but it cannot read this one.
+  // Another site can make the browser send its cookies, but it cannot read this XSRF cookie.
   const [, xsrf = ""] = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/) ?? [];
   return { credentials: "same-origin", headers: { ...headers, "X-XSRFToken": xsrf } };
 }
 
-/** Whose token it is. Not verified: it only tells one account's token from another's. */
+/** Return the account of a token. The token is not verified; this only compares accounts. */
 export function accountOf(token) {
   try {
     const payload = token.split(".")[1].replaceAll("-", "+").replaceAll("_", "/");
@@ -43,19 +43,19 @@ export function accountOf(token) {
   }
 }
 
-/** Call `listener` when the token may be another one: other tabs sign in and out, too. */
+/** Call `listener` with the new token when it changes, also if another tab changes it. */
 export function onTokenChange(listener) {
   let known = readToken();
-  const look = () => {
+  const check = () => {
     const token = readToken();
     if (token === known) return;
     known = token;
     listener(token);
   };
-  window.addEventListener("storage", look);
-  window.addEventListener("focus", look);
-  window.addEventListener("pageshow", look);
-  document.addEventListener("visibilitychange", look);
+  window.addEventListener("storage", check);
+  window.addEventListener("focus", check);
+  window.addEventListener("pageshow", check);
+  document.addEventListener("visibilitychange", check);
 }
 
 function unquoted(raw) {

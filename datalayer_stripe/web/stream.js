@@ -1,16 +1,17 @@
 /**
- * What changes on the account, as it changes: by the stream, and while there is none by asking.
+ * Receive changes of the account from the event stream, and poll while the stream is not connected.
  *
- * Only while the page is looked at: by HTTP/1.1 a browser has six connections to a host, and a
- * stream takes one of them. Whoever comes back is told at once what has changed meanwhile.
+ * The stream is only open while the page is visible: with HTTP/1.1 a browser opens at most six
+ * connections to a host, and a stream uses one. When the page becomes visible again, the stream
+ * first sends what has changed.
  */
 
 import { EventParser } from "./events.js";
-import { jitter, pause, untilVisible } from "./timing.js";
+import { jitter, pause, waitUntilVisible } from "./timing.js";
 
-const SILENCE_MS = 40_000;
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 30_000;
+const HEARTBEAT_TIMEOUT_MS = 40_000;
+const MIN_BACKOFF_MS = 1_000;
+const MAX_BACKOFF_MS = 30_000;
 const POLL_MS = 5_000;
 
 export class Stream {
@@ -22,7 +23,7 @@ export class Stream {
   #lastEventId = "";
   #failures = 0;
 
-  /** `onEvent(type, data)` gets each event with its data parsed; `poll` asks for the same. */
+  /** `onEvent(type, data)` is called for each event; `poll` fetches the same data. */
   constructor({ api, signal, onEvent, poll }) {
     this.#api = api;
     this.#signal = signal;
@@ -30,15 +31,15 @@ export class Stream {
     this.#poll = poll;
   }
 
-  /** Goes on until the signal is aborted, and then rejects. */
+  /** Run until the signal is aborted. Rejects then. */
   run() {
-    return Promise.all([this.#keepConnected(), this.#keepAsking()]);
+    return Promise.all([this.#keepConnected(), this.#keepPolling()]);
   }
 
   async #keepConnected() {
     for (;;) {
       let retryAfter = 0;
-      await untilVisible(this.#signal);
+      await waitUntilVisible(this.#signal);
       try {
         await this.#read();
       } catch (error) {
@@ -47,18 +48,18 @@ export class Stream {
       }
       this.isConnected = false;
       if (document.hidden) continue;
-      const growing = Math.min(FIRST_PAUSE_MS * 2 ** this.#failures, LONGEST_PAUSE_MS);
+      const backoff = Math.min(MIN_BACKOFF_MS * 2 ** this.#failures, MAX_BACKOFF_MS);
       this.#failures += 1;
-      await pause(retryAfter * 1000 + jitter(growing), this.#signal);
+      await pause(retryAfter * 1000 + jitter(backoff), this.#signal);
     }
   }
 
   async #read() {
     const connection = new AbortController();
-    const left = () => document.hidden && connection.abort();
-    document.addEventListener("visibilitychange", left);
-    // Heartbeats come every 15 s: a connection without any is dead, though nobody has said so.
-    let watchdog = setTimeout(() => connection.abort(), SILENCE_MS);
+    const abortIfHidden = () => document.hidden && connection.abort();
+    document.addEventListener("visibilitychange", abortIfHidden);
+    // The service sends a heartbeat every 15 s. Without one, the connection is dead: reconnect.
+    let watchdog = setTimeout(() => connection.abort(), HEARTBEAT_TIMEOUT_MS);
     try {
       const response = await this.#api.stream(this.#lastEventId, connection.signal);
       const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -67,7 +68,7 @@ export class Stream {
         const { value, done } = await reader.read();
         if (done) return;
         clearTimeout(watchdog);
-        watchdog = setTimeout(() => connection.abort(), SILENCE_MS);
+        watchdog = setTimeout(() => connection.abort(), HEARTBEAT_TIMEOUT_MS);
         this.isConnected = true;
         this.#failures = 0;
         for (const event of parser.feed(value)) {
@@ -77,11 +78,11 @@ export class Stream {
       }
     } finally {
       clearTimeout(watchdog);
-      document.removeEventListener("visibilitychange", left);
+      document.removeEventListener("visibilitychange", abortIfHidden);
     }
   }
 
-  async #keepAsking() {
+  async #keepPolling() {
     let retryAfter = 0;
     for (;;) {
       await pause(retryAfter * 1000 + jitter(POLL_MS), this.#signal);

@@ -1,11 +1,11 @@
-/** The top of the page: whose account it is, the balance, and the plan in a line. */
+/** View of the account, its balance and its plan at the top of the page. */
 
 import { announce, byId } from "./dom.js";
 import { number } from "./money.js";
 import { planSummary } from "./plan-view.js";
 import * as texts from "./texts.js";
 
-/** `before` is what was known until now: changes are shown and said, a first sight is not. */
+/** Render the summary. Changes since `before` are animated and announced; the first load is not. */
 export function renderSummary({ balance, subscription }, before) {
   const unit = texts.creditsUnit(balance);
   byId("account-handle").textContent = subscription.account_handle ?? "";
@@ -15,15 +15,15 @@ export function renderSummary({ balance, subscription }, before) {
   document.title = texts.pageTitle(number(balance), unit);
   if (before.subscription === null) return;
   if (balance !== before.balance) {
-    rise(byId("balance"));
+    animateChange(byId("balance"));
     announce(texts.balanceIs(number(balance), unit));
   } else if (planSummary(subscription) !== planSummary(before.subscription)) {
     announce(texts.planIs(planSummary(subscription)));
   }
 }
 
-/** The new number is there at once, for it may be waited for; it only settles gently. */
-function rise(node) {
+/** Animate an element whose new text is already set, so that nobody has to wait for it. */
+function animateChange(node) {
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   node.animate(
     [

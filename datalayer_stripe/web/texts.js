@@ -1,4 +1,4 @@
-/** Every text that people read. Amounts, numbers and dates come in already formatted. */
+/** All texts of the page. Amounts, numbers and dates are passed in already formatted. */
 
 export const title = "Credits";
 export const pageTitle = (credits, unit) => `${credits} ${unit} – Checkout`;
@@ -29,10 +29,10 @@ export const manageBilling = "Manage billing";
 export const cancel = "Cancel subscription";
 export const resume = "Resume subscription";
 export const noPlans = "No plan is for sale at the moment.";
-export const plansUnavailable = "Plans cannot be shown right now.";
-export const planEnded = "Your plan has ended. Your credits stay yours.";
+export const plansUnavailable = "The plans cannot be shown right now.";
+export const planEnded = "Your plan has ended. You keep your credits.";
 
-// docs.stripe.com/billing/subscriptions/overview#subscription-statuses
+// https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses
 const STATUSES = {
   active: "Active",
   trialing: "Trial",
@@ -46,22 +46,22 @@ const STATUSES = {
 export const planStatus = (status) => STATUSES[status] ?? status.replaceAll("_", " ");
 
 const ADVICE = {
-  incomplete: "The first payment is still to be made. Finish subscribing to buy credits.",
-  past_due: "The last payment did not go through. Check your card under “Manage billing”.",
-  unpaid: "The plan is not paid for. Pay the open invoice under “Manage billing”.",
-  paused: "The plan is paused. Add a card under “Manage billing” to go on.",
+  incomplete: "The first payment is not made yet. Finish subscribing to buy credits.",
+  past_due: "The last payment failed. Check your card under “Manage billing”.",
+  unpaid: "The plan is not paid. Pay the open invoice under “Manage billing”.",
+  paused: "The plan is paused. Add a card under “Manage billing” to continue.",
 };
 export const planAdvice = (status) => ADVICE[status] ?? null;
 
 export const cancelHeading = "Cancel your subscription?";
 export const cancelText = (date) =>
-  `You can buy credits until ${date}. The credits that you have stay yours.`;
+  `You can buy credits until ${date}. You keep the credits that you have.`;
 export const cancelUnpaidText = (date) =>
-  `It ends on ${date}. The credits that you have stay yours.`;
+  `It ends on ${date}. You keep the credits that you have.`;
 export const cancelConfirm = "Yes, cancel it";
 export const cancelKeep = "Keep it";
 export const cancelled = (date) => `Your subscription ends on ${date}.`;
-export const resumed = "Your subscription goes on.";
+export const resumed = "Your subscription continues.";
 export const actionFailed = "That did not work. Please try again.";
 
 // Packages
@@ -71,10 +71,10 @@ export const bestPrice = "Best price per credit";
 export const perCredit = (price) => `${price} per credit`;
 export const buy = (credits, unit) => `Buy ${credits} ${unit}`;
 export const buyFor = (credits, unit, price) => `Buy ${credits} ${unit} for ${price}`;
-export const planNeeded = "Credits can be bought with an active monthly plan. Subscribe first.";
-export const planPaymentNeeded = "Credits can be bought again once your plan is paid for.";
+export const planNeeded = "You need an active monthly plan to buy credits. Subscribe first.";
+export const planPaymentNeeded = "You can buy credits again when your plan is paid.";
 export const noPackages = "No credits are for sale at the moment.";
-export const packagesUnavailable = "Credits cannot be shown right now.";
+export const packagesUnavailable = "The packages cannot be shown right now.";
 
 // The payment
 
@@ -92,25 +92,26 @@ export const saveCard = "Save card";
 export const yourPayment = "Your payment";
 export const paying = "Paying…";
 export const handledByStripe =
-  "Stripe takes the payment. Your card number never reaches our servers.";
-export const notFinished = "Your payment was not finished. Nothing was charged.";
+  "Stripe processes the payment. Your card number never reaches our servers.";
+export const notFinished = 
+  "Your payment was not finished. Nothing was charged. You can finish it now.";
 export const addingCredits = "Payment received. Adding your credits…";
 export const startingPlan = "Payment received. Starting your plan…";
 export const processing = "Your bank is still processing the payment. This can take a while.";
-export const onTheirWay =
-  "Your credits are on the way. You may close this page: they will be added all the same.";
-export const planOnItsWay =
-  "Your plan is on the way. You may close this page: it will start all the same.";
-export const lookedInto = (paymentId) =>
-  "Your payment was received, but your credits could not be added by themselves. Do not pay again: " +
-  `write to support, and name the payment ${paymentId}.`;
-export const paymentOver = "This payment was not completed.";
+export const creditsLate =
+  "Your credits are on the way. You can close this page. They will still be added.";
+export const planLate =
+  "Your plan is on the way. You can close this page. The plan will still start.";
+export const paymentRejected = (paymentId) =>
+  "Your payment was received, but the credits could not be added automatically. " +
+  `Do not pay again. Please write to support and include the payment ID ${paymentId}.`;
+export const paymentCanceled = "This payment was not completed.";
 export const paymentReplaced =
-  "This form is out of date: it was open for too long, or a newer one was opened in another window. " +
-  "Nothing was charged here.";
+  "This form is out of date. It was open for too long, or a newer one was opened in another " +
+  "window. Nothing was charged here.";
 export const paymentFailed =
-  "The payment could not be confirmed. Please try again: you will not be charged twice.";
-export const askingForPayment = "Looking at how your payment stands…";
+  "The payment could not be confirmed. Please try again. You will not be charged twice.";
+export const checkingPayment = "Checking your payment…";
 export const formFailed = "The payment form could not be loaded.";
 
 // The receipt
@@ -125,12 +126,12 @@ export const receipt = "Receipt";
 export const historyHeading = "History";
 export const historyColumns = {
   date: "Date",
-  what: "What",
+  what: "Type",
   credits: "Credits",
   amount: "Amount",
   receipt: "Receipt",
 };
-export const nothingYet = "Nothing yet.";
+export const nothingYet = "No purchases yet.";
 export const showMore = "Show more";
 export const moreShown = (count) => `${count} more shown.`;
 export const receiptFor = (credits, unit, date) => `Receipt for ${credits} ${unit}, ${date}`;
@@ -142,8 +143,8 @@ const KINDS = {
   "refund-failed": "Refund failed",
   dispute: "Payment disputed",
   "dispute-won": "Dispute won",
-  debt: "Owed, to be paid by the next credits",
-  "debt-paid": "Owed credits paid",
+  debt: "Owed, deducted from your next credits",
+  "debt-paid": "Owed credits deducted",
   correction: "Correction",
 };
 export const historyKind = (kind) => KINDS[kind] ?? capitalized(kind.replaceAll(/[-_]/g, " "));
@@ -151,9 +152,9 @@ export const historyKind = (kind) => KINDS[kind] ?? capitalized(kind.replaceAll(
 // Errors
 
 export const loadFailed = "Your credits cannot be shown right now.";
-export const unreachable = "There is no connection to the server. Check your network.";
-export const busy = "The service is busy. Please wait a moment.";
-export const requestId = (id) => `Request ${id}`;
+export const unreachable = "The server cannot be reached. Check your internet connection.";
+export const busy = "The service is busy. Please wait a moment and try again.";
+export const requestId = (id) => `Request ID: ${id}`;
 
 // Announcements
 

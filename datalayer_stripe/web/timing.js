@@ -1,6 +1,6 @@
-/** Waiting, and no longer than somebody cares. */
+/** Pauses that end when an AbortSignal is aborted. */
 
-/** Resolves after `milliseconds`; rejects when `signal` is aborted. */
+/** Resolve after `milliseconds`. Rejects when `signal` is aborted. */
 export function pause(milliseconds, signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
@@ -16,8 +16,8 @@ export function pause(milliseconds, signal) {
   });
 }
 
-/** Resolves while the page can be seen, at once or when that comes; rejects as `pause` does. */
-export function untilVisible(signal) {
+/** Resolve as soon as the page is visible. Rejects when `signal` is aborted. */
+export function waitUntilVisible(signal) {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
     if (!document.hidden) return resolve();
@@ -33,8 +33,8 @@ export function untilVisible(signal) {
   });
 }
 
-/** Run `task`. That it ends because of `signal` is no error. */
-export async function unlessAborted(signal, task) {
+/** Run `task`. Ignore its error if `signal` is aborted. */
+export async function ignoreAbort(signal, task) {
   try {
     await task();
   } catch (error) {
@@ -42,7 +42,8 @@ export async function unlessAborted(signal, task) {
   }
 }
 
-/** Between half of it and all of it, so that many pages do not come back at the same moment. */
+/** Return a random time between half and all of `milliseconds`, so that pages do not reconnect
+ * simultaneously. */
 export function jitter(milliseconds) {
   return milliseconds * (0.5 + Math.random() / 2);
 }

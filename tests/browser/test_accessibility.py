@@ -51,7 +51,7 @@ def test_the_checkout_page(
     visitor.sign_in(town.token())
     tab.expect_view("ready")
     expect(tab.subscribe_button).to_be_visible()
-    expect(tab.history).to_contain_text("Nothing yet.")
+    expect(tab.history).to_contain_text("No purchases yet.")
     check(tab.page, "no-plan")
 
     town.subscribe()

@@ -23,7 +23,7 @@ def test_more_is_shown_on_demand(visitor: Visitor, town: Town) -> None:
     expect(tab.rows.last).to_contain_text("+220")
     expect(more).to_have_count(0)
     expect(tab.history.get_by_role("columnheader")).to_have_text(
-        ["Date", "What", "Credits", "Amount", "Receipt"]
+        ["Date", "Type", "Credits", "Amount", "Receipt"]
     )
 
 

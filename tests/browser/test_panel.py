@@ -144,5 +144,5 @@ def test_months_pass_and_a_renewal_fails(visitor: Visitor, town: Town, panel: Pa
 
     panel.get_by_role("button", name="Fail the renewal").click()
     expect(deliveries(panel, "invoice.payment_failed")).to_have_count(1)
-    expect(tab.plan).to_contain_text("The last payment did not go through.")
+    expect(tab.plan).to_contain_text("The last payment failed.")
     expect(tab.buy_button(50)).to_be_disabled()

@@ -16,11 +16,11 @@ def test_packages_wait_for_a_plan(visitor: Visitor) -> None:
     button = tab.buy_button(50)
     expect(button).to_be_disabled()
     expect(button).to_have_accessible_description(
-        "Credits can be bought with an active monthly plan. Subscribe first."
+        "You need an active monthly plan to buy credits. Subscribe first."
     )
     expect(button).to_have_accessible_name("Buy 50 credits for $5.00")
     expect(tab.packages).to_contain_text("$0.10 per credit")
-    expect(tab.history).to_contain_text("Nothing yet.")
+    expect(tab.history).to_contain_text("No purchases yet.")
 
 
 def test_subscribe_and_buy(visitor: Visitor, town: Town) -> None:
