@@ -1,6 +1,6 @@
-# Needs Python 3.11 or later, and make. Everything else goes into .venv.
-# PYTHON=python3.12 chooses another interpreter and VENV=.venv-3.12 another folder for it;
-# ARGS="--port 9800" passes options on, PYTEST_ARGS="-k settings" chooses tests.
+# Needs Python 3.11 or later, and make. Everything else is installed into .venv.
+# PYTHON=python3.12 selects an interpreter, VENV=.venv-3.12 the folder of the virtual environment,
+# ARGS="--port 9800" the options of the demo, and PYTEST_ARGS="-k settings" the options of pytest.
 
 PYTHON ?=
 ARGS ?=
@@ -9,13 +9,13 @@ PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-# What an installation depends on; the code itself is installed editable.
+# A change of these files installs again. The code itself is installed editable.
 SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-packages test-faults figures settings pictures bench lint format docs build clean
+.PHONY: help run play test test-packages test-faults figures settings screenshots bench lint format docs build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,30 +23,30 @@ help: ## list the targets
 run: $(VENV)/.installed-demo ## start the demo: the service and a local Stripe
 	@$(BIN)/datalayer-stripe demo $(ARGS)
 
-play: $(VENV)/.installed-demo ## play the demo's story and check each step of it
+play: $(VENV)/.installed-demo ## play the demo's story and check each step
 	@$(BIN)/datalayer-stripe demo --play $(ARGS)
 
-# Each file's tests stay together, since they share what takes long to start. Files with slow tests
-# come first (tests/conftest.py), so that no worker is left with one at the end.
+# Run all tests of a file in one worker, because they share fixtures that start slowly. Run the files
+# with slow tests first (tests/conftest.py), so that no worker is left with one at the end.
 test: $(VENV)/.installed-test ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-packages: $(VENV)/.installed-test ## build, install and use packages, the tutorial's too; needs PyPI
+test-packages: $(VENV)/.installed-test ## build, install and use the packages and the tutorial's plugin; needs PyPI
 	@$(BIN)/python -m pytest -m packages $(PYTEST_ARGS)
 
-test-faults: $(VENV)/.installed-test ## kill, cut and overload it, for minutes
+test-faults: $(VENV)/.installed-test ## kill processes, cut connections and overload the service; takes minutes
 	@$(BIN)/python -m pytest -m faults $(PYTEST_ARGS)
 
-figures: $(VENV)/.installed-test ## put what the fault tests tried into docs/reliability.md
+figures: $(VENV)/.installed-test ## write the figures of the fault tests into docs/reliability.md
 	@$(BIN)/python -m tests.faults.figures
 
-settings: $(VENV)/.installed-test ## generate what documents say of the settings
+settings: $(VENV)/.installed-test ## generate the documentation of the settings
 	@$(BIN)/python -m tests.support.settings_documents
 
-pictures: $(VENV)/.installed-test ## make the pictures of docs/checkout.md anew
-	@$(BIN)/python -m tests.browser.pictures
+screenshots: $(VENV)/.installed-test ## create the screenshots of docs/checkout.md
+	@$(BIN)/python -m tests.browser.screenshots
 
-bench: $(VENV)/.installed-test ## measure deliveries, open streams and hostile text in the log
+bench: $(VENV)/.installed-test ## measure deliveries, event streams and the redaction of the log
 	@$(BIN)/python -m benchmarks.deliveries
 	@$(BIN)/python -m benchmarks.streams
 	@$(BIN)/python -m benchmarks.redaction
@@ -56,7 +56,7 @@ lint: $(VENV)/.installed-dev ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.installed-dev ## rewrite the code in its style
+format: $(VENV)/.installed-dev ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -65,17 +65,17 @@ format: $(VENV)/.installed-dev ## rewrite the code in its style
 docs: $(VENV)/.installed-docs ## build the documentation site in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
-build: $(VENV)/.installed-dev ## make the sdist and the wheel in dist/
+build: $(VENV)/.installed-dev ## build the sdist and the wheel in dist/
 	rm -rf build dist
 	$(BIN)/python -m build
 
-clean: ## remove everything that the other targets made
+clean: ## remove everything that the other targets create
 	rm -rf .venv .venv-* build dist site .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find benchmarks datalayer_stripe plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# A stamp is written last: what was interrupted is done again.
+# The stamp file is written last, so that an interrupted installation is repeated.
 $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
-	@echo "Installing datalayer-stripe[$*] into $(VENV), once; this takes a moment."
+	@echo "Installing datalayer-stripe[$*] into $(VENV). This is done once and takes a moment."
 	@$(PIP) install --quiet --editable '.[$*]'
 	@touch $@
 
@@ -87,13 +87,13 @@ $(VENV)/.created:
 	  fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	  echo "datalayer-stripe needs Python 3.11 or later, and none of these is: $$candidates."; \
-	  echo "Install one (https://www.python.org/downloads/), or name it: make PYTHON=/path/to/python3.12"; \
+	  echo "datalayer-stripe needs Python 3.11 or later, but found none in: $$candidates."; \
+	  echo "Install one (https://www.python.org/downloads/), or select one: make PYTHON=/path/to/python3.12"; \
 	  exit 1; \
 	fi; \
 	if ! "$$python" -m venv --clear $(VENV); then \
-	  echo "$$python cannot make a virtual environment."; \
-	  echo "On Debian and Ubuntu: sudo apt install python3-venv (or python3.12-venv, as the version is)."; \
+	  echo "$$python cannot create a virtual environment."; \
+	  echo "On Debian and Ubuntu: sudo apt install python3-venv (or, for Python 3.12, python3.12-venv)."; \
 	  exit 1; \
 	fi
 	@touch $@

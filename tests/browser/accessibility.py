@@ -1,14 +1,15 @@
-"""What axe-core finds in a page and in its frames."""
+"""Run axe-core in a page and in its frames."""
 
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Frame, Page
 
-_GRAVE = ("serious", "critical")
+_SERIOUS_IMPACTS = ("serious", "critical")
 
-# Within a frame, what shines through from the page behind it cannot be seen: paint it there.
-_BACKDROP = """
+# A transparent frame shows the background of the page behind it, which axe-core cannot see from
+# inside the frame. Set that background in the frame too.
+_BACKGROUND_BEHIND = """
 (frame) => {
   for (let element = frame; element; element = element.parentElement) {
     const colour = getComputedStyle(element).backgroundColor;
@@ -17,22 +18,22 @@ _BACKDROP = """
   return "";
 }
 """
-_PAINT = "(colour) => { document.documentElement.style.backgroundColor = colour; }"
+_SET_BACKGROUND = "(colour) => { document.documentElement.style.backgroundColor = colour; }"
 
 
-def grave_faults(page: Page) -> list[str]:
-    """The serious and critical violations of all frames, one line each.
+def serious_violations(page: Page) -> list[str]:
+    """Return the serious and critical violations in all frames, one line each.
 
-    Each frame is looked at by itself: axe-core's own way into frames is for those of one origin.
+    axe-core runs in each frame separately, because its own frame support needs one origin.
     """
     for frame in page.frames:
         if frame.parent_frame:
-            frame.evaluate(_PAINT, frame.frame_element().evaluate(_BACKDROP))
+            frame.evaluate(_SET_BACKGROUND, frame.frame_element().evaluate(_BACKGROUND_BEHIND))
     return [
         f"{frame.url}: {violation['id']} ({violation['impact']}): {node['target']} {node['html']}"
         for frame in page.frames
         for violation in _violations(frame)
-        if violation["impact"] in _GRAVE
+        if violation["impact"] in _SERIOUS_IMPACTS
         for node in violation["nodes"]
     ]
 

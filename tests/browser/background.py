@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own: the service runs there while a test drives the browser."""
+"""Event loop in a background thread, for the service while a test controls the browser."""
 
 import asyncio
 import inspect
@@ -6,14 +6,14 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-# Seconds after which a step counts as hanging. A busy machine needs a few for a slow step.
-PATIENCE = 120.0
+STEP_TIMEOUT = 120.0
+"""Seconds after which a step fails. A busy machine needs several for a slow step."""
 
 T = TypeVar("T")
 
 
 class Background:
-    """Runs coroutines, and calls of what is not safe to use from another thread."""
+    """Background thread that runs coroutines, and functions that are not thread-safe."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -21,11 +21,11 @@ class Background:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run something to its end, and return its result."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+        """Run a coroutine and return its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(STEP_TIMEOUT)
 
     def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a function in the loop, and wait for what it returns."""
+        """Call a function in the loop and return its result, awaited if it is awaitable."""
 
         async def called() -> Any:
             result = function(*args, **kwargs)
@@ -34,7 +34,7 @@ class Background:
         return self.run(called())
 
     def close(self) -> None:
-        """Cancel what still runs, and end the thread."""
+        """Cancel all tasks and stop the thread."""
         self.run(_cancel_others())
         self.run(self._loop.shutdown_asyncgens())
         self.run(self._loop.shutdown_default_executor())

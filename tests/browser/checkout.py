@@ -1,19 +1,19 @@
-"""The checkout page, as a person sees it and as the tests name its parts."""
+"""Page object of the checkout page."""
 
 import re
 
 from playwright.sync_api import FrameLocator, Locator, Page, expect
 
-GOOD_CARD = "4242424242424242"
+VALID_CARD = "4242424242424242"
 DECLINED_CARD = "4000000000000002"
 AUTHENTICATED_CARD = "4000002760003184"
-"""Stripe's test cards, the last of which always asks for 3-D Secure: docs.stripe.com/testing."""
+"""Stripe's test cards. The last one always requires 3-D Secure: https://docs.stripe.com/testing"""
 
 _PAY = re.compile(r"^(Pay|Subscribe)\b")
 
 
 class Checkout:
-    """A tab with the page. Sections are as their ids say."""
+    """A tab with the checkout page. The attributes are named after the ids of the sections."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -26,14 +26,14 @@ class Checkout:
         self.history = page.locator("section#history")
         self.announcements = page.locator("#announcements")
 
-    # What it shows
+    # Contents
 
     def expect_view(self, view: str) -> None:
-        """`loading`, `sign-in`, `error` or `ready`."""
+        """Wait until the page shows `loading`, `sign-in`, `error` or `ready`."""
         expect(self.main).to_have_attribute("data-view", view)
 
     def expect_state(self, state: str) -> None:
-        """The payment's state, such as `form`."""
+        """Wait until the payment has a state, such as `form`."""
         expect(self.payment).to_have_attribute("data-state", state)
 
     def expect_balance(self, credits: int) -> None:
@@ -59,7 +59,7 @@ class Checkout:
         """The rows of the history, newest first."""
         return self.history.locator("tbody tr")
 
-    # Stripe's part of the page
+    # Parts that Stripe.js adds
 
     @property
     def card_form(self) -> FrameLocator:
@@ -67,47 +67,47 @@ class Checkout:
 
     @property
     def authentication(self) -> Locator:
-        """The dialog over the page in which a bank asks who is paying."""
+        """The 3-D Secure dialog of the bank."""
         return self.page.get_by_role("dialog", name="3D Secure authentication")
 
     def authenticate(self, answer: str) -> None:
-        """Press "Complete" or "Fail" in it."""
+        """Click "Complete" or "Fail" in the 3-D Secure dialog."""
         frame = self.authentication.locator("iframe").content_frame
         frame.get_by_role("button", name=answer).click()
 
-    def fill_in(self, card: str = GOOD_CARD) -> None:
-        """Type a card into Stripe's form."""
-        self.look()
+    def fill_card(self, card: str = VALID_CARD) -> None:
+        """Enter a card into Stripe's form."""
+        self.bring_to_front()
         self.card_form.get_by_label("Card number").fill(card)
         self.card_form.get_by_label("Expiration date").fill("12/40")
         self.card_form.get_by_label("Security code").fill("123")
 
-    # What one does with it
+    # Actions
 
-    def look(self) -> None:
-        """Bring the tab to the front: a browser draws another one every few seconds only."""
+    def bring_to_front(self) -> None:
+        """Bring the tab to the front. A browser renders hidden tabs only every few seconds."""
         self.page.bring_to_front()
 
     def choose(self, credits: int) -> None:
-        """Choose a package, up to the form."""
-        self.look()
+        """Choose a package, and wait for the form."""
+        self.bring_to_front()
         self.buy_button(credits).click()
         self.expect_state("form")
 
-    def pay(self, card: str = GOOD_CARD) -> None:
-        """Fill the open form in and press its button."""
+    def pay(self, card: str = VALID_CARD) -> None:
+        """Enter a card into the open form and submit it."""
         self.expect_state("form")
-        self.fill_in(card)
+        self.fill_card(card)
         self.pay_button.click()
 
     def buy(self, credits: int) -> None:
-        """Buy a package by a good card, to the end."""
+        """Buy a package with a valid card, and wait until the credits are added."""
         self.choose(credits)
         self.pay()
         self.expect_state("done")
 
     def subscribe(self) -> None:
-        """Subscribe by a good card, until credits can be bought."""
+        """Subscribe with a valid card, and wait until credits can be bought."""
         self.subscribe_button.click()
         self.pay()
         expect(self.buy_button(50)).to_be_enabled()

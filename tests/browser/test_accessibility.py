@@ -1,4 +1,4 @@
-"""axe-core finds nothing serious in any state, in light and in dark, on a desk and on a phone."""
+"""Test with axe-core that no state of a page has a serious accessibility violation."""
 
 import re
 from collections.abc import Callable
@@ -6,12 +6,12 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.accessibility import grave_faults
+from tests.browser.accessibility import serious_violations
+from tests.browser.browser_session import PHONE, BrowserSession, save_screenshot
 from tests.browser.checkout import AUTHENTICATED_CARD, DECLINED_CARD
-from tests.browser.demo_server import Town
-from tests.browser.visitor import PHONE, Visitor, screenshot
+from tests.browser.demo_server import DemoServer
 
-LOOKS = {
+VARIANTS = {
     "desktop": {},
     "desktop-dark": {"color_scheme": "dark"},
     "phone": PHONE,
@@ -19,42 +19,42 @@ LOOKS = {
 }
 
 
-@pytest.fixture(params=LOOKS)
-def look(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=VARIANTS)
+def variant(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def check(look: str) -> Callable[[Page, str], None]:
-    """Keep a picture of a state, and let axe-core look at it."""
+def check(variant: str) -> Callable[[Page, str], None]:
+    """Return a function that saves a screenshot of a state and checks the page with axe-core."""
 
     def check(page: Page, state: str) -> None:
-        screenshot(page, f"{state}-{look}")
-        assert grave_faults(page) == []
+        save_screenshot(page, f"{state}-{variant}")
+        assert serious_violations(page) == []
 
     return check
 
 
-def test_the_checkout_page(
-    look: str,
+def test_checkout_page_is_accessible_in_every_state(
+    variant: str,
     check: Callable[[Page, str], None],
-    new_visitor: Callable[..., Visitor],
-    town: Town,
+    new_session: Callable[..., BrowserSession],
+    demo_server: DemoServer,
 ) -> None:
-    # The page comes to rest at once, so that no colour is looked at on its way.
-    visitor = new_visitor(reduced_motion="reduce", token=None, **LOOKS[look])
-    visitor.watch.allow_status(402)
-    tab = visitor.open()
+    # Without animations, axe-core does not measure a colour in the middle of a transition.
+    session = new_session(reduced_motion="reduce", token=None, **VARIANTS[variant])
+    session.monitor.allow_status(402)
+    tab = session.open()
     tab.expect_view("sign-in")
     check(tab.page, "signed-out")
 
-    visitor.sign_in(town.token())
+    session.sign_in(demo_server.token())
     tab.expect_view("ready")
     expect(tab.subscribe_button).to_be_visible()
     expect(tab.history).to_contain_text("No purchases yet.")
     check(tab.page, "no-plan")
 
-    town.subscribe()
+    demo_server.subscribe()
     tab.choose(50)
     check(tab.page, "form")
 
@@ -62,7 +62,7 @@ def test_the_checkout_page(
     tab.expect_state("declined")
     check(tab.page, "declined")
 
-    tab.fill_in(AUTHENTICATED_CARD)
+    tab.fill_card(AUTHENTICATED_CARD)
     tab.pay_button.click()
     expect(tab.authentication).to_be_visible()
     expect(
@@ -80,25 +80,26 @@ def test_the_checkout_page(
     check(tab.page, "cancel")
 
 
-@pytest.mark.parametrize("look", ["desktop", "phone-dark"], indirect=True)
-def test_stripes_side(
-    look: str,
+@pytest.mark.usefixtures("own_demo")
+@pytest.mark.parametrize("variant", ["desktop", "phone-dark"], indirect=True)
+def test_sandbox_pages_are_accessible(
+    variant: str,
     check: Callable[[Page, str], None],
-    new_visitor: Callable[..., Visitor],
-    town: Town,
+    new_session: Callable[..., BrowserSession],
+    demo_server: DemoServer,
 ) -> None:
-    town.subscribe()
-    town.buy()
-    visitor = new_visitor(reduced_motion="reduce", **LOOKS[look])
-    panel = visitor.open(town.stage.panel_url).page
+    demo_server.subscribe()
+    demo_server.buy()
+    session = new_session(reduced_motion="reduce", **VARIANTS[variant])
+    panel = session.open(demo_server.environment.panel_url).page
     expect(panel.get_by_text("payment_intent.succeeded").first).to_be_visible()
     check(panel, "panel")
 
-    tab = visitor.open()
+    tab = session.open()
     tab.plan.get_by_role("button", name="Manage billing").click()
     tab.page.wait_for_url(re.compile("/sandbox/portal/"))
     check(tab.page, "portal")
 
-    [charge] = town.charges(500)
+    [charge] = demo_server.charges(500)
     tab.page.goto(charge["receipt_url"])
     check(tab.page, "receipt")

@@ -1,28 +1,30 @@
-"""A UI of another origin pays with Stripe's card element, as Datalayer's does."""
+"""Test a payment with Stripe's card element on another origin, as in Datalayer's UI."""
 
 from pathlib import Path
 
 from playwright.sync_api import expect
 
-from tests.browser.checkout import DECLINED_CARD, GOOD_CARD
-from tests.browser.demo_server import Town
-from tests.browser.visitor import Visitor
+from tests.browser.browser_session import BrowserSession
+from tests.browser.checkout import DECLINED_CARD, VALID_CARD
+from tests.browser.demo_server import DemoServer
 
 UI = Path(__file__).parents[1] / "data" / "card_element"
 
 
-def test_a_card_element_of_another_origin(visitor: Visitor, town: Town) -> None:
-    visitor.watch.allow_status(402)
-    town.subscribe()
-    page = visitor.context.new_page()
-    page.goto(f"{town.serve(UI)}/index.html")
+def test_card_element_on_another_origin_pays(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    session.monitor.allow_status(402)
+    demo_server.subscribe()
+    page = session.context.new_page()
+    page.goto(f"{demo_server.serve(UI)}/index.html")
     page.evaluate(
         "async (purchase) => (await import('/pay.js')).offer(purchase)",
         {
-            "api": f"{town.url}/api/iam",
-            "token": town.token(),
-            "priceId": town.packages[0],
-            "stripeJs": town.settings.stripe_js_url,
+            "api": f"{demo_server.url}/api/iam",
+            "token": demo_server.token(),
+            "priceId": demo_server.packages[0],
+            "stripeJs": demo_server.settings.stripe_js_url,
         },
     )
     frame = page.frame_locator('iframe[title="Secure card payment input frame"]')
@@ -35,10 +37,10 @@ def test_a_card_element_of_another_origin(visitor: Visitor, town: Town) -> None:
     page.get_by_role("button", name="Pay").click()
     expect(result).to_have_text("Your card was declined.")
 
-    number.fill(GOOD_CARD)
+    number.fill(VALID_CARD)
     page.get_by_role("button", name="Pay").click()
     expect(result).to_have_text("succeeded")
-    town.settle()
-    assert town.credits() == 50
-    [charge] = town.charges(500)
+    demo_server.settle()
+    assert demo_server.credits() == 50
+    [charge] = demo_server.charges(500)
     assert charge["billing_details"]["name"] == "Ada"

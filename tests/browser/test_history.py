@@ -1,20 +1,20 @@
-"""What was bought, newest first."""
+"""Test the history of top-ups, refunds and disputes."""
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.demo_server import Town
-from tests.browser.visitor import Visitor
+from tests.browser.browser_session import BrowserSession
+from tests.browser.demo_server import DemoServer
 
 PAGE = 20
 
 
 @pytest.mark.usefixtures("unlimited")
-def test_more_is_shown_on_demand(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
+def test_show_more_loads_next_page(session: BrowserSession, demo_server: DemoServer) -> None:
+    demo_server.subscribe()
     for package in [1, *[0] * (PAGE + 1)]:
-        town.buy(package)
-    tab = visitor.open()
+        demo_server.buy(package)
+    tab = session.open()
     expect(tab.rows).to_have_count(PAGE)
     expect(tab.rows.first).to_contain_text("+50")
     more = tab.history.get_by_role("button", name="Show more")
@@ -27,12 +27,15 @@ def test_more_is_shown_on_demand(visitor: Visitor, town: Town) -> None:
     )
 
 
-def test_what_went_back_is_shown_with_what_it_took(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    bought = town.buy()
-    tab = visitor.open()
+@pytest.mark.usefixtures("own_demo")
+def test_history_shows_refunds_and_disputes_with_their_credits(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    demo_server.subscribe()
+    bought = demo_server.buy()
+    tab = session.open()
     expect(tab.rows).to_have_count(1)
-    panel = visitor.open(town.stage.panel_url).page
+    panel = session.open(demo_server.environment.panel_url).page
     panel.get_by_label("Amount, or empty").fill("2.00")
     panel.get_by_role("button", name="Refund", exact=True).click()
     expect(panel.get_by_role("status")).to_have_text("$2.00 refunded.")
@@ -45,4 +48,4 @@ def test_what_went_back_is_shown_with_what_it_took(visitor: Visitor, town: Town)
     expect(tab.rows.last).to_contain_text("Credits bought+50$5.00")
     expect(panel.get_by_role("button", name="Lose", exact=True)).to_be_visible()
     expect(panel.get_by_label("Open dispute")).to_be_disabled()
-    assert town.listed("/v1/disputes")[0]["payment_intent"] == bought
+    assert demo_server.list_all("/v1/disputes")[0]["payment_intent"] == bought

@@ -1,20 +1,19 @@
-"""The page of a Jupyter Server, for who is signed in there: no token is in the browser."""
+"""Test the page in a Jupyter Server, where the browser has a cookie and no token."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.settings_checks import revealed
-from tests.browser.demo_server import Town
-from tests.browser.visitor import Visitor
+from tests.browser.browser_session import BrowserSession
+from tests.browser.demo_server import DemoServer, running_demo
 from tests.support.jupyter import BASE_URL, TOKEN, WEBHOOK, JupyterServer
 
 
 def variables_of(settings: Settings) -> dict[str, str]:
-    """Those that make the same settings, but for the bearer tokens' secret."""
+    """Return the environment variables for these settings, without the token secret."""
     values = settings.model_dump(exclude={"jwt_secret"}, exclude_none=True, exclude_defaults=True)
     fields = Settings.model_fields
     return {
@@ -25,21 +24,46 @@ def variables_of(settings: Settings) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def server(town: Town, tmp_path: Path) -> Iterator[JupyterServer]:
-    with JupyterServer(tmp_path, variables_of(town.settings)) as server:
-        [secret] = town.settings.stripe_webhook_secrets
+@pytest.fixture(scope="module")
+def jupyter_demo(chromium: Browser) -> Iterator[DemoServer]:
+    """The demo whose local Stripe the Jupyter Server uses."""
+    with running_demo() as demo:
+        yield DemoServer(demo)
+
+
+@pytest.fixture(scope="module")
+def jupyter_server(
+    jupyter_demo: DemoServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[JupyterServer]:
+    """One Jupyter Server for all tests, because it starts slowly."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    with JupyterServer(folder, variables_of(jupyter_demo.settings)) as server:
+        [secret] = jupyter_demo.settings.stripe_webhook_secrets
         endpoint = f"{server.url}{BASE_URL.rstrip('/')}{WEBHOOK}"
-        secret = revealed(secret)
-        town.call(town.sandbox.create_webhook_endpoint, endpoint, secret=secret)
+        create = jupyter_demo.sandbox.create_webhook_endpoint
+        jupyter_demo.call(create, endpoint, secret=revealed(secret))
         yield server.wait_until_open()
 
 
-def test_who_is_signed_in_at_jupyter_buys_credits(
-    server: JupyterServer, new_visitor: Callable[..., Visitor]
+@pytest.fixture
+def demo_server(jupyter_demo: DemoServer) -> DemoServer:
+    return jupyter_demo
+
+
+@pytest.fixture
+def server(jupyter_server: JupyterServer, demo_server: DemoServer) -> Iterator[JupyterServer]:
+    """The Jupyter Server, whose user has no subscription at the start of each test."""
+    yield jupyter_server
+    for subscription in demo_server.list_all("/v1/subscriptions"):
+        demo_server.call(demo_server.sandbox.cancel_subscription, subscription["id"])
+    demo_server.settle()
+
+
+def test_jupyter_user_buys_credits(
+    server: JupyterServer, new_session: Callable[..., BrowserSession]
 ) -> None:
-    visitor = new_visitor(token=None)
-    tab = visitor.open(f"{server.url}{BASE_URL}checkout?token={TOKEN}")
+    session = new_session(token=None)
+    tab = session.open(f"{server.url}{BASE_URL}checkout?token={TOKEN}")
     tab.expect_view("ready")
     tab.expect_balance(0)
     tab.subscribe()
@@ -50,23 +74,23 @@ def test_who_is_signed_in_at_jupyter_buys_credits(
     expect(tab.rows).to_have_count(1)
 
 
-def test_who_is_not_comes_to_jupyter_s_login_and_back(
-    server: JupyterServer, new_visitor: Callable[..., Visitor]
+def test_signed_out_user_is_redirected_to_jupyter_login_and_back(
+    server: JupyterServer, new_session: Callable[..., BrowserSession]
 ) -> None:
-    tab = new_visitor(token=None).open(f"{server.url}{BASE_URL}checkout")
+    tab = new_session(token=None).open(f"{server.url}{BASE_URL}checkout")
     tab.page.get_by_label("Password or token").fill(TOKEN)
     tab.page.get_by_role("button", name="Log in", exact=True).click()
     tab.expect_view("ready")
 
 
-def test_a_session_that_has_ended_is_said(
-    server: JupyterServer, new_visitor: Callable[..., Visitor]
+def test_expired_jupyter_session_asks_to_sign_in(
+    server: JupyterServer, new_session: Callable[..., BrowserSession]
 ) -> None:
-    visitor = new_visitor(token=None)
-    visitor.watch.allow_status(401)
-    tab = visitor.open(f"{server.url}{BASE_URL}checkout?token={TOKEN}")
+    session = new_session(token=None)
+    session.monitor.allow_status(401)
+    tab = session.open(f"{server.url}{BASE_URL}checkout?token={TOKEN}")
     tab.expect_view("ready")
-    visitor.context.clear_cookies()
+    session.context.clear_cookies()
     tab.subscribe_button.click()
     tab.expect_view("sign-in")
     tab.page.get_by_role("link", name="Sign in").click()

@@ -1,22 +1,22 @@
-"""From the page's top to a finished purchase by the keyboard alone."""
+"""Test purchases and cancellations with the keyboard alone."""
 
 import pytest
 from playwright.sync_api import Locator, expect
 
+from tests.browser.browser_session import BrowserSession
 from tests.browser.checkout import AUTHENTICATED_CARD, Checkout
-from tests.browser.demo_server import Town
-from tests.browser.visitor import Visitor
+from tests.browser.demo_server import DemoServer
 
-_MOST_TABS = 40
+_MAX_TABS = 40
 
 
 def tab_to(tab: Checkout, target: Locator) -> None:
     """Press Tab until the target has the focus."""
-    for _ in range(_MOST_TABS):
+    for _ in range(_MAX_TABS):
         tab.page.keyboard.press("Tab")
         if target.evaluate("(element) => element === element.ownerDocument.activeElement"):
             return
-    pytest.fail(f"{_MOST_TABS} tabs do not lead to {target}")
+    pytest.fail(f"{_MAX_TABS} presses of Tab do not reach {target}")
 
 
 def type_card(tab: Checkout, number: str) -> None:
@@ -31,9 +31,9 @@ def type_card(tab: Checkout, number: str) -> None:
         tab.page.keyboard.type(text)
 
 
-def test_a_purchase_by_keyboard(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    tab = visitor.open()
+def test_keyboard_completes_purchase(session: BrowserSession, demo_server: DemoServer) -> None:
+    demo_server.subscribe()
+    tab = session.open()
     expect(tab.buy_button(50)).to_be_enabled()
     tab_to(tab, tab.buy_button(50))
     tab.page.keyboard.press("Enter")
@@ -58,13 +58,16 @@ def test_a_purchase_by_keyboard(visitor: Visitor, town: Town) -> None:
     tab.expect_balance(50)
 
 
-def test_the_authentication_keeps_the_focus(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    tab = visitor.open()
+def test_tab_stays_within_authentication_dialog(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    demo_server.subscribe()
+    tab = session.open()
     tab.choose(50)
     tab.pay(AUTHENTICATED_CARD)
     expect(tab.authentication).to_be_visible()
-    # From a dialog's end the browser itself is next: then nothing of the page has the focus.
+    # After the last element of the dialog, Tab moves to the browser's own controls. The body is
+    # the active element then.
     outside = """(dialog) => document.activeElement !== document.body
       && document.activeElement !== dialog.getRootNode().host"""
     for key in ["Tab"] * 6 + ["Shift+Tab"] * 6:
@@ -73,10 +76,12 @@ def test_the_authentication_keeps_the_focus(visitor: Visitor, town: Town) -> Non
 
 
 @pytest.mark.parametrize("place", ["the dialog", "the bank's page in it"])
-def test_escape_refuses_the_authentication(place: str, visitor: Visitor, town: Town) -> None:
-    visitor.watch.allow_status(402)
-    town.subscribe()
-    tab = visitor.open()
+def test_escape_cancels_authentication(
+    place: str, session: BrowserSession, demo_server: DemoServer
+) -> None:
+    session.monitor.allow_status(402)
+    demo_server.subscribe()
+    tab = session.open()
     tab.choose(50)
     tab.pay(AUTHENTICATED_CARD)
     bank = tab.authentication.locator("iframe").content_frame
@@ -86,12 +91,14 @@ def test_escape_refuses_the_authentication(place: str, visitor: Visitor, town: T
     tab.page.keyboard.press("Escape")
     tab.expect_state("declined")
     expect(tab.authentication).to_have_count(0)
-    assert town.credits() == 0
+    assert demo_server.credits() == 0
 
 
-def test_a_cancellation_by_keyboard(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    tab = visitor.open()
+def test_escape_closes_cancel_dialog_and_restores_focus(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    demo_server.subscribe()
+    tab = session.open()
     cancel = tab.plan.get_by_role("button", name="Cancel subscription")
     expect(cancel).to_be_visible()
     tab_to(tab, cancel)

@@ -1,25 +1,25 @@
-"""The page fits wherever it is shown."""
+"""Test the layout on narrow and wide screens."""
 
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.demo_server import Town
-from tests.browser.visitor import PHONE, Visitor
+from tests.browser.browser_session import PHONE, BrowserSession
+from tests.browser.demo_server import DemoServer
 
-TARGET = 44
-"""The least height of what a finger is to hit, in CSS pixels."""
+MIN_BUTTON_HEIGHT = 44
+"""Minimum height of a button on a touch screen, in CSS pixels."""
 
 
 @pytest.mark.parametrize("width", [320, 390])
-def test_nothing_is_wider_than_a_phone(
-    width: int, new_visitor: Callable[..., Visitor], town: Town
+def test_page_fits_phone_width(
+    width: int, new_session: Callable[..., BrowserSession], demo_server: DemoServer
 ) -> None:
-    town.subscribe()
-    town.buy()
-    visitor = new_visitor(**{**PHONE, "viewport": {"width": width, "height": 844}})
-    tab = visitor.open()
+    demo_server.subscribe()
+    demo_server.buy()
+    session = new_session(**{**PHONE, "viewport": {"width": width, "height": 844}})
+    tab = session.open()
     expect(tab.rows).to_have_count(1)
     tab.choose(50)
     assert tab.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -27,16 +27,16 @@ def test_nothing_is_wider_than_a_phone(
         "(buttons) => buttons.map((button) => [button.textContent, "
         "button.getBoundingClientRect().height])"
     )
-    assert [button for button in heights if button[1] < TARGET] == []
-    assert tab.page.get_by_role("row").count() == 2, "the table is still a table"
+    assert [button for button in heights if button[1] < MIN_BUTTON_HEIGHT] == []
+    assert tab.page.get_by_role("row").count() == 2, "the table keeps its role"
 
 
 @pytest.mark.parametrize("width", [1280, 1440, 1100, 720, 390])
-def test_notice_of_the_local_stripe_covers_no_button(
-    width: int, new_visitor: Callable[..., Visitor], town: Town
+def test_notice_of_local_stripe_covers_no_content(
+    width: int, new_session: Callable[..., BrowserSession], demo_server: DemoServer
 ) -> None:
-    town.subscribe()
-    tab = new_visitor(viewport={"width": width, "height": 800}).open()
+    demo_server.subscribe()
+    tab = new_session(viewport={"width": width, "height": 800}).open()
     expect(tab.buy_button(600)).to_be_enabled()
     notice = tab.page.get_by_role("complementary", name="Local Stripe")
     expect(notice).to_be_visible()
@@ -54,14 +54,16 @@ def test_notice_of_the_local_stripe_covers_no_button(
 
 
 @pytest.mark.parametrize("width", [320, 390])
-def test_invoices_stay_within_their_card(
-    width: int, new_visitor: Callable[..., Visitor], town: Town
+def test_invoices_fit_in_their_card(
+    width: int, new_session: Callable[..., BrowserSession], demo_server: DemoServer
 ) -> None:
-    town.subscribe()
+    demo_server.subscribe()
     route = "/v1/checkout/portal"
-    portal = town.ask("POST", route, return_url=f"{town.url}/checkout")["portal"]["url"]
-    visitor = new_visitor(**{**PHONE, "viewport": {"width": width, "height": 844}})
-    page = visitor.open(portal).page
+    portal = demo_server.request("POST", route, return_url=f"{demo_server.url}/checkout")["portal"][
+        "url"
+    ]
+    session = new_session(**{**PHONE, "viewport": {"width": width, "height": 844}})
+    page = session.open(portal).page
     card = page.get_by_role("region", name="Invoices")
     amount = page.get_by_role("cell", name="$29.00")
     expect(amount).to_be_visible()
@@ -70,14 +72,16 @@ def test_invoices_stay_within_their_card(
       return node.getBoundingClientRect().right - parseFloat(paddingRight);
     }"""
     assert amount.evaluate("(node) => node.getBoundingClientRect().right") <= card.evaluate(edges)
-    assert page.get_by_role("row").count() == 2, "the table is still a table"
+    assert page.get_by_role("row").count() == 2, "the table keeps its role"
 
 
-def test_nothing_jumps_when_the_data_comes(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    town.buy()
-    tab = visitor.open("about:blank")
-    tab.page.goto(visitor.checkout_url)
+def test_layout_does_not_shift_when_data_loads(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    demo_server.subscribe()
+    demo_server.buy()
+    tab = session.open("about:blank")
+    tab.page.goto(session.checkout_url)
     expect(tab.rows).to_have_count(1)
     shift = tab.page.evaluate(
         """() => new Promise((resolve) => {
@@ -88,4 +92,4 @@ def test_nothing_jumps_when_the_data_comes(visitor: Visitor, town: Town) -> None
           setTimeout(() => resolve(0), 300);
         })"""
     )
-    assert shift < 0.1, "web.dev/articles/cls: good is below 0.1"
+    assert shift < 0.1, "good is below 0.1: https://web.dev/articles/cls"

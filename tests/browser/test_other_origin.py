@@ -1,14 +1,16 @@
-"""Requests with credentials from a page of another origin, as Datalayer's UI sends them."""
+"""Test requests with credentials from another origin, as Datalayer's UI sends them."""
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.browser.demo_server import Town
-from tests.browser.visitor import Visitor
+import pytest
 
-# What the client sends with each GET.
-ASK = """
+from tests.browser.browser_session import BrowserSession
+from tests.browser.demo_server import DemoServer
+
+# Sends the headers that the client sends with each GET.
+FETCH = """
 async ({ url, token }) => {
   try {
     const answer = await fetch(url, {
@@ -28,27 +30,28 @@ async ({ url, token }) => {
 """
 
 
-def test_named_origin_reads_answers_and_others_do_not(
-    new_visitor: Callable[..., Visitor], town: Town, tmp_path: Path
+@pytest.mark.usefixtures("own_demo")
+def test_only_allowed_origin_reads_responses(
+    new_session: Callable[..., BrowserSession], demo_server: DemoServer, tmp_path: Path
 ) -> None:
     (tmp_path / "index.html").write_text("<!doctype html><title>A UI</title>", encoding="utf-8")
-    named, other = town.serve(tmp_path), town.serve(tmp_path)
-    service = town.another_service(cors_origins=(named,))
-    visitor = new_visitor(url=service)
-    visitor.watch.allow("blocked by CORS policy", "Failed to load resource", r"status of 40[14]")
+    allowed, other = demo_server.serve(tmp_path), demo_server.serve(tmp_path)
+    service = demo_server.another_service(cors_origins=(allowed,))
+    session = new_session(url=service)
+    session.monitor.allow("blocked by CORS policy", "Failed to load resource", r"status of 40[14]")
 
-    def ask(origin: str, path: str, token: str) -> Any:
-        page = visitor.context.new_page()
+    def fetch(origin: str, path: str, token: str) -> Any:
+        page = session.context.new_page()
         page.goto(f"{origin}/index.html")
-        return page.evaluate(ASK, {"url": service + path, "token": token})
+        return page.evaluate(FETCH, {"url": service + path, "token": token})
 
     credits = "/api/iam/v1/usage/credits"
-    assert ask(named, credits, town.token())["fields"]["credits"]["credits"] == 0
-    assert ask(named, credits, "wrong")["fields"]["code"] == "unauthorized"
-    assert ask(named, "/api/iam/v1/nothing", town.token())["status"] == 404
-    assert "refused" in ask(other, credits, town.token())
-    # Any origin may call the demo's own service, but none with credentials.
-    page = visitor.context.new_page()
+    assert fetch(allowed, credits, demo_server.token())["fields"]["credits"]["credits"] == 0
+    assert fetch(allowed, credits, "wrong")["fields"]["code"] == "unauthorized"
+    assert fetch(allowed, "/api/iam/v1/nothing", demo_server.token())["status"] == 404
+    assert "refused" in fetch(other, credits, demo_server.token())
+    # The demo's own service allows any origin, but not with credentials.
+    page = session.context.new_page()
     page.goto(f"{other}/index.html")
-    answer = page.evaluate(ASK, {"url": town.url + credits, "token": town.token()})
+    answer = page.evaluate(FETCH, {"url": demo_server.url + credits, "token": demo_server.token()})
     assert "refused" in answer

@@ -1,36 +1,40 @@
-"""Stripe's side: what a person does there shows on the checkout page, and there itself."""
+"""Test the panel that controls the local Stripe, and its effects on the checkout page."""
 
 import re
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.demo_server import Town
-from tests.browser.visitor import Visitor
+from tests.browser.browser_session import BrowserSession
+from tests.browser.demo_server import DemoServer
+
+pytestmark = pytest.mark.usefixtures("own_demo")
 
 
 @pytest.fixture
-def panel(visitor: Visitor, town: Town) -> Page:
+def panel(session: BrowserSession, demo_server: DemoServer) -> Page:
     """The panel, after a subscription and the purchase of 50 credits."""
-    town.subscribe()
-    town.buy()
-    return visitor.open(town.stage.panel_url).page
+    demo_server.subscribe()
+    demo_server.buy()
+    return session.open(demo_server.environment.panel_url).page
 
 
 def deliveries(panel: Page, event_type: str, outcome: str = "") -> Locator:
-    """The deliveries of a type, with the outcome."""
+    """Return the rows of deliveries with this event type and outcome."""
     rows = panel.get_by_role("region", name="Deliveries").get_by_role("listitem")
     return rows.filter(has=panel.get_by_text(event_type, exact=True)).filter(has_text=outcome)
 
 
-def test_hold_and_release(visitor: Visitor, town: Town, panel: Page) -> None:
-    tab = visitor.open()
+def test_held_webhooks_arrive_after_release(
+    session: BrowserSession, demo_server: DemoServer, panel: Page
+) -> None:
+    tab = session.open()
     tab.expect_balance(50)
     panel.bring_to_front()
     panel.get_by_label("Hold events back").check()
     expect(panel.get_by_role("status")).not_to_be_empty()
     tab.page.route("**/topup/payment-intent/*", lambda route: route.abort())
-    visitor.watch.allow("net::ERR_FAILED .*/topup/payment-intent/")
+    session.monitor.allow("net::ERR_FAILED .*/topup/payment-intent/")
     tab.choose(50)
     tab.pay()
     tab.expect_state("waiting")
@@ -45,15 +49,15 @@ def test_hold_and_release(visitor: Visitor, town: Town, panel: Page) -> None:
     expect(panel.get_by_label("Hold events back")).not_to_be_checked()
 
 
-def test_twice_and_again(town: Town, panel: Page) -> None:
+def test_duplicate_and_resent_events_add_nothing(demo_server: DemoServer, panel: Page) -> None:
     panel.get_by_label("Deliver each event twice").check()
     expect(panel.get_by_role("status")).not_to_be_empty()
-    town.buy()
+    demo_server.buy()
     paid = "payment_intent.succeeded"
     expect(deliveries(panel, paid, "200 duplicate")).to_have_count(1)
     deliveries(panel, paid).first.get_by_role("button", name=f"Send again: {paid}").click()
     expect(deliveries(panel, paid, "200 duplicate")).to_have_count(2)
-    assert town.credits() == 100
+    assert demo_server.credits() == 100
 
     newest = deliveries(panel, paid).first
     newest.get_by_text("Event and answer").click()
@@ -61,8 +65,10 @@ def test_twice_and_again(town: Town, panel: Page) -> None:
     expect(newest.get_by_role("region", name="Event")).to_contain_text(f'"type": "{paid}"')
 
 
-def test_a_lost_webhook(visitor: Visitor, town: Town, panel: Page) -> None:
-    tab = visitor.open()
+def test_credits_are_added_when_webhook_is_dropped(
+    session: BrowserSession, demo_server: DemoServer, panel: Page
+) -> None:
+    tab = session.open()
     panel.bring_to_front()
     panel.get_by_role("button", name="Drop the next event").click()
     expect(panel.get_by_text("The next event will be dropped.")).to_be_visible()
@@ -72,21 +78,23 @@ def test_a_lost_webhook(visitor: Visitor, town: Town, panel: Page) -> None:
     tab.expect_balance(100)
 
 
-def test_refund(town: Town, panel: Page) -> None:
+def test_partial_refund_is_recorded(demo_server: DemoServer, panel: Page) -> None:
     panel.get_by_label("Refund, or dispute").select_option(label="$5.00: 50 credits")
     panel.get_by_label("Amount, or empty for all of it").fill("2.00")
     panel.get_by_role("button", name="Refund", exact=True).click()
     payments = panel.get_by_role("region", name="Payments")
     expect(payments).to_contain_text("$2.00 refunded")
-    [refund] = town.listed("/v1/refunds")
+    [refund] = demo_server.list_all("/v1/refunds")
     assert refund["amount"] == 200
 
 
-def test_what_cannot_be_done_is_not_offered(visitor: Visitor, town: Town) -> None:
-    panel = visitor.open(town.stage.panel_url).page
+def test_controls_are_disabled_when_not_applicable(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    panel = session.open(demo_server.environment.panel_url).page
     for name in ("Renew now", "Fail the renewal", "Refund", "Dispute", "Win", "Lose"):
         expect(panel.get_by_role("button", name=name, exact=True)).to_be_disabled()
-    town.subscribe()
+    demo_server.subscribe()
     expect(panel.get_by_role("button", name="Refund", exact=True)).to_be_enabled()
     expect(panel.get_by_role("button", name="Renew now")).to_be_enabled()
     expect(panel.get_by_role("button", name="Win")).to_be_disabled()
@@ -96,8 +104,10 @@ def test_what_cannot_be_done_is_not_offered(visitor: Visitor, town: Town) -> Non
     expect(panel.get_by_role("button", name="Win")).to_be_disabled()
 
 
-def test_refund_above_the_payment_is_refused_in_money(visitor: Visitor, panel: Page) -> None:
-    visitor.watch.allow_status(400)
+def test_refund_above_payment_shows_error_with_amounts(
+    session: BrowserSession, panel: Page
+) -> None:
+    session.monitor.allow_status(400)
     panel.get_by_label("Refund, or dispute").select_option(label="$5.00: 50 credits")
     panel.get_by_label("Amount, or empty for all of it").fill("50")
     panel.get_by_role("button", name="Refund", exact=True).click()
@@ -106,10 +116,10 @@ def test_refund_above_the_payment_is_refused_in_money(visitor: Visitor, panel: P
     )
 
 
-def test_refund_and_dispute_of_one_payment_take_it_once(
-    visitor: Visitor, town: Town, panel: Page
+def test_refund_and_dispute_take_each_credit_once(
+    session: BrowserSession, demo_server: DemoServer, panel: Page
 ) -> None:
-    tab = visitor.open()
+    tab = session.open()
     panel.bring_to_front()
     panel.get_by_label("Refund, or dispute").select_option(label="$5.00: 50 credits")
     panel.get_by_label("Amount, or empty for all of it").fill("2.50")
@@ -118,22 +128,24 @@ def test_refund_and_dispute_of_one_payment_take_it_once(
     panel.get_by_label("Refund, or dispute").select_option(label="$2.50: 50 credits")
     panel.get_by_role("button", name="Dispute", exact=True).click()
     expect(panel.get_by_text("$2.50 disputed.")).to_be_visible()
-    tab.look()
+    tab.bring_to_front()
     expect(tab.rows).to_have_count(3)
     amounts = [row.locator("td.amount").inner_text() for row in tab.rows.all()]
     assert amounts == ["-$2.50", "-$2.50", "$5.00"]
 
 
-def test_panel_leads_back_and_shows_the_balance(town: Town, panel: Page) -> None:
+def test_panel_shows_balance_and_links_to_checkout(demo_server: DemoServer, panel: Page) -> None:
     expect(panel.get_by_text("Balance: 50 credits")).to_be_visible()
-    town.buy()
+    demo_server.buy()
     expect(panel.get_by_text("Balance: 100 credits")).to_be_visible()
     panel.get_by_role("link", name="Checkout page").click()
-    panel.wait_for_url(f"{town.url}{town.settings.checkout_path}")
+    panel.wait_for_url(f"{demo_server.url}{demo_server.settings.checkout_path}")
 
 
-def test_months_pass_and_a_renewal_fails(visitor: Visitor, town: Town, panel: Page) -> None:
-    tab = visitor.open()
+def test_failed_renewal_disables_packages(
+    session: BrowserSession, demo_server: DemoServer, panel: Page
+) -> None:
+    tab = session.open()
     renews = tab.plan.get_by_text("Renews on")
     first = renews.inner_text()
     panel.bring_to_front()

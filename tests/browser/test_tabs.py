@@ -1,4 +1,4 @@
-"""More than one tab, more than one account, and a tab that is loaded again."""
+"""Test several tabs, several accounts, and reloads."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -8,94 +8,100 @@ import pytest
 from playwright.sync_api import expect
 
 from datalayer_stripe.billing import open_payment_intents
+from tests.browser.browser_session import BrowserSession
 from tests.browser.checkout import Checkout
-from tests.browser.demo_server import Town
-from tests.browser.visitor import Visitor
+from tests.browser.demo_server import DemoServer
 
 
-def test_two_tabs_pay_for_one_package_once(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    first, second = visitor.open(), visitor.open()
+def test_two_tabs_with_same_package_charge_once(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    demo_server.subscribe()
+    first, second = session.open(), session.open()
     first.choose(50)
     second.choose(50)
-    first.fill_in()
-    second.fill_in()
+    first.fill_card()
+    second.fill_card()
     first.pay_button.click()
     first.expect_state("done")
     second.expect_state("done")
     first.expect_balance(50)
     second.expect_balance(50)
-    assert len(town.charges(500)) == 1
+    assert len(demo_server.charges(500)) == 1
 
 
-def test_two_tabs_that_pay_at_the_same_moment_pay_once(visitor: Visitor, town: Town) -> None:
-    """The second tab hears of nothing until it has pressed its button."""
-    # Where Stripe has been paid already, its answer to the second tab is a 400.
-    visitor.watch.allow_status(400)
-    town.subscribe()
-    first, second = visitor.open(), visitor.open()
+def test_simultaneous_payments_in_two_tabs_charge_once(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    """The second tab has no stream, so it does not see the first payment before it pays."""
+    # Stripe responds to the second tab with a 400 if the payment is already made.
+    session.monitor.allow_status(400)
+    demo_server.subscribe()
+    first, second = session.open(), session.open()
     second.page.route("**/stream", lambda route: route.abort())
-    visitor.watch.allow("net::ERR_FAILED .*/stream")
+    session.monitor.allow("net::ERR_FAILED .*/stream")
     first.choose(50)
     second.choose(50)
-    first.fill_in()
-    second.fill_in()
-    town.hold_webhooks()
+    first.fill_card()
+    second.fill_card()
+    demo_server.hold_webhooks()
     first.pay_button.click()
     second.pay_button.click()
     first.expect_state("done")
     second.expect_state("done")
-    town.release_webhooks()
+    demo_server.release_webhooks()
     first.expect_balance(50)
     second.expect_balance(50)
-    assert len(town.charges(500)) == 1
+    assert len(demo_server.charges(500)) == 1
 
 
-def replaced(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> tuple[Checkout, Checkout]:
-    """Two tabs for one package: a form that has been open for too long, and its successor."""
-    old, new = visitor.open(), visitor.open()
+def open_replaced_form(
+    session: BrowserSession, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Checkout, Checkout]:
+    """Open two tabs for one package: an expired form, and the one that replaced it."""
+    old, new = session.open(), session.open()
     old.choose(50)
-    old.fill_in()
+    old.fill_card()
     with monkeypatch.context() as later:
         later.setattr(open_payment_intents, "REUSE_PERIOD", timedelta(milliseconds=10))
         new.choose(50)
     return old, new
 
 
-def test_an_old_tab_is_told_that_its_form_is_out_of_date(
-    visitor: Visitor, town: Town, monkeypatch: pytest.MonkeyPatch
+def test_replaced_form_charges_nothing(
+    session: BrowserSession, demo_server: DemoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Stripe answers so to who pays what was cancelled.
-    visitor.watch.allow_status(400)
-    town.subscribe()
-    old, new = replaced(visitor, monkeypatch)
-    old.look()
+    # Stripe responds with a 400 to the payment of a cancelled PaymentIntent.
+    session.monitor.allow_status(400)
+    demo_server.subscribe()
+    old, new = open_replaced_form(session, monkeypatch)
+    old.bring_to_front()
     old.pay_button.click()
     old.expect_state("error")
     expect(old.alert).to_contain_text("Nothing was charged here.")
-    assert not town.charges(500)
+    assert not demo_server.charges(500)
     old.payment.get_by_role("button", name="Try again").click()
     old.pay()
     old.expect_state("done")
     new.expect_state("done")
-    assert len(town.charges(500)) == 1
+    assert len(demo_server.charges(500)) == 1
 
 
-def test_an_old_tab_is_told_as_soon_as_the_newer_one_has_paid(
-    visitor: Visitor, town: Town, monkeypatch: pytest.MonkeyPatch
+def test_replaced_form_closes_when_newer_form_is_paid(
+    session: BrowserSession, demo_server: DemoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    town.subscribe()
-    old, new = replaced(visitor, monkeypatch)
+    demo_server.subscribe()
+    old, new = open_replaced_form(session, monkeypatch)
     new.pay()
     new.expect_state("done")
     old.expect_state("error")
     expect(old.alert).to_contain_text("Nothing was charged here.")
     old.expect_balance(50)
-    assert len(town.charges(500)) == 1
+    assert len(demo_server.charges(500)) == 1
 
 
-# As a browser does with a tab that another one covers.
-_LOOK_AWAY = """
+# Does what a browser does when another tab covers this one.
+_SET_HIDDEN = """
 (hidden) => {
   Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -103,26 +109,26 @@ _LOOK_AWAY = """
 """
 
 
-def test_a_tab_that_is_not_looked_at_takes_no_connection(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    tabs = [visitor.open() for _ in range(3)]
+def test_hidden_tab_closes_its_stream(session: BrowserSession, demo_server: DemoServer) -> None:
+    demo_server.subscribe()
+    tabs = [session.open() for _ in range(3)]
     for tab in tabs:
         tab.expect_balance(0)
-    town.streams_become(3)
+    demo_server.wait_for_streams(3)
     for tab in tabs[1:]:
-        tab.page.evaluate(_LOOK_AWAY, True)
-    town.streams_become(1)
-    town.buy()
+        tab.page.evaluate(_SET_HIDDEN, True)
+    demo_server.wait_for_streams(1)
+    demo_server.buy()
     tabs[0].expect_balance(50)
     tabs[1].expect_balance(0)
-    tabs[1].page.evaluate(_LOOK_AWAY, False)
+    tabs[1].page.evaluate(_SET_HIDDEN, False)
     tabs[1].expect_balance(50)
-    town.streams_become(2)
+    demo_server.wait_for_streams(2)
 
 
-def test_a_form_is_there_again_after_a_reload(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    tab = visitor.open()
+def test_form_is_restored_after_reload(session: BrowserSession, demo_server: DemoServer) -> None:
+    demo_server.subscribe()
+    tab = session.open()
     tab.choose(220)
     tab.page.reload()
     tab.expect_state("form")
@@ -130,33 +136,37 @@ def test_a_form_is_there_again_after_a_reload(visitor: Visitor, town: Town) -> N
     tab.pay()
     tab.expect_state("done")
     tab.expect_balance(220)
-    assert len(town.charges(2000)) == 1
+    assert len(demo_server.charges(2000)) == 1
 
 
-def test_a_reload_while_the_credits_are_on_their_way(visitor: Visitor, town: Town) -> None:
-    town.subscribe()
-    tab = visitor.open()
+def test_reload_while_waiting_for_credits_shows_receipt(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    demo_server.subscribe()
+    tab = session.open()
     tab.choose(50)
-    # The page is told nothing of its payment, so that it stays waiting.
+    # Block the state of the payment, so that the page keeps waiting.
     tab.page.route("**/topup/payment-intent/*", lambda route: route.abort())
-    visitor.watch.allow("net::ERR_FAILED .*/topup/payment-intent/")
-    town.hold_webhooks()
+    session.monitor.allow("net::ERR_FAILED .*/topup/payment-intent/")
+    demo_server.hold_webhooks()
     tab.pay()
     tab.expect_state("waiting")
     tab.page.unroute("**/topup/payment-intent/*")
     tab.page.reload()
     expect(tab.receipt).to_contain_text("50 credits added.")
     tab.expect_balance(50)
-    town.release_webhooks()
-    assert len(town.charges(500)) == 1
-    assert town.credits() == 50
+    demo_server.release_webhooks()
+    assert len(demo_server.charges(500)) == 1
+    assert demo_server.credits() == 50
 
 
-def test_after_a_bank_s_redirect_the_address_is_clean(visitor: Visitor, town: Town) -> None:
-    """Some payments leave the page: Stripe leads back to it with a client secret in the address."""
-    visitor.watch.allow(r"a secret in a URL: \S+[?&]payment_intent_client_secret=")
-    town.subscribe()
-    intent = town.buy()
+def test_secret_is_removed_from_url_after_redirect(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    """Stripe redirects back to the page with a client secret in the URL."""
+    session.monitor.allow(r"secret in a URL: \S+[?&]payment_intent_client_secret=")
+    demo_server.subscribe()
+    intent = demo_server.buy()
     returned = urlencode(
         {
             "payment_intent": intent,
@@ -165,19 +175,20 @@ def test_after_a_bank_s_redirect_the_address_is_clean(visitor: Visitor, town: To
             "kept": "yes",
         }
     )
-    tab = visitor.open(f"{visitor.checkout_url}?{returned}")
+    tab = session.open(f"{session.checkout_url}?{returned}")
     expect(tab.receipt).to_contain_text("50 credits added.")
-    expect(tab.page).to_have_url(f"{visitor.checkout_url}?kept=yes")
+    expect(tab.page).to_have_url(f"{session.checkout_url}?kept=yes")
     tab.expect_balance(50)
 
 
-def test_an_account_sees_nothing_of_another_s(
-    visitor: Visitor, new_visitor: Callable[..., Visitor], town: Town
+def test_account_sees_no_data_of_another(
+    session: BrowserSession, new_session: Callable[..., BrowserSession], demo_server: DemoServer
 ) -> None:
-    town.subscribe()
-    town.subscribe("ada")
-    town.buy(2, "ada")
-    ours, theirs = visitor.open(), new_visitor(token=town.token("ada")).open()
+    demo_server.subscribe()
+    other = f"{demo_server.account}-ada"
+    demo_server.subscribe(other)
+    demo_server.buy(2, other)
+    ours, theirs = session.open(), new_session(token=demo_server.token(other)).open()
     theirs.expect_balance(600)
     expect(theirs.rows).to_have_count(1)
     ours.buy(50)
@@ -189,13 +200,16 @@ def test_an_account_sees_nothing_of_another_s(
     expect(ours.main).not_to_contain_text("ada")
 
 
-def test_a_payment_is_not_taken_over_by_the_next_account(visitor: Visitor, town: Town) -> None:
-    """What one person has left unfinished is not the next one's who signs in in that tab."""
-    town.subscribe()
-    town.subscribe("ada")
-    tab = visitor.open()
+def test_pending_payment_is_not_shown_to_next_account(
+    session: BrowserSession, demo_server: DemoServer
+) -> None:
+    """Another account signs in in the same tab."""
+    demo_server.subscribe()
+    other = f"{demo_server.account}-ada"
+    demo_server.subscribe(other)
+    tab = session.open()
     tab.choose(50)
-    visitor.sign_in(town.token("ada"))
+    session.sign_in(demo_server.token(other))
     expect(tab.main).to_contain_text("ada")
     tab.page.reload()
     tab.expect_view("ready")

@@ -1,6 +1,6 @@
-"""Make the pictures of docs/checkout.md, and put the measured time beside them: `make pictures`.
+"""Create the screenshots of docs/checkout.md and update its latency table: `make screenshots`.
 
-The time is the one that the browser tests measured last.
+The latency is the one that the browser tests measured last.
 """
 
 import json
@@ -11,10 +11,10 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser.browser_session import PHONE, BrowserSession
 from tests.browser.checkout import Checkout
 from tests.browser.chromium import launch
-from tests.browser.demo_server import Town, open_town
-from tests.browser.visitor import PHONE, Visitor
+from tests.browser.demo_server import DemoServer, running_demo
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "checkout.md"
@@ -26,35 +26,39 @@ _WIDE: dict[str, Any] = {"viewport": {"width": 1120, "height": 900}, "device_sca
 
 def main() -> None:
     IMAGES.mkdir(exist_ok=True)
-    with sync_playwright() as playwright, open_town("memory://") as town:
-        browser = launch(playwright.chromium)
-        town.subscribe()
-        town.buy(0)
-        town.buy(1)
-        _picture(browser, town, "checkout-phone", lambda _: None, **PHONE)
-        _picture(browser, town, "checkout-desktop", _choose, **_WIDE)
-        _picture(browser, town, "checkout-dark", _buy, color_scheme="dark", **_WIDE)
-        _panel(browser, town)
+    with sync_playwright() as playwright, running_demo() as demo:
+        browser, demo_server = launch(playwright.chromium), DemoServer(demo)
+        demo_server.subscribe()
+        demo_server.buy(0)
+        demo_server.buy(1)
+        _save_page(browser, demo_server, "checkout-phone", lambda _: None, **PHONE)
+        _save_page(browser, demo_server, "checkout-desktop", _choose, **_WIDE)
+        _save_page(browser, demo_server, "checkout-dark", _buy, color_scheme="dark", **_WIDE)
+        _save_panel(browser, demo_server)
         browser.close()
     write_figures()
 
 
-def _picture(
-    browser: Browser, town: Town, name: str, prepare: Callable[[Checkout], None], **options: Any
+def _save_page(
+    browser: Browser,
+    demo_server: DemoServer,
+    name: str,
+    prepare: Callable[[Checkout], None],
+    **options: Any,
 ) -> None:
-    visitor = Visitor(browser, town, **options)
-    tab = visitor.open()
+    session = BrowserSession(browser, demo_server, **options)
+    tab = session.open()
     expect(tab.rows).not_to_have_count(0)
     prepare(tab)
-    # What only the demo has is not in the pictures.
+    # Hide the notice that only the demo has.
     tab.page.get_by_role("button", name="Dismiss").click()
-    _keep(tab.page, name)
-    visitor.leave()
+    _save(tab.page, name)
+    session.close()
 
 
 def _choose(tab: Checkout) -> None:
     tab.choose(50)
-    tab.fill_in()
+    tab.fill_card()
 
 
 def _buy(tab: Checkout) -> None:
@@ -63,16 +67,16 @@ def _buy(tab: Checkout) -> None:
     expect(tab.rows).to_have_count(rows + 1)
 
 
-def _panel(browser: Browser, town: Town) -> None:
-    visitor = Visitor(browser, town, **_WIDE)
-    page = visitor.context.new_page()
-    page.goto(town.stage.panel_url)
+def _save_panel(browser: Browser, demo_server: DemoServer) -> None:
+    session = BrowserSession(browser, demo_server, **_WIDE)
+    page = session.context.new_page()
+    page.goto(demo_server.environment.panel_url)
     expect(page.get_by_text("payment_intent.succeeded").first).to_be_visible()
-    _keep(page, "stripe-side")
-    visitor.leave()
+    _save(page, "stripe-side")
+    session.close()
 
 
-def _keep(page: Page, name: str) -> None:
+def _save(page: Page, name: str) -> None:
     path = IMAGES / f"{name}.png"
     page.screenshot(path=path, full_page=True, animations="disabled")
     print(f"{path.relative_to(ROOT)}  {path.stat().st_size // 1024} KB")
@@ -81,7 +85,7 @@ def _keep(page: Page, name: str) -> None:
 def write_figures() -> None:
     measured = ROOT / "build" / "balance-latency.json"
     if not measured.exists():
-        sys.exit("There are no figures yet: run `make test` first.")
+        sys.exit("There is no measured latency yet. Run `make test` first.")
     figures = json.loads(measured.read_text())
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
