@@ -1,8 +1,6 @@
-"""What a delivery costs, each figure beside the one that it is to be compared with.
+"""Measure deliveries, each value with a reference value: `make bench`.
 
-    make bench
-
-Ratios of one run on one machine; the absolute figures are this machine's alone.
+Compare the ratios. The absolute values depend on the machine.
 """
 
 import time
@@ -15,12 +13,12 @@ from pydantic import SecretStr
 
 from benchmarks.environment import (
     BODY,
-    COLD,
-    HOT,
+    DELIVERIES,
+    DELIVERIES_OF_ONE_ACCOUNT,
     SECRET,
-    on_a_mongod,
-    paid,
-    per_second,
+    measure_rate,
+    payment_event,
+    run_on_mongod,
     show,
     sign,
 )
@@ -29,49 +27,62 @@ from datalayer_stripe.service import Service
 from datalayer_stripe.store.group_commit import GroupCommitter
 
 
-def microseconds(call: Callable[[], object], times: int = 3000) -> float:
-    begun = time.perf_counter()
+def time_call(call: Callable[[], object], times: int = 3000) -> float:
+    """Return the mean time of a call in microseconds."""
+    started_at = time.perf_counter()
     for _ in range(times):
         call()
-    return (time.perf_counter() - begun) / times * 1e6
+    return (time.perf_counter() - started_at) / times * 1e6
 
 
-def reading() -> None:
+def measure_parsing() -> None:
+    """Measure the verification and parsing of a body."""
     signature, secrets = sign(BODY), [SecretStr(SECRET)]
-    ours = microseconds(lambda: (verify(BODY, signature, secrets, time.time()), parse(BODY)))
-    sdk = microseconds(
+    ours = time_call(lambda: (verify(BODY, signature, secrets, time.time()), parse(BODY)))
+    sdk = time_call(
         lambda: stripe.Webhook.construct_event(BODY, signature, SECRET, api_key="sk_test_example")
     )
-    show("verify and parse", ours, sdk, "µs", "of the SDK's construct_event")
+    show("verify and parse", ours, sdk, "µs", "the SDK's construct_event")
 
 
-async def commits(service: Service) -> None:
+async def measure_commits(service: Service) -> None:
+    """Measure concurrent deliveries with group commits, single transactions and duplicates."""
     receive = service.deliveries.receive
     grouped = service.store._committer
     assert isinstance(grouped, GroupCommitter)
 
     def deliveries(run: str, count: int, accounts: int) -> list[Awaitable[Any]]:
-        bodies = [paid(number, f"{run}_{number % accounts}") for number in range(count)]
+        bodies = [payment_event(number, f"{run}_{number % accounts}") for number in range(count)]
         return [receive(body, sign(body)) for body in bodies]
 
-    for count, accounts, name in ((HOT, 1, "one hot account"), (COLD, COLD, "an account each")):
+    cases = (
+        (DELIVERIES_OF_ONE_ACCOUNT, 1, "one account"),
+        (DELIVERIES, DELIVERIES, "different accounts"),
+    )
+    for count, accounts, name in cases:
         work = partial(deliveries, count=count, accounts=accounts)
-        ours = await per_second(partial(work, f"grouped{accounts}"))
+        ours = await measure_rate(partial(work, f"grouped{accounts}"))
         service.store._committer = grouped.transactions
-        single = await per_second(partial(work, f"single{accounts}"))
+        single = await measure_rate(partial(work, f"single{accounts}"))
         service.store._committer = grouped
-        show(f"{count} at once, {name}", ours, single, "/s", "of a transaction each")
+        show(f"{count} concurrent, {name}", ours, single, "/s", "one transaction each")
 
-    body = paid(0, "repeated")
+    body = payment_event(0, "repeated")
     await receive(body, sign(body))
-    again = await per_second(lambda: [receive(body, sign(body)) for _ in range(HOT)])
+    again = await measure_rate(
+        lambda: [receive(body, sign(body)) for _ in range(DELIVERIES_OF_ONE_ACCOUNT)]
+    )
     database = service.store._database
-    read = await per_second(lambda: [database.events.find_one({"_id": "x"}) for _ in range(COLD)])
-    show(f"{HOT} duplicates at once", again, read, "/s", "of one find_one each")
+    read = await measure_rate(
+        lambda: [database.events.find_one({"_id": "x"}) for _ in range(DELIVERIES)]
+    )
+    show(
+        f"{DELIVERIES_OF_ONE_ACCOUNT} concurrent duplicates", again, read, "/s", "one find_one each"
+    )
 
 
-async def alone(service: Service) -> None:
-    """One delivery after the other, beside the bare transaction that it cannot do without."""
+async def measure_sequential(service: Service) -> None:
+    """Measure sequential deliveries, compared with a transaction alone."""
     store, count = service.store, 100
 
     async def bare(number: int) -> None:
@@ -84,26 +95,27 @@ async def alone(service: Service) -> None:
             await mongo_session.commit_transaction()
 
     async def timed(work: Callable[[int], Awaitable[Any]]) -> float:
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         for number in range(count):
             await work(number)
-        return (time.perf_counter() - begun) / count * 1e3
+        return (time.perf_counter() - started_at) / count * 1e3
 
     async def ours(number: int) -> None:
-        body = paid(number, "alone")
+        body = payment_event(number, "alone")
         await service.deliveries.receive(body, sign(body))
 
-    show("one delivery alone", await timed(ours), await timed(bare), "ms", "of a bare transaction")
+    show("one delivery", await timed(ours), await timed(bare), "ms", "a transaction alone")
 
 
 async def measure(service: Service) -> None:
-    await alone(service)
-    await commits(service)
+    """Measure deliveries to a service."""
+    await measure_sequential(service)
+    await measure_commits(service)
 
 
 def main() -> None:
-    reading()
-    on_a_mongod(measure)
+    measure_parsing()
+    run_on_mongod(measure)
 
 
 if __name__ == "__main__":

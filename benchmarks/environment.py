@@ -1,4 +1,4 @@
-"""What the benchmarks share: a service on a MongoDB, deliveries for it, and a line a figure."""
+"""Environment of the benchmarks: a service on MongoDB, deliveries for it, and the output."""
 
 import asyncio
 import json
@@ -20,7 +20,10 @@ from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
 BODY = (EVENTS / "payment_intent.succeeded.json").read_bytes()
 SECRET = "whsec_example"
 JWT_SECRET = "x" * 32
-COLD, HOT = 200, 60  # deliveries at once, below what admission takes in all and of one account
+DELIVERIES = 200
+"""Number of concurrent deliveries for different accounts, below the limit of the service."""
+DELIVERIES_OF_ONE_ACCOUNT = 60
+"""Number of concurrent deliveries for one account, below the limit of one account."""
 
 
 def sign(body: bytes) -> str:
@@ -28,8 +31,8 @@ def sign(body: bytes) -> str:
     return attempts.sign(body, [SECRET], int(time.time()))
 
 
-def paid(number: int, account_uid: str) -> bytes:
-    """A delivery of a payment of its own."""
+def payment_event(number: int, account_uid: str) -> bytes:
+    """Return the body of a delivery of a new payment."""
     event = json.loads(BODY)
     event["id"] = f"evt_{account_uid}_{number}"
     intent = event["data"]["object"]
@@ -38,19 +41,21 @@ def paid(number: int, account_uid: str) -> bytes:
     return json.dumps(event).encode()
 
 
-async def per_second(work: Callable[[], list[Awaitable[Any]]]) -> float:
-    """How many of these are done in a second, all begun at once."""
-    tasks = work()
-    begun = time.perf_counter()
+async def measure_rate(create: Callable[[], list[Awaitable[Any]]]) -> float:
+    """Run awaitables concurrently and return how many complete per second."""
+    tasks = create()
+    started_at = time.perf_counter()
     await asyncio.gather(*tasks)
-    return len(tasks) / (time.perf_counter() - begun)
+    return len(tasks) / (time.perf_counter() - started_at)
 
 
-def show(what: str, ours: float, other: float, unit: str, than: str) -> None:
-    print(f"{what:<44} {ours:>9.1f} {unit:<4} {ours / other:>6.2f} x  {than} ({other:.1f})")
+def show(what: str, value: float, reference: float, unit: str, reference_name: str) -> None:
+    """Print a measured value and its ratio to a reference value."""
+    ratio = value / reference
+    print(f"{what:<44} {value:>9.1f} {unit:<4} {ratio:>6.2f} x  {reference_name} ({reference:.1f})")
 
 
-async def _measured(url: str, measure: Callable[[Service], Awaitable[None]]) -> None:
+async def _run(url: str, measure: Callable[[Service], Awaitable[None]]) -> None:
     environment = Environment(url, webhook_secret=SECRET, jwt_secret=JWT_SECRET)
     await environment.start()
     service = await environment.open_service()
@@ -62,8 +67,8 @@ async def _measured(url: str, measure: Callable[[Service], Awaitable[None]]) -> 
         await environment.stop()
 
 
-def on_a_mongod(measure: Callable[[Service], Awaitable[None]]) -> None:
-    """Measure a service on a mongod of its own, or on DATALAYER_STRIPE_TEST_MONGODB_URL's."""
+def run_on_mongod(measure: Callable[[Service], Awaitable[None]]) -> None:
+    """Run a benchmark on a new mongod, or on the one of DATALAYER_STRIPE_TEST_MONGODB_URL."""
     configure_logging(level="WARNING")
     with ExitStack() as stack:
         url = os.environ.get("DATALAYER_STRIPE_TEST_MONGODB_URL")
@@ -73,4 +78,4 @@ def on_a_mongod(measure: Callable[[Service], Awaitable[None]]) -> None:
             stack.callback(mongod.kill)
             initiate([mongod])
             url = replica_set_url([mongod])
-        asyncio.run(_measured(url.replace("/?", "/benchmark?"), measure))
+        asyncio.run(_run(url.replace("/?", "/benchmark?"), measure))

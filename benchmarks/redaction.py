@@ -1,6 +1,6 @@
-"""What hostile text costs the log: redaction of eight times the text takes eight times as long.
+"""Check that redaction takes linear time on hostile text: `make bench`.
 
-make bench
+Eight times as much text may take about eight times as long.
 """
 
 import sys
@@ -12,7 +12,7 @@ from datalayer_stripe.logs import REDACTIONS, redact
 SMALL, LARGE = 16 * 1024, 128 * 1024
 ROUNDS = 5
 MAX_RATIO = 3.0
-"""Of the cost of a character in the large text to that in the small one; 8 is quadratic time."""
+"""Maximum ratio of the time per character in the large text to the small one. 8 is quadratic."""
 
 HOSTILE = (
     "-eyJ",
@@ -31,33 +31,33 @@ HOSTILE = (
 )
 
 
-def nanoseconds(text: str) -> float:
-    """The least time for one character, of several runs."""
+def time_per_character(text: str) -> float:
+    """Return the minimum time per character over several runs, in nanoseconds."""
     runs = []
     for _ in range(ROUNDS):
-        begun = time.perf_counter()
+        started_at = time.perf_counter()
         redact(text)
-        runs.append(time.perf_counter() - begun)
+        runs.append(time.perf_counter() - started_at)
     return min(runs) / len(text) * 1e9
 
 
 def measure() -> bool:
-    """Show each kind of text; whether all of them are linear."""
+    """Measure each kind of text and return whether all take linear time."""
     is_linear = True
     for unit in HOSTILE:
-        small, large = (nanoseconds(unit * (size // len(unit))) for size in (SMALL, LARGE))
+        small, large = (time_per_character(unit * (size // len(unit))) for size in (SMALL, LARGE))
         show(
             f"redacting {LARGE // 1024} KB of {unit!r}",
             large,
             small,
             "ns",
-            "of 16 KB, by character",
+            "16 KB, per character",
         )
         is_linear &= large / small < MAX_RATIO
     return is_linear
 
 
 if __name__ == "__main__":
-    print(f"{len(REDACTIONS)} patterns, by growing hostile text")
+    print(f"{len(REDACTIONS)} redaction patterns on hostile text")
     if not measure():
-        sys.exit(f"Redaction is not linear: a ratio above is more than {MAX_RATIO:g}.")
+        sys.exit(f"Redaction is not linear: a ratio above exceeds {MAX_RATIO:g}.")
