@@ -163,7 +163,7 @@ def _facts(environment: DemoEnvironment) -> str:
     packages = ", ".join(f"{credits} for {_usd(cents)}" for credits, cents in PACKAGES.items())
     facts = {
         "Service": environment.url,
-        "Stripe": f"{environment.sandbox.url}  (a local simulation; accepts Stripe's test cards)",
+        "Stripe": f"{environment.sandbox.url}  (simulated; accepts Stripe's test cards)",
         "Account": f"{ACCOUNT}  (no subscription yet, 0 credits)",
         "Credits": packages,
         "Plan": f"{_usd(PLAN_AMOUNT)} a month",

@@ -25,6 +25,8 @@ def abort(route: Route) -> None:
     route.abort()
 
 
+# The shared demo has the packages in its cache.
+@pytest.mark.usefixtures("own_demo")
 def test_packages_can_be_reloaded_after_stripe_error(
     session: BrowserSession, demo_server: DemoServer
 ) -> None:
