@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import os
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from .auth import BearerTokens
@@ -33,6 +35,7 @@ from .plugin_api.settings import read_plugin_settings
 from .reconciliation.acceptance import Acceptance
 from .reconciliation.audit import Audit
 from .reconciliation.on_demand import TopUpStatuses
+from .reconciliation.periodic import PeriodicReconciliation
 from .reconciliation.repair import Repairs
 from .reconciliation.sweeps import Reconciliation
 from .settings import Settings
@@ -109,6 +112,23 @@ class Service:
             self.clock,
             livemode=self.settings.livemode,
             **options,
+        )
+
+    def periodic_reconciliation(
+        self, *, now: Callable[[], Awaitable[datetime]] | None = None
+    ) -> PeriodicReconciliation:
+        """Return the task that reconciles every `stripe_reconcile_interval` seconds.
+
+        Args:
+            now: Returns the time that all processes share; by default that of the database server.
+        """
+        return PeriodicReconciliation(
+            self.reconciliation,
+            self.store,
+            self.metrics,
+            self.clock,
+            interval=timedelta(seconds=self.settings.stripe_reconcile_interval),
+            now=now,
         )
 
     def audit(self, **options: Any) -> Audit:

@@ -10,7 +10,6 @@ from .._version import __version__
 from ..app import DEFAULT_HOST, Server, make_app, shutdown_signal
 from ..configuration import Configuration
 from ..logs import configure_logging
-from ..reconciliation.periodic import reconciling
 from ..service import open_service
 from .common import fail, load_configuration, run
 from .events import events
@@ -98,7 +97,7 @@ async def _serve(configuration: Configuration, host: str, port: int) -> None:
                     "plugins": [plugin.name for plugin in service.registry.plugins],
                 },
             )
-            async with reconciling(service):
+            async with service.periodic_reconciliation().running():
                 await signalled.wait()
                 logger.info("shutting down")
                 await server.stop(seconds=SHUTDOWN_GRACE_PERIOD)

@@ -10,8 +10,8 @@ import click
 
 from ..reconciliation.audit import AuditReport
 from ..reconciliation.differences import Difference, RepairTarget
+from ..reconciliation.findings import EVENT_RETENTION, NEEDS_REPAIR, Finding, Report
 from ..reconciliation.repair import repair_all
-from ..reconciliation.sweeps import EVENTS_KEPT, NEEDS_REPAIR, Finding, Report
 from ..webhooks.outcome import Outcome
 from .common import (
     DIFFERENCES_EXIT_CODE,
@@ -39,7 +39,7 @@ def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
 
     Exit code 1: something could not be processed.
     """
-    since = since or datetime.now(UTC) - EVENTS_KEPT
+    since = since or datetime.now(UTC) - EVENT_RETENTION
     progress, findings, report = Progress(since), list[Finding](), Report()
 
     async def sweep() -> None:
@@ -69,12 +69,12 @@ def _print_findings(findings: Sequence[Finding], report: Report, *, as_json: boo
             {
                 "findings": [asdict(finding) for finding in findings],
                 "checked": dict(report.checked),
-                "too_recent": dict(+report.young),
+                "too_recent": dict(+report.too_recent),
                 "rejected": report.rejected,
             }
         )
         return
-    exceptions = _too_recent(report.young)
+    exceptions = _too_recent(report.too_recent)
     if report.rejected:
         verb = "is" if report.rejected == 1 else "are"
         exceptions.append(f"{report.rejected:,} {verb} rejected: see `events list --rejected`")
@@ -159,7 +159,7 @@ def audit(
             {
                 "differences": differences,
                 "checked": dict(report.checked),
-                "too_recent": dict(+report.young),
+                "too_recent": dict(+report.too_recent),
             }
         )
     else:
@@ -198,7 +198,7 @@ def _print_summary(
     dry_run: bool,
 ) -> None:
     click.echo(f"Checked {_checked(report.checked)}.")
-    exceptions = _too_recent(report.young)
+    exceptions = _too_recent(report.too_recent)
     if exceptions:
         click.echo(f"But {'; '.join(exceptions)}.")
     if not found:

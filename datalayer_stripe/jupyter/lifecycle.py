@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 from ..configuration import Configuration
 from ..errors import NotConfigured, StartError, StoreError, Unavailable
 from ..handlers.app_state import AppState
-from ..reconciliation.periodic import reconciling
 from ..service import Service, open_service
 
 logger = logging.getLogger(__name__)
@@ -81,7 +80,7 @@ class BackgroundService:
             extra={"mode": "live" if service.settings.livemode else "test"},
         )
         try:
-            async with reconciling(service):
+            async with service.periodic_reconciliation().running():
                 await asyncio.get_running_loop().create_future()
         finally:
             self._app_state.set_unavailable(Unavailable)

@@ -1,4 +1,4 @@
-"""Credit one payment that was rejected, because an operator has decided so."""
+"""Credit a rejected payment by an operator's decision."""
 
 from typing import NamedTuple
 
@@ -19,18 +19,27 @@ from .repair import Repairs, entry_of_top_up
 
 
 class NotAcceptable(DatalayerStripeError):
-    """The payment must not be credited by hand, and why."""
+    """An operator must not accept the payment. The message says why."""
 
 
-class Verdict(NamedTuple):
-    """What was credited. `is_new` is False where its ledger row had been there before."""
+class AcceptedPayment(NamedTuple):
+    """The top-up that was credited. `is_new` is False if its ledger row existed before."""
 
     top_up: TopUp
     is_new: bool
 
 
 class Acceptance:
-    """Use :meth:`.Service.acceptance` to make one."""
+    """Credits payments that a plugin has rejected. Use :meth:`.Service.acceptance` to create one.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        registry: The plugins.
+        credit_statuses: Says whether a payment was credited, rejected or neither.
+        repairs: Adds the ledger row.
+        clock: Returns the present time.
+    """
 
     def __init__(
         self,
@@ -55,30 +64,35 @@ class Acceptance:
         *,
         account_uid: str | None = None,
         credits: int | None = None,
-    ) -> Verdict:
-        """Credit the payment of an event once, whoever else does so at the same time.
+    ) -> AcceptedPayment:
+        """Credit the payment of an event. Concurrent calls credit it once.
 
         Args:
-            event_id: a `payment_intent.succeeded` that was rejected, or is done without credits.
-            reason: is kept in the ledger row.
-            account_uid: for a payment whose metadata names no account.
-            credits: for a payment whose metadata holds no number of credits.
+            event_id: A `payment_intent.succeeded` event that was rejected, or that is done but
+                whose payment was not credited.
+            reason: The operator's reason. It is stored in the ledger row.
+            account_uid: The account, for a payment whose metadata contains none.
+            credits: The number of credits, for a payment whose metadata contains none.
+
+        Returns:
+            The top-up that was credited, now or before.
 
         Raises:
-            NotAcceptable: the payment must not be credited by hand.
-            StripeObjectMissing: neither we nor Stripe have the event, or Stripe not the payment.
+            NotAcceptable: The payment must not be credited.
+            StripeObjectMissing: Neither the database nor Stripe has the event, or Stripe does not
+                have the payment.
         """
-        kept = await self._store.events.get(event_id)
-        event = await self._event(event_id, kept)
+        record = await self._store.events.get(event_id)
+        event = await self._event(event_id, record)
         payment_id = event.object_id or ""
         intent = await self._stripe.retrieve_payment_intent(payment_id, with_charge=True)
         row = (await self._store.ledger.by_ids([payment_id])).get(payment_id)
         if row is not None:
-            return await self._credited_before(row, event)
-        self._check(kept, intent)
-        top_up = _decided(intent, account_uid, credits)
+            return await self._existing(row, event)
+        self._check(record, intent)
+        top_up = _top_up(intent, account_uid, credits)
         accepted = Accepted(account_uid=top_up.account_uid, credits=top_up.credits)
-        repair = self._repairs.because(f"accepted: {reason}")
+        repair = self._repairs.new_repair(f"accepted: {reason}")
         entry = entry_of_top_up(top_up, repair, accepted).model_copy(update={"event_id": event.id})
         operation = await self._repairs.operation(payment_id, top_up, entry, repair)
         try:
@@ -87,40 +101,42 @@ class Acceptance:
             row = (await self._store.ledger.by_ids([payment_id])).get(payment_id)
             if row is None:
                 raise
-            return await self._credited_before(row, event)
-        await self._finish(event)
-        return Verdict(top_up, is_new=True)
+            return await self._existing(row, event)
+        await self._mark_done(event)
+        return AcceptedPayment(top_up, is_new=True)
 
-    async def _credited_before(self, row: LedgerEntry, event: Event) -> Verdict:
-        """Return what somebody else has credited, which stays as it is."""
-        if row.accepted is not None:  # a process may have ended before it had finished the event
-            await self._finish(event)
+    async def _existing(self, row: LedgerEntry, event: Event) -> AcceptedPayment:
+        """Return the top-up of an existing ledger row, which is not changed."""
+        if row.accepted is not None:  # A process may have crashed before it marked the event.
+            await self._mark_done(event)
         fields = row.model_dump() | {"payment_intent_id": row.id}
-        return Verdict(TopUp.model_validate(fields), is_new=False)
+        return AcceptedPayment(TopUp.model_validate(fields), is_new=False)
 
-    async def _event(self, event_id: str, kept: EventRecord | None) -> Event:
-        event = kept.event if kept else None
+    async def _event(self, event_id: str, record: EventRecord | None) -> Event:
+        event = record.event if record else None
         if event is None:
             event = Event.model_validate(await self._stripe.retrieve_event(event_id))
         if event.type != PAYMENT_SUCCEEDED or event.account:
-            raise NotAcceptable(f"{event_id} is no {PAYMENT_SUCCEEDED} of this Stripe account.")
+            raise NotAcceptable(
+                f"{event_id} is not a {PAYMENT_SUCCEEDED} event of this Stripe account."
+            )
         return event
 
-    def _check(self, kept: EventRecord | None, intent: StripeData) -> None:
-        """Raise NotAcceptable unless a person has to decide on it, and the money is there."""
+    def _check(self, record: EventRecord | None, intent: StripeData) -> None:
+        """Raise NotAcceptable unless the payment was rejected and Stripe holds its money."""
         if intent["status"] != "succeeded" or intent["amount_received"] < 1:
             raise NotAcceptable(f"{intent['id']} is not paid: its status is {intent['status']}.")
         if mapping_in(intent, "latest_charge").get("refunded"):
-            raise NotAcceptable(f"{intent['id']} was refunded in full.")
-        status = self._credit_statuses.without_entry(kept)
+            raise NotAcceptable(f"{intent['id']} was refunded in full: there is nothing to credit.")
+        status = self._credit_statuses.without_entry(record)
         if not (status.is_rejected or status.is_unrecorded):
-            name = kept.id if kept else "EVENT_ID"
+            name = record.id if record else "EVENT_ID"
             raise NotAcceptable(
                 f"{intent['id']} was not rejected. Run `datalayer-stripe events replay {name}`."
             )
 
-    async def _finish(self, event: Event) -> None:
-        """Mark the event as done for the plugins that add credits. Safe to repeat."""
+    async def _mark_done(self, event: Event) -> None:
+        """Mark the event as done for the plugins that add credits. It is safe to repeat."""
         for name in sorted(self._registry.money_on(PAYMENT_SUCCEEDED)):
             runs = (await self._store.events.runs([event.id])).get(event.id, {})
             if runs.get(name) in HANDLED:
@@ -131,17 +147,31 @@ class Acceptance:
                 continue
 
 
-def _decided(intent: StripeData, account_uid: str | None, credits: int | None) -> TopUp:
-    """Return what is to be credited: what the metadata says, else what the operator says."""
+def _top_up(intent: StripeData, account_uid: str | None, credits: int | None) -> TopUp:
+    """Return the top-up to credit.
+
+    Args:
+        intent: The PaymentIntent. Its metadata has precedence.
+        account_uid: The operator's account.
+        credits: The operator's number of credits.
+
+    Raises:
+        NotAcceptable: Both are missing, or they differ.
+    """
     metadata = read_top_up_metadata(intent)
     for option, stated, given in (
         ("--account", metadata.account_uid, account_uid),
         ("--credits", metadata.credits, credits),
     ):
         if stated is None and given is None:
-            raise NotAcceptable(f"{intent['id']} does not say it at Stripe: add {option}.")
+            raise NotAcceptable(
+                f"The metadata of {intent['id']} at Stripe is not complete: add {option}."
+            )
         if None not in (stated, given) and stated != given:
-            raise NotAcceptable(f"{option} {given} is not what Stripe says: {stated}.")
+            raise NotAcceptable(
+                f"{option} is {given}, but the metadata at Stripe says {stated}: "
+                f"leave {option} out."
+            )
     try:
         return TopUp.model_validate(
             {
@@ -154,5 +184,7 @@ def _decided(intent: StripeData, account_uid: str | None, credits: int | None) -
             }
         )
     except ValidationError as error:
-        faults = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
-        raise NotAcceptable(f"{intent['id']} cannot be credited: {faults}.") from None
+        fields = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
+        raise NotAcceptable(
+            f"{intent['id']} cannot be credited: these values are not valid: {fields}."
+        ) from None

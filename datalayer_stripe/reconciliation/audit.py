@@ -1,13 +1,13 @@
-"""Prove that the books balance: with themselves, and with Stripe.
+"""Check that the ledger agrees with the balances and with Stripe.
 
-- Each account's balance is the sum of its ledger, and its debt the sum of its debts' rows.
-- Each ledger row is of a kind that is known.
-- Each ledger row of a top-up has its succeeded PaymentIntent, of the same account and credits.
-- Each succeeded PaymentIntent with our metadata has its ledger row.
-- What refunds and disputes took back is what they hold back at Stripe: see `audit_reversals`.
+- Each account's balance is the sum of its ledger, and its debt is the sum of its debt rows.
+- Each ledger row is of a known kind.
+- Each ledger row of a top-up has a succeeded PaymentIntent with the same account and credits.
+- Each succeeded PaymentIntent with the service's metadata has a ledger row.
+- The credits taken back match the refunds and disputes at Stripe: see `audit_reversals`.
 
-Everything is streamed, page by page and sorted by the database, so that a million rows need no
-memory here.
+Both sides are read page by page, sorted by the database, so that the memory used does not depend on
+the number of rows.
 """
 
 from collections import Counter
@@ -22,29 +22,51 @@ from ..errors import StripeObjectMissing
 from ..models import LedgerEntry
 from ..plugin_api.registry import Registry
 from ..store import Store
-from ..store.audits import Balance, Seen
+from ..store.audits import Balance, ScratchCollection
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, mapping_in, paid_at
 from .audit_payments import mismatch
 from .audit_reversals import ReversalAudit
-from .differences import RECONCILE, REPAIR, Difference, RepairTarget, of_account, of_payment
-from .sweeps import EVENTS_KEPT, IN_FLIGHT
+from .differences import (
+    RECONCILE_COMMAND,
+    REPAIR_COMMAND,
+    Difference,
+    RepairTarget,
+    account_difference,
+    payment_difference,
+)
+from .findings import EVENT_RETENTION, GRACE_PERIOD
 
 
 @dataclass
 class AuditReport:
-    """How much was checked, how many differences there are, and by kind what was too young."""
+    """Counts of one audit.
+
+    Attributes:
+        checked: The number of objects that were checked, by kind.
+        too_recent: The number of objects that are younger than GRACE_PERIOD, by kind.
+        differences: The number of differences.
+    """
 
     checked: Counter[str] = field(default_factory=Counter)
-    young: Counter[str] = field(default_factory=Counter)
+    too_recent: Counter[str] = field(default_factory=Counter)
     differences: int = 0
 
 
 class Audit:
-    """One run. `on_difference` sees each difference at once.
+    """One audit. Use :meth:`.Service.audit` to create one.
 
-    With `account_uid` only that account is looked at; with `since` only what Stripe has created
-    since then is compared with Stripe.
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        registry: The plugins.
+        credit_statuses: Says whether a payment was credited, rejected or neither.
+        clock: Returns the present time.
+        account_uid: Check only this account.
+        since: Compare with Stripe only what was created there since then.
+        on_difference: Is called with each difference.
+        on_progress: Is called after each page with the kind, the number of objects of this kind
+            that were checked, and None.
     """
 
     def __init__(  # noqa: PLR0913 (collaborators, filters and callbacks)
@@ -72,33 +94,41 @@ class Audit:
         self._report = AuditReport()
 
     async def run(self) -> AuditReport:
-        """Compare everything. Raises StripeUnavailable or StoreUnavailable."""
+        """Compare everything.
+
+        Returns:
+            The report.
+
+        Raises:
+            StripeUnavailable: Stripe does not answer.
+            StoreUnavailable: The database does not answer.
+        """
         await self._check_balances()
         await self._check_kinds()
-        async with self._store.audits.scratch() as seen:
+        async with self._store.audits.scratch_collection() as scratch:
             pages = self._stripe.payment_intent_pages(created_since=self._since)
             async for page in pages:
                 paid = [one for one in page if one["status"] == "succeeded" and is_ours(one)]
                 await self._check_payments(paid)
-                await seen.add([intent["id"] for intent in paid])
+                await scratch.add([intent["id"] for intent in paid])
                 self._count("payment", len(page))
-            await self._check_rows(seen)
+            await self._check_rows(scratch)
             reversals = ReversalAudit(
                 self._store,
                 self._stripe,
                 self._registry,
                 self._clock,
-                differ=self._differ,
-                count=self._count,
-                young=self._count_young,
+                on_difference=self._report_difference,
+                on_checked=self._count,
+                on_too_recent=self._count_too_recent,
                 account_uid=self._account_uid,
                 since=self._since,
             )
-            await reversals.run(seen)
+            await reversals.run(scratch)
         return self._report
 
     async def _check_balances(self) -> None:
-        """Merge accounts and ledger sums, both in the order of the account's id."""
+        """Compare balances with ledger sums, both read in the order of the account's uid."""
         if self._account_uid is not None:
             await self._check_account(self._account_uid)
             return
@@ -107,17 +137,17 @@ class Audit:
         ):
             if balance == total:
                 self._count("account", 1)
-            else:  # or a payment came in between the two streams: look again
+            else:  # A payment may have been credited between the two reads: read both again.
                 await self._check_account(account_uid)
 
     async def _check_account(self, account_uid: str) -> None:
         self._count("account", 1)
         balance, total = await self._store.audits.balance_and_sum(account_uid)
         for name, word in (("credits", "balance"), ("debt", "debt")):
-            held, due = getattr(balance, name), getattr(total, name)
-            if held != due:
-                text = f"the {word} is {held}, its ledger sums to {due}"
-                self._differ(of_account(word, account_uid, text))
+            stored, expected = getattr(balance, name), getattr(total, name)
+            if stored != expected:
+                text = f"the {word} is {stored}, but its ledger sums to {expected}"
+                self._report_difference(account_difference(word, account_uid, text))
 
     async def _check_kinds(self) -> None:
         async for row in self._store.audits.unknown_rows():
@@ -127,7 +157,7 @@ class Audit:
             payment_id = row.get("reverses") or (row_id if _is_payment_id(row_id) else None)
             text = f"{row.get('credits')} credits, of the unknown kind {row.get('kind')!r}"
             target = RepairTarget("row", row_id, payment_id)
-            self._differ(Difference("ledger", row_id, text, REPAIR, target))
+            self._report_difference(Difference("ledger", row_id, text, REPAIR_COMMAND, target))
 
     async def _check_payments(self, paid: Sequence[StripeData]) -> None:
         found = await self._store.audits.payment_rows([intent["id"] for intent in paid])
@@ -136,59 +166,63 @@ class Audit:
             if not self._in_scope(read_top_up_metadata(intent).account_uid, rows):
                 continue
             if any(row.id == intent["id"] for row in rows):
-                if problem := mismatch(intent["id"], intent, rows):
-                    self._differ(of_payment("payment", intent["id"], problem, intent["id"]))
+                if text := mismatch(intent["id"], intent, rows):
+                    self._report_difference(
+                        payment_difference("payment", intent["id"], text, intent["id"])
+                    )
             else:
-                await self._check_missing(intent)
+                await self._check_missing_row(intent)
 
     def _in_scope(self, account_uid: str | None, rows: Sequence[LedgerEntry]) -> bool:
-        named = {account_uid, *(row.account_uid for row in rows)}
-        return self._account_uid is None or self._account_uid in named
+        account_uids = {account_uid, *(row.account_uid for row in rows)}
+        return self._account_uid is None or self._account_uid in account_uids
 
-    async def _check_missing(self, intent: StripeData) -> None:
-        """Judge a payment without its ledger row.
+    async def _check_missing_row(self, intent: StripeData) -> None:
+        """Report a payment without its ledger row, unless it is too young to judge.
 
-        A young one is judged if its event was rejected or is done: nothing is under way then, and
-        a repair of the balance must not go by a ledger that lacks the row.
+        A payment whose event was rejected or is done is judged at any age, because no processing is
+        pending. If it were not judged, a repair would set the balance to a sum without its row.
         """
         status = await self._credit_statuses.of_payment(intent["id"])
         if status.is_credited:
-            return  # the row was added after the rows were read
-        is_young = paid_at(intent) >= (self._clock() - IN_FLIGHT).timestamp()
+            return  # The row was added after the rows were read.
+        is_young = paid_at(intent) >= (self._clock() - GRACE_PERIOD).timestamp()
         if is_young and not (status.is_rejected or status.is_unrecorded):
-            self._count_young("payment", 1)
+            self._count_too_recent("payment", 1)
         elif difference := self._missing_row(intent, status):
-            self._differ(difference)
+            self._report_difference(difference)
 
     def _missing_row(self, intent: StripeData, status: CreditStatus) -> Difference | None:
-        """Return what to say of a payment without its ledger row, and the command that heals it.
+        """Return the difference of a payment without its ledger row.
 
-        None for one that was rejected and has been refunded in full: nothing is owed.
+        Returns:
+            The difference, or None if the payment was rejected and has been refunded in full.
         """
-        intent_id, kept = intent["id"], status.event
-        if kept is None:
-            text = "paid, and never delivered"
+        intent_id, record = intent["id"], status.event
+        if record is None:
+            text = "paid, but its event was never delivered"
             since = ""
-            if intent["created"] <= (self._clock() - EVENTS_KEPT).timestamp():
+            if intent["created"] <= (self._clock() - EVENT_RETENTION).timestamp():
                 since = f" --since {datetime.fromtimestamp(intent['created'], UTC):%Y-%m-%d}"
-            return of_payment("payment", intent_id, text, intent_id, command=RECONCILE + since)
+            command = RECONCILE_COMMAND + since
+            return payment_difference("payment", intent_id, text, intent_id, command=command)
         if status.is_rejected:
             if mapping_in(intent, "latest_charge").get("refunded"):
                 return None
-            text = f"paid, and rejected: `datalayer-stripe events show {kept.id}` says why"
-            command = f'datalayer-stripe events accept {kept.id} --reason "…"'
+            text = f"paid, but rejected: `datalayer-stripe events show {record.id}` says why"
+            command = f'datalayer-stripe events accept {record.id} --reason "…"'
             return Difference("payment", intent_id, text, command)
         if status.is_unrecorded:
-            text = f"paid, and without its ledger row, although {kept.id} is done"
-            return of_payment("payment", intent_id, text, intent_id)
-        command = f"datalayer-stripe events replay {kept.id}"
-        return of_payment(
-            "payment", intent_id, "paid, and not credited", intent_id, command=command
+            text = f"paid and its event {record.id} is done, but its ledger row is missing"
+            return payment_difference("payment", intent_id, text, intent_id)
+        command = f"datalayer-stripe events replay {record.id}"
+        return payment_difference(
+            "payment", intent_id, "paid, but not credited", intent_id, command=command
         )
 
-    async def _check_rows(self, seen: Seen) -> None:
+    async def _check_rows(self, scratch: ScratchCollection) -> None:
         """Check the ledger's top-ups whose payment was not in Stripe's list, by their ids."""
-        async for page in seen.ledger_without():
+        async for page in scratch.other_top_ups():
             found = await self._store.audits.payment_rows([row.id for row in page])
             for row in page:
                 rows = found.get(row.id, [row])
@@ -204,10 +238,10 @@ class Audit:
             intent = await self._stripe.retrieve_payment_intent(row.id)
         except StripeObjectMissing:
             intent = None
-        if problem := mismatch(row.id, intent, rows):
-            self._differ(of_payment("ledger", row.id, problem, row.id))
+        if text := mismatch(row.id, intent, rows):
+            self._report_difference(payment_difference("ledger", row.id, text, row.id))
 
-    def _differ(self, difference: Difference) -> None:
+    def _report_difference(self, difference: Difference) -> None:
         self._report.differences += 1
         self._on_difference(difference)
 
@@ -215,19 +249,23 @@ class Audit:
         self._report.checked[kind] += number
         self._on_progress(kind, self._report.checked[kind], None)
 
-    def _count_young(self, kind: str, number: int) -> None:
-        self._report.young[kind] += number
+    def _count_too_recent(self, kind: str, number: int) -> None:
+        self._report.too_recent[kind] += number
 
 
 def _is_payment_id(row_id: str) -> bool:
-    """Return whether a row's id is a PaymentIntent's, and not that of a debt's row after one."""
+    """Return whether a row's id is a PaymentIntent's, and not `pi_…-debt` of a debt's row."""
     return row_id.startswith("pi_") and "-" not in row_id
 
 
 async def _merged(
     balances: AsyncIterator[tuple[str, Balance]], sums: AsyncIterator[tuple[str, Balance]]
 ) -> AsyncIterator[tuple[str, Balance, Balance]]:
-    """Two streams that are sorted by account, as one: account, balance, sum; 0 where missing."""
+    """Merge two streams that are sorted by account.
+
+    Yields:
+        The account, its balance and its sum. A missing balance or sum is 0.
+    """
     left, right = await _next(balances), await _next(sums)
     while left or right:
         account_uid = min(one[0] for one in (left, right) if one)

@@ -1,9 +1,9 @@
-"""Prove that what refunds and disputes took back is what they hold back at Stripe.
+"""Check that the credits taken back match the refunds and disputes at Stripe.
 
-- Each refund and dispute of a top-up has the ledger rows whose amounts sum to it; a dispute is
-  open here while it is open there.
+- The amounts of the ledger rows of a refund or a dispute sum to its amount. A dispute is open in
+  the ledger while it is open at Stripe.
 - Each ledger row of a reversal has its refund or dispute at Stripe.
-- The credits of a top-up's reversals are its credits in proportion to what is held back.
+- The credits that a top-up's reversals take back are proportional to their amount.
 """
 
 from collections import Counter, defaultdict
@@ -16,16 +16,16 @@ from ..events import Event
 from ..models import LedgerEntry, Reversal
 from ..plugin_api.registry import Registry
 from ..store import Store
-from ..store.audits import Seen
+from ..store.audits import ScratchCollection
 from ..store.events import HANDLED, REJECTED
 from ..store.reversals import ReversedTopUp, cause_of
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, dispute_reversal, payment_intent_id_of, refund_reversal
-from .differences import RECONCILE, REPAIR, Difference, of_payment
-from .reversals import rejected_too_soon
-from .sweeps import EVENTS_KEPT, IN_FLIGHT
+from .differences import RECONCILE_COMMAND, REPAIR_COMMAND, Difference, payment_difference
+from .findings import EVENT_RETENTION, GRACE_PERIOD
+from .rejections import can_retry_rejection
 
-# Every change of a refund or a dispute has one of these, about itself.
+# Stripe sends one of these for each change of a refund or a dispute.
 _REVERSAL_EVENTS = (
     "refund.created",
     "refund.updated",
@@ -37,35 +37,45 @@ _REVERSAL_EVENTS = (
     "charge.dispute.closed",
 )
 
-# How often a payment that is being refunded is looked at again.
-_LOOKS = 5
+# A payment that is refunded while it is read is read again, up to so often.
+_MAX_READS = 5
 
 
-class _Problem(NamedTuple):
-    """What differs, and of which payment; None for what only a person can settle."""
+class _Mismatch(NamedTuple):
+    """How a refund or a dispute differs from the ledger.
+
+    `payment_id` is the payment to repair; None if an operator has to decide.
+    """
 
     text: str
     payment_id: str | None
 
 
 class ReversalAudit:
-    """A part of an audit.
+    """The part of an audit that checks refunds and disputes.
 
-    `differ` gets each difference, `count` a kind and how many were checked, `young` a kind and
-    how many were too young to judge. With `account_uid` and `since` only what is that account's,
-    and what Stripe has created since then.
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        registry: The plugins.
+        clock: Returns the present time.
+        on_difference: Is called with each difference.
+        on_checked: Is called with a kind and the number of objects that were checked.
+        on_too_recent: Is called with a kind and the number of objects that are too young to judge.
+        account_uid: Check only this account.
+        since: Compare with Stripe only what was created there since then.
     """
 
-    def __init__(  # noqa: PLR0913 (its parts, its scope, and who watches it)
+    def __init__(  # noqa: PLR0913 (collaborators, filters and callbacks)
         self,
         store: Store,
         stripe: StripeClient,
         registry: Registry,
         clock: Clock,
         *,
-        differ: Callable[[Difference], None],
-        count: Callable[[str, int], None],
-        young: Callable[[str, int], None],
+        on_difference: Callable[[Difference], None],
+        on_checked: Callable[[str, int], None],
+        on_too_recent: Callable[[str, int], None],
         account_uid: str | None = None,
         since: datetime | None = None,
     ) -> None:
@@ -73,32 +83,40 @@ class ReversalAudit:
         self._stripe = stripe
         self._registry = registry
         self._clock = clock
-        self._differ = differ
-        self._count = count
-        self._young = young
+        self._on_difference = on_difference
+        self._on_checked = on_checked
+        self._on_too_recent = on_too_recent
         self._account_uid = account_uid
         self._since = since
 
-    async def run(self, seen: Seen) -> None:
-        """Compare all; `seen` is a scratch collection. Raises StripeUnavailable."""
+    async def run(self, scratch: ScratchCollection) -> None:
+        """Compare all refunds and disputes.
+
+        Args:
+            scratch: Stores the ids that Stripe lists.
+
+        Raises:
+            StripeUnavailable: Stripe does not answer.
+            StoreUnavailable: The database does not answer.
+        """
         since = self._since
         refunds = self._stripe.refund_pages(created_since=since)
-        await self._check_stripe("refund", refunds, refund_reversal, seen)
+        await self._check_stripe("refund", refunds, refund_reversal, scratch)
         disputes = self._stripe.dispute_pages(created_since=since)
-        await self._check_stripe("dispute", disputes, dispute_reversal, seen)
+        await self._check_stripe("dispute", disputes, dispute_reversal, scratch)
         async for payment_ids in self._store.reversals.reversed_payments():
-            await self._check_ours(payment_ids, seen)
+            await self._check_ledger(payment_ids, scratch)
 
     async def _check_stripe(
         self,
         kind: str,
         pages: AsyncIterator[Sequence[StripeData]],
         reversal_of: Callable[[StripeData], Reversal],
-        seen: Seen,
+        scratch: ScratchCollection,
     ) -> None:
-        problems: dict[str, _Problem] = {}
+        mismatches: dict[str, _Mismatch] = {}
         async for page in pages:
-            await seen.add([data["id"] for data in page])
+            await scratch.add([data["id"] for data in page])
             payment_of = {data["id"]: payment_intent_id_of(data) for data in page}
             payment_ids = [one for one in payment_of.values() if one]
             credited = await self._store.reversals.by_payments(payment_ids)
@@ -107,92 +125,99 @@ class ReversalAudit:
                 top_up = credited.get(payment_of[data["id"]] or "")
                 if top_up is None or not self._in_scope(top_up):
                     continue
-                self._count(kind, 1)
-                if problem := _difference(reversal_of(data), held[data["id"]], top_up):
-                    problems[data["id"]] = problem
-        if problems:
-            await self._tell(kind, problems)
+                self._on_checked(kind, 1)
+                if found := _mismatch(reversal_of(data), held[data["id"]], top_up):
+                    mismatches[data["id"]] = found
+        if mismatches:
+            await self._report(kind, mismatches)
 
     def _in_scope(self, top_up: ReversedTopUp) -> bool:
         return self._account_uid in (None, top_up.entry.account_uid)
 
-    async def _tell(self, kind: str, problems: Mapping[str, _Problem]) -> None:
-        """Tell of these, but not of what has changed just now: that may be on its way."""
-        # A dispute is decided, and a refund may fail, long after it was created.
-        lately: set[str] = set()
+    async def _report(self, kind: str, mismatches: Mapping[str, _Mismatch]) -> None:
+        """Report these, except those with a recent event, whose delivery may still arrive."""
+        # The age of the object does not count: a dispute is decided, and a refund may fail, long
+        # after it was created.
+        recent: set[str] = set()
         undelivered: set[str] = set()
         now = self._clock()
-        pages = self._stripe.event_pages(_REVERSAL_EVENTS, created_since=now - EVENTS_KEPT)
+        pages = self._stripe.event_pages(_REVERSAL_EVENTS, created_since=now - EVENT_RETENTION)
         async for page in pages:
             for event in map(Event.model_validate, page):
-                if event.object_id is None or event.object_id not in problems:
+                if event.object_id is None or event.object_id not in mismatches:
                     continue
-                if event.created >= (now - IN_FLIGHT).timestamp():
-                    lately.add(event.object_id)
-                elif await self._is_undone(event):
+                if event.created >= (now - GRACE_PERIOD).timestamp():
+                    recent.add(event.object_id)
+                elif await self._is_unfinished(event):
                     undelivered.add(event.object_id)
-        self._young(kind, len(lately))
-        for object_id, problem in problems.items():
-            if object_id in lately:
+        self._on_too_recent(kind, len(recent))
+        for object_id, found in mismatches.items():
+            if object_id in recent:
                 continue
-            if problem.payment_id is None:
-                self._differ(Difference(kind, object_id, problem.text))
+            if found.payment_id is None:
+                self._on_difference(Difference(kind, object_id, found.text))
                 continue
-            command = RECONCILE if object_id in undelivered else REPAIR
-            self._differ(
-                of_payment(kind, object_id, problem.text, problem.payment_id, command=command)
+            command = RECONCILE_COMMAND if object_id in undelivered else REPAIR_COMMAND
+            self._on_difference(
+                payment_difference(kind, object_id, found.text, found.payment_id, command=command)
             )
 
-    async def _is_undone(self, event: Event) -> bool:
-        """Return whether a reconciliation would let a plugin that moves money run on it."""
+    async def _is_unfinished(self, event: Event) -> bool:
+        """Return whether a reconciliation would run a plugin that moves money on the event."""
         runs = (await self._store.events.runs([event.id])).get(event.id, {})
-        undone = {
+        unfinished = {
             name for name in self._registry.money_on(event.type) if runs.get(name) not in HANDLED
         }
-        if undone and all(runs.get(name) == REJECTED for name in undone):
-            return await rejected_too_soon(self._store, event, undone)
-        return bool(undone)
+        if unfinished and all(runs.get(name) == REJECTED for name in unfinished):
+            return await can_retry_rejection(self._store, event, unfinished)
+        return bool(unfinished)
 
-    async def _check_ours(self, payment_ids: Sequence[str], seen: Seen) -> None:
-        of_payment_id = _by_payment(await self._store.reversals.rows_of(payment_ids))
+    async def _check_ledger(self, payment_ids: Sequence[str], scratch: ScratchCollection) -> None:
+        rows_by_payment = _by_payment(await self._store.reversals.rows_of(payment_ids))
         top_ups = await self._store.reversals.by_payments(payment_ids)
         for payment_id in payment_ids:
-            rows, top_up = of_payment_id[payment_id], top_ups.get(payment_id)
+            rows, top_up = rows_by_payment[payment_id], top_ups.get(payment_id)
             if not self._is_of_account(rows, top_up):
                 continue
-            await self._check_causes(payment_id, rows, seen)
+            await self._check_causes(payment_id, rows, scratch)
             if _inconsistency(top_up, rows):
-                await self._look_again(payment_id)
+                await self._recheck(payment_id)
 
     def _is_of_account(self, rows: Sequence[LedgerEntry], top_up: ReversedTopUp | None) -> bool:
         return (top_up is not None and self._in_scope(top_up)) or any(
             self._account_uid in (None, row.account_uid) for row in rows
         )
 
-    async def _check_causes(self, payment_id: str, rows: Sequence[LedgerEntry], seen: Seen) -> None:
-        """Tell of refunds and disputes that hold something back here, and are not at Stripe."""
+    async def _check_causes(
+        self, payment_id: str, rows: Sequence[LedgerEntry], scratch: ScratchCollection
+    ) -> None:
+        """Report refunds and disputes that hold back an amount here and are not at Stripe."""
         held = _amounts(rows)
-        unseen = await seen.missing(sorted(cause for cause, amount in held.items() if amount))
+        unlisted = await scratch.missing(sorted(cause for cause, amount in held.items() if amount))
         for row in rows:
-            if row.kind == "correction" or cause_of(row) not in unseen:
+            if row.kind == "correction" or cause_of(row) not in unlisted:
                 continue
             if not await self._is_at_stripe(row):
-                problem = f"{row.credits} credits, and Stripe has no {cause_of(row)}"
-                self._differ(of_payment("ledger", row.id, problem, payment_id))
+                text = f"{row.credits} credits, but Stripe has no {cause_of(row)}"
+                self._on_difference(payment_difference("ledger", row.id, text, payment_id))
 
-    async def _look_again(self, payment_id: str) -> None:
-        """Top-up and rows are read one after the other: it may have been refunded meanwhile."""
-        for look in range(_LOOKS):
+    async def _recheck(self, payment_id: str) -> None:
+        """Read a payment's rows again, and report it if they still do not agree.
+
+        The top-up and its reversals are read one after the other, and the payment may have been
+        refunded between the two reads.
+        """
+        for number in range(_MAX_READS):
             top_up = (await self._store.reversals.by_payments([payment_id])).get(payment_id)
             rows = await self._store.reversals.rows_of([payment_id])
-            problem = _inconsistency(top_up, rows)
-            if problem is None:
+            text = _inconsistency(top_up, rows)
+            if text is None:
                 return
-            if look == _LOOKS - 1:
-                self._differ(of_payment("reversal", payment_id, problem, payment_id))
+            if number == _MAX_READS - 1:
+                self._on_difference(payment_difference("reversal", payment_id, text, payment_id))
 
     async def _is_at_stripe(self, row: LedgerEntry) -> bool:
-        """Whether Stripe has it after all: it may have come since the lists were read."""
+        """Return whether Stripe has the cause of a row, created after the lists were read."""
         payment_id = row.reverses or ""
         listed = [
             *await self._stripe.list_refunds(payment_id),
@@ -201,24 +226,26 @@ class ReversalAudit:
         return cause_of(row) in {data["id"] for data in listed}
 
 
-def _difference(theirs: Reversal, held: int, top_up: ReversedTopUp) -> _Problem | None:
-    """What Stripe and the ledger disagree on, or None."""
-    if theirs.incomparable_with(top_up.entry):
+def _mismatch(reversal: Reversal, held: int, top_up: ReversedTopUp) -> _Mismatch | None:
+    """Return how a reversal at Stripe differs from the ledger, or None."""
+    if reversal.incomparable_with(top_up.entry):
         text = (
-            f"{theirs.amount} {theirs.currency} are held back, and the payment is in "
-            f"{top_up.entry.currency}: take back its credits by hand"
+            f"{reversal.amount} {reversal.currency} are held back, but the payment is in "
+            f"{top_up.entry.currency}: decide which credits to take back"
         )
-        return _Problem(text, None)
-    if theirs.amount != held:
-        return _Problem(f"amount: ledger {held}, Stripe {theirs.amount}", top_up.entry.id)
-    if theirs.is_open is not (theirs.id in top_up.open_disputes):
-        where = "open at Stripe, and not here" if theirs.is_open else "open here, and not at Stripe"
-        return _Problem(where, top_up.entry.id)
+        return _Mismatch(text, None)
+    if reversal.amount != held:
+        return _Mismatch(f"amount: ledger {held}, Stripe {reversal.amount}", top_up.entry.id)
+    if reversal.is_open is not (reversal.id in top_up.open_disputes):
+        text = (
+            "open at Stripe, but not here" if reversal.is_open else "open here, but not at Stripe"
+        )
+        return _Mismatch(text, top_up.entry.id)
     return None
 
 
 def _amounts(rows: Sequence[LedgerEntry]) -> Counter[str]:
-    """What the rows hold back for each refund and dispute."""
+    """Return the amount that the rows hold back for each refund and dispute."""
     held: Counter[str] = Counter()
     for row in rows:
         held[cause_of(row)] -= row.amount
@@ -233,20 +260,20 @@ def _by_payment(rows: Sequence[LedgerEntry]) -> dict[str, list[LedgerEntry]]:
 
 
 def _inconsistency(top_up: ReversedTopUp | None, rows: Sequence[LedgerEntry]) -> str | None:
-    """What a top-up and the rows of its reversals disagree on, in words, or None."""
+    """Return how a top-up differs from the rows of its reversals, or None."""
     if top_up is None:
         credits = sum(row.credits for row in rows)
-        return "reversed, and never credited" if credits or any(_amounts(rows).values()) else None
-    elsewhere: Counter[str] = Counter()
+        return "reversed, but never credited" if credits or any(_amounts(rows).values()) else None
+    other_accounts: Counter[str] = Counter()
     for row in rows:
-        elsewhere[row.account_uid] += row.credits
-    del elsewhere[top_up.entry.account_uid]
-    if any(elsewhere.values()):
+        other_accounts[row.account_uid] += row.credits
+    del other_accounts[top_up.entry.account_uid]
+    if any(other_accounts.values()):
         return "a reversal is on another account"
     amounts = {cause: held for cause, held in _amounts(rows).items() if held}
-    kept = {cause: one.amount for cause, one in top_up.reversals.items() if one.amount}
-    if amounts != kept:
-        return f"its rows hold back {amounts}, it says {kept}"
+    recorded = {cause: one.amount for cause, one in top_up.reversals.items() if one.amount}
+    if amounts != recorded:
+        return f"its reversal rows sum to {amounts}, but its top-up row says {recorded}"
     taken = -sum(row.credits for row in rows)
-    due = top_up.entry.taken_back(top_up.amount)
-    return None if taken == due else f"{taken} credits are taken back, {due} are due"
+    expected = top_up.entry.taken_back(top_up.amount)
+    return None if taken == expected else f"{taken} credits taken back instead of {expected}"

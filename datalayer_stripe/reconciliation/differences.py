@@ -1,16 +1,19 @@
-"""What an audit finds, and the command that heals it."""
+"""Differences that an audit finds, and the command that corrects each."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-REPAIR = "datalayer-stripe audit --repair --yes"
-RECONCILE = "datalayer-stripe reconcile"
+REPAIR_COMMAND = "datalayer-stripe audit --repair --yes"
+RECONCILE_COMMAND = "datalayer-stripe reconcile"
 
 
 class RepairTarget(NamedTuple):
-    """What `audit --repair` puts right: an account's balance, a payment's rows, or one row.
+    """What `audit --repair` corrects: an account's balance, a payment's rows, or one row.
 
-    `payment_intent_id`: the payment that a row belongs to, if any.
+    Attributes:
+        what: The kind of the target.
+        id: The account's uid, the PaymentIntent's id or the row's id.
+        payment_intent_id: The payment that a row belongs to; None if it belongs to none.
     """
 
     what: Literal["account", "payment", "row"]
@@ -20,10 +23,14 @@ class RepairTarget(NamedTuple):
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that does not fit, in words for the operator.
+    """One difference, explained for the operator.
 
-    `command` heals it; None where it takes more than a command. `target` is set where
-    `audit --repair` heals it, too.
+    Attributes:
+        kind: The kind of the object that differs, such as `payment` or `balance`.
+        id: The id of this object.
+        explanation: What differs.
+        command: The command that corrects it; None if an operator has to decide.
+        target: What `audit --repair` corrects; None if it cannot correct this difference.
     """
 
     kind: str
@@ -33,13 +40,14 @@ class Difference:
     target: RepairTarget | None = None
 
 
-def of_account(kind: str, account_uid: str, explanation: str) -> Difference:
+def account_difference(kind: str, account_uid: str, explanation: str) -> Difference:
     """Return a difference between an account and its ledger."""
-    return Difference(kind, account_uid, explanation, REPAIR, RepairTarget("account", account_uid))
+    target = RepairTarget("account", account_uid)
+    return Difference(kind, account_uid, explanation, REPAIR_COMMAND, target)
 
 
-def of_payment(
-    kind: str, object_id: str, explanation: str, payment_id: str, *, command: str = REPAIR
+def payment_difference(
+    kind: str, object_id: str, explanation: str, payment_id: str, *, command: str = REPAIR_COMMAND
 ) -> Difference:
-    """Return a difference between a payment's rows and Stripe."""
+    """Return a difference between a payment's ledger rows and Stripe."""
     return Difference(kind, object_id, explanation, command, RepairTarget("payment", payment_id))

@@ -1,7 +1,7 @@
-"""How a top-up stands, for the one who has paid it and waits.
+"""Return the status of a top-up to its account, and credit it if its webhook is late.
 
-Where Stripe says that it is paid and no delivery has said so yet, the event is fetched and worked
-on here, by the very code that a delivery of it runs; when that comes, it is a duplicate.
+If Stripe reports that the top-up is paid and its event has not been delivered yet, the event is
+fetched and processed like a delivery. The delivery that arrives later is a duplicate.
 """
 
 import logging
@@ -29,16 +29,21 @@ from ..webhooks.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 
-# Newest first, a hundred events a page: who asks has just paid. What is further back is found by
-# a reconciliation.
-_EVENT_PAGES = 3
+# A page has 100 events, the newest first, and the account has just paid. A reconciliation finds
+# older events.
+_MAX_EVENT_PAGES = 3
 
 
 class TopUpStatus(Model):
-    """`status` is the PaymentIntent's; `balance` is the account's, with the credits if `credited`.
+    """Status of a top-up.
 
-    `rejected`: it is paid, and its credits come only when the operator has looked into it.
-    `credits` is what the top-up buys; None where the PaymentIntent's metadata holds no number.
+    Attributes:
+        payment_intent_id: The PaymentIntent's id, `pi_…`.
+        status: The PaymentIntent's status.
+        credited: Whether the credits were added.
+        rejected: Whether the credits are added only after an operator acts.
+        credits: The number of credits; None if the PaymentIntent's metadata contains no number.
+        balance: The account's balance. It includes the credits if they were added.
     """
 
     payment_intent_id: str
@@ -50,6 +55,16 @@ class TopUpStatus(Model):
 
 
 class TopUpStatuses:
+    """Reader of the status of top-ups.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        deliveries: Processes the event of a top-up whose webhook is late.
+        credit_statuses: Says whether a payment was credited, rejected or neither.
+        rate_limiter: Limits how often an account can cause requests to Stripe.
+    """
+
     def __init__(
         self,
         store: Store,
@@ -65,17 +80,25 @@ class TopUpStatuses:
         self._rate_limiter = rate_limiter
 
     async def of(self, account_uid: str, intent_id: str) -> TopUpStatus:
-        """How the account's top-up stands; its credits are added, if that is all that is left.
+        """Return the status of an account's top-up. Add its credits first if it is paid.
 
-        Raises NotFound where there is no such top-up, Forbidden where it is another account's, and
-        RateLimited where Stripe would have to be asked too often.
+        Args:
+            account_uid: The account.
+            intent_id: The PaymentIntent's id, `pi_…`.
+
+        Raises:
+            NotFound: There is no such top-up.
+            Forbidden: The top-up belongs to another account.
+            RateLimited: The account has caused too many requests to Stripe.
+            StripeUnavailable: Stripe does not answer.
+            StoreUnavailable: The database does not answer.
         """
         entry = await self._credited(account_uid, intent_id)
         if entry is None:
             intent = await self._uncredited(account_uid, intent_id)
             rejected = False
             if intent["status"] == "succeeded":
-                rejected = await self._catch_up(intent)
+                rejected = await self._process_event(intent)
                 entry = await self._credited(account_uid, intent_id)
             if entry is None:
                 return TopUpStatus(
@@ -92,7 +115,7 @@ class TopUpStatuses:
             credited=True,
             rejected=False,
             credits=entry.credits,
-            # Read after the ledger's row, and so with its credits.
+            # Read after the ledger's row, so that it includes the credits.
             balance=await self._balance(account_uid),
         )
 
@@ -112,13 +135,13 @@ class TopUpStatuses:
         except StripeObjectMissing:
             raise NotFound from None
         if not is_ours(intent):
-            raise NotFound  # another system's, on a shared Stripe account
+            raise NotFound  # Another system's payment on a shared Stripe account.
         if read_top_up_metadata(intent).account_uid != account_uid:
             raise Forbidden
         return intent
 
-    async def _catch_up(self, intent: StripeData) -> bool:
-        """Work on the event that says so, unless it waits for the operator; whether it does."""
+    async def _process_event(self, intent: StripeData) -> bool:
+        """Process the event of a paid top-up; return whether it is rejected."""
         status = await self._credit_statuses.of_payment(intent["id"])
         if status.is_rejected:
             return True
@@ -126,10 +149,11 @@ class TopUpStatuses:
             event = status.event.event if status.event is not None else None
             if event is None:
                 event = await self._event_of(intent)
-            if event is not None:  # else Stripe is about to make it
+            if event is not None:  # Otherwise Stripe has not created it yet.
                 return await self._deliveries.process_undelivered(event) is Outcome.REJECTED
         except (DeliveryFailed, Overloaded, RateLimited, StripeUnavailable):
-            # That it is paid is worth telling; the next question, or the webhook, does the rest.
+            # The caller still learns that it is paid. The next request or the webhook adds the
+            # credits.
             logger.info("not credited yet", extra={"payment_intent": intent["id"]})
         return False
 
@@ -141,6 +165,6 @@ class TopUpStatuses:
                 if data["data"]["object"]["id"] == intent["id"]:
                     return Event.model_validate(data)
             pages += 1
-            if pages == _EVENT_PAGES:
+            if pages == _MAX_EVENT_PAGES:
                 break
         return None

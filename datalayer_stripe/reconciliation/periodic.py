@@ -1,4 +1,4 @@
-"""Reconcile every so often while the service runs: one process at a time, by a lease."""
+"""Reconcile periodically while the service runs, in one process at a time."""
 
 import asyncio
 import logging
@@ -8,17 +8,20 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from functools import partial
 
+from ..clock import Clock
 from ..errors import DatalayerStripeError, RequestError, StoreUnavailable
-from ..service import Service
+from ..metrics import Metrics
+from ..store import Store
 from ..store.leases import Lease
+from .sweeps import Reconciliation
 
 logger = logging.getLogger(__name__)
 
 LEASE = "reconcile"
-# Renewed as the sweeps go on; ends by itself when the process that has it dies.
-_LEASE_LENGTH = timedelta(minutes=10)
-# As far back as Stripe itself still delivers again; further, to where the last run began, after a
-# longer outage; and not further than Stripe keeps events.
+# The lease is renewed after each step of a run. It expires if the process that holds it crashes.
+_LEASE_DURATION = timedelta(minutes=10)
+# A run covers the days in which Stripe itself still retries deliveries. After a longer outage it
+# covers the time since the last run, but not more than Stripe keeps events.
 _LOOK_BACK = timedelta(days=3)
 _MAX_LOOK_BACK = timedelta(days=30)
 _OVERLAP = timedelta(hours=1)
@@ -27,102 +30,120 @@ _RETRY_BACKOFF = timedelta(minutes=10)
 
 
 class LeaseLost(DatalayerStripeError):
-    """The lease has ended, and another process has it."""
+    """The lease has expired, and another process holds it."""
 
 
 class PeriodicReconciliation:
-    """Start :meth:`run` as a task, and cancel it at the end.
+    """Periodic task. Use :meth:`.Service.periodic_reconciliation` to create one.
 
     Args:
-        service: what reconciles.
-        interval: from one reconciliation to the next.
-        now: tells the time that all processes share; the database server's unless given.
+        create_reconciliation: Returns a new run. It takes the keyword argument `on_step` of
+            :class:`.Reconciliation`.
+        store: The database. It holds the lease.
+        metrics: Have the gauge of the last success.
+        clock: Returns the present time of this process. It is used on `memory://` only.
+        interval: The time from one run to the next; 0 for never.
+        now: Returns the time that all processes share; by default that of the database server.
     """
 
     def __init__(
         self,
-        service: Service,
+        create_reconciliation: Callable[..., Reconciliation],
+        store: Store,
+        metrics: Metrics,
+        clock: Clock,
         *,
         interval: timedelta,
         now: Callable[[], Awaitable[datetime]] | None = None,
     ) -> None:
-        self._service = service
+        self._create_reconciliation = create_reconciliation
+        self._leases = store.leases
+        self._last_success = metrics.reconcile_last_success
         self._interval = interval
-        self._now = now or partial(service.store.now, service.clock)
+        self._now = now or partial(store.now, clock)
         self._holder = uuid.uuid4().hex
 
-    async def run(self) -> None:
-        """Look every so often whether it is due, and do it when it is ours to do."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the task inside the `async with` block, unless the interval is 0."""
+        if not self._interval:
+            yield
+            return
+        with suppress(StoreUnavailable):  # The task logs it.
+            await self.update_last_success()
+        task = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
+        """Check periodically whether a run is due, and run it."""
         pause = min(self._interval, _MAX_CHECK_INTERVAL).total_seconds()
         while True:
             await asyncio.sleep(pause)
             try:
                 await self.run_if_due()
             except (RequestError, LeaseLost) as error:
-                logger.warning("reconcile: put off", extra={"error": str(error)})
+                logger.warning("reconcile: postponed", extra={"error": str(error)})
             except Exception:
-                logger.exception("reconcile: put off")
+                logger.exception("reconcile: postponed")
 
     async def run_if_due(self) -> bool:
-        """Reconcile, if it is due and no other process does; return whether it was done.
+        """Reconcile if it is due and no other process reconciles.
 
-        What is due when is told by the database server's time: a process whose own clock is wrong
-        does not keep the others from reconciling.
+        The database server's clock decides when it is due, so that a process with a wrong clock
+        does not stop the others from reconciling.
+
+        Returns:
+            Whether this process has reconciled.
+
+        Raises:
+            LeaseLost: Another process has taken the lease.
+            StripeUnavailable: Stripe does not answer.
+            StoreUnavailable: The database does not answer.
         """
-        leases, begun = self._service.store.leases, await self._now()
-        lease = await leases.take(
-            LEASE, self._holder, begun, _LEASE_LENGTH, interval=self._interval
+        started_at = await self._now()
+        lease = await self._leases.take(
+            LEASE, self._holder, started_at, _LEASE_DURATION, interval=self._interval
         )
         if lease is None:
-            await self.tell_last_success()
+            await self.update_last_success()
             return False
-        due_at, done_until = begun + min(self._interval, _RETRY_BACKOFF), None
+        due_at, done_until = started_at + min(self._interval, _RETRY_BACKOFF), None
         try:
-            reconciliation = self._service.reconciliation(on_step=self._renew)
-            report = await reconciliation.run(_since(lease, begun))
-            due_at, done_until = begun + self._interval, begun
+            reconciliation = self._create_reconciliation(on_step=self._renew_lease)
+            report = await reconciliation.run(_since(lease, started_at))
+            due_at, done_until = started_at + self._interval, started_at
             logger.info(
                 "reconciled",
                 extra={"checked": dict(report.checked), "found": report.found.total()},
             )
         finally:
-            await leases.give_back(
+            await self._leases.release(
                 LEASE, self._holder, await self._now(), due_at=due_at, done_until=done_until
             )
-        await self.tell_last_success()
+        await self.update_last_success()
         return True
 
-    async def tell_last_success(self) -> None:
-        """Set the gauge of the last success, whichever process had it."""
-        done_until = await self._service.store.leases.done_until(LEASE)
+    async def update_last_success(self) -> None:
+        """Set the gauge of the last success in any process.
+
+        Raises:
+            StoreUnavailable: The database does not answer.
+        """
+        done_until = await self._leases.done_until(LEASE)
         if done_until is not None:
-            # One that a wrong clock has written must not hide that nothing is done any more.
-            known = min(done_until, await self._now())
-            self._service.metrics.reconcile_last_success.set(known.timestamp())
+            # A time in the future, written by a wrong clock, would hide that runs fail.
+            last_success = min(done_until, await self._now())
+            self._last_success.set(last_success.timestamp())
 
-    async def _renew(self) -> None:
+    async def _renew_lease(self) -> None:
         now = await self._now()
-        if not await self._service.store.leases.renew(LEASE, self._holder, now, _LEASE_LENGTH):
+        if not await self._leases.renew(LEASE, self._holder, now, _LEASE_DURATION):
             raise LeaseLost("another process reconciles now")
-
-
-@asynccontextmanager
-async def reconciling(service: Service) -> AsyncIterator[None]:
-    """Reconcile every so often meanwhile, unless the interval is 0."""
-    interval = service.settings.stripe_reconcile_interval
-    if not interval:
-        yield
-        return
-    periodic = PeriodicReconciliation(service, interval=timedelta(seconds=interval))
-    with suppress(StoreUnavailable):  # the task tells it, too
-        await periodic.tell_last_success()
-    task = asyncio.create_task(periodic.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def _since(lease: Lease, now: datetime) -> datetime:

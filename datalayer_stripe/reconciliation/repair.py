@@ -1,6 +1,7 @@
-"""Put right what an audit has found: by further ledger rows, and never by changing one.
+"""Repair the differences that an audit has found.
 
-The ledger is the truth for balances, Stripe is the truth for the ledger.
+Balances are set to the sum of the ledger, and the ledger is corrected to what Stripe reports. A
+repair adds rows to the ledger, and never changes one.
 """
 
 import uuid
@@ -12,21 +13,27 @@ from ..clock import Clock
 from ..errors import ExpectationFailed, Reject, StripeObjectMissing
 from ..models import Accepted, LedgerEntry, TopUp
 from ..store import Store
-from ..store.corrections import Due
+from ..store.corrections import ExpectedPayment
 from ..store.repairs import Repair, RepairBalance, RepairPayment, RepairUnknownRow
 from ..store.unit_of_work import Operation
 from ..stripe_api.client import StripeClient
-from .audit_payments import bought
+from .audit_payments import expected_top_up
 from .differences import RepairTarget
 
-# How often a repair is made again that has met another one.
-_ATTEMPTS = 5
+# A repair that conflicts with a concurrent write is computed again, up to so often.
+_MAX_ATTEMPTS = 5
 
 
 class Repairs:
-    """Repairs of one run, which all carry its id as `event_id` in their rows.
+    """Repairs of one run. The `event_id` of their ledger rows is the id of the run.
 
-    `floor_balances`: whether what is taken back leaves a debt rather than a balance below zero.
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        topups: Reads top-ups from PaymentIntents.
+        reversals: Reads refunds and disputes.
+        clock: Returns the present time.
+        floor_balances: Whether taking credits back leaves a debt instead of a negative balance.
     """
 
     def __init__(
@@ -48,46 +55,50 @@ class Repairs:
         self._id = f"repair-{uuid.uuid4().hex[:12]}"
 
     async def repair(self, target: RepairTarget) -> None:
-        """Put right what is found at the target now, which may be nothing any more.
+        """Repair what differs now. Does nothing if it was corrected meanwhile.
+
+        Args:
+            target: What to repair.
 
         Raises:
-            Reject: the payment fails a check, with the reason.
-            ExpectationFailed: others have written the same rows again and again.
+            Reject: The payment fails a check. The error has the reason.
+            ExpectationFailed: Each attempt conflicted with a concurrent write of the same rows.
             StripeUnavailable: Stripe does not answer.
-            StoreUnavailable: the database does not answer.
+            StoreUnavailable: The database does not answer.
         """
         if target.what == "account":
-            await self.balance(target.id)
+            await self._repair_balance(target.id)
             return
         if target.what == "row":
-            belongs = target.payment_intent_id is not None
+            has_payment = target.payment_intent_id is not None
 
-            async def take_back() -> Operation:
-                return RepairUnknownRow(target.id, self.because("audit: unknown kind"), belongs)
+            async def reverse_row() -> Operation:
+                repair = self.new_repair("audit: unknown kind")
+                return RepairUnknownRow(target.id, repair, has_payment)
 
-            await self._commit(take_back)
+            await self._commit(reverse_row)
         payment_id = target.id if target.what == "payment" else target.payment_intent_id
         if payment_id is not None:
-            await self._payment(payment_id)
+            await self._repair_payment(payment_id)
 
-    async def balance(self, account_uid: str) -> None:
-        """Set a balance and a debt to what the ledger sums to."""
+    async def _repair_balance(self, account_uid: str) -> None:
+        """Set a balance and a debt to the sums of the ledger."""
 
         async def set_balance() -> Operation:
-            return RepairBalance(account_uid, self.because("audit"))
+            return RepairBalance(account_uid, self.new_repair("audit"))
 
         await self._commit(set_balance)
 
-    async def _payment(self, payment_id: str) -> None:
-        """Let a payment's rows sum to what Stripe says now."""
+    async def _repair_payment(self, payment_id: str) -> None:
+        """Correct a payment's rows to what Stripe reports now."""
 
-        async def look() -> Operation:
-            return await self._look(payment_id)
+        async def correct_rows() -> Operation:
+            return await self._payment_repair(payment_id)
 
-        await self._commit(look)
+        await self._commit(correct_rows)
 
-    async def _look(self, payment_id: str) -> Operation:
-        """Look at Stripe and at the rows, and return the write that follows."""
+    async def _payment_repair(self, payment_id: str) -> Operation:
+        """Read a payment and its rows, and return the write that corrects the rows."""
         try:
             intent = await self._stripe.retrieve_payment_intent(payment_id)
         except StripeObjectMissing:
@@ -96,10 +107,10 @@ class Repairs:
         row = next((one for one in rows if one.id == payment_id), None)
         entry = None
         if row is not None:
-            repair = self.because("audit: differs from Stripe")
-            top_up = bought(intent, row)
+            repair = self.new_repair("audit: differs from Stripe")
+            top_up = expected_top_up(intent, row)
         else:
-            repair = self.because("audit: paid, and without its ledger row")
+            repair = self.new_repair("audit: the ledger row was missing")
             paid = intent is not None and intent["status"] == "succeeded"
             top_up = await self._topups.from_payment_intent(intent) if intent and paid else None
             entry = entry_of_top_up(top_up, repair) if top_up else None
@@ -108,30 +119,43 @@ class Repairs:
     async def operation(
         self, payment_id: str, top_up: TopUp | None, entry: LedgerEntry | None, repair: Repair
     ) -> RepairPayment:
-        """Look at a payment's refunds and disputes, and return the write that follows them."""
-        # The ticket before the look: a look that began later knows more.
+        """Read a payment's refunds and disputes, and return the write that corrects its rows.
+
+        Args:
+            payment_id: The PaymentIntent's id.
+            top_up: What the payment has bought; None if nothing.
+            entry: The ledger row to insert; None if it exists.
+            repair: The reason and the time.
+        """
+        # The ticket is taken before the read, so that a later read has a higher ticket.
         taken = await self._store.reversals.take_ticket(payment_id, any_kind=True)
         reversals = await self._reversals.list_for_payment(payment_id) if top_up else ()
-        due = Due(payment_intent_id=payment_id, top_up=top_up, reversals=reversals)
-        return RepairPayment(due, entry, taken[1] if taken else None, repair)
+        expected = ExpectedPayment(payment_intent_id=payment_id, top_up=top_up, reversals=reversals)
+        return RepairPayment(expected, entry, taken[1] if taken else None, repair)
 
-    def because(self, reason: str) -> Repair:
-        """Return a repair of this run that begins now."""
+    def new_repair(self, reason: str) -> Repair:
+        """Return the reason and the present time, as a repair of this run."""
         return Repair(self._id, reason, self._clock(), self._floor)
 
     async def _commit(self, operation: Callable[[], Awaitable[Operation]]) -> None:
-        for last in (False,) * (_ATTEMPTS - 1) + (True,):
+        for attempt in range(1, _MAX_ATTEMPTS + 1):
             try:
                 await self._store.repair(await operation())
             except ExpectationFailed:
-                if last:
+                if attempt == _MAX_ATTEMPTS:
                     raise
             else:
                 return
 
 
 def entry_of_top_up(top_up: TopUp, repair: Repair, accepted: Accepted | None = None) -> LedgerEntry:
-    """Return the ledger row of a top-up that a repair adds."""
+    """Return the ledger row that a repair adds for a top-up.
+
+    Args:
+        top_up: The top-up.
+        repair: The reason and the time.
+        accepted: The operator's decision, if an operator has accepted the payment.
+    """
     return LedgerEntry(
         id=top_up.payment_intent_id,
         kind="top-up",
@@ -146,18 +170,30 @@ def entry_of_top_up(top_up: TopUp, repair: Repair, accepted: Accepted | None = N
 async def repair_all(
     repairs: Repairs, targets: Sequence[RepairTarget]
 ) -> dict[RepairTarget, str | None]:
-    """Put right each target once, and return for each why it was not, or None."""
-    done: dict[RepairTarget, str | None] = {}
-    # Balances first, so that debts are right when rows are added; and again, since a row that
-    # counts as another kind now may have been one of a debt.
+    """Repair each target.
+
+    Args:
+        repairs: Repairs the targets.
+        targets: The targets of the differences that an audit has found.
+
+    Returns:
+        For each target, why it was not repaired, or None if it was.
+
+    Raises:
+        StripeUnavailable: Stripe does not answer.
+        StoreUnavailable: The database does not answer.
+    """
+    outcomes: dict[RepairTarget, str | None] = {}
+    # Balances are repaired first, so that debts are right when rows are added. They are repaired
+    # again at the end, because a row of a debt may have been corrected to another kind.
     order = {"account": 0, "row": 1, "payment": 2}
     accounts = [one for one in targets if one.what == "account"]
     for target in [*sorted(set(targets), key=lambda one: (order[one.what], one.id)), *accounts]:
         try:
             await repairs.repair(target)
-            done[target] = None
+            outcomes[target] = None
         except Reject as signal:
-            done[target] = signal.reason
+            outcomes[target] = signal.reason
         except ExpectationFailed:
-            done[target] = "others write the same rows: run it again"
-    return done
+            outcomes[target] = "other processes write the same rows: run it again"
+    return outcomes

@@ -109,18 +109,18 @@ class Audits:
             yield row
 
     @asynccontextmanager
-    async def scratch(self) -> AsyncIterator["Seen"]:
+    async def scratch_collection(self) -> AsyncIterator["ScratchCollection"]:
         """Create a collection of what this audit has seen, and drop it at the audit's end.
 
         An audit that is killed leaves its collection behind. A later one drops it: the name holds
         an ObjectId, and that holds the time at which it was made.
         """
         await self._drop_abandoned()
-        seen = Seen(self._database, f"{_SCRATCH_PREFIX}{ObjectId()}")
+        scratch = ScratchCollection(self._database, f"{_SCRATCH_PREFIX}{ObjectId()}")
         try:
-            yield seen
+            yield scratch
         finally:
-            await seen.drop()
+            await scratch.drop()
 
     @translated
     async def _drop_abandoned(self) -> None:
@@ -132,7 +132,7 @@ class Audits:
                 await self._database.drop_collection(name)
 
 
-class Seen:
+class ScratchCollection:
     """What Stripe has listed, kept in the database rather than in memory."""
 
     def __init__(self, database: Any, name: str) -> None:
@@ -152,7 +152,7 @@ class Seen:
         return set(ids) - {row["_id"] async for row in self._database[self._name].find(wanted)}
 
     @translated_stream
-    async def ledger_without(self) -> AsyncIterator[list[LedgerEntry]]:
+    async def other_top_ups(self) -> AsyncIterator[list[LedgerEntry]]:
         """The ledger's top-ups that were not seen, in pages."""
         page: list[dict[str, Any]] = []
         async for row in self._database.ledger.find(is_top_up()).sort("_id", 1):

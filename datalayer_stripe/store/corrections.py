@@ -17,7 +17,7 @@ Place = tuple[str, str]
 Cause = tuple[str, str, str]
 
 
-class Due(Model):
+class ExpectedPayment(Model):
     """What Stripe says of a payment: what it has bought, if anything, and what is held back."""
 
     payment_intent_id: str
@@ -60,7 +60,7 @@ def sums_of(payment_intent_id: str, rows: Iterable[LedgerEntry]) -> Sums:
     return Sums(_nonzero(credits), _nonzero(amounts), _nonzero(taken), _nonzero(held))
 
 
-def sums_due(due: Due) -> Sums:
+def expected_sums(due: ExpectedPayment) -> Sums:
     """Return what a payment's rows should sum to."""
     top_up = due.top_up
     if top_up is None:
@@ -72,7 +72,9 @@ def sums_due(due: Due) -> Sums:
     return Sums({place: top_up.credits}, {place: top_up.amount}, _nonzero(taken), held)
 
 
-def corrections(due: Due, rows: Sequence[LedgerEntry], template: LedgerEntry) -> list[LedgerEntry]:
+def corrections(
+    due: ExpectedPayment, rows: Sequence[LedgerEntry], template: LedgerEntry
+) -> list[LedgerEntry]:
     """Return the rows that lead from `rows` to what is due; none where they sum to it.
 
     Args:
@@ -81,7 +83,7 @@ def corrections(due: Due, rows: Sequence[LedgerEntry], template: LedgerEntry) ->
         template: has the event, the time and the reason of the repair.
     """
     payment_id, now = due.payment_intent_id, sums_of(due.payment_intent_id, rows)
-    wanted = sums_due(due)
+    wanted = expected_sums(due)
     credits = _difference(wanted.credits, now.credits)
     amounts = _difference(wanted.amounts, now.amounts)
     found: list[dict[str, Any]] = [
@@ -110,7 +112,7 @@ def correction_id(subject: str, number: int) -> str:
 
 
 def kept_reversals(
-    due: Due, rows: Iterable[LedgerEntry], before: Mapping[str, KeptReversal]
+    due: ExpectedPayment, rows: Iterable[LedgerEntry], before: Mapping[str, KeptReversal]
 ) -> dict[str, KeptReversal]:
     """Return what a top-up's row is to say of its refunds and disputes.
 
@@ -130,7 +132,7 @@ def kept_reversals(
     }
 
 
-def effective_fields(row: Mapping[str, Any], due: Due) -> dict[str, Any]:
+def effective_fields(row: Mapping[str, Any], due: ExpectedPayment) -> dict[str, Any]:
     """Return those fields of a top-up's row that count as others than it says."""
     if due.top_up is None:
         wanted: dict[str, Any] = {"kind": "top-up", "credits": 0}

@@ -76,7 +76,7 @@ class Leases:
         return bool(renewed.matched_count)
 
     @translated
-    async def give_back(
+    async def release(
         self,
         name: str,
         holder: str,

@@ -13,7 +13,7 @@ from ..errors import ExpectationFailed
 from ..models import LedgerEntry
 from .balances import DEBT_KINDS, insert_row, move_balance
 from .corrections import (
-    Due,
+    ExpectedPayment,
     correction_id,
     corrections,
     effective_fields,
@@ -98,20 +98,20 @@ class RepairPayment:
     row to take one of.
     """
 
-    due: Due
+    expected: ExpectedPayment
     entry: LedgerEntry | None
     ticket: int | None
     repair: Repair
 
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
-        payment_id = self.due.payment_intent_id
+        payment_id = self.expected.payment_intent_id
         row = await self._top_up_row(database, mongo_session, receipt)
         if row is not None and row.get("written_ticket", 0) > (self.ticket or 0):
             raise ExpectationFailed("a later look at Stripe has been written")
         either = [{"_id": payment_id}, {"corrects": payment_id}, {"reverses": payment_id}]
         found = database.ledger.find({"$or": either}, session=mongo_session)
         rows = [entry_of(one) async for one in found]
-        for correction in corrections(self.due, rows, self.repair.template()):
+        for correction in corrections(self.expected, rows, self.repair.template()):
             await insert_row(database, mongo_session, correction)
             await move_balance(
                 database, mongo_session, correction, receipt, floor=self.repair.floor
@@ -124,7 +124,7 @@ class RepairPayment:
     async def _top_up_row(
         self, database: Any, mongo_session: Any, receipt: CommitReceipt
     ) -> dict[str, Any] | None:
-        key = {"_id": self.due.payment_intent_id}
+        key = {"_id": self.expected.payment_intent_id}
         if self.entry is not None:
             await Credit(self.entry).apply(database, mongo_session, receipt)
             if self.entry.id in receipt.already_credited:
@@ -135,11 +135,11 @@ class RepairPayment:
 
     def _state(self, row: dict[str, Any], rows: list[LedgerEntry]) -> dict[str, Any]:
         """What is noted on the top-up's row, beside what it says: no credit movement."""
-        kept = kept_reversals(self.due, rows, reversed_top_up(row).reversals)
+        kept = kept_reversals(self.expected, rows, reversed_top_up(row).reversals)
         noted: dict[str, Any] = {
             "reversals": {cause: one.model_dump() for cause, one in kept.items()},
-            "open_disputes": [one.id for one in self.due.reversals if one.is_open],
-            "corrected": effective_fields(row, self.due),
+            "open_disputes": [one.id for one in self.expected.reversals if one.is_open],
+            "corrected": effective_fields(row, self.expected),
             "written_ticket": self.ticket,
         }
         unset = {name: "" for name, value in noted.items() if not value}

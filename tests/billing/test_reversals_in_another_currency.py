@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from datalayer_stripe.reconciliation.sweeps import Finding
+from datalayer_stripe.reconciliation.findings import Finding
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -48,7 +48,7 @@ async def test_dispute_in_another_currency_does_not_block_the_refunds(
     [found] = await differences(service)
     assert (found.kind, found.id, found.command) == ("dispute", dispute["id"], None)
     assert found.explanation == (
-        "500 eur are held back, and the payment is in usd: take back its credits by hand"
+        "500 eur are held back, but the payment is in usd: decide which credits to take back"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from click import BadParameter
 
 from datalayer_stripe.cli.common import Progress, Since
-from datalayer_stripe.reconciliation.differences import REPAIR
+from datalayer_stripe.reconciliation.differences import REPAIR_COMMAND
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, changed, json_of, recorded
@@ -33,7 +33,7 @@ async def test_audit_finds_and_reconcile_credits_an_undelivered_payment(
 
     code, out, _ = await run_command("audit", variables=variables)
     assert code == 3
-    assert f"payment {paid['id']}: paid, and never delivered" in out
+    assert f"payment {paid['id']}: paid, but its event was never delivered" in out
 
     code, out, _ = await run_command("reconcile", "--dry-run", "--since", "2h", variables=variables)
     assert code == 3
@@ -228,7 +228,7 @@ async def test_audit_is_limited_to_an_account_and_a_time(
     code, out, _ = await run_command(*arguments, variables=variables)
     assert code == 3
     [difference] = json.loads(out)["differences"]
-    assert (difference["id"], difference["command"]) == (paid["id"], REPAIR)
+    assert (difference["id"], difference["command"]) == (paid["id"], REPAIR_COMMAND)
 
     code, out, _ = await run_command(*arguments, "--since", "1d", variables=variables)
     assert (code, json.loads(out)["differences"]) == (0, [])

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -317,17 +318,22 @@ async def test_reconciliation_runs_while_service_is_open(
 ) -> None:
     entered: list[str] = []
 
-    class Reconciling:
+    class Periodic:
         def __init__(self, service: Service) -> None:
             assert service is app_state.service
 
-        async def __aenter__(self) -> None:
+        @asynccontextmanager
+        async def running(self) -> AsyncIterator[None]:
             entered.append("started")
+            try:
+                yield
+            finally:
+                entered.append("ended")
 
-        async def __aexit__(self, *_: object) -> None:
-            entered.append("ended")
+    def periodic_reconciliation(service: Service) -> Periodic:
+        return Periodic(service)
 
-    monkeypatch.setattr(lifecycle, "reconciling", Reconciling)
+    monkeypatch.setattr(Service, "periodic_reconciliation", periodic_reconciliation)
     background_service = BackgroundService(app_state, configuration)
     background_service.start()
     await until(lambda: entered == ["started"])

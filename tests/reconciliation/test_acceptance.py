@@ -99,7 +99,7 @@ async def test_what_stripe_says_cannot_be_overruled(
 ) -> None:
     payment_id, event_id = await rejected_payment(buyer, webhooks, service)
     acceptance = service.acceptance()
-    with pytest.raises(NotAcceptable, match="is not what Stripe says"):
+    with pytest.raises(NotAcceptable, match="the metadata at Stripe says"):
         await acceptance.accept(event_id, "why", account_uid="another", credits=50)
     with pytest.raises(NotAcceptable, match="credits"):
         await acceptance.accept(event_id, "why", credits=10_000_001)
@@ -124,7 +124,7 @@ async def test_payment_that_waits_for_its_next_try_is_not_accepted(
     [event] = [one for one in sandbox.events if one["type"] == "payment_intent.succeeded"][-1:]
     with pytest.raises(NotAcceptable, match="events replay"):
         await service.acceptance().accept(event["id"], "why")
-    with pytest.raises(NotAcceptable, match="is no payment_intent"):
+    with pytest.raises(NotAcceptable, match="is not a payment_intent"):
         await service.acceptance().accept(sandbox.events[0]["id"], "why")
     assert await rows(service, "ledger") == []
 
@@ -137,7 +137,10 @@ async def test_operator_accepts_a_payment(
     variables = complete(mongodb_url, buyer.sandbox, buyer.shop)
     arguments = ("events", "accept", event_id, "--reason", "as agreed", "--credits", "50")
     code, _, err = await run_command(*arguments[:-2], variables=variables)
-    assert (code, err) == (2, f"{payment_id} does not say it at Stripe: add --credits.\n")
+    assert (code, err) == (
+        2,
+        f"The metadata of {payment_id} at Stripe is not complete: add --credits.\n",
+    )
     worth = f"50 credits for {ACCOUNT} ({payment_id})"
     code, out, err = await run_command(*arguments, variables=variables)
     assert (code, out, err) == (0, f"{event_id} → credited: {worth}\n", "")

@@ -19,7 +19,7 @@ async def test_audit_drops_collections_of_audits_that_were_killed(service: Servi
     for collection in (killed, running, "audit_of_somebody_else"):
         await database[collection].insert_one({"_id": "pi_1"})
 
-    async with service.store.audits.scratch() as seen:
+    async with service.store.audits.scratch_collection() as seen:
         await seen.add(["pi_2"])
         names = set(await database.list_collection_names())
         assert killed not in names

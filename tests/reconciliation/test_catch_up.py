@@ -8,7 +8,7 @@ import pytest
 
 from datalayer_stripe import Context, Event, Plugin
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.reconciliation.sweeps import Finding
+from datalayer_stripe.reconciliation.findings import Finding
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.billing.metadata import customer_metadata
-from datalayer_stripe.reconciliation.customers import CustomerSweep
-from datalayer_stripe.reconciliation.sweeps import Finding
+from datalayer_stripe.reconciliation.customer_sweep import CustomerSweep
+from datalayer_stripe.reconciliation.findings import Finding
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -102,7 +102,7 @@ async def test_payment_of_the_other_customer_is_credited_though_it_was_rejected(
     assert json_of(answer)["outcome"] == "rejected"
 
     [found] = await reconcile(service, clock)
-    assert (found.id, found.detail) == (first["id"], f"one more customer of {ACCOUNT}")
+    assert (found.id, found.detail) == (first["id"], f"an additional customer of {ACCOUNT}")
     assert await service.store.customers.get(ACCOUNT) == second, "it is in use"
     assert await buyer.credits() == 50
     assert (await buyer.ask_to_subscribe()).code == 409, "the first one's subscription runs"
@@ -240,7 +240,7 @@ async def test_customer_that_is_recorded_during_the_sweep_is_not_kept_as_a_forme
     sweep = CustomerSweep(
         service.store, service.stripe, service.subscriptions, clock, dry_run=False
     )
-    await sweep.take(objects(sandbox, "/v1/customers"), clock())
+    await sweep.collect(objects(sandbox, "/v1/customers"), clock())
     adopt = customers.adopt
 
     async def too_late(*arguments: Any) -> None:
@@ -269,6 +269,6 @@ async def test_nobody_subscribes_beside_a_former_customer_that_was_just_found(
         service.store, service.stripe, service.subscriptions, clock, dry_run=False
     )
     async for page in service.stripe.customer_pages(created_since=clock() - timedelta(days=1)):
-        await sweep.take(page, clock() + timedelta(seconds=5))
+        await sweep.collect(page, clock() + timedelta(seconds=5))
     assert [found.customer_id async for found in sweep.rebuild()] == [other]
     assert (await buyer.ask_to_subscribe()).code == 409

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from datalayer_stripe.reconciliation.sweeps import Finding
+from datalayer_stripe.reconciliation.findings import Finding
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Clock, json_of
@@ -31,11 +31,11 @@ async def test_payment_is_as_old_as_its_charge_and_not_as_its_form(
     reconciliation = service.reconciliation(dry_run=True, on_finding=found.append)
     report = await reconciliation.run(clock() - timedelta(days=1))
     assert found == []
-    assert report.young["payment"] == 1
+    assert report.too_recent["payment"] == 1
 
     clock.advance(minutes=6)
     [difference] = await differences(service)
-    assert difference.explanation == "paid, and never delivered"
+    assert difference.explanation == "paid, but its event was never delivered"
 
 
 @pytest.mark.gen_test

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from datalayer_stripe.reconciliation.periodic import LEASE, PeriodicReconciliation, reconciling
+from datalayer_stripe.reconciliation.periodic import LEASE, PeriodicReconciliation
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
 from tests.support.app import Clock
@@ -17,7 +17,8 @@ both_stores = pytest.mark.parametrize(
 
 
 def process(service: Service) -> PeriodicReconciliation:
-    return PeriodicReconciliation(service, interval=HOUR)
+    assert timedelta(seconds=service.settings.stripe_reconcile_interval) == HOUR
+    return service.periodic_reconciliation()
 
 
 def last_success(service: Service) -> float | None:
@@ -68,7 +69,7 @@ async def test_every_process_tells_when_it_was_last_done(
     assert (last_success(service) or 0) >= begun
 
     service.metrics.reconcile_last_success.set(0)
-    async with reconciling(service):
+    async with process(service).running():
         assert (last_success(service) or 0) >= begun, "it is known from the start"
 
 

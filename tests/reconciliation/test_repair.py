@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from datalayer_stripe.reconciliation.differences import REPAIR
+from datalayer_stripe.reconciliation.differences import REPAIR_COMMAND
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -120,7 +120,7 @@ async def test_audit_names_the_command_that_repairs_each_corruption(
     before = await movements(service)
     found = await differences(service)
     assert found, "a corruption is a difference"
-    assert {one.command for one in found} == {REPAIR}
+    assert {one.command for one in found} == {REPAIR_COMMAND}
 
     await heal(service, found)
     assert await differences(service) == []
@@ -210,9 +210,9 @@ async def test_operator_follows_the_printed_command_after_a_deleted_row(
 
     code, out, _ = await run_command("audit", variables=variables)
     assert code == 3
-    assert f"payment {paid}: paid, and without its ledger row" in out
+    assert f"payment {paid}: paid and its event " in out
     commands = set(re.findall(r"to correct it: (.*)", out))
-    assert commands == {REPAIR}
+    assert commands == {REPAIR_COMMAND}
 
     code, out, _ = await run_command("audit", "--repair", variables=variables)
     assert code == 3

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from datalayer_stripe.reconciliation.differences import RECONCILE, REPAIR
-from datalayer_stripe.reconciliation.sweeps import Finding, Report
+from datalayer_stripe.reconciliation.differences import RECONCILE_COMMAND, REPAIR_COMMAND
+from datalayer_stripe.reconciliation.findings import Finding, Report
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -40,7 +40,7 @@ async def test_what_was_never_delivered_is_healed_by_the_sweep_of_events(
         ("dispute", dispute["id"]),
     ]
     assert said[0].explanation == "amount: ledger 0, Stripe 100"
-    assert said[0].command == RECONCILE
+    assert said[0].command == RECONCILE_COMMAND
     _, missing = await reconcile(service, clock, dry_run=True)
     assert {one.kind for one in missing} == {"event"}
     assert await buyer.credits() == 100
@@ -150,7 +150,7 @@ async def test_what_was_rejected_with_its_top_up_is_healed_once_that_is_credited
     assert await buyer.credits() == 50
     [difference] = await differences(service)
     assert difference.explanation == "amount: ledger 0, Stripe 100"
-    assert difference.command == RECONCILE
+    assert difference.command == RECONCILE_COMMAND
     report, _ = await reconcile(service, clock)
     assert await buyer.credits() == 40
     assert report.rejected == 0
@@ -188,8 +188,8 @@ async def test_a_dispute_that_is_open_here_alone_is_told_of_and_healed(
     clock.advance(days=31)
     [difference] = await differences(service)
     assert (difference.kind, difference.id) == ("dispute", dispute["id"])
-    assert difference.explanation == "open here, and not at Stripe"
-    assert difference.command == REPAIR, "Stripe has no event of it any more"
+    assert difference.explanation == "open here, but not at Stripe"
+    assert difference.command == REPAIR_COMMAND, "Stripe has no event of it any more"
     assert await service.store.reversals.has_open_dispute(ACCOUNT)
     await reconcile(service, clock, days=60)
     assert not await service.store.reversals.has_open_dispute(ACCOUNT)
@@ -231,13 +231,13 @@ async def test_the_audit_explains_what_differs_in_a_reversal(
     said = {(one.kind, one.id): one.explanation for one in await differences(service)}
     assert said.pop(("balance", ACCOUNT))
     assert said.pop(("balance", "another"))
-    assert said.pop(("reversal", bought[1])).startswith("its rows hold back")
-    assert said.pop(("reversal", bought[3])).startswith("its rows hold back")
+    assert said.pop(("reversal", bought[1])).startswith("its reversal rows sum to")
+    assert said.pop(("reversal", bought[3])).startswith("its reversal rows sum to")
     assert said == {
-        ("reversal", bought[0]): "7 credits are taken back, 10 are due",
+        ("reversal", bought[0]): "7 credits taken back instead of 10",
         ("refund", refunds[1]): "amount: ledger 99, Stripe 100",
         ("reversal", bought[2]): "a reversal is on another account",
-        ("ledger", "re_made_up"): "-10 credits, and Stripe has no re_made_up",
+        ("ledger", "re_made_up"): "-10 credits, but Stripe has no re_made_up",
     }
 
 

@@ -9,8 +9,8 @@ import pytest
 from datalayer_stripe.errors import StripeUnavailable
 from datalayer_stripe.events import Event
 from datalayer_stripe.reconciliation.audit import Difference
+from datalayer_stripe.reconciliation.findings import Finding, Report
 from datalayer_stripe.reconciliation.periodic import LEASE, PeriodicReconciliation
-from datalayer_stripe.reconciliation.sweeps import Finding, Report
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -230,11 +230,11 @@ async def test_the_audit_explains_each_difference(
 
     said = {(one.kind, one.id): one.explanation for one in await audit(service)}
     assert said == {
-        ("balance", "a-gift"): "the balance is 5, its ledger sums to 0",
-        ("balance", ACCOUNT): "the balance is 101, its ledger sums to 100",
-        ("balance", "b"): "the balance is 0, its ledger sums to 50",
+        ("balance", "a-gift"): "the balance is 5, but its ledger sums to 0",
+        ("balance", ACCOUNT): "the balance is 101, but its ledger sums to 100",
+        ("balance", "b"): "the balance is 0, but its ledger sums to 50",
         ("payment", first["id"]): "amount: ledger 1, Stripe 500",
-        ("ledger", "pi_made_up"): "50 credits, and Stripe has no such payment",
+        ("ledger", "pi_made_up"): "the ledger has 50 credits, but Stripe has no such payment",
     }
     assert not [name for name in await database.list_collection_names() if "audit" in name]
 
@@ -298,8 +298,8 @@ async def test_a_lost_change_to_another_product_is_healed(
 # The periodic task
 
 
-def telling(clock: Clock) -> Callable[[], Awaitable[datetime]]:
-    """The time that all processes share, as a test moves it."""
+def shared_time(clock: Clock) -> Callable[[], Awaitable[datetime]]:
+    """Return a function that returns the test's time, as the time that all processes share."""
 
     async def now() -> datetime:
         return clock()
@@ -312,7 +312,7 @@ async def test_one_process_at_a_time_reconciles_when_it_is_due(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     def process() -> PeriodicReconciliation:
-        return PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
+        return service.periodic_reconciliation(now=shared_time(clock))
 
     first, second = process(), process()
     webhooks.drop(1000)
@@ -330,7 +330,7 @@ async def test_one_process_at_a_time_reconciles_when_it_is_due(
 async def test_after_a_long_outage_it_looks_back_to_where_it_was(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
-    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
+    periodic = service.periodic_reconciliation(now=shared_time(clock))
     await buyer.subscribe()
     assert await periodic.run_if_due()
     webhooks.drop(1000)
@@ -348,7 +348,7 @@ async def test_lease_is_not_taken_by_who_has_read_the_time_a_moment_earlier(
     earlier, later = clock(), clock() + timedelta(seconds=5)
     long_ago = earlier - interval
     assert await leases.take(LEASE, "before", long_ago, length, interval=interval)
-    await leases.give_back(LEASE, "before", long_ago, due_at=earlier, done_until=long_ago)
+    await leases.release(LEASE, "before", long_ago, due_at=earlier, done_until=long_ago)
     assert await leases.take(LEASE, "first", later, length, interval=interval)
     assert not await leases.take(LEASE, "second", earlier, length, interval=interval)
 
@@ -368,7 +368,7 @@ async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock
 async def test_stripe_is_down_so_it_is_put_off(
     service: Service, clock: Clock, sandbox: Sandbox, quick_retries: None
 ) -> None:
-    periodic = PeriodicReconciliation(service, interval=timedelta(hours=1), now=telling(clock))
+    periodic = service.periodic_reconciliation(now=shared_time(clock))
     sandbox.api.refuse(status=500, times=3)
     with pytest.raises(StripeUnavailable):
         await periodic.run_if_due()

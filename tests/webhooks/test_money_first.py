@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from datalayer_stripe import Context, Event, Plugin, Reject, Retry
-from datalayer_stripe.reconciliation.sweeps import Finding, Report
+from datalayer_stripe.reconciliation.findings import Finding, Report
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, Clock, changed, json_of, recorded

@@ -1,45 +1,51 @@
 """Rebuild which Stripe customer belongs to which account, from Stripe's customers.
 
-The customers that we make carry their account's uid in their metadata. After a database was
-restored from a backup, those that were made since then are unknown here: without them an account
-would get a second customer, and could subscribe a second time.
+The metadata of a customer that the service has created contains the account's uid. After a database
+was restored from a backup, it does not know the customers that were created after the backup. An
+account would get a second customer, and could subscribe a second time.
 
-Of several customers of one account, the one that it has here stays, as long as Stripe has it.
-Otherwise the one with a running subscription to one of our products is chosen, and else the oldest
-one. The others are kept as former customers: what they have paid is credited.
+If an account has several customers, its known customer stays, as long as Stripe has it. Otherwise
+the customer with a running subscription to one of the service's products is chosen, or else the
+oldest. The others are stored as former customers, so that their payments are credited.
 """
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import NamedTuple
 
 from ..billing.metadata import account_of_customer
 from ..billing.subscriptions import Subscriptions
-from ..billing.top_ups import is_customer_mismatch
 from ..clock import Clock
 from ..errors import Reject, StripeCustomerMissing, StripeObjectMissing
-from ..events import Event
 from ..models import RUNNING_STATUSES
 from ..store import Store
 from ..stripe_api.client import StripeClient
-from ..stripe_api.objects import StripeData, id_of
+from ..stripe_api.objects import StripeData
 
 CUSTOMER_DELETED = "customer.deleted"
 
 
 class CustomerFinding(NamedTuple):
-    """A customer whose account is not recorded here, or that was deleted and is still in use."""
+    """A customer that the database does not know, or that was deleted and is still in use."""
 
     customer_id: str
     detail: str
 
 
 class CustomerSweep:
-    """One run. Give it the events of deleted customers first, and then all customers.
+    """One sweep of the customers.
 
-    In a dry run nothing is written.
+    Call :meth:`release_deleted` for the events of deleted customers, then :meth:`collect` for all
+    customers, and then :meth:`rebuild`.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        subscriptions: Reads the subscriptions of rebuilt customers.
+        clock: Returns the present time.
+        dry_run: Whether to report only, and to change nothing.
     """
 
     def __init__(
@@ -59,11 +65,11 @@ class CustomerSweep:
         self._unknown: dict[str, list[StripeData]] = defaultdict(list)
         self._released = set[str]()
 
-    async def release(self, events: Sequence[StripeData]) -> list[CustomerFinding]:
-        """Release those of the deleted customers that accounts still buy with.
+    async def release_deleted(self, events: Sequence[StripeData]) -> list[CustomerFinding]:
+        """Release the deleted customers that accounts still use for purchases.
 
         Args:
-            events: a page of `customer.deleted` events, as Stripe lists them.
+            events: A page of `customer.deleted` events, as Stripe lists them.
 
         Returns:
             The customers that were released, or would be.
@@ -74,15 +80,15 @@ class CustomerSweep:
             found.append(await self._release(customer_id, account_uid))
         return found
 
-    async def take(self, page: Sequence[StripeData], created_before: datetime) -> None:
-        """Note those of a page of Stripe's customers that name an account and are not known here.
+    async def collect(self, page: Sequence[StripeData], created_before: datetime) -> None:
+        """Collect the customers of a page that belong to an account and are unknown here.
 
         Args:
-            page: customers, as Stripe lists them.
-            created_before: what is younger may be about to be recorded, and is not noted.
+            page: Customers, as Stripe lists them.
+            created_before: Younger customers are skipped: a request may be about to record them.
         """
-        named = [(account_of_customer(customer), customer) for customer in page]
-        ours = [(account_uid, customer) for account_uid, customer in named if account_uid]
+        owners = [(account_of_customer(customer), customer) for customer in page]
+        ours = [(account_uid, customer) for account_uid, customer in owners if account_uid]
         known = await self._customers.accounts_of([customer["id"] for _, customer in ours])
         for account_uid, customer in ours:
             is_old = customer["created"] <= created_before.timestamp()
@@ -90,10 +96,10 @@ class CustomerSweep:
                 self._unknown[account_uid].append(customer)
 
     async def rebuild(self) -> AsyncIterator[CustomerFinding]:
-        """Give each account of the noted customers its customer, and yield what was recorded."""
+        """Record the collected customers, and yield each as a finding."""
         for account_uid, candidates in self._unknown.items():
             present = await self._customers.get(account_uid)
-            if present in self._released:  # in a dry run it is still there
+            if present in self._released:  # A dry run has not removed it.
                 present = None
             if present is not None and not await self._exists(present):
                 yield await self._release(present, account_uid)
@@ -105,7 +111,9 @@ class CustomerSweep:
                 yield CustomerFinding(chosen, f"the customer of {account_uid}")
             for customer in candidates:
                 if present not in (None, customer["id"]):
-                    yield CustomerFinding(customer["id"], f"one more customer of {account_uid}")
+                    yield CustomerFinding(
+                        customer["id"], f"an additional customer of {account_uid}"
+                    )
                     if not self._dry_run:
                         await self._customers.keep_as_former(
                             account_uid, customer["id"], self._clock()
@@ -113,15 +121,15 @@ class CustomerSweep:
                         await self._read_subscriptions(account_uid, customer["id"])
 
     async def _adopt(self, account_uid: str, customer_id: str) -> str | None:
-        """Give the account the customer; return the one that it has then."""
+        """Assign the customer to the account; return the account's customer afterwards."""
         if self._dry_run:
             return customer_id
         await self._customers.adopt(account_uid, customer_id, self._clock())
-        # A purchase that was made meanwhile may have recorded another one.
+        # A concurrent purchase may have recorded another customer.
         return await self._customers.get(account_uid)
 
     async def _read_subscriptions(self, account_uid: str, customer_id: str) -> None:
-        """Keep what the customer is subscribed to, so that the account subscribes to no second."""
+        """Store the customer's subscriptions, so that the account cannot subscribe again."""
         if not self._dry_run:
             with suppress(Reject, StripeCustomerMissing):
                 await self._subscriptions.refresh_of_customer(account_uid, customer_id)
@@ -130,7 +138,7 @@ class CustomerSweep:
         self._released.add(customer_id)
         if not self._dry_run:
             await self._customers.release(customer_id, self._clock())
-        return CustomerFinding(customer_id, f"deleted, and in use by {account_uid}")
+        return CustomerFinding(customer_id, f"deleted at Stripe, but still used by {account_uid}")
 
     async def _exists(self, customer_id: str) -> bool:
         try:
@@ -154,20 +162,3 @@ class CustomerSweep:
             return False
         running = [one for one in listed if one["status"] in RUNNING_STATUSES]
         return any(self._subscriptions.is_ours(one) for one in running)
-
-
-async def rejected_for_its_customer(
-    store: Store, event: Event, plugin_names: Collection[str]
-) -> bool:
-    """Return whether these plugins rejected a payment whose customer is its account's by now.
-
-    The account's customers may have been rebuilt since then.
-    """
-    customer_id = id_of(event.object.get("customer"))
-    kept = await store.events.get(event.id)
-    if customer_id is None or kept is None:
-        return False
-    runs = [kept.handlers[name] for name in plugin_names if name in kept.handlers]
-    if not any(is_customer_mismatch(run.error, customer_id) for run in runs):
-        return False
-    return await store.customers.account_of(customer_id) == event.account_uid
