@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from .auth import BearerTokens
+from .billing.cards import Cards
 from .billing.catalog import Catalog
 from .billing.checkout import Checkout
 from .billing.configuration_faults import ConfigurationFaults
@@ -81,6 +82,7 @@ class Service:
     customers: Customers
     subscriptions: Subscriptions
     plans: Plans
+    cards: Cards
     checkout: Checkout
     topups: TopUps
     credit_statuses: CreditStatuses
@@ -255,6 +257,7 @@ async def open_service(
     rate_limiter = AccountRateLimiter()
     subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids, rate_limiter)
     plans = Plans(store, stripe, catalog, customers, subscriptions, requests)
+    cards = Cards(store, stripe, customers, subscriptions, plans)
     credit_statuses = CreditStatuses(store, registry.money_on(PAYMENT_SUCCEEDED))
     checkout = Checkout(
         store,
@@ -272,6 +275,7 @@ async def open_service(
         catalog=catalog,
         topups=topups,
         plans=plans,
+        cards=cards,
         subscriptions=subscriptions,
         reversals=reversals,
         metrics=metrics,
@@ -307,6 +311,7 @@ async def open_service(
         customers=customers,
         subscriptions=subscriptions,
         plans=plans,
+        cards=cards,
         checkout=checkout,
         topups=topups,
         credit_statuses=credit_statuses,

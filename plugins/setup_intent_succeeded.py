@@ -7,4 +7,4 @@ plugin = Plugin("renewed-card", timeout=10, catch_up=True)
 
 @plugin.on("setup_intent.succeeded")
 async def use_saved_card(event: Event, ctx: Context) -> None:
-    await ctx.plans.use_card(event.object, confirmed_at=event.created)
+    await ctx.cards.use(event.object, confirmed_at=event.created)

@@ -1,4 +1,4 @@
-"""Subscribe to a plan, cancel and resume the subscription, and change its card."""
+"""Subscribe to a plan, and cancel and resume the subscription."""
 
 import hashlib
 import uuid
@@ -7,15 +7,15 @@ from typing import Any
 
 from pydantic import Field
 
-from ..errors import Conflict, InvalidRequest, Reject, StripeCustomerMissing
-from ..models import Identity, Model, Plan, SavedCard, SubscriptionSnapshot
+from ..errors import Conflict, InvalidRequest, Reject
+from ..models import Identity, Model, Plan, SubscriptionSnapshot
 from ..store import Store
 from ..stripe_api.client import StripeClient
-from ..stripe_api.objects import StripeData, account_uid_of, id_of, metadata_of
+from ..stripe_api.objects import StripeData, id_of
 from .catalog import Catalog
 from .customers import Customers
 from .idempotency import IdempotentRequests
-from .metadata import SUBSCRIPTION_ID, setup_intent_metadata, subscription_metadata
+from .metadata import subscription_metadata
 from .subscriptions import Subscriptions, primary_subscription
 
 _HAS_ENDED = "The subscription has ended."
@@ -130,7 +130,7 @@ class Plans:
                 pending.latest_invoice.id, idempotency_key=f"void-{uuid.uuid4().hex}"
             )
         except InvalidRequest:
-            if not await self._has_ended(pending.id):
+            if not await self.has_ended(pending.id):
                 message = "The account already has a subscription, and it is being paid."
                 raise Conflict(message) from None
 
@@ -181,7 +181,7 @@ class Plans:
         Raises:
             Conflict: No cancellation is scheduled, or the subscription has ended.
         """
-        running = await self._get_running(account_uid)
+        running = await self.get_running(account_uid)
         # A cancellation at a date and one at the end of the period are undone differently, and
         # the portal may have scheduled it just before.
         try:
@@ -198,84 +198,15 @@ class Plans:
             raise Conflict(_HAS_ENDED)
         return resumed
 
-    async def start_card_change(self, account_uid: str) -> str:
-        """Create a SetupIntent whose card the running subscription will use.
+    async def get_running(self, account_uid: str) -> SubscriptionSnapshot:
+        """Return the account's running subscription; ask Stripe if no snapshot shows one.
 
         Args:
             account_uid: The account.
 
-        Returns:
-            The client secret of the SetupIntent.
-
         Raises:
             Conflict: No subscription is running.
         """
-        running = await self._get_running(account_uid)
-        try:
-            return await self._create_setup_intent(account_uid, running)
-        except StripeCustomerMissing:
-            await self._customers.release(running.customer_id)
-            # The subscription ended with its customer. This updates its snapshot.
-            await self._has_ended(running.id)
-        return await self._create_setup_intent(account_uid, await self._get_running(account_uid))
-
-    async def _create_setup_intent(self, account_uid: str, running: SubscriptionSnapshot) -> str:
-        intent = await self._stripe.create_setup_intent(
-            customer_id=running.customer_id,
-            metadata=setup_intent_metadata(account_uid, running.id),
-            idempotency_key=f"setup-{uuid.uuid4().hex}",
-        )
-        return str(intent["client_secret"])
-
-    async def use_card(self, setup_intent: StripeData, *, confirmed_at: int) -> None:
-        """Charge a subscription's renewals to the card that a SetupIntent has saved.
-
-        The card that was confirmed last is used, in any order of events. A SetupIntent of another
-        system on a shared Stripe account changes nothing.
-
-        Args:
-            setup_intent: The succeeded SetupIntent, as Stripe sends it.
-            confirmed_at: The `created` of its event, in epoch seconds.
-
-        Raises:
-            Reject: Stripe refuses the change, for example because the subscription has ended.
-        """
-        subscription_id = metadata_of(setup_intent).get(SUBSCRIPTION_ID)
-        if subscription_id is None:
-            return
-        snapshots = await self._subscriptions.snapshots_of(account_uid_of(setup_intent) or "")
-        if subscription_id not in {snapshot.id for snapshot in snapshots}:
-            return
-        card = SavedCard(
-            setup_intent_id=setup_intent["id"],
-            payment_method=id_of(setup_intent.get("payment_method")) or "",
-            confirmed_at=confirmed_at,
-            created=setup_intent["created"],
-        )
-        chosen = await self._store.subscriptions.choose_card(subscription_id, card)
-        if chosen != card:
-            return  # a newer card was chosen already
-        while True:
-            await self._set_card(subscription_id, chosen)
-            # A newer card that was chosen concurrently may have reached Stripe before this one.
-            latest = await self._store.subscriptions.choose_card(subscription_id, chosen)
-            if latest == chosen:
-                return
-            chosen = latest
-
-    async def _set_card(self, subscription_id: str, card: SavedCard) -> None:
-        try:
-            await self._stripe.update_subscription(
-                subscription_id,
-                {"default_payment_method": card.payment_method},
-                # The key is random, because setting the same card twice is harmless.
-                idempotency_key=f"use-card-{uuid.uuid4().hex}",
-            )
-        except InvalidRequest as error:
-            raise Reject(error.message) from error
-
-    async def _get_running(self, account_uid: str) -> SubscriptionSnapshot:
-        """Return the account's running subscription; ask Stripe if no snapshot shows one."""
         primary = primary_subscription(await self._subscriptions.snapshots_of(account_uid))
         if primary is None or not primary.is_running:
             primary = primary_subscription(await self._refresh_all(account_uid))
@@ -307,13 +238,17 @@ class Plans:
                 idempotency_key=f"change-{uuid.uuid4().hex}",
             )
         except InvalidRequest:
-            if await self._has_ended(subscription_id):
+            if await self.has_ended(subscription_id):
                 return None
             raise
         return await self._subscriptions.store_snapshot(subscription, ticket)
 
-    async def _has_ended(self, subscription_id: str) -> bool:
-        """Refresh the snapshot of a subscription, and return whether it has ended at Stripe."""
+    async def has_ended(self, subscription_id: str) -> bool:
+        """Refresh the snapshot of a subscription, and return whether it has ended at Stripe.
+
+        Args:
+            subscription_id: The subscription, `sub_…`.
+        """
         try:
             return (await self._subscriptions.refresh(subscription_id)).is_over
         except Reject:  # Stripe does not have it any more

@@ -123,7 +123,7 @@ class RenewCardHandler(AuthenticatedHandler):
     async def post(self) -> None:
         self.check_optional_body()
         self.service.rate_limiter.take(self.identity.account_uid)
-        secret = await self.service.plans.start_card_change(self.identity.account_uid)
+        secret = await self.service.cards.start_change(self.identity.account_uid)
         self.respond(201, client_secret=secret)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Generic
 
 from typing_extensions import TypeVar
 
+from ..billing.cards import Cards
 from ..billing.catalog import Catalog
 from ..billing.plans import Plans
 from ..billing.reversals import Reversals
@@ -229,6 +230,8 @@ class Context(Generic[S]):
     """Reads the top-up that a payment is for."""
     plans: Plans
     """Changes subscriptions at Stripe."""
+    cards: Cards
+    """Changes the cards of subscriptions."""
     catalog: Catalog
     """Reads the packages and plans for sale."""
     stripe: StripeClient
@@ -264,6 +267,7 @@ class ContextFactory:
     catalog: Catalog
     topups: TopUps
     plans: Plans
+    cards: Cards
     subscriptions: Subscriptions
     metrics: Metrics
     plugin_settings: Mapping[str, Any]
@@ -293,6 +297,7 @@ class ContextFactory:
             collection=PluginCollection(unit, self.store, plugin_name),
             topups=self.topups,
             plans=self.plans,
+            cards=self.cards,
             catalog=self.catalog,
             stripe=self.stripe,
             metrics=self.metrics.of_plugin(plugin_name),
