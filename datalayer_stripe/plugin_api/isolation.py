@@ -43,7 +43,7 @@ async def join(task: asyncio.Task[Any], seconds: float) -> None:
     """Await a task of a plugin's, and cancel or abandon it after `seconds`.
 
     Raises:
-        PluginFault: It exceeded the time limit.
+        PluginFault: It exceeded the time limit, or cancelled itself.
         Exception: Whatever the task raises.
     """
     task.add_done_callback(_forget)
@@ -56,17 +56,20 @@ async def join(task: asyncio.Task[Any], seconds: float) -> None:
         if not task.done():
             task.cancel()
             _abandoned.add(task)
+    if task.cancelled():
+        # Nobody outside has cancelled it: the wait has ended, and the task was done.
+        raise PluginFault("it cancelled its own task")
     task.result()
 
 
 async def cancel(task: asyncio.Task[Any]) -> None:
     """Cancel a task of a plugin's, and abandon it if it does not end in the grace period."""
+    _abandoned.add(task)
     task.add_done_callback(_forget)
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=GRACE_SECONDS)
     if not done:
         logger.error("plugin goes on after its time limit and is abandoned")
-        _abandoned.add(task)
 
 
 def _forget(task: asyncio.Task[Any]) -> None:

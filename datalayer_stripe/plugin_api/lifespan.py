@@ -38,7 +38,7 @@ class Lifespans:
             if plugin.lifespan_function is None:
                 continue
             context = self._contexts.make_for_lifespan(plugin.name)
-            lifespan = _Lifespan(plugin.lifespan_function, context)
+            lifespan = _Lifespan(plugin.name, plugin.lifespan_function, context)
             try:
                 self._contexts.states[plugin.name] = await lifespan.open()
             except Exception as error:
@@ -64,7 +64,13 @@ class Lifespans:
 class _Lifespan:
     """One lifespan. It is entered and exited in one task, as task groups and timeouts require."""
 
-    def __init__(self, function: PluginLifespan[Any], context: LifespanContext[Any]) -> None:
+    def __init__(
+        self,
+        plugin_name: str,
+        function: PluginLifespan[Any],
+        context: LifespanContext[Any],
+    ) -> None:
+        self._plugin_name = plugin_name
         self._manager = asynccontextmanager(function)(context)
         self._state: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
@@ -78,15 +84,23 @@ class _Lifespan:
             Exception: Whatever else it raises.
         """
         self._task = asyncio.create_task(contain(self._run()))
-        await asyncio.wait(
-            {self._task, self._state},
-            timeout=START_SECONDS,
-            return_when=asyncio.FIRST_COMPLETED,
-        )
+        try:
+            await asyncio.wait(
+                {self._task, self._state},
+                timeout=START_SECONDS,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        except asyncio.CancelledError:
+            self._closing.set()
+            await cancel(self._task)
+            raise
         if self._state.done():
+            self._task.add_done_callback(self._log_early_end)
             return self._state.result()
+        # If it yields after all, it is closed at once.
+        self._closing.set()
         if self._task.done():
-            self._task.result()  # raises what it raised
+            await join(self._task, STOP_SECONDS)  # raises what it raised
             raise PluginFault("it ended before it yielded")
         await cancel(self._task)
         raise PluginFault(f"it took longer than {START_SECONDS:g} s")
@@ -98,9 +112,21 @@ class _Lifespan:
             PluginFault: It takes too long, or raises what would end the process.
             Exception: Whatever else it raises.
         """
+        if self._task is None or self._task.done():
+            return  # its early end is in the log
         self._closing.set()
-        if self._task is not None:
-            await join(self._task, STOP_SECONDS)
+        await join(self._task, STOP_SECONDS)
+
+    def _log_early_end(self, task: asyncio.Task[object]) -> None:
+        """Log that what the plugin has opened is closed while the service runs."""
+        if self._closing.is_set():
+            return
+        error = None if task.cancelled() else task.exception()
+        logger.error(
+            "plugin's lifespan ended while the service runs",
+            extra={"plugin": self._plugin_name},
+            exc_info=error,
+        )
 
     async def _run(self) -> None:
         async with self._manager as state:

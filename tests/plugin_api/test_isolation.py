@@ -56,8 +56,15 @@ async def ends_the_process(event: Event, ctx: Context) -> object:
     raise SystemExit(3)
 
 
-async def cancels_itself(event: Event, ctx: Context) -> object:
+async def raises_cancelled_error(event: Event, ctx: Context) -> object:
     raise asyncio.CancelledError
+
+
+async def cancels_its_own_task(event: Event, ctx: Context) -> object:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    return await asyncio.sleep(0)
 
 
 async def raises_what_is_no_exception(event: Event, ctx: Context) -> object:
@@ -78,7 +85,8 @@ MISDEEDS: dict[Misdeed, str] = {
     returns_garbage: "it returned dict, and a plugin returns nothing",
     forgets_to_await: "it returned coroutine, and a plugin returns nothing",
     ends_the_process: "it raised SystemExit",
-    cancels_itself: "it raised CancelledError",
+    raises_cancelled_error: "it raised CancelledError",
+    cancels_its_own_task: "it cancelled its own task",
     raises_what_is_no_exception: "it raised BaseException",
     swallows_cancellation: "it took longer than 0.3 s",
 }

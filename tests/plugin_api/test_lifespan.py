@@ -163,6 +163,86 @@ async def test_lifespan_that_goes_on_after_its_cancellation_is_abandoned(
 
 
 @pytest.mark.gen_test
+async def test_lifespan_that_opens_after_its_time_limit_is_closed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifespan, "START_SECONDS", 0.05)
+    monkeypatch.setattr(isolation, "GRACE_SECONDS", 0.05)
+    stubborn, released, closed = Plugin("stubborn"), asyncio.Event(), asyncio.Event()
+
+    @stubborn.lifespan
+    async def run(_: LifespanContext) -> AsyncIterator[None]:
+        while not released.is_set():
+            try:
+                await released.wait()
+            except asyncio.CancelledError:
+                continue
+        yield
+        closed.set()
+
+    service = await open_service(settings, registry=Registry([stubborn]))
+    with pytest.raises(PluginError, match="it took longer than"):
+        await service.start()
+    released.set()
+    await closed.wait()
+    await service.close()
+
+
+@pytest.mark.gen_test
+async def test_cancelled_start_closes_the_lifespan_that_is_opening(settings: Settings) -> None:
+    plugin, opening, lines = Plugin("a"), asyncio.Event(), []
+
+    @plugin.lifespan
+    async def run(_: LifespanContext) -> AsyncIterator[None]:
+        try:
+            opening.set()
+            await asyncio.Event().wait()
+            yield
+        finally:
+            lines.append("closed")
+
+    service = await open_service(settings, registry=Registry([plugin]))
+    start = asyncio.create_task(service.start())
+    await opening.wait()
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert lines == ["closed"]
+    await service.close()
+
+
+@pytest.mark.gen_test
+async def test_lifespan_that_ends_while_the_service_runs_is_logged_at_once(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugin, failing, ended = Plugin("a"), asyncio.Event(), asyncio.Event()
+
+    @plugin.lifespan
+    async def run(_: LifespanContext) -> AsyncIterator[None]:
+        async def fail() -> None:
+            await failing.wait()
+            raise ConnectionError
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+                yield
+        finally:
+            ended.set()
+
+    service = await open_service(settings, registry=Registry([plugin]))
+    await service.start()
+    failing.set()
+    await ended.wait()
+    while not (lines := [one for one in caplog.records if "lifespan ended" in one.message]):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    [line] = lines
+    assert (line.levelname, line.plugin) == ("ERROR", "a")  # type: ignore[attr-defined]
+    await service.close()
+    assert "plugin cannot stop" not in caplog.messages
+
+
+@pytest.mark.gen_test
 async def test_lifespan_that_fails_to_close_is_logged_and_the_others_close(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
