@@ -110,6 +110,12 @@ def named(text: str, *, after: str) -> list[str]:
     return found.group(1).split(", ")
 
 
+def differences(document: str, written: set[Any], existing: set[Any]) -> str:
+    """Return a message that names what to add to a document and what to remove from it."""
+    missing, unknown = sorted(existing - written), sorted(written - existing)
+    return f"{document}: add {missing}, remove {unknown}"
+
+
 # The documents themselves
 
 
@@ -229,7 +235,8 @@ def test_readme_lists_the_event_types_of_the_plugins() -> None:
         check=True,
     ).stdout
     written = next(one for one in blocks(README, "text") if one.startswith("charge."))
-    assert written.split() == list(Registry.load().types)
+    types = list(Registry.load().types)
+    assert written.split() == types, differences("README.md", set(written.split()), set(types))
     assert written.split() == re.findall(r"^  (\S+)$", printed, re.MULTILINE)
 
 
@@ -274,7 +281,8 @@ def test_documented_routes_match_served_routes(settings: Settings) -> None:
         for path in alternatives(pattern)
         for method in implemented(handler)
     }
-    assert written_routes("route", "alias") == served, "docs/http-api.md and the handlers differ"
+    written = written_routes("route", "alias")
+    assert written == served, differences("docs/http-api.md", written, served)
 
 
 def test_route_label_of_a_metric_is_the_first_alias(app: Application) -> None:
@@ -388,7 +396,8 @@ def test_documented_sandbox_controls_and_reports_exist() -> None:
 
 def test_documented_collections_match_store() -> None:
     written = {name for row in table(DESIGN, "collection") for name in code(row["collection"])}
-    assert written == {*INDEXES, "plugin_<name>"}
+    existing = {*INDEXES, "plugin_<name>"}
+    assert written == existing, differences("docs/design.md", written, existing)
 
 
 # The story
