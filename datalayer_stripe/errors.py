@@ -1,43 +1,50 @@
-"""What can go wrong, as one tree.
+"""All errors of the package, except those of the sandbox.
 
 ::
 
     DatalayerStripeError
-    ├── RequestError                 becomes an HTTP answer: status, code, message
-    │   ├── InvalidRequest           400 invalid_request
-    │   │   └── StripeObjectMissing  Stripe knows no object of that id
-    │   │       └── StripeCustomerMissing  … and it is the customer of the request
-    │   ├── InvalidSignature         400 invalid_signature
-    │   ├── Unauthorized             401 unauthorized
-    │   ├── CardRefused              402 card_error
-    │   ├── Forbidden                403 forbidden
-    │   ├── SubscriptionRequired     403 subscription_required
-    │   ├── NotFound                 404 not_found
-    │   │   └── PriceNotFound        404 price_not_found
-    │   ├── Conflict                 409 conflict
-    │   │   └── StripeKeyReused      the idempotency key was used with other parameters
-    │   ├── TooLarge                 413 too_large
-    │   ├── UnsupportedMediaType     415 unsupported_media_type
-    │   ├── RateLimited              429 rate_limited, with Retry-After
-    │   └── Unavailable              503, with Retry-After
-    │       ├── StripeUnavailable    stripe_unavailable
-    │       │   └── StripeNoResponse     no answer came: it may have been done, or not
-    │       ├── StoreUnavailable     store_unavailable
-    │       ├── Starting             starting: the server has begun before us
-    │       ├── NotConfigured        not_configured: an operator has something to do
-    │       ├── DeliveryFailed       delivery_failed: some plugin is to run again
-    │       └── Overloaded           overloaded: more than is worked on at once
-    ├── PluginSignal                 raised by a plugin, on purpose
-    │   ├── Retry                    try this event again later
-    │   └── Reject                   this event can never succeed
-    ├── PluginFault                  a plugin did what none may do: it gave back, ended, hung
-    ├── CommitRefused                the database refused a unit of work
-    │   └── ExpectationFailed        what the plugin had read has changed: run it again
-    ├── KitError                     a test asks of the test kit what it cannot do
-    └── StartError                   the service cannot start
-        ├── SettingsError            settings are missing or not valid
-        ├── PluginError              a plugin is malformed, or cannot be loaded or started
-        └── StoreError               the database cannot be used
+    ├── RequestError                      HTTP error response: status, code, message
+    │   ├── InvalidRequest                400 invalid_request
+    │   │   └── StripeObjectMissing       Stripe does not have the object
+    │   │       └── StripeCustomerMissing Stripe does not have the customer of the request
+    │   ├── InvalidSignature              400 invalid_signature
+    │   ├── Unauthorized                  401 unauthorized
+    │   ├── CardDeclined                  402 card_error
+    │   ├── Forbidden                     403 forbidden
+    │   ├── SubscriptionRequired          403 subscription_required
+    │   ├── NotFound                      404 not_found
+    │   │   └── PriceNotFound             404 price_not_found
+    │   ├── Conflict                      409 conflict
+    │   │   └── IdempotencyKeyReused      the key was used with other parameters
+    │   ├── TooLarge                      413 too_large
+    │   ├── UnsupportedMediaType          415 unsupported_media_type
+    │   ├── RateLimited                   429 rate_limited, with Retry-After
+    │   └── Unavailable                   503 unavailable, with Retry-After
+    │       ├── StripeUnavailable         503 stripe_unavailable
+    │       │   └── StripeNoResponse      no response: Stripe may have run the request or not
+    │       ├── StoreUnavailable          503 store_unavailable
+    │       ├── Starting                  503 starting
+    │       ├── NotConfigured             503 not_configured
+    │       ├── DeliveryFailed            503 delivery_failed: Stripe retries the delivery
+    │       └── Overloaded                503 overloaded: too many deliveries in flight
+    ├── PluginSignal                      raised by a plugin to choose the outcome
+    │   ├── Retry                         run the plugin on this event again later
+    │   └── Reject                        this event can never succeed
+    ├── PluginFault                       a plugin broke a rule, such as its time limit
+    ├── AlreadyDone                       another process has finished this plugin's work
+    ├── CommitRefused                     the database refused the writes of a unit of work
+    │   └── ExpectationFailed             data that the plugin read has changed
+    ├── LeaseLost                         another process holds the lease
+    ├── AcceptanceRefused                 an operator cannot credit this payment
+    ├── StartError                        the service cannot start
+    │   ├── SettingsError                 settings are missing or not valid
+    │   ├── PluginError                   a plugin is malformed, or cannot be loaded or started
+    │   └── StoreError                    the database cannot be used
+    ├── KitError                          wrong use of the test kit
+    ├── NotAccepted                       test kit: an event or a job failed in all attempts
+    └── DemoError                         a step of the demo failed
+        ├── NoResponse                    the service or the local Stripe did not respond
+        └── UnexpectedResult              a result differs from the expected one
 """
 
 from collections.abc import Iterable
@@ -48,18 +55,23 @@ _MAX_REASON_CHARS = 1000
 
 
 class DatalayerStripeError(Exception):
-    """The root of every error that this package raises on purpose."""
+    """Base of all errors that this package raises intentionally."""
 
 
 class RequestError(DatalayerStripeError):
-    """An error with an HTTP answer. `message` is for people and leaks nothing internal."""
+    """Error that becomes an HTTP response.
+
+    Args:
+        message: A message for people, without internal details. The default is that of the class.
+        retry_after: The value of the header `Retry-After`, in seconds. None sends no header.
+    """
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     default_message: ClassVar[str] = "Something went wrong on our side."
 
     is_replayed: bool = False
-    """Whether Stripe has repeated an answer that it has saved for an idempotency key."""
+    """Whether Stripe repeated the response that it had stored for an idempotency key."""
 
     def __init__(self, message: str | None = None, *, retry_after: int | None = None) -> None:
         self.message = message or self.default_message
@@ -68,93 +80,125 @@ class RequestError(DatalayerStripeError):
 
 
 class InvalidRequest(RequestError):
+    """A field or a parameter of the request is not valid."""
+
     status = 400
     code = "invalid_request"
     default_message = "The request is not valid."
 
 
 class StripeObjectMissing(InvalidRequest):
-    """Stripe answered `resource_missing`: docs.stripe.com/error-codes#resource-missing."""
+    """Stripe does not have the requested object.
+
+    https://docs.stripe.com/error-codes#resource-missing
+    """
 
 
 class StripeCustomerMissing(StripeObjectMissing):
-    """The missing object is the request's customer: it was deleted, or is of another account."""
+    """Stripe does not have the customer: it was deleted, or belongs to another Stripe account."""
 
 
 class InvalidSignature(RequestError):
+    """The signature of a delivery is missing, wrong or too old."""
+
     status = 400
     code = "invalid_signature"
     default_message = "The Stripe-Signature header does not match the body."
 
 
 class Unauthorized(RequestError):
+    """The bearer token is missing or not valid."""
+
     status = 401
     code = "unauthorized"
-    # One and the same for every refused token: which check failed is nobody's business.
+    # The message is the same for all tokens: an attacker must not learn which check failed.
     default_message = "Sign in and send a valid token: Authorization: Bearer <token>."
 
 
-class CardRefused(RequestError):
+class CardDeclined(RequestError):
+    """The card was declined."""
+
     status = 402
     code = "card_error"
-    default_message = "The card was refused."
+    default_message = "The card was declined."
 
 
 class SubscriptionRequired(RequestError):
+    """The account has no active subscription."""
+
     status = 403
     code = "subscription_required"
     default_message = "Credits can be bought with an active monthly subscription."
 
 
 class Forbidden(RequestError):
+    """The requested object belongs to another account."""
+
     status = 403
     code = "forbidden"
-    default_message = "This is another account's."
+    default_message = "This belongs to another account."
 
 
 class NotFound(RequestError):
+    """The route or the requested object does not exist."""
+
     status = 404
     code = "not_found"
     default_message = "There is nothing at this address."
 
 
 class PriceNotFound(NotFound):
+    """The price does not exist or is not for sale."""
+
     code = "price_not_found"
     default_message = "This price is not for sale."
 
 
 class Conflict(RequestError):
+    """The request conflicts with the current state."""
+
     status = 409
     code = "conflict"
-    default_message = "This is not possible in the present state."
+    default_message = "This is not possible in the current state."
 
 
-class StripeKeyReused(Conflict):
-    """Stripe has seen the idempotency key with other parameters."""
+class IdempotencyKeyReused(Conflict):
+    """Stripe received the idempotency key before, with other parameters."""
 
     default_message = "This Idempotency-Key was used for another request."
 
 
 class TooLarge(RequestError):
+    """The request body is too large."""
+
     status = 413
     code = "too_large"
     default_message = "The request body is too large."
 
 
 class UnsupportedMediaType(RequestError):
+    """The request body is not JSON."""
+
     status = 415
     code = "unsupported_media_type"
     default_message = "Send JSON, with Content-Type: application/json."
 
 
 class RateLimited(RequestError):
+    """The account, or the service at Stripe, sends too many requests."""
+
     status = 429
     code = "rate_limited"
     default_message = "Too many requests at the moment. Please try again shortly."
 
 
 class Unavailable(RequestError):
-    """Something that we need does not answer: try again after `retry_after` seconds."""
+    """Something that the service needs does not respond.
+
+    Args:
+        message: A message for people, without internal details. The default is that of the class.
+        retry_after: When the client should retry, in seconds.
+    """
 
     status = 503
     code = "unavailable"
@@ -165,70 +209,101 @@ class Unavailable(RequestError):
 
 
 class StripeUnavailable(Unavailable):
+    """Stripe's API does not respond, or responds with a server error."""
+
     code = "stripe_unavailable"
     default_message = "The payment provider does not answer. Please try again shortly."
 
 
 class StripeNoResponse(StripeUnavailable):
-    """No answer came, or half of one: what was asked for may have been done, or not."""
+    """No complete response was received. Stripe may have run the request or not."""
 
 
 class StoreUnavailable(Unavailable):
+    """The database does not respond."""
+
     code = "store_unavailable"
     default_message = "The database does not answer. Please try again shortly."
 
 
 class Starting(Unavailable):
+    """The Jupyter Server already runs, but the service is still starting."""
+
     code = "starting"
-    default_message = "The service is about to start. Please try again shortly."
+    default_message = "The service is starting. Please try again shortly."
 
 
 class NotConfigured(Unavailable):
+    """A setting is missing or wrong. An operator has to correct it."""
+
     code = "not_configured"
-    default_message = "Credits are not set up on this server. Its log tells its operator why."
+    default_message = "Credits are not set up on this server. The server's log says why."
 
 
 class DeliveryFailed(Unavailable):
+    """A plugin failed. Stripe retries the delivery because of this response."""
+
     code = "delivery_failed"
     default_message = "The event was received, but not all of its plugins finished."
 
 
 class Overloaded(Unavailable):
+    """Too many deliveries are in flight."""
+
     code = "overloaded"
     default_message = "There are too many deliveries at the moment."
 
 
 class PluginSignal(DatalayerStripeError):
-    """Raised by a plugin to say how its run ended. `reason` is kept for the operator."""
+    """Raised by a plugin to choose the outcome of its run.
+
+    Args:
+        reason: The reason, which is stored for the operator.
+    """
 
     def __init__(self, reason: str) -> None:
-        # Whatever it is, it can be kept: what cannot be is tried for ever.
+        # Make every reason storable: a run whose reason cannot be stored would be retried forever.
         self.reason = str(reason)[:_MAX_REASON_CHARS].encode(errors="replace").decode()
         super().__init__(self.reason)
 
 
 class Retry(PluginSignal):
-    """Not now: nothing of this run is kept, the delivery is answered 5xx, Stripe tries again."""
+    """Run the plugin on this event again later.
+
+    The writes of this run are discarded, and the delivery is answered with 503, so that Stripe
+    delivers the event again.
+    """
 
 
 class Reject(PluginSignal):
-    """Never: the event is recorded as rejected with the reason, and answered 200."""
+    """Do not run the plugin on this event again, because it can never succeed.
+
+    The event is stored as rejected, with the reason, and the delivery is answered with 200.
+    """
 
 
 class PluginFault(DatalayerStripeError):
-    """A plugin's run ended as none may. The message is ours, and says what the plugin did."""
+    """A plugin broke a rule. The message says what it did."""
+
+
+class AlreadyDone(DatalayerStripeError):
+    """Another process has committed the work of this plugin on this event, or holds the job."""
 
 
 class CommitRefused(DatalayerStripeError):
-    """The database refused a write of a unit of work. Nothing of the unit was kept."""
+    """The database refused a write of a unit of work. None of the unit's writes was stored."""
 
 
 class ExpectationFailed(CommitRefused):
-    """A write did not find what it expected. Nothing of the unit was kept."""
+    """Data that a write depends on has changed. None of the unit's writes was stored."""
 
 
-class KitError(DatalayerStripeError):
-    """The test kit cannot do what a test asks of it. The message says what to do."""
+class LeaseLost(DatalayerStripeError):
+    """The lease has expired, and another process holds it."""
+
+
+class AcceptanceRefused(DatalayerStripeError):
+    """An operator cannot credit the payment. The message says why."""
 
 
 class StartError(DatalayerStripeError):
@@ -265,4 +340,43 @@ class PluginError(StartError):
 
 
 class StoreError(StartError):
-    """The database cannot be used: no replica set, or it holds the other mode's data."""
+    """The database cannot be used: it is not a replica set, or has data of the other mode."""
+
+
+class KitError(DatalayerStripeError):
+    """The test kit is used in a wrong way. The message says what to do."""
+
+
+class NotAccepted(DatalayerStripeError):
+    """The test kit delivered an event or ran a job, and it failed in all attempts.
+
+    Args:
+        what: What failed, with the last error.
+        cause: The error that the plugin raised, if it is not one of ours.
+    """
+
+    def __init__(self, what: str, cause: BaseException | None = None) -> None:
+        super().__init__(what)
+        self.cause = cause
+
+
+class DemoError(DatalayerStripeError):
+    """A step of the demo failed."""
+
+
+class NoResponse(DemoError):
+    """The service or the local Stripe did not respond. The message says why."""
+
+
+class UnexpectedResult(DemoError):
+    """A result of the demo differs from the expected one.
+
+    Args:
+        expected: The expected result.
+        actual: The result.
+    """
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"expected {expected}, got {actual}")
+        self.expected = expected
+        self.actual = actual

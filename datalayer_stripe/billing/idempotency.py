@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from ..clock import Clock
-from ..errors import CardRefused, InvalidRequest, RequestError, StripeKeyReused
+from ..errors import CardDeclined, IdempotencyKeyReused, InvalidRequest, RequestError
 from ..store import Store
 from ..stripe_api.objects import StripeData
 
@@ -46,17 +46,17 @@ class IdempotentRequests:
                 parameters, it has saved an error whose answer was lost, and the key is replaced.
 
         Raises:
-            StripeKeyReused: The key was used with other parameters.
+            IdempotencyKeyReused: The key was used with other parameters.
             RequestError: Stripe refused the request, or did not answer.
         """
         key = await self._keys.current(base)
         try:
             return await request(key)
-        except StripeKeyReused:
+        except IdempotencyKeyReused:
             if nothing_was_created:
                 await self._keys.replace_if_stuck(base, key, self._clock())
             raise
         except RequestError as error:
-            if error.is_replayed or isinstance(error, InvalidRequest | CardRefused):
+            if error.is_replayed or isinstance(error, InvalidRequest | CardDeclined):
                 await self._keys.replace(base, key, self._clock())
             raise

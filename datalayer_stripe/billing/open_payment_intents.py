@@ -138,7 +138,7 @@ class OpenPaymentIntents:
             key: The client's idempotency key, of any length.
 
         Raises:
-            StripeKeyReused: The key was used for another order.
+            IdempotencyKeyReused: The key was used for another order.
         """
         return await self._requests.send(
             _idempotency_key(order, key), lambda current: self._create_at_stripe(order, current)

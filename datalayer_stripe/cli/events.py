@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from ..errors import RequestError, StripeObjectMissing
-from ..reconciliation.acceptance import NotAcceptable
+from ..errors import AcceptanceRefused, RequestError, StripeObjectMissing
 from ..store.events import FAILED, REJECTED, EventRecord
 from ..webhooks.outcome import Outcome
 from .common import (
@@ -173,7 +172,7 @@ def accept_event(event_id: str, reason: str, account: str | None, credits: int |
                     event_id, reason, account_uid=account, credits=credits
                 )
             except StripeObjectMissing:
-                raise NotAcceptable(
+                raise AcceptanceRefused(
                     f"Event {event_id} was not found in the database or at Stripe."
                 ) from None
             outcome = await service.processor.replay(event_id)

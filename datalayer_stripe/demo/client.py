@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from tornado.httpclient import AsyncHTTPClient, HTTPError
 
+from ..errors import NoResponse
 from ..handlers.urls import WEBHOOK_PATH
 from .environment import DemoEnvironment
 
@@ -14,10 +15,6 @@ REQUEST_TIMEOUT = 20.0
 """In seconds."""
 
 _CLIENT_TIMEOUT_STATUS = 599  # Tornado's status for "no response"
-
-
-class NoResponse(Exception):
-    """A server did not respond. The text says which request failed, and why."""
 
 
 @dataclass(frozen=True)

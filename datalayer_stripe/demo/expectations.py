@@ -4,16 +4,9 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+from ..errors import UnexpectedResult
+
 _POLL_INTERVAL = 0.02  # in seconds
-
-
-class UnexpectedResult(Exception):
-    """A result differs from the expected one."""
-
-    def __init__(self, expected: str, actual: str) -> None:
-        super().__init__(f"expected {expected}, got {actual}")
-        self.expected = expected
-        self.actual = actual
 
 
 def expect(expected: str, actual: str) -> None:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import click
 
-from .client import DemoClient, NoResponse
+from ..errors import NoResponse, UnexpectedResult
+from .client import DemoClient
 from .environment import DemoEnvironment
-from .expectations import UnexpectedResult
 from .story import Story
 
 WEBHOOK_TIMEOUT = 10.0

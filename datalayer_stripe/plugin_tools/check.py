@@ -7,7 +7,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import Any, Literal
 
-from ..errors import DatalayerStripeError, KitError, PluginSignal, Reject, SettingsError
+from ..errors import DatalayerStripeError, KitError, PluginSignal, Reject
 from ..events import unknown_type_warning
 from ..plugin_api.definition import Plugin
 from ..plugin_api.settings import read_plugin_settings
@@ -175,7 +175,7 @@ class Check:
                 after=payments_before(event),
                 settings=self._settings.get(case.plugin.name),
             )
-        except (AssertionError, DatalayerStripeError, SettingsError) as error:
+        except (AssertionError, DatalayerStripeError) as error:
             fault = f"{case}, from {case.source}:\n{error}"
             raised = error.__cause__ if isinstance(error, AssertionError) else None
             if raised is not None and not runs.any_complete:

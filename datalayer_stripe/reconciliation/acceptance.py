@@ -7,19 +7,15 @@ from pydantic import ValidationError
 from ..billing.credit_status import CreditStatuses
 from ..billing.metadata import read_top_up_metadata
 from ..clock import Clock
-from ..errors import DatalayerStripeError, ExpectationFailed
+from ..errors import AcceptanceRefused, AlreadyDone, ExpectationFailed
 from ..events import PAYMENT_SUCCEEDED, Event
 from ..models import Accepted, LedgerEntry, TopUp
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
-from ..store.events import HANDLED, AlreadyDone, EventRecord, Mark
+from ..store.events import HANDLED, EventRecord, Mark
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, mapping_in
 from .repair import Repairs, entry_of_top_up
-
-
-class NotAcceptable(DatalayerStripeError):
-    """An operator must not accept the payment. The message says why."""
 
 
 class AcceptedPayment(NamedTuple):
@@ -78,7 +74,7 @@ class Acceptance:
             The top-up that was credited, now or before.
 
         Raises:
-            NotAcceptable: The payment must not be credited.
+            AcceptanceRefused: The payment must not be credited.
             StripeObjectMissing: Neither the database nor Stripe has the event, or Stripe does not
                 have the payment.
         """
@@ -117,21 +113,25 @@ class Acceptance:
         if event is None:
             event = Event.model_validate(await self._stripe.retrieve_event(event_id))
         if event.type != PAYMENT_SUCCEEDED or event.account:
-            raise NotAcceptable(
+            raise AcceptanceRefused(
                 f"{event_id} is not a {PAYMENT_SUCCEEDED} event of this Stripe account."
             )
         return event
 
     def _check(self, record: EventRecord | None, intent: StripeData) -> None:
-        """Raise NotAcceptable unless the payment was rejected and Stripe holds its money."""
+        """Raise AcceptanceRefused unless the payment was rejected and Stripe holds its money."""
         if intent["status"] != "succeeded" or intent["amount_received"] < 1:
-            raise NotAcceptable(f"{intent['id']} is not paid: its status is {intent['status']}.")
+            raise AcceptanceRefused(
+                f"{intent['id']} is not paid: its status is {intent['status']}."
+            )
         if mapping_in(intent, "latest_charge").get("refunded"):
-            raise NotAcceptable(f"{intent['id']} was refunded in full: there is nothing to credit.")
+            raise AcceptanceRefused(
+                f"{intent['id']} was refunded in full: there is nothing to credit."
+            )
         status = self._credit_statuses.without_entry(record)
         if not (status.is_rejected or status.is_unrecorded):
             name = record.id if record else "EVENT_ID"
-            raise NotAcceptable(
+            raise AcceptanceRefused(
                 f"{intent['id']} was not rejected. Run `datalayer-stripe events replay {name}`."
             )
 
@@ -156,7 +156,7 @@ def _top_up(intent: StripeData, account_uid: str | None, credits: int | None) ->
         credits: The operator's number of credits.
 
     Raises:
-        NotAcceptable: Both are missing, or they differ.
+        AcceptanceRefused: Both are missing, or they differ.
     """
     metadata = read_top_up_metadata(intent)
     for option, stated, given in (
@@ -164,11 +164,11 @@ def _top_up(intent: StripeData, account_uid: str | None, credits: int | None) ->
         ("--credits", metadata.credits, credits),
     ):
         if stated is None and given is None:
-            raise NotAcceptable(
+            raise AcceptanceRefused(
                 f"The metadata of {intent['id']} at Stripe is not complete: add {option}."
             )
         if None not in (stated, given) and stated != given:
-            raise NotAcceptable(
+            raise AcceptanceRefused(
                 f"{option} is {given}, but the metadata at Stripe says {stated}: "
                 f"leave {option} out."
             )
@@ -185,6 +185,6 @@ def _top_up(intent: StripeData, account_uid: str | None, credits: int | None) ->
         )
     except ValidationError as error:
         fields = ", ".join(sorted({str(one["loc"][0]) for one in error.errors()}))
-        raise NotAcceptable(
+        raise AcceptanceRefused(
             f"{intent['id']} cannot be credited: these values are not valid: {fields}."
         ) from None

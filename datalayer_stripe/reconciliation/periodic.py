@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from ..clock import Clock
-from ..errors import DatalayerStripeError, RequestError, StoreUnavailable
+from ..errors import LeaseLost, RequestError, StoreUnavailable
 from ..metrics import Metrics
 from ..store import Store
 from ..store.leases import Lease
@@ -27,10 +27,6 @@ _MAX_LOOK_BACK = timedelta(days=30)
 _OVERLAP = timedelta(hours=1)
 _MAX_CHECK_INTERVAL = timedelta(minutes=1)
 _RETRY_BACKOFF = timedelta(minutes=10)
-
-
-class LeaseLost(DatalayerStripeError):
-    """The lease has expired, and another process holds it."""
 
 
 class PeriodicReconciliation:

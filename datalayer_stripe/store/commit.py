@@ -24,9 +24,9 @@ from pymongo.errors import (
 )
 from pymongo.read_concern import ReadConcern
 
-from ..errors import CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
+from ..errors import AlreadyDone, CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
 from .errors import ENCODING_ERRORS, translated
-from .events import AlreadyDone, Mark
+from .events import Mark
 from .unit_of_work import CommitReceipt, UnitOfWork
 
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import Field
 from pymongo.errors import DuplicateKeyError
 
-from ..errors import DatalayerStripeError
+from ..errors import AlreadyDone
 from ..events import Event
 from ..models import Model
 from ..stripe_api.objects import account_uid_of, payment_intent_id_of
@@ -23,10 +23,6 @@ REJECTED = "rejected"
 
 HANDLED = frozenset({DONE, DEFERRED})
 """The statuses that leave a delivery nothing to do."""
-
-
-class AlreadyDone(DatalayerStripeError):
-    """Another delivery of this event has committed this plugin's work."""
 
 
 class HandlerRun(Model):

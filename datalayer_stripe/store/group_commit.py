@@ -14,8 +14,8 @@ from collections.abc import Coroutine
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
+from ..errors import AlreadyDone
 from .commit import Transactions, Work
-from .events import AlreadyDone
 from .unit_of_work import CommitReceipt
 
 # A transaction is to be short: it holds its documents until its end.

@@ -12,21 +12,11 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
+from ..errors import AlreadyDone
 from ..events import Event
 from ..models import Model
 from .errors import translated
-from .events import (
-    DEFERRED,
-    DONE,
-    FAILED,
-    HANDLED,
-    REJECTED,
-    AlreadyDone,
-    Mark,
-    not_handled,
-    settle,
-    updated,
-)
+from .events import DEFERRED, DONE, FAILED, HANDLED, REJECTED, Mark, not_handled, settle, updated
 
 
 class Job(Model):

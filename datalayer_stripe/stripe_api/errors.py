@@ -6,13 +6,13 @@ from pathlib import Path
 import stripe
 
 from ..errors import (
-    CardRefused,
+    CardDeclined,
     Conflict,
+    IdempotencyKeyReused,
     InvalidRequest,
     RateLimited,
     RequestError,
     StripeCustomerMissing,
-    StripeKeyReused,
     StripeNoResponse,
     StripeObjectMissing,
     StripeUnavailable,
@@ -54,13 +54,13 @@ def translate_error(  # noqa: PLR0911 (one return for each kind of error)
     """
     match error:
         case stripe.CardError():
-            return CardRefused(error.user_message)
+            return CardDeclined(error.user_message)
         case stripe.RateLimitError():
             return RateLimited(retry_after=_retry_after(error))
         case stripe.StripeError(http_status=409):  # idempotency_key_in_use; the SDK drops the code
             return Conflict("The same request is still being worked on.")
         case stripe.IdempotencyError():
-            return StripeKeyReused()
+            return IdempotencyKeyReused()
         case stripe.InvalidRequestError(code="resource_missing", param="customer"):
             return StripeCustomerMissing(error.user_message)
         case stripe.InvalidRequestError(code="resource_missing"):

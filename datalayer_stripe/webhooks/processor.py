@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ..clock import Clock
-from ..errors import Reject, StoreUnavailable
+from ..errors import AlreadyDone, Reject, StoreUnavailable
 from ..events import Event
 from ..limits import Admission, Slot
 from ..logs import log_context
@@ -15,7 +15,7 @@ from ..plugin_api.definition import Plugin
 from ..plugin_api.isolation import log_failure
 from ..plugin_api.registry import Registry, Stage
 from ..store import Store, UnitOfWork
-from ..store.events import DEFERRED, HANDLED, AlreadyDone, EventRecord
+from ..store.events import DEFERRED, HANDLED, EventRecord
 from ..store.jobs import Deferral
 from ..stripe_api.client import StripeClient
 from .observers import Observers

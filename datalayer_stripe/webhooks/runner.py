@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from ..clock import Clock
-from ..errors import ExpectationFailed
+from ..errors import AlreadyDone, ExpectationFailed
 from ..events import Event
 from ..metrics import Metrics
 from ..plugin_api.context import ContextFactory
 from ..plugin_api.definition import Plugin, Registration
 from ..plugin_api.isolation import run_isolated
 from ..store import Store, UnitOfWork
-from ..store.events import AlreadyDone, Mark
+from ..store.events import Mark
 from .outcome import Outcome
 
 logger = logging.getLogger(__name__)

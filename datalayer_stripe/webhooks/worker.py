@@ -13,14 +13,14 @@ from datetime import timedelta
 from typing import Any
 
 from ..clock import Clock
-from ..errors import Reject, StoreUnavailable
+from ..errors import AlreadyDone, Reject, StoreUnavailable
 from ..logs import log_context
 from ..metrics import Metrics
 from ..plugin_api.definition import Plugin
 from ..plugin_api.isolation import log_failure
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
-from ..store.events import DONE, AlreadyDone, Mark
+from ..store.events import DONE, Mark
 from ..store.jobs import Job, JobDone, JobFailed, JobRejected
 from .observers import Observers
 from .outcome import Outcome

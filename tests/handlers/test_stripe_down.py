@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPResponse
 
-from datalayer_stripe.errors import CardRefused
+from datalayer_stripe.errors import CardDeclined
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -82,7 +82,7 @@ async def test_card_refused_by_stripe_is_402_with_its_message(
     await buyer.subscribe()
 
     async def refuse(**_: Any) -> dict[str, Any]:
-        raise CardRefused("Your card was declined.")
+        raise CardDeclined("Your card was declined.")
 
     monkeypatch.setattr(service.stripe, "create_payment_intent", refuse)
     answer = await buyer.ask_to_buy()

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from motor.frameworks import asyncio as motor_asyncio
 
-from datalayer_stripe.errors import PluginFault
+from datalayer_stripe.errors import AlreadyDone, PluginFault
 from datalayer_stripe.events import Event
 from datalayer_stripe.service import Service
 from datalayer_stripe.store import UnitOfWork, commit, plugin_client
 from datalayer_stripe.store import store as store_module
-from datalayer_stripe.store.events import AlreadyDone, Mark
+from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.unit_of_work import InsertOne, UpdateOne
 from tests.store.test_store import EVENT, NOW, credit
 from tests.support.app import Api, json_of, recorded

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from datalayer_stripe.errors import StoreUnavailable
-from datalayer_stripe.reconciliation.acceptance import NotAcceptable
+from datalayer_stripe.errors import AcceptanceRefused, StoreUnavailable
 from datalayer_stripe.reconciliation.repair import Repairs
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
@@ -83,9 +82,9 @@ async def test_another_systems_payment_needs_account_and_credits(
 ) -> None:
     _, event_id = await rejected_payment(buyer, webhooks, service, metadata={})
     acceptance = service.acceptance()
-    with pytest.raises(NotAcceptable, match="--account"):
+    with pytest.raises(AcceptanceRefused, match="--account"):
         await acceptance.accept(event_id, "paid by transfer", credits=50)
-    with pytest.raises(NotAcceptable, match="--credits"):
+    with pytest.raises(AcceptanceRefused, match="--credits"):
         await acceptance.accept(event_id, "paid by transfer", account_uid=ACCOUNT)
     await acceptance.accept(event_id, "paid by transfer", account_uid=ACCOUNT, credits=70)
     assert await buyer.credits() == 70
@@ -99,17 +98,17 @@ async def test_what_stripe_says_cannot_be_overruled(
 ) -> None:
     payment_id, event_id = await rejected_payment(buyer, webhooks, service)
     acceptance = service.acceptance()
-    with pytest.raises(NotAcceptable, match="the metadata at Stripe says"):
+    with pytest.raises(AcceptanceRefused, match="the metadata at Stripe says"):
         await acceptance.accept(event_id, "why", account_uid="another", credits=50)
-    with pytest.raises(NotAcceptable, match="credits"):
+    with pytest.raises(AcceptanceRefused, match="credits"):
         await acceptance.accept(event_id, "why", credits=10_000_001)
     intent = sandbox.get(payment_id)
     sandbox.put({**intent, "status": "requires_payment_method"})
-    with pytest.raises(NotAcceptable, match="is not paid"):
+    with pytest.raises(AcceptanceRefused, match="is not paid"):
         await acceptance.accept(event_id, "why", credits=50)
     sandbox.put(intent)
     sandbox.refund(payment_id)
-    with pytest.raises(NotAcceptable, match="refunded in full"):
+    with pytest.raises(AcceptanceRefused, match="refunded in full"):
         await acceptance.accept(event_id, "why", credits=50)
     assert await rows(service, "ledger") == []
 
@@ -122,9 +121,9 @@ async def test_payment_that_waits_for_its_next_try_is_not_accepted(
     webhooks.drop(1000)
     await buyer.buy()
     [event] = [one for one in sandbox.events if one["type"] == "payment_intent.succeeded"][-1:]
-    with pytest.raises(NotAcceptable, match="events replay"):
+    with pytest.raises(AcceptanceRefused, match="events replay"):
         await service.acceptance().accept(event["id"], "why")
-    with pytest.raises(NotAcceptable, match="is not a payment_intent"):
+    with pytest.raises(AcceptanceRefused, match="is not a payment_intent"):
         await service.acceptance().accept(sandbox.events[0]["id"], "why")
     assert await rows(service, "ledger") == []
 

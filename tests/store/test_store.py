@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 import pytest
 from dns.resolver import NXDOMAIN
 
-from datalayer_stripe.errors import CommitRefused, StoreError
+from datalayer_stripe.errors import AlreadyDone, CommitRefused, StoreError
 from datalayer_stripe.events import Event
 from datalayer_stripe.models import Identity, LedgerEntry, SubscriptionSnapshot
 from datalayer_stripe.service import Service
 from datalayer_stripe.store import CommitReceipt, UnitOfWork, connect
-from datalayer_stripe.store.events import AlreadyDone, Mark
+from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.indexes import INDEXES
 from datalayer_stripe.store.ledger import Credit
 from datalayer_stripe.store.unit_of_work import InsertOne, UpdateOne

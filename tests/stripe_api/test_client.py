@@ -11,7 +11,7 @@ from tornado.ioloop import IOLoop
 
 from datalayer_stripe.billing.metadata import customer_metadata
 from datalayer_stripe.errors import (
-    CardRefused,
+    CardDeclined,
     Conflict,
     InvalidRequest,
     RateLimited,
@@ -53,7 +53,7 @@ async def pay(client: StripeClient, **params: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("params", "refusal", "message"),
     [
-        ({"payment_method": "pm_card_chargeDeclined"}, CardRefused, "Your card was declined."),
+        ({"payment_method": "pm_card_chargeDeclined"}, CardDeclined, "Your card was declined."),
         ({"amount": 10}, InvalidRequest, "at least"),
         ({"currency": "dollars"}, InvalidRequest, "Invalid currency"),
         ({"customer": "cus_unknown"}, StripeObjectMissing, "No such customer"),

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from ...errors import KitError
+from ...errors import KitError, NotAccepted
 from ...plugin_api.definition import Plugin
 from ..database import Database, default_url
 from ..loops import own_runner
@@ -12,7 +12,7 @@ from ..plugin_settings import GivenSettings, plugin_settings
 from ..recordings import checked
 from . import scenarios
 from .advice import advice_for
-from .scenario_run import PROCESSES, Events, NotAccepted, PluginUnderTest, run_scenario
+from .scenario_run import PROCESSES, Events, PluginUnderTest, run_scenario
 from .scenarios import Attempt
 from .snapshot import Snapshot
 

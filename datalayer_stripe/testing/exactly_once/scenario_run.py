@@ -8,7 +8,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from ...errors import DatalayerStripeError, KitError
+from ...errors import DatalayerStripeError, KitError, NotAccepted
 from ...events import Event
 from ...plugin_api.definition import Plugin
 from ...plugin_api.isolation import failure_summary
@@ -29,18 +29,6 @@ PROCESSES = 2
 
 MAX_ATTEMPTS = 8
 """How often an event is delivered, or a job is run, until it counts as refused."""
-
-
-class NotAccepted(Exception):
-    """An event or a job was refused in all attempts.
-
-    Attributes:
-        cause: The error that the plugin raised, if it is not one of ours.
-    """
-
-    def __init__(self, what: str, cause: BaseException | None = None) -> None:
-        super().__init__(what)
-        self.cause = cause
 
 
 class FailureObserver(Observer):
