@@ -22,6 +22,9 @@ IMAGES = ROOT / "docs" / "images"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
 _WIDE: dict[str, Any] = {"viewport": {"width": 1120, "height": 900}, "device_scale_factor": 1}
+# As high as the page with the card form. For a lower viewport, the browser resizes the page during
+# the screenshot, and the iframe of the form does not have its final height then.
+_WIDE_FORM: dict[str, Any] = {**_WIDE, "viewport": {"width": 1120, "height": 1080}}
 
 
 def main() -> None:
@@ -32,7 +35,7 @@ def main() -> None:
         demo_server.buy(0)
         demo_server.buy(1)
         _save_page(browser, demo_server, "checkout-phone", lambda _: None, **PHONE)
-        _save_page(browser, demo_server, "checkout-desktop", _choose, **_WIDE)
+        _save_page(browser, demo_server, "checkout-desktop", _choose, **_WIDE_FORM)
         _save_page(browser, demo_server, "checkout-dark", _buy, color_scheme="dark", **_WIDE)
         _save_panel(browser, demo_server)
         browser.close()
