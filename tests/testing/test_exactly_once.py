@@ -36,7 +36,8 @@ def failure_of(plugin: Plugin[Any], *events: dict[str, Any], **options: Any) -> 
     with pytest.raises(AssertionError) as raised:
         assert_exactly_once(plugin, *events, **options)
     message = str(raised.value)
-    assert message.startswith(f"The plugin {plugin.name} is not exactly once.\nEvent: ")
+    beginning = f"The plugin {plugin.name} does not take effect exactly once.\nEvent: "
+    assert message.startswith(beginning)
     return message
 
 

@@ -50,8 +50,8 @@ def assert_exactly_once(
         mongodb_url: As for `PluginService`.
 
     Raises:
-        AssertionError: The plugin is not exactly once. The message says what was done, what
-            differs, and what to do.
+        AssertionError: The plugin does not take effect exactly once. The message says what was
+            done, what differs, and what to do.
         KitError: The events cannot be delivered to the plugin.
         SettingsError: The plugin's settings are missing or not valid.
     """
@@ -175,12 +175,14 @@ def _failure(
         f"Event: {number}{event['type']} {event['id']}"
         for number, event in zip(numbers, events, strict=True)
     ]
-    lines = [f"The plugin {tested.plugin.name} is not exactly once.", *named, what]
+    lines = [f"The plugin {tested.plugin.name} does not take effect exactly once.", *named, what]
     failure = AssertionError("\n".join(lines))
     if refused is not None and refused.cause is not None:
         failure.__cause__ = refused.cause
     return failure
 
 
-_DIFFERS_FROM_PLAIN = "The final state is not that of the plain delivery:"
-_DIFFERS_FROM_ORDERS = "The final state is not that of one event after the other, in either order:"
+_DIFFERS_FROM_PLAIN = "The final state differs from that of the plain delivery:"
+_DIFFERS_FROM_ORDERS = (
+    "The final state differs from that of one event after the other, in both orders:"
+)
