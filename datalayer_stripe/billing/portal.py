@@ -66,7 +66,7 @@ class Portal:
             self._faults.report(
                 _VARIABLE,
                 f"Stripe refuses to open the portal with {self._configuration_id}: "
-                "people are led to the portal's sign-in page instead",
+                "clients get the portal's sign-in page instead",
             )
             return self.url
         if session is None:

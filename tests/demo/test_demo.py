@@ -133,7 +133,7 @@ async def raise_conflict(*_: object) -> None:
 
 
 async def return_unchanged(self: Plans, account_uid: str) -> Any:
-    return await self._running(account_uid)
+    return await self.get_running(account_uid)
 
 
 async def cheap_package(self: Catalog, price_id: str) -> Any:
@@ -243,7 +243,7 @@ STORY_FAULTS = {
     "won dispute still counts": StoryFault(
         "A won dispute returns credits",
         "50 credits",
-        patch=(stripe_objects, "_COUNTING_DISPUTES", frozenset({"needs_response", "won"})),  # type: ignore[arg-type]
+        patch=(stripe_objects, "_EFFECTIVE_DISPUTES", frozenset({"needs_response", "won"})),  # type: ignore[arg-type]
     ),
     "renewal adds credits": StoryFault(
         "A renewal adds no credits",

@@ -137,10 +137,11 @@ def no_ticket_on_snapshots(patch: Patch) -> None:
 
 def ticket_taken_after_the_read(patch: Patch) -> None:
     async def read_first(self: Subscriptions, subscription_id: str) -> Any:
-        snapshot = await self.snapshot(await self._stripe.retrieve_subscription(subscription_id))
+        subscription = await self._stripe.retrieve_subscription(subscription_id)
+        snapshot = await self.make_snapshot(subscription)
         return snapshot, await self._store.subscriptions.take_ticket(subscription_id)
 
-    patch.setattr(Subscriptions, "look", read_first)
+    patch.setattr(Subscriptions, "fetch_snapshot", read_first)
 
 
 def no_ticket_on_reversals(patch: Patch) -> None:
