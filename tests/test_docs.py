@@ -47,7 +47,7 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.pages.control import controls, reports
 from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
-from datalayer_stripe.store.indexes import INDEXES
+from datalayer_stripe.store.indexes import declared_collections
 from datalayer_stripe.testing import (
     PluginService,
     ShopSandbox,
@@ -378,7 +378,7 @@ def test_quoted_failures_and_reasons_are_in_the_code() -> None:
     quoted = [text for row in rows for text in code(next(iter(row.values())))]
     assert len(quoted) > 15
     for text in quoted:
-        for part in re.split(r"…|: |`", text.replace("holds test data", "holds …data")):
+        for part in re.split(r"…|: |`", text.replace("contains test data", "contains …data")):
             assert part.strip() in sources or part.strip("/") in sources, text
 
 
@@ -396,7 +396,7 @@ def test_documented_sandbox_controls_and_reports_exist() -> None:
 
 def test_documented_collections_match_store() -> None:
     written = {name for row in table(DESIGN, "collection") for name in code(row["collection"])}
-    existing = {*INDEXES, "plugin_<name>"}
+    existing = {*declared_collections(), "plugin_<name>"}
     assert written == existing, differences("docs/design.md", written, existing)
 
 

@@ -89,7 +89,7 @@ class History:
             receipt_url = None
         except (StripeUnavailable, RateLimited, TimeoutError):
             return entry  # the receipt is fetched again when the history is read next
-        await self._store.ledger.keep_receipt(entry.id, receipt_url)
+        await self._store.ledger.set_receipt_url(entry.id, receipt_url)
         return entry.model_copy(update={"receipt_url": receipt_url})
 
 

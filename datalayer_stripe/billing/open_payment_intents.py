@@ -162,7 +162,7 @@ class OpenPaymentIntents:
         if _is_old(open_intent, now):
             # The claim's key is about to expire at Stripe. No client has received what Stripe may
             # have created with it.
-            await open_payment_intents.forget(open_intent)
+            await open_payment_intents.delete(open_intent)
             return None
         try:
             key = _idempotency_key(order, f"{open_intent.key} {order.fingerprint}")
@@ -172,7 +172,7 @@ class OpenPaymentIntents:
         except (InvalidRequest, StripeUnavailable):
             # Stripe repeats its answer to a key for a day, including errors:
             # https://docs.stripe.com/api/idempotent_requests.
-            await open_payment_intents.forget(open_intent)
+            await open_payment_intents.delete(open_intent)
             raise
         return intent if await open_payment_intents.assign(open_intent, intent["id"], now) else None
 
@@ -181,7 +181,7 @@ class OpenPaymentIntents:
     ) -> StripeData | None:
         """Return the PaymentIntent if it can be paid or awaits its credits, else None."""
         intent_id = str(open_intent.payment_intent_id)
-        if not await self._store.ledger.existing([intent_id]):
+        if not await self._store.ledger.existing_ids([intent_id]):
             try:
                 intent: StripeData = await self._stripe.retrieve_payment_intent(intent_id)
                 is_current = order.matches(intent) and not _is_old(open_intent, now)
@@ -191,7 +191,7 @@ class OpenPaymentIntents:
                     return intent
             except StripeObjectMissing:
                 pass  # a PaymentIntent that Stripe does not have cannot be paid
-        await self._store.open_payment_intents.forget(open_intent)
+        await self._store.open_payment_intents.delete(open_intent)
         return None
 
     async def _cancel(self, intent_id: str) -> StripeData:

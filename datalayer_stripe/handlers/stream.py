@@ -57,7 +57,7 @@ class StreamHandler(SubscriberHandler):
             state.stream_limiter.track(account_uid),
             state.request_tracker.on_drain(self._wake.set),
         ):
-            async with self.service.store.changes.watched(account_uid, self._wake):
+            async with self.service.store.changes.watch(account_uid, self._wake):
                 await self._stream(state.request_tracker)
 
     async def _stream(self, request_tracker: RequestTracker) -> None:

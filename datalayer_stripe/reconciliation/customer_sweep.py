@@ -115,9 +115,7 @@ class CustomerSweep:
                         customer["id"], f"an additional customer of {account_uid}"
                     )
                     if not self._dry_run:
-                        await self._customers.keep_as_former(
-                            account_uid, customer["id"], self._clock()
-                        )
+                        await self._customers.add_former(account_uid, customer["id"], self._clock())
                         await self._read_subscriptions(account_uid, customer["id"])
 
     async def _adopt(self, account_uid: str, customer_id: str) -> str | None:

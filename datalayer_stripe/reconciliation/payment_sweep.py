@@ -49,7 +49,7 @@ class PaymentSweep:
         pages = self._stripe.payment_intent_pages(created_since=since)
         async for page in self._reporter.track("payment", pages):
             paid = [one for one in page if one["status"] == "succeeded" and is_ours(one)]
-            credited = await self._store.ledger.existing([intent["id"] for intent in paid])
+            credited = await self._store.ledger.existing_ids([intent["id"] for intent in paid])
             for intent in paid:
                 if intent["id"] not in credited:
                     yield intent

@@ -1,7 +1,7 @@
-"""The database. The only importer of the MongoDB driver.
+"""The database. Only this package imports the MongoDB driver.
 
-Collections have natural ids (an event's, a payment's, an account's), so that uniqueness is that
-of `_id` and survives sharding.
+Documents have natural ids (an event's, a payment's, an account's), so that the index of `_id`
+enforces uniqueness, also in a sharded cluster.
 """
 
 from .connect import connect

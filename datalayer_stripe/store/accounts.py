@@ -3,25 +3,36 @@
 from typing import Any
 
 from ..models import Account
-from .errors import translated
+from .collection import CollectionSpec
+from .errors import translate_errors
+
+ACCOUNTS = CollectionSpec("accounts")
 
 
 class Accounts:
+    """Collection `accounts`: balance, debt and what is known of the owner."""
+
     def __init__(self, database: Any) -> None:
         self._accounts = database.accounts
 
-    @translated
+    @translate_errors
     async def get(self, account_uid: str) -> Account:
-        """The account; one that we have never seen has no credits."""
+        """Return the account. An unknown account has no credits."""
         found = await self._accounts.find_one({"_id": account_uid}) or {}
         return Account.model_validate({**found, "uid": account_uid})
 
-    @translated
+    @translate_errors
     async def describe(self, account_uid: str, *, handle: str | None, email: str | None) -> None:
-        """Keep what a token says of the account, for the operator."""
-        known = {"handle": handle, "email": email}
-        described = {name: value for name, value in known.items() if value is not None}
+        """Store the handle and the address that a token contains, for the operator.
+
+        Args:
+            account_uid: The account.
+            handle: The handle; None keeps the stored one.
+            email: The address; None keeps the stored one.
+        """
+        fields = {"handle": handle, "email": email}
+        known = {name: value for name, value in fields.items() if value is not None}
         update: dict[str, Any] = {"$setOnInsert": {"credits": 0}}
-        if described:
-            update["$set"] = described
+        if known:
+            update["$set"] = known
         await self._accounts.update_one({"_id": account_uid}, update, upsert=True)

@@ -1,4 +1,4 @@
-"""What an audit reads: streams in the order of ids, and a scratch collection of what it saw."""
+"""Reads of an audit: streams sorted by id, and a scratch collection."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,44 +9,46 @@ from bson import ObjectId
 
 from ..models import ENTRY_KINDS, LedgerEntry
 from .balances import DEBT_KINDS
-from .errors import translated, translated_stream
+from .errors import translate_errors, translate_stream_errors
 from .ledger import entry_of
 from .reversals import is_top_up
 
 _PAGE = 500
-# How often an account that is being credited is looked at again.
-_LOOKS = 20
+# An account that is credited while it is read is read again, up to so often.
+_MAX_READS = 20
 
 _SCRATCH_PREFIX = "audit_"
-# The age at which the collection of an audit that was killed is dropped. No audit runs for so long.
+# At this age, the collection of an audit that was killed is dropped. No audit runs for so long.
 _SCRATCH_MAX_AGE = timedelta(days=7)
 
-_HELD = {"credits": 1, "debt": 1}
+_BALANCE_FIELDS = {"credits": 1, "debt": 1}
 
 
 class Balance(NamedTuple):
-    """What an account holds and owes, or its ledger says that it does."""
+    """Credits and debt of an account, stored on it or summed from its ledger."""
 
     credits: int = 0
     debt: int = 0
 
 
 class Audits:
+    """Reader of the collections `accounts` and `ledger` for an audit."""
+
     def __init__(self, database: Any) -> None:
         self._database = database
 
-    @translated_stream
+    @translate_stream_errors
     async def balances(self) -> AsyncIterator[tuple[str, Balance]]:
-        """Each account and what it holds, in the order of their ids."""
-        async for row in self._database.accounts.find({}, _HELD).sort("_id", 1):
+        """Yield each account's uid and balance, sorted by uid."""
+        async for row in self._database.accounts.find({}, _BALANCE_FIELDS).sort("_id", 1):
             yield row["_id"], _balance_of(row)
 
-    @translated_stream
+    @translate_stream_errors
     async def ledger_sums(self) -> AsyncIterator[tuple[str, Balance]]:
-        """Each account in the ledger and the sums of its rows, in the order of their ids.
+        """Yield the uid of each account in the ledger and the sum of its rows, sorted by uid.
 
-        Summed here, along the index: to group a large ledger in the database takes longer than
-        a call may.
+        The rows are summed here, in the order of the index. The database would need more time than
+        a call may take to group a large ledger.
         """
         account_uid, total = None, Balance()
         fields = {"account_uid": 1, "credits": 1, "kind": 1, "corrected.kind": 1}
@@ -61,19 +63,19 @@ class Audits:
         if account_uid is not None:
             yield account_uid, total
 
-    @translated
+    @translate_errors
     async def balance_and_sum(self, account_uid: str) -> tuple[Balance, Balance]:
-        """What an account holds and the sums of its ledger, of one moment."""
+        """Return an account's balance and the sum of its ledger, at the same moment."""
         balance = await self._balance(account_uid)
-        for _ in range(_LOOKS):
+        for _ in range(_MAX_READS):
             total = await self._ledger_sum(account_uid)
             before, balance = balance, await self._balance(account_uid)
-            if before == balance:  # nothing was credited meanwhile
+            if before == balance:  # Nothing was credited between the two reads.
                 break
         return balance, total
 
     async def _balance(self, account_uid: str) -> Balance:
-        row = await self._database.accounts.find_one({"_id": account_uid}, _HELD)
+        row = await self._database.accounts.find_one({"_id": account_uid}, _BALANCE_FIELDS)
         return _balance_of(row or {})
 
     async def _ledger_sum(self, account_uid: str) -> Balance:
@@ -91,9 +93,9 @@ class Audits:
         debt = sum(by_kind.get(kind, 0) for kind in DEBT_KINDS)
         return Balance(sum(by_kind.values()), debt)
 
-    @translated
+    @translate_errors
     async def payment_rows(self, ids: Sequence[str]) -> dict[str, list[LedgerEntry]]:
-        """The rows of these payments' top-ups and their corrections, by payment."""
+        """Return the rows of these payments' top-ups and their corrections, by PaymentIntent id."""
         wanted = {"$or": [{"_id": {"$in": list(ids)}}, {"corrects": {"$in": list(ids)}}]}
         found: dict[str, list[LedgerEntry]] = {}
         async for row in self._database.ledger.find(wanted):
@@ -101,19 +103,19 @@ class Audits:
                 found.setdefault(row.get("corrects") or row["_id"], []).append(entry_of(row))
         return found
 
-    @translated_stream
+    @translate_stream_errors
     async def unknown_rows(self) -> AsyncIterator[dict[str, Any]]:
-        """The rows of a kind that nothing here writes, and that no repair has seen."""
+        """Yield the rows of unknown kinds that no repair has corrected."""
         unknown = {"kind": {"$nin": sorted(ENTRY_KINDS)}, "corrected": {"$exists": False}}
         async for row in self._database.ledger.find(unknown).sort("_id", 1):
             yield row
 
     @asynccontextmanager
     async def scratch_collection(self) -> AsyncIterator["ScratchCollection"]:
-        """Create a collection of what this audit has seen, and drop it at the audit's end.
+        """Create a scratch collection, and drop it at the end of the `async with` block.
 
-        An audit that is killed leaves its collection behind. A later one drops it: the name holds
-        an ObjectId, and that holds the time at which it was made.
+        An audit that is killed leaves its collection behind. A later audit drops it: the name
+        contains an ObjectId, which contains the creation time.
         """
         await self._drop_abandoned()
         scratch = ScratchCollection(self._database, f"{_SCRATCH_PREFIX}{ObjectId()}")
@@ -122,7 +124,7 @@ class Audits:
         finally:
             await scratch.drop()
 
-    @translated
+    @translate_errors
     async def _drop_abandoned(self) -> None:
         for name in await self._database.list_collection_names():
             identifier = name.removeprefix(_SCRATCH_PREFIX)
@@ -133,47 +135,49 @@ class Audits:
 
 
 class ScratchCollection:
-    """What Stripe has listed, kept in the database rather than in memory."""
+    """Ids that Stripe has listed, stored in the database instead of in memory."""
 
     def __init__(self, database: Any, name: str) -> None:
         self._database = database
         self._name = name
 
-    @translated
+    @translate_errors
     async def add(self, ids: Sequence[str]) -> None:
+        """Add ids."""
         if ids:
             rows = [{"_id": one} for one in ids]
             await self._database[self._name].insert_many(rows, ordered=False)
 
-    @translated
+    @translate_errors
     async def missing(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that were not seen."""
+        """Return the ids that were not added."""
         wanted = {"_id": {"$in": list(ids)}}
         return set(ids) - {row["_id"] async for row in self._database[self._name].find(wanted)}
 
-    @translated_stream
+    @translate_stream_errors
     async def other_top_ups(self) -> AsyncIterator[list[LedgerEntry]]:
-        """The ledger's top-ups that were not seen, in pages."""
+        """Yield the ledger's top-ups whose ids were not added, in pages."""
         page: list[dict[str, Any]] = []
         async for row in self._database.ledger.find(is_top_up()).sort("_id", 1):
             page.append(row)
             if len(page) == _PAGE:
-                yield await self._unseen(page)
+                yield await self._not_added(page)
                 page = []
         if page:
-            yield await self._unseen(page)
+            yield await self._not_added(page)
 
-    async def _unseen(self, page: list[dict[str, Any]]) -> list[LedgerEntry]:
+    async def _not_added(self, page: list[dict[str, Any]]) -> list[LedgerEntry]:
         missing = await self.missing([row["_id"] for row in page])
         return [entry_of(row) for row in page if row["_id"] in missing]
 
-    @translated
+    @translate_errors
     async def drop(self) -> None:
+        """Drop the collection."""
         await self._database.drop_collection(self._name)
 
 
 def _kind_of(row: dict[str, Any]) -> str:
-    """Return what a row counts as: a repair may have noted that it is of another kind."""
+    """Return the kind that a row counts as. A repair may have corrected it."""
     return str(row.get("corrected", {}).get("kind", row["kind"]))
 
 

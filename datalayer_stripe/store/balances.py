@@ -1,8 +1,9 @@
-"""Moving a balance: a ledger row and what it does to its account, in one transaction.
+"""Insert a ledger row and change its account's balance, in one transaction.
 
-A balance is the sum of its ledger at every moment. One that must not go below zero is lifted to it
-by a row of kind `debt`, and what the account owes then is in its `debt`; the next credits pay that
-first, by a row of kind `debt-paid`. So a debt is the sum of the rows of these two kinds.
+A balance is the sum of its ledger at every moment. If balances must not become negative, a row of
+kind `debt` raises the balance to zero, and the account's `debt` increases by the same number. The
+next credits pay the debt first, with a row of kind `debt-paid`. So a debt is the sum of the rows of
+these two kinds.
 """
 
 from typing import Any
@@ -14,21 +15,34 @@ from .unit_of_work import CommitReceipt
 
 DEBT_KINDS: tuple[EntryKind, EntryKind] = ("debt", "debt-paid")
 
-
-_RARE = frozenset({"corrects", "reason", "accepted"})
+# These fields are stored only if they have a value. Only repairs set them.
+_OPTIONAL_FIELDS = frozenset({"corrects", "reason", "accepted"})
 
 
 def row_of(entry: LedgerEntry) -> dict[str, Any]:
-    """Return what is stored of an entry under its id.
+    """Return the fields of an entry's document, without its id.
 
-    The receipt is stored once somebody has looked; what only repairs write, where it is set.
+    `receipt_url` is stored later, when the receipt is requested.
     """
     row = entry.model_dump(exclude={"id", "receipt_url"})
-    return {name: value for name, value in row.items() if name not in _RARE or value is not None}
+    return {
+        name: value
+        for name, value in row.items()
+        if name not in _OPTIONAL_FIELDS or value is not None
+    }
 
 
 async def insert_row(database: Any, mongo_session: Any, entry: LedgerEntry) -> None:
-    """Raises the driver's DuplicateKeyError where the id is taken."""
+    """Insert a row.
+
+    Args:
+        database: The driver's database.
+        mongo_session: The session of the transaction; None on `memory://`.
+        entry: The row.
+
+    Raises:
+        DuplicateKeyError: A row with this id exists.
+    """
     await database.ledger.insert_one({"_id": entry.id, **row_of(entry)}, session=mongo_session)
 
 
@@ -40,7 +54,15 @@ async def move_balance(
     *,
     floor: bool = False,
 ) -> None:
-    """Let the balance follow a row that was just inserted; with `floor` not below zero."""
+    """Change the balance by a row that was just inserted, and pay or add debt.
+
+    Args:
+        database: The driver's database.
+        mongo_session: The session of the transaction; None on `memory://`.
+        entry: The row.
+        receipt: Gets the credits that were added or taken back.
+        floor: Whether the balance must not become negative.
+    """
     account = await _add(database, mongo_session, entry)
     receipt.credits_added += max(entry.credits, 0)
     receipt.credits_taken_back += max(-entry.credits, 0)
@@ -53,7 +75,7 @@ async def move_balance(
 async def _add(
     database: Any, mongo_session: Any, entry: LedgerEntry, *, debt: int = 0
 ) -> dict[str, Any]:
-    """The account afterwards."""
+    """Add a row's credits to its account, and return the account afterwards."""
     account: dict[str, Any] = await database.accounts.find_one_and_update(
         {"_id": entry.account_uid},
         {
@@ -69,7 +91,7 @@ async def _add(
 
 
 def _settlement(entry: LedgerEntry, account: dict[str, Any], *, floor: bool) -> LedgerEntry | None:
-    """The row by which a debt begins, grows or is paid after this entry, if one does."""
+    """Return the row that adds or pays debt after this entry, or None."""
     balance, debt = account["credits"], account.get("debt", 0)
     kind: EntryKind = "debt-paid" if entry.credits > 0 else "debt"
     credits = 0

@@ -1,8 +1,8 @@
-"""Who is to look at an account again, because its balance or subscription has changed.
+"""Notify watchers of an account when its balance or subscription changes.
 
-A change that any process commits wakes those who watch that account in this one: by one change
-stream for all of them, mongodb.com/docs/manual/changeStreams, or on `memory://` by looking every
-so often. To be woken is a hint: what has become of the account is for the woken one to read.
+One change stream per process (https://www.mongodb.com/docs/manual/changeStreams/) reports what any
+process commits. On `memory://` all watchers are notified periodically. A notification is a hint:
+the watcher reads the current state of the account.
 """
 
 import asyncio
@@ -15,15 +15,15 @@ from pymongo.errors import PyMongoError
 
 logger = logging.getLogger(__name__)
 
-# While no change stream can be had, all are woken this often.
+# Without a change stream, all watchers are notified at this interval.
 _RETRY_SECONDS = 2.0
 _MEMORY_SECONDS = 0.2
 
-# Longer than a change takes to arrive, which ends the wait; shorter than the socket's timeout.
+# The server returns earlier if there is a change. It must be shorter than the socket timeout.
 _AWAIT_MS = 1000
 
-# Of a subscription's document only what a snapshot has written: tickets are taken all the time.
-_OF_INTEREST: list[dict[str, Any]] = [
+# Of a subscription's document only written snapshots count, because tickets are taken frequently.
+_WATCHED_CHANGES: list[dict[str, Any]] = [
     {"ns.coll": "accounts", "operationType": {"$in": ["insert", "update", "replace"]}},
     {"ns.coll": "subscriptions", "operationType": {"$in": ["insert", "replace"]}},
     {
@@ -32,32 +32,39 @@ _OF_INTEREST: list[dict[str, Any]] = [
     },
 ]
 _PIPELINE: list[dict[str, Any]] = [
-    {"$match": {"$or": _OF_INTEREST}},
+    {"$match": {"$or": _WATCHED_CHANGES}},
     {"$project": {"ns": 1, "documentKey": 1, "fullDocument.account_uid": 1}},
 ]
 
 
 class Changes:
-    """Wakes whoever watches an account. Nothing runs before somebody does."""
+    """Notifies the watchers of accounts, periodically. It starts with the first watcher."""
 
     def __init__(self) -> None:
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self._task: asyncio.Task[None] | None = None
-        self._begun = asyncio.Event()
+        self._started = asyncio.Event()
 
     @asynccontextmanager
-    async def watched(self, account_uid: str, wake: asyncio.Event) -> AsyncIterator[None]:
-        """Set `wake` at each change of the account from now on, and now and then for nothing."""
+    async def watch(self, account_uid: str, notify: asyncio.Event) -> AsyncIterator[None]:
+        """Set an event at each change of an account, inside the `async with` block.
+
+        The event may also be set without a change.
+
+        Args:
+            account_uid: The account.
+            notify: The event.
+        """
         watchers = self._watchers.setdefault(account_uid, set())
-        watchers.add(wake)
+        watchers.add(notify)
         try:
             if self._task is None:
-                self._task = asyncio.create_task(self._watch())
-            # What changed before that is seen by who reads after it.
-            await self._begun.wait()
+                self._task = asyncio.create_task(self._run())
+            # A watcher that reads the state after this sees all earlier changes.
+            await self._started.wait()
             yield
         finally:
-            watchers.discard(wake)
+            watchers.discard(notify)
             if not watchers and self._watchers.get(account_uid) is watchers:
                 del self._watchers[account_uid]
 
@@ -68,47 +75,52 @@ class Changes:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def _watch(self) -> None:
-        self._begun.set()
+    async def _run(self) -> None:
+        self._started.set()
         while True:
             await asyncio.sleep(_MEMORY_SECONDS)
-            self._wake_all()
+            self._notify_all()
 
-    def _wake(self, account_uid: str) -> None:
-        for wake in self._watchers.get(account_uid, ()):
-            wake.set()
+    def _notify(self, account_uid: str) -> None:
+        for event in self._watchers.get(account_uid, ()):
+            event.set()
 
-    def _wake_all(self) -> None:
+    def _notify_all(self) -> None:
         for account_uid in self._watchers:
-            self._wake(account_uid)
+            self._notify(account_uid)
 
 
 class StreamedChanges(Changes):
-    """By a change stream of Motor's, whose `watch` PyMongo's own client wants to have awaited."""
+    """Notifies the watchers of accounts by a change stream.
+
+    Args:
+        client: Motor's client. The `watch` of PyMongo's asyncio client would have to be awaited.
+        database: The database to watch.
+    """
 
     def __init__(self, client: Any, database: Any) -> None:
         super().__init__()
         self._client = client
         self._database = database
 
-    async def _watch(self) -> None:
+    async def _run(self) -> None:
         while True:
             try:
                 await self._follow()
-            # Whatever it is: while this task is gone, nobody hears of anything.
+            # Any error: without this task, no watcher would be notified.
             except Exception as error:
                 known = isinstance(error, PyMongoError)
                 extra = {"error": type(error).__name__}
                 logger.warning("no change stream", extra=extra, exc_info=None if known else error)
-                self._begun.set()
+                self._started.set()
                 await asyncio.sleep(_RETRY_SECONDS)
-                self._wake_all()
+                self._notify_all()
 
     async def _follow(self) -> None:
-        # The stream begins at this moment, however long it takes to open.
+        # The stream starts at this time, even if opening it takes long.
         now = (await self._client.admin.command("ping"))["operationTime"]
-        self._begun.set()
-        self._wake_all()  # what changed while there was no stream
+        self._started.set()
+        self._notify_all()  # Changes may have happened without a stream.
         stream = self._database.watch(
             _PIPELINE,
             full_document="updateLookup",
@@ -118,7 +130,7 @@ class StreamedChanges(Changes):
         async with stream:
             async for change in stream:
                 for account_uid in _accounts_of(change):
-                    self._wake(account_uid)
+                    self._notify(account_uid)
 
 
 def _accounts_of(change: dict[str, Any]) -> Iterator[str]:

@@ -1,9 +1,9 @@
-"""Commit units of work: all of one, once, durably; or nothing of it.
+"""Commit a unit of work once and durably, or nothing of it.
 
-On a replica set this is a transaction with majority write concern. On `memory://` the writes
-are applied one after the other, under a lock, with the mark last.
+On a replica set a commit is a transaction with majority write concern. On `memory://` the writes
+are applied one after the other under a lock, with the mark last.
 
-docs.mongodb.com/manual/core/transactions
+https://www.mongodb.com/docs/manual/core/transactions/
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from ..errors import AlreadyDone, CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
-from .errors import ENCODING_ERRORS, translated
+from .errors import ENCODING_ERRORS, translate_errors
 from .events import Mark
 from .unit_of_work import CommitReceipt, UnitOfWork
 
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,
-# in the way of ours. Past this bound the delivery is answered 503, and Stripe tries again.
+# and it blocks others. After this time the delivery is answered 503, and Stripe retries.
 COMMIT_SECONDS = 5.0
 
-# For the writes of one transaction where plugins write to their own collections, whose filters no
-# index may serve. The server ends what takes longer.
+# Limits the writes to plugins' own collections in one transaction, whose filters may use no index.
+# The server aborts operations that take longer.
 PLUGIN_WRITE_SECONDS = 5.0
 
 _INITIAL_BACKOFF = 0.002
@@ -45,8 +45,8 @@ _UNKNOWN = "UnknownTransactionCommitResult"
 
 
 @dataclass(frozen=True)
-class Unmarked:
-    """Takes the place of a mark for writes that find out themselves whether they were done."""
+class NoMark:
+    """Replaces the mark of writes that check themselves whether they were already done."""
 
     key: tuple[str, ...] = field(default_factory=lambda: (uuid.uuid4().hex,))
     plugin_name = ""
@@ -59,27 +59,41 @@ class Unmarked:
 
 
 class Work(NamedTuple):
-    """A plugin's writes, and the mark that says that they are done."""
+    """A plugin's writes, and the mark that records that they are done."""
 
     unit: UnitOfWork
-    mark: Mark | Unmarked
+    mark: Mark | NoMark
 
 
 class Committer(Protocol):
-    async def commit(self, work: Work) -> CommitReceipt:
-        """Apply the unit and set its mark, as one.
+    """Commits units of work."""
 
-        Raises AlreadyDone when the mark is set already, ExpectationFailed when a write did not
-        find what it expected, CommitRefused when the database refuses a write for good,
-        PluginFault when a plugin's writes to its own collection take too long, and
-        StoreUnavailable when it cannot be reached or is too busy. Nothing is kept then.
+    async def commit(self, work: Work) -> CommitReceipt:
+        """Apply the writes and set the mark, atomically.
+
+        Args:
+            work: The writes and their mark.
+
+        Returns:
+            What the commit did.
+
+        Raises:
+            AlreadyDone: The mark is already set.
+            ExpectationFailed: A write did not find the document that it expected.
+            CommitRefused: The database refuses a write. A retry would fail, too.
+            PluginFault: A plugin's writes to its own collection take too long.
+            StoreUnavailable: The database does not answer or is too busy.
         """
 
 
 class Transactions:
-    """Commits in transactions. Of what is ours the mark comes first: a duplicate is one write.
+    """Commits in transactions. The mark is written first, so that a duplicate costs one write.
 
-    `monotonic` returns seconds; `sleep` waits for as many.
+    Args:
+        client: The driver's client.
+        database: The driver's database.
+        monotonic: Returns seconds.
+        sleep: Waits for a number of seconds.
     """
 
     def __init__(
@@ -96,34 +110,34 @@ class Transactions:
         self._sleep = sleep
 
     async def commit(self, work: Work) -> CommitReceipt:
-        """See :class:`Committer`. What is in the way is waited for, up to COMMIT_SECONDS."""
+        """Commit as :class:`Committer`. Retry on conflicts, up to COMMIT_SECONDS."""
         deadline = self._monotonic() + COMMIT_SECONDS
-        pause = _INITIAL_BACKOFF
+        backoff = _INITIAL_BACKOFF
         while True:
             try:
                 return (await self.attempt([work]))[0]
             except AlreadyDone:
                 await self._check_durable(work.mark)
-                if self._monotonic() + pause > deadline:
+                if self._monotonic() + backoff > deadline:
                     raise StoreUnavailable from None
             except DuplicateKeyError as error:
-                raise ExpectationFailed("an inserted _id is taken") from error
+                raise ExpectationFailed("a document with an inserted _id exists") from error
             except ENCODING_ERRORS as error:
-                raise _refused(error) from error
+                raise _commit_refused(error) from error
             except PyMongoError as error:
-                if error.timeout and work.unit.has_foreign_writes:
+                if error.timeout and work.unit.has_plugin_writes:
                     seconds = f"{PLUGIN_WRITE_SECONDS:g} s"
                     raise PluginFault(f"its writes took longer than {seconds}") from error
                 if not error.has_error_label(_TRANSIENT):
-                    raise _as_ours(error) from error
-                if self._monotonic() + pause > deadline:
+                    raise _translated(error) from error
+                if self._monotonic() + backoff > deadline:
                     raise StoreUnavailable from error
-            # Jitter, or two deliveries that conflict once conflict again and again.
-            await self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (no secret)
-            pause = min(pause * 2, _MAX_BACKOFF)
+            # Without jitter, two deliveries that conflict once would conflict again.
+            await self._sleep(backoff * random.uniform(0.5, 1.5))  # noqa: S311 (not a secret)
+            backoff = min(backoff * 2, _MAX_BACKOFF)
 
     async def attempt(self, works: Sequence[Work]) -> list[CommitReceipt]:
-        """Commit all of these in one transaction, or none, without a second try."""
+        """Commit all works in one transaction, or none, without a retry."""
         receipts = [CommitReceipt() for _ in works]
         async with await self._client.start_session() as mongo_session:
             mongo_session.start_transaction(
@@ -140,58 +154,59 @@ class Transactions:
     async def _apply(
         self, works: Sequence[Work], receipts: Sequence[CommitReceipt], mongo_session: Any
     ) -> None:
-        """Apply the writes to plugins' own collections, and then the marks with what is ours.
+        """Apply the writes to plugins' own collections, and then the marks and all other writes.
 
-        A transaction holds what it has written until its end, and the former may be slow. So the
-        events and accounts are written last: others write to them, too.
+        A transaction locks what it has written until its end, and plugins' writes may be slow. So
+        events and accounts, which other transactions also write, are written last.
         """
-        foreign = [
-            pair for pair in zip(works, receipts, strict=True) if pair[0].unit.has_foreign_writes
+        with_plugin_writes = [
+            pair for pair in zip(works, receipts, strict=True) if pair[0].unit.has_plugin_writes
         ]
-        with pymongo.timeout(PLUGIN_WRITE_SECONDS) if foreign else nullcontext():
-            for work, receipt in foreign:
+        with pymongo.timeout(PLUGIN_WRITE_SECONDS) if with_plugin_writes else nullcontext():
+            for work, receipt in with_plugin_writes:
                 await work.mark.check(self._database, session=mongo_session)
-                await work.unit.apply_foreign(self._database, mongo_session, receipt)
+                await work.unit.apply_plugin_writes(self._database, mongo_session, receipt)
         for work, receipt in zip(works, receipts, strict=True):
             await work.mark.apply(self._database, mongo_session)
-            await work.unit.apply_own(self._database, mongo_session, receipt)
+            await work.unit.apply_service_writes(self._database, mongo_session, receipt)
 
-    @translated
-    async def _check_durable(self, mark: Mark | Unmarked) -> None:
-        """Raise AlreadyDone once the mark that was met is durable; return if it is gone.
+    @translate_errors
+    async def _check_durable(self, mark: Mark | NoMark) -> None:
+        """Raise AlreadyDone when a mark that was found is durable; return if it is gone.
 
-        Met on the primary alone, it may be lost with it, and "done" would be a lie to Stripe:
-        mongodb.com/docs/manual/reference/read-concern-linearizable.
+        A mark that only the primary has may be lost with it. Then the delivery must not be answered
+        as done: https://www.mongodb.com/docs/manual/reference/read-concern-linearizable/.
         """
         database = self._database.with_options(read_concern=ReadConcern("linearizable"))
         await mark.check(database, max_time_ms=int(COMMIT_SECONDS * 1000))
 
 
 class MemoryCommitter:
-    """Applies the writes in turn: for the demo and unit tests, no claim about atomicity."""
+    """Applies the writes one after the other, not atomically, for the demo and unit tests."""
 
     def __init__(self, database: Any) -> None:
         self._database = database
         self._lock = asyncio.Lock()
 
     async def commit(self, work: Work) -> CommitReceipt:
+        """Commit as :class:`Committer`."""
         receipt = CommitReceipt()
         async with self._lock:
             await work.mark.check(self._database)
             try:
                 await work.unit.apply(self._database, None, receipt)
             except DuplicateKeyError as error:
-                raise ExpectationFailed("an inserted _id is taken") from error
+                raise ExpectationFailed("a document with an inserted _id exists") from error
             except ENCODING_ERRORS as error:
-                raise _refused(error) from error
+                raise _commit_refused(error) from error
             except PyMongoError as error:
-                raise _as_ours(error) from error
+                raise _translated(error) from error
             await work.mark.apply(self._database, None)
         return receipt
 
 
 async def _finish(mongo_session: Any) -> None:
-    """Commit. Where the outcome is unknown, committing again is safe and tells it."""
+    """Commit the transaction. If the outcome is unknown, commit again, which is safe."""
     try:
         await mongo_session.commit_transaction()
     except PyMongoError as error:
@@ -200,10 +215,10 @@ async def _finish(mongo_session: Any) -> None:
         await mongo_session.commit_transaction()
 
 
-def _as_ours(error: PyMongoError) -> CommitRefused | StoreUnavailable:
+def _translated(error: PyMongoError) -> CommitRefused | StoreUnavailable:
     refused = isinstance(error, OperationFailure) and not error.timeout
-    return _refused(error) if refused else StoreUnavailable()
+    return _commit_refused(error) if refused else StoreUnavailable()
 
 
-def _refused(error: Exception) -> CommitRefused:
+def _commit_refused(error: Exception) -> CommitRefused:
     return CommitRefused(type(error).__name__)

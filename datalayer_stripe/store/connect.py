@@ -1,7 +1,7 @@
-"""Open the database: with Motor, or the stand-in `memory://`.
+"""Open the database: a MongoDB with Motor, or its substitute `memory://`.
 
-Motor's successor, PyMongo's own asyncio client, has the same calls as are used elsewhere here;
-changing drivers is changing this file.
+PyMongo's asyncio client, the successor of Motor, has the same methods as are used in the rest of
+the package, so that only this module depends on Motor's classes.
 """
 
 import asyncio
@@ -29,31 +29,39 @@ logger = logging.getLogger(__name__)
 MEMORY_URL = "memory://"
 DEFAULT_DATABASE = "datalayer_stripe"
 
-# Bounds, so that a database that hangs costs an answer and not a worker: in milliseconds, and
-# overridden by the same words in the URL.
+# Timeouts in milliseconds, so that a database that hangs does not block requests forever. Options
+# of the URL override them.
 _DEFAULTS: dict[str, Any] = {
     "serverSelectionTimeoutMS": 5_000,
     "connectTimeoutMS": 5_000,
     "socketTimeoutMS": 10_000,
     "maxPoolSize": 50,
 }
-_NAMES_SECONDS = 5.0
+_DNS_TIMEOUT_SECONDS = 5.0
 
 
 async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
-    """Connect, make collections and indexes, and return the store.
+    """Connect to the database, create its collections and indexes, and return the store.
 
-    `livemode` is bound to the database at its first use: test and live money never mix.
-    Without `expiring` nothing is forgotten by its age, for a test whose clock is not the server's.
-    Raises StoreError, with what to do, when the database cannot be used.
+    Args:
+        url: The URL of a replica set, or `memory://`.
+        livemode: The mode. It is bound to the database at the first use, so that test and live data
+            never mix.
+        expiring: Whether old documents expire. Tests with a clock of their own turn it off.
+
+    Returns:
+        The store. Close it at the end.
+
+    Raises:
+        StoreError: The database cannot be used. The message says what to do.
     """
     if url.startswith(MEMORY_URL):
         return await _connect_memory(livemode=livemode, expiring=expiring)
     parsed: Mapping[str, Any] | None = None
     clients = _Clients()
     try:
-        # It asks the name server for what is behind mongodb+srv://, and waits for the answer.
-        parsed = await asyncio.to_thread(parse_uri, url, connect_timeout=_NAMES_SECONDS)
+        # For mongodb+srv:// it waits for the answer of the name server.
+        parsed = await asyncio.to_thread(parse_uri, url, connect_timeout=_DNS_TIMEOUT_SECONDS)
         client = clients.open(AsyncIOMotorClient, url, parsed)
         if is_standalone(await client.admin.command("hello")):
             raise StoreError(standalone_message(parsed))
@@ -82,13 +90,13 @@ async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
 
 
 class _Clients:
-    """The clients of one store, opened alike."""
+    """The clients of one store, which share their options."""
 
     def __init__(self) -> None:
         self._opened: list[Any] = []
 
     def open(self, kind: Any, url: str, parsed: Mapping[str, Any], **options: Any) -> Any:
-        """Make a client of this kind. `options` are for it alone, and win over the URL's."""
+        """Open a client of this class. `options` override the options of the URL."""
         defaults = {
             name: value for name, value in _DEFAULTS.items() if name not in parsed["options"]
         }
@@ -97,7 +105,8 @@ class _Clients:
             tz_aware=True,
             w="majority",
             readPreference="primary",
-            # What is read decides what Stripe is told: it must not be lost with the primary.
+            # Reads decide how a delivery is answered, so what was read must not be lost with the
+            # primary.
             readConcernLevel="majority",
             appname="datalayer-stripe",
             **{**defaults, **options},
@@ -111,10 +120,10 @@ class _Clients:
 
 
 async def _build_indexes(url: str, parsed: Mapping[str, Any], name: str, *, expiring: bool) -> None:
-    """Make collections and indexes, however long that takes.
+    """Create collections and indexes.
 
-    By a client of its own, without a socket timeout: on a large collection a build takes minutes,
-    and the server gives it up when its client hangs up.
+    The client has no socket timeout: building an index on a large collection takes minutes, and the
+    server aborts the build if its client disconnects.
     """
     clients = _Clients()
     try:
@@ -132,7 +141,7 @@ async def _connect_memory(*, livemode: bool, expiring: bool) -> Store:
             f"{VARIABLE} is memory://, which needs an extra: "
             'pip install "datalayer-stripe[demo]". Or give the address of a MongoDB replica set.'
         ) from None
-    logger.warning("The store is memory://: everything is FORGOTTEN when this process ends.")
+    logger.warning("The database is memory://: all data is LOST when this process ends")
     client: Any = AsyncMongoMockClient(tz_aware=True)
     database = client[DEFAULT_DATABASE]
     await create_collections(database, expiring=expiring)
@@ -149,16 +158,20 @@ async def _connect_memory(*, livemode: bool, expiring: bool) -> Store:
 
 
 async def _bind_to_mode(database: Any, *, livemode: bool) -> None:
-    """Bind a new database to test or live mode. Raises StoreError for one of the other mode."""
-    held = await database.service.find_one_and_update(
+    """Bind a new database to test or live mode.
+
+    Raises:
+        StoreError: The database is bound to the other mode.
+    """
+    found = await database.service.find_one_and_update(
         {"_id": "mode"},
         {"$setOnInsert": {"livemode": livemode}},
         upsert=True,
         return_document=pymongo.ReturnDocument.AFTER,
     )
-    if held["livemode"] is not livemode:
-        held_mode, wanted_mode = ("live", "test") if held["livemode"] else ("test", "live")
+    if found["livemode"] is not livemode:
+        found_mode, wanted_mode = ("live", "test") if found["livemode"] else ("test", "live")
         raise StoreError(
-            f"{VARIABLE}: this database holds {held_mode} data, and "
+            f"{VARIABLE}: this database contains {found_mode} data, but "
             f"{variable('stripe_api_key')} is a {wanted_mode} key. Use another database name."
         )

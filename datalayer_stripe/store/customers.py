@@ -1,8 +1,8 @@
-"""Which Stripe customer belongs to which account.
+"""Customers of accounts.
 
-An account has at most one customer that is used for new purchases: `customers`. Customers that it
-had before, or has besides, are kept in `former_customers`. They are never used for a purchase
-again, but what they have paid and subscribed to still belongs to the account.
+The collection `customers` has the customer that an account uses for new purchases. Customers that
+the account had before, or has in addition, are in `former_customers`. They are never used for a
+purchase again, but their payments and subscriptions still belong to the account.
 """
 
 import uuid
@@ -12,19 +12,20 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import Field
-from pymongo import ReturnDocument
+from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from ..models import Identity, Model
-from .errors import translated
+from .collection import CollectionSpec
+from .errors import translate_errors
 from .unit_of_work import CommitReceipt
 
 
 class Claim(Model):
-    """An account's intention to become a customer, and what Stripe is to be told of it.
+    """Claim of an account that has no customer yet, with the parameters for Stripe.
 
-    Kept, so that every request that races asks Stripe for the very same customer. `key` is part
-    of the idempotency key of that request; it is gone when there is a customer.
+    Concurrent requests share the claim, so that they create the same customer. `key` is a part of
+    their idempotency key. When the customer is assigned, email, name and key are deleted.
     """
 
     account_uid: str
@@ -37,62 +38,73 @@ class Claim(Model):
 
 @dataclass(frozen=True)
 class ReleaseCustomer:
-    """Keep a customer of one of our accounts as a former one; its account may get another.
+    """Store an account's customer as a former customer. The account may get another customer.
 
-    A customer that belongs to none of our accounts is another system's, and is not kept.
+    A customer that belongs to no account is another system's, and is not stored.
     """
 
     customer_id: str
     at: datetime
 
     async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
-        of_customer = {"customer_id": self.customer_id}
-        tie = await database.customers.find_one(of_customer, {"_id": 1}, session=mongo_session)
-        if tie is not None:
-            account_uid = tie["_id"]
+        query = {"customer_id": self.customer_id}
+        present = await database.customers.find_one(query, {"_id": 1}, session=mongo_session)
+        if present is not None:
+            account_uid = present["_id"]
         else:
-            # A customer that another system has made is known by its subscriptions alone. One that
-            # pays for several accounts belongs to none of them.
+            # A customer that another system has created is known by its subscriptions only. If they
+            # belong to several accounts, the customer belongs to none of them.
             snapshots = database.subscriptions.find(
-                {**of_customer, "account_uid": {"$type": "string"}},
+                {**query, "account_uid": {"$type": "string"}},
                 {"account_uid": 1},
                 session=mongo_session,
             )
-            named = {snapshot["account_uid"] async for snapshot in snapshots}
-            if len(named) != 1:
+            account_uids = {snapshot["account_uid"] async for snapshot in snapshots}
+            if len(account_uids) != 1:
                 return
-            [account_uid] = named
-        # First the former customer, then the tie: outside of a transaction, a process that ends
-        # between the two leaves a tie that is released again at its next use.
+            [account_uid] = account_uids
+        # The former customer is inserted first. Outside of a transaction, a process that crashes
+        # between the two writes leaves a present customer that is released at its next use.
         await database.former_customers.update_one(
             {"_id": self.customer_id},
             {"$setOnInsert": {"account_uid": account_uid, "released_at": self.at}},
             upsert=True,
             session=mongo_session,
         )
-        await database.customers.delete_one(of_customer, session=mongo_session)
+        await database.customers.delete_one(query, session=mongo_session)
+
+
+# Sparse, because a claim is a document without a customer.
+CUSTOMERS = CollectionSpec(
+    "customers", [IndexModel([("customer_id", ASCENDING)], unique=True, sparse=True)]
+)
+
+# The `_id` is the customer's id. Documents never expire: an old payment may be delivered again.
+FORMER_CUSTOMERS = CollectionSpec("former_customers")
 
 
 class Customers:
+    """Collections `customers` and `former_customers`."""
+
     def __init__(self, database: Any) -> None:
         self._database = database
         self._customers = database.customers
         self._former = database.former_customers
 
-    @translated
+    @translate_errors
     async def get(self, account_uid: str) -> str | None:
-        """Return the id of the customer that the account buys with, or None."""
+        """Return the id of the customer that the account uses for purchases, or None."""
         found = await self._customers.find_one({"_id": account_uid}, {"customer_id": 1})
         return (found or {}).get("customer_id")
 
-    @translated
+    @translate_errors
     async def account_of(self, customer_id: str) -> str | None:
-        """Return the account whose customer this is, or was, or None if we do not know it."""
+        """Return the account of a present or former customer, or None if it is unknown."""
         return (await self._accounts_of([customer_id])).get(customer_id)
 
-    @translated
+    @translate_errors
     async def accounts_of(self, customer_ids: Collection[str]) -> dict[str, str]:
-        """Return the accounts of these customers, present and former ones, by customer id."""
+        """Return the accounts of present and former customers, by customer id."""
         return await self._accounts_of(customer_ids)
 
     async def _accounts_of(self, customer_ids: Collection[str]) -> dict[str, str]:
@@ -106,16 +118,21 @@ class Customers:
             **{row["customer_id"]: row["_id"] for row in present},
         }
 
-    @translated
+    @translate_errors
     async def in_use(self, customer_ids: Collection[str]) -> dict[str, str]:
-        """Return the accounts that buy with one of these customers, by customer id."""
+        """Return the accounts that use one of these customers for purchases, by customer id."""
         wanted = {"customer_id": {"$in": list(customer_ids)}}
         rows = await self._customers.find(wanted, {"customer_id": 1}).to_list(None)
         return {row["customer_id"]: row["_id"] for row in rows}
 
-    @translated
+    @translate_errors
     async def claim(self, identity: Identity, at: datetime) -> Claim:
-        """Return the account's claim: the first caller's, for all."""
+        """Return the account's claim. The first caller creates it.
+
+        Args:
+            identity: The account, and the address and name for Stripe.
+            at: The present time.
+        """
         document = {
             "email": identity.email,
             "name": identity.name,
@@ -130,11 +147,17 @@ class Customers:
         )
         return Claim.model_validate({**found, "account_uid": identity.account_uid})
 
-    @translated
+    @translate_errors
     async def assign(self, account_uid: str, customer_id: str) -> str | None:
-        """Give the account its customer, unless it has one; return the one that it has.
+        """Assign a new customer to the account, unless the account has a customer.
 
-        None if its customer was released since the claim, or has become another account's.
+        Args:
+            account_uid: The account.
+            customer_id: The customer that was created for it.
+
+        Returns:
+            The account's customer. None if its claim was released, or if the customer belongs to
+            another account.
         """
         try:
             await self._customers.update_one(
@@ -145,11 +168,17 @@ class Customers:
         found = await self._customers.find_one({"_id": account_uid}, {"customer_id": 1})
         return (found or {}).get("customer_id")
 
-    @translated
+    @translate_errors
     async def adopt(self, account_uid: str, customer_id: str, at: datetime) -> None:
-        """Give the account a customer that exists at Stripe, unless one of the two has another.
+        """Assign an existing customer to the account.
 
-        This needs no claim, as nothing is to be created.
+        Nothing is changed if the account has a customer, or the customer an account. No claim is
+        needed, because no customer is created.
+
+        Args:
+            account_uid: The account.
+            customer_id: The customer.
+            at: The present time.
         """
         try:
             await self._customers.update_one(
@@ -160,23 +189,34 @@ class Customers:
         except DuplicateKeyError:
             return
 
-    @translated
-    async def keep_as_former(self, account_uid: str, customer_id: str, at: datetime) -> None:
-        """Keep a customer that the account has besides the one that it buys with."""
+    @translate_errors
+    async def add_former(self, account_uid: str, customer_id: str, at: datetime) -> None:
+        """Store an additional customer of the account, which is not used for purchases.
+
+        Args:
+            account_uid: The account.
+            customer_id: The customer.
+            at: The present time.
+        """
         await self._former.update_one(
             {"_id": customer_id},
             {"$setOnInsert": {"account_uid": account_uid, "released_at": at}},
             upsert=True,
         )
 
-    @translated
+    @translate_errors
     async def release(self, customer_id: str, at: datetime) -> None:
-        """Apply :class:`ReleaseCustomer` by itself, where no plugin's work goes with it."""
+        """Apply :class:`ReleaseCustomer` outside of a plugin's unit of work.
+
+        Args:
+            customer_id: The customer.
+            at: The present time.
+        """
         await ReleaseCustomer(customer_id, at).apply(self._database, None, CommitReceipt())
 
 
 def _assignment(customer_id: str) -> dict[str, Any]:
-    # Stripe holds the address and the name from now on.
+    # From now on Stripe stores the address and the name.
     return {
         "$set": {"customer_id": customer_id},
         "$unset": {"email": "", "name": "", "key": ""},

@@ -1,7 +1,7 @@
-"""Find out why a MongoDB cannot be used, by asking each of its hosts by itself.
+"""Find out why a MongoDB cannot be used, by connecting to each of its hosts.
 
-The driver looks for a primary that can be used, and says little about what it has met on the way.
-No message here repeats the URL, which may hold a password.
+The driver searches for a usable primary, and reports little about the hosts that it has tried. No
+message of this module contains the URL, which may contain a password.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from ..settings import variable
 
 VARIABLE = variable("stripe_mongodb_url")
 
-# For each step with one host; all hosts are asked at once.
+# Timeout of each step with one host. All hosts are probed concurrently.
 _PROBE_SECONDS = 3.0
 _MAX_HOSTS = 7
 _DEFAULT_PORT = 27017
@@ -27,38 +27,43 @@ _AUTHENTICATION_FAILED = 18
 _UNAUTHORIZED = 13
 
 _STANDALONE = """\
-this mongod stands alone, and credits are kept with transactions, which need a replica set. One \
-node is enough: start it with `mongod --replSet rs0`, run `rs.initiate()` once in mongosh, and \
+this mongod is a standalone server, but the service needs a replica set for transactions. One \
+member is enough: start it with `mongod --replSet rs0`, run `rs.initiate()` once in mongosh, and \
 start this service again."""
 
 
 def is_standalone(hello: Mapping[str, Any]) -> bool:
-    """Return whether a server's `hello` is neither a replica set's member's nor a router's."""
+    """Return whether a server is neither a member of a replica set nor a router.
+
+    Args:
+        hello: The server's answer to the command `hello`.
+    """
     return "setName" not in hello and hello.get("msg") != "isdbgrid"
 
 
 def hosts_of(parsed: Mapping[str, Any]) -> str:
-    """Return `host:port` of each host of a URL, with commas between."""
+    """Return `host:port` of each host of a URL, separated by commas."""
     return ",".join(f"{host}:{port or _DEFAULT_PORT}" for host, port in parsed["nodelist"])
 
 
 def standalone_message(parsed: Mapping[str, Any]) -> str:
+    """Return the error message for a standalone server."""
     return f"{VARIABLE}: {hosts_of(parsed)}: {_STANDALONE}"
 
 
 async def explain(url: str, parsed: Mapping[str, Any] | None, error: Exception) -> str:
-    """Return what is in the way and what to do, as one line for the operator.
+    """Return why the database cannot be used and what to do, as one line for the operator.
 
     Args:
-        url: the URL, of which only the host is repeated.
-        parsed: what the driver has read from it, or None where it could not.
-        error: what the driver raised.
+        url: The URL. The message contains only its host.
+        parsed: The URL as parsed by the driver; None if the driver cannot parse it.
+        error: What the driver raised.
     """
     if isinstance(error, OSError):
-        return f"{VARIABLE}: a file that the URL names cannot be read. Check its tls… options."
+        return f"{VARIABLE}: a file named in the URL cannot be read. Check the tls… options."
     if parsed is None:
-        return f"{VARIABLE}: {_unreadable(url, error)}"
-    if isinstance(error, OperationFailure) and (refusal := _refusal(error, parsed)):
+        return f"{VARIABLE}: {_invalid_url(url, error)}"
+    if isinstance(error, OperationFailure) and (refusal := _explain_refusal(error, parsed)):
         return f"{VARIABLE}: {hosts_of(parsed)}: {refusal}"
     wanted = parsed["options"].get("replicaSet")
     tls = {name: value for name, value in parsed["options"].items() if _is_tls(name)}
@@ -66,50 +71,52 @@ async def explain(url: str, parsed: Mapping[str, Any] | None, error: Exception) 
         _Probe(host, port or _DEFAULT_PORT, tls) for host, port in parsed["nodelist"][:_MAX_HOSTS]
     ]
     findings = await asyncio.gather(*(probe.finding(wanted) for probe in probes))
-    told = " ".join(f"{probe.name}: {what}" for probe, what in zip(probes, findings, strict=True))
-    return f"{VARIABLE}: the database cannot be used ({type(error).__name__}). {told}"
+    details = " ".join(
+        f"{probe.name}: {what}" for probe, what in zip(probes, findings, strict=True)
+    )
+    return f"{VARIABLE}: the database cannot be used ({type(error).__name__}). {details}"
 
 
 def _is_tls(option: str) -> bool:
     return option.lower().startswith(("tls", "ssl"))
 
 
-def _unreadable(url: str, error: Exception) -> str:
+def _invalid_url(url: str, error: Exception) -> str:
     try:
         host = urlsplit(url).hostname
     except ValueError:
         host = None
     if host and url.startswith("mongodb+srv://") and isinstance(error, ConfigurationError):
         return (
-            f"the name server does not know the cluster {host} (a mongodb+srv:// URL needs its "
-            "SRV record). Check the host's name, and that this machine can ask its name server."
+            f"the name server has no SRV record for the cluster {host}, which a mongodb+srv:// URL "
+            "needs. Check the host name, and that this machine can reach its name server."
         )
     return (
-        f"this is not a MongoDB URL that can be read ({type(error).__name__}). Check its form: "
+        f"this is not a valid MongoDB URL ({type(error).__name__}). Its form is "
         "mongodb://user:password@host:27017/database?replicaSet=rs0, with special characters in "
         "the password percent-encoded."
     )
 
 
-def _refusal(error: OperationFailure, parsed: Mapping[str, Any]) -> str | None:
+def _explain_refusal(error: OperationFailure, parsed: Mapping[str, Any]) -> str | None:
     if error.code == _AUTHENTICATION_FAILED:
         source = parsed["options"].get("authSource") or parsed["database"] or "admin"
         return (
-            "the login is refused. Check user and password, and that the user was made in the "
-            f"database {source}, which authSource= names."
+            "the login was refused. Check user and password, and that the user was created in the "
+            f"database {source} (set authSource= to another one)."
         )
     if error.code == _UNAUTHORIZED:
         return (
-            "the user may not do what is needed (Unauthorized). Give it the role readWrite on "
-            "the database, or put a user and a password into the URL."
+            "the user lacks a permission (Unauthorized). Give it the role readWrite on the "
+            "database, or put a user and a password into the URL."
         )
     code_name = (error.details or {}).get("codeName") or error.code
-    return f"the database refuses a command ({code_name})." if error.code else None
+    return f"the database refused a command ({code_name})." if error.code else None
 
 
 @dataclass(frozen=True)
 class _Probe:
-    """Asks one host, whatever its role in a replica set, and without a login."""
+    """Connection to one host, independent of its role in a replica set, and without a login."""
 
     host: str
     port: int
@@ -119,16 +126,20 @@ class _Probe:
     def name(self) -> str:
         return f"{self.host}:{self.port}"
 
-    async def finding(self, wanted: str | None) -> str:
-        """Return what is wrong with the host; `wanted` is the name of the URL's replica set."""
+    async def finding(self, set_name: str | None) -> str:
+        """Return what is wrong with the host.
+
+        Args:
+            set_name: The replica set that the URL names, if any.
+        """
         if unreachable := await _unreachable(self.host, self.port):
             return f"{unreachable}."
         try:
             hello = await self._hello()
         except (PyMongoError, TimeoutError) as error:
             return (
-                f"it takes connections, and does not answer as a MongoDB ({type(error).__name__})."
-                " Check the port, and whether it wants TLS (tls=true)."
+                f"it accepts connections, but does not answer like MongoDB "
+                f"({type(error).__name__}). Check the port, and whether it needs TLS (tls=true)."
             )
         if hello.get("isreplicaset"):
             return (
@@ -138,22 +149,22 @@ class _Probe:
         if is_standalone(hello):
             return _STANDALONE
         name = hello.get("setName")
-        if wanted and name != wanted:
-            return f"it is of the replica set {name}, and the URL says replicaSet={wanted}."
+        if set_name and name != set_name:
+            return f"it belongs to the replica set {name}, but the URL says replicaSet={set_name}."
         return await self._primary_finding(hello)
 
     async def _primary_finding(self, hello: Mapping[str, Any]) -> str:
         set_name, primary = hello.get("setName"), hello.get("primary")
         if set_name and not primary:
-            return f"it answers, and its replica set {set_name} has no primary at present."
+            return f"it answers, but its replica set {set_name} has no primary: start all members."
         if primary and primary != self.name:
             host, _, port = str(primary).rpartition(":")
             if unreachable := await _unreachable(host, int(port)):
                 return (
-                    f"it answers, and names {primary} as its primary: {unreachable}. The members' "
-                    "names in rs.conf() have to be known here, too."
+                    f"it answers, but its primary {primary} cannot be used: {unreachable}. This "
+                    "machine must be able to reach the members by their names in rs.conf()."
                 )
-        return "it answers. Look into its log, and check the URL's options."
+        return "it answers. Check its log and the options of the URL."
 
     async def _hello(self) -> dict[str, Any]:
         client: Any = AsyncIOMotorClient(
@@ -173,18 +184,21 @@ class _Probe:
 
 
 async def _unreachable(host: str, port: int) -> str | None:
-    """Return why no connection can be opened, or None where one can."""
+    """Return why no connection can be opened, or None if one can."""
     if host.startswith("/"):
-        return None  # a Unix socket
+        return None  # A Unix socket.
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
             _, writer = await asyncio.open_connection(host, port)
     except TimeoutError:
-        return f"no answer within {_PROBE_SECONDS:g} s; is the host up, and no firewall between"
+        return (
+            f"no answer within {_PROBE_SECONDS:g} s; check that the host is up and that no "
+            "firewall blocks the port"
+        )
     except socket.gaierror:
-        return "the host's name cannot be resolved"
+        return "the host name cannot be resolved"
     except ConnectionRefusedError:
-        return "nothing listens there (connection refused); is mongod running"
+        return "no process listens there (connection refused); start mongod"
     except OSError as error:
         return f"it cannot be reached ({error.strerror or type(error).__name__})"
     writer.close()

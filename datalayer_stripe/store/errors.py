@@ -1,4 +1,4 @@
-"""The driver's errors as ours, in one place."""
+"""Translate the errors of the driver into the service's own."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -10,19 +10,19 @@ from pymongo.errors import PyMongoError
 
 from ..errors import StoreUnavailable
 
-# The driver has bounds of its own for each attempt; this one is for what waits for a free
+# The driver limits the duration of each attempt. This limit also covers the wait for a free
 # connection while the database hangs.
 CALL_SECONDS = 8.0
 
 ENCODING_ERRORS = (BSONError, OverflowError)
-"""What the driver raises for a value that BSON cannot hold; none of these is a PyMongoError."""
+"""What the driver raises for a value that BSON cannot hold. None of these is a PyMongoError."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def translated(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """Let `method` raise StoreUnavailable where the driver raises an error of its own, or hangs."""
+def translate_errors(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Decorate a method so that it raises StoreUnavailable on a driver's error or a timeout."""
 
     @wraps(method)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -35,10 +35,10 @@ def translated(method: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
     return wrapper
 
 
-def translated_stream(
+def translate_stream_errors(
     method: Callable[P, AsyncIterator[R]],
 ) -> Callable[P, AsyncIterator[R]]:
-    """The same for a method that yields."""
+    """Decorate an asynchronous generator so that it raises StoreUnavailable on a driver's error."""
 
     @wraps(method)
     async def wrapper(*args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:

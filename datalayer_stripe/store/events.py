@@ -1,4 +1,4 @@
-"""The events that we have worked on, and which plugin has finished which."""
+"""Events, and the state of each plugin's work on them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
@@ -7,13 +7,15 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import Field
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from ..errors import AlreadyDone
 from ..events import Event
 from ..models import Model
 from ..stripe_api.objects import account_uid_of, payment_intent_id_of
-from .errors import translated, translated_stream
+from .collection import CollectionSpec
+from .errors import translate_errors, translate_stream_errors
 from .unit_of_work import Document
 
 DONE = "done"
@@ -22,30 +24,30 @@ FAILED = "failed"
 REJECTED = "rejected"
 
 HANDLED = frozenset({DONE, DEFERRED})
-"""The statuses that leave a delivery nothing to do."""
+"""A delivery does not run a plugin with one of these statuses."""
 
 
 class HandlerRun(Model):
-    """How one plugin's work on an event stands."""
+    """State of one plugin's work on an event."""
 
     status: str
     at: datetime
     attempts: int = 0
     error: str | None = None
     writes: int | None = None
-    """How many writes the run has recorded that finished it; None where it has not."""
+    """The number of writes that the last run has committed; None if it has committed none yet."""
 
     @property
     def summary(self) -> str:
-        """The status in words: also whether the plugin found nothing to write."""
+        """The status for people. It says if the plugin had nothing to write."""
         return "done, nothing to write" if (self.status, self.writes) == (DONE, 0) else self.status
 
 
 class EventRecord(Model):
-    """What is stored of an event.
+    """Stored state of an event.
 
-    `payload` is the event itself as JSON text, stored while a plugin has failed or rejected it.
-    Text and not a document: MongoDB refuses integers above 64 bits, NUL in keys and deep nesting.
+    `payload` is the event as JSON text, stored while a plugin has failed or rejected it. It is not
+    a document, because MongoDB refuses integers above 64 bits, NUL in keys and deep nesting.
     """
 
     id: str
@@ -63,85 +65,124 @@ class EventRecord(Model):
 
     @property
     def event(self) -> Event | None:
-        """The event itself, as it was verified; None where it is not stored any more."""
+        """The event as it was verified; None if it is no longer stored."""
         return None if self.payload is None else Event.model_validate_json(self.payload)
 
     def is_rejected_by(self, plugin_names: Collection[str]) -> bool:
-        """Whether one of these plugins has rejected it, and none of them may still finish it."""
+        """Return whether one of these plugins has rejected it, and none has still to run."""
         statuses = {
             self.handlers[name].status if name in self.handlers else None for name in plugin_names
         }
         return REJECTED in statuses and statuses <= {DONE, REJECTED}
 
     def is_done(self, plugin_names: Collection[str]) -> bool:
-        """Return whether all of these plugins have finished it."""
+        """Return whether all of these plugins have finished the event."""
         done = {name for name, run in self.handlers.items() if run.status == DONE}
         return done.issuperset(plugin_names)
 
 
 @dataclass(frozen=True)
 class Mark:
-    """Says that a plugin has finished an event, in the very commit that holds its effects.
+    """Records that a plugin has finished an event, in the same commit as the plugin's writes.
 
-    An upsert that looks for the event *without* the mark: where the mark is there, the insert
-    meets the unique `_id` and is refused.
+    It is an upsert with the condition that the mark is not set. If it is set, the upsert tries to
+    insert a second document with the same `_id`, which fails.
     """
 
     event: Event
     plugin_name: str
     at: datetime
     writes: int | None = field(default=None, kw_only=True)
-    """How many writes are committed with it."""
+    """The number of writes that are committed with the mark."""
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What is marked: the event and the plugin. A group of commits has each once."""
+        """The event and the plugin. Units with the same key are not committed together."""
         return self.event.id, self.plugin_name
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
-        """Raises AlreadyDone when the mark is there."""
-        update = updated(self.event, self.plugin_name, DONE, self.at)
+        """Set the mark.
+
+        Args:
+            database: The driver's database.
+            mongo_session: The session of the transaction; None on `memory://`.
+
+        Raises:
+            AlreadyDone: The mark is already set.
+        """
+        update = run_update(self.event, self.plugin_name, DONE, self.at)
         update["$pull"] = {FAILED: self.plugin_name, REJECTED: self.plugin_name}
         if self.writes is not None:
             update["$set"][f"handlers.{self.plugin_name}.writes"] = self.writes
-        await settle(
+        await upsert_event(
             database, mongo_session, self.event, _not_done(self.event, self.plugin_name), update
         )
 
     async def check(self, database: Any, **options: Any) -> None:
-        """Raises AlreadyDone when the mark is there. Options as for the driver's `find_one`."""
+        """Check that the mark is not set.
+
+        Args:
+            database: The driver's database.
+            options: Keyword arguments of the driver's `find_one`.
+
+        Raises:
+            AlreadyDone: The mark is already set.
+        """
         done = {"_id": self.event.id, f"handlers.{self.plugin_name}.status": DONE}
         if await database.events.find_one(done, {"_id": 1}, **options) is not None:
             raise AlreadyDone
 
 
+# Stripe keeps events for 30 days. Ours expire much later. Ledger rows never expire, and their ids
+# protect the credits permanently.
+EVENT_TTL_SECONDS = 180 * 24 * 3600
+
+EVENTS = CollectionSpec(
+    "events",
+    [
+        IndexModel([("object_id", ASCENDING)]),
+        IndexModel([("account_uid", ASCENDING), ("received_at", DESCENDING)]),
+        IndexModel([("payment_intent_id", ASCENDING)], sparse=True),
+        IndexModel([("failed", ASCENDING)], sparse=True),
+        IndexModel([("rejected", ASCENDING)], sparse=True),
+        IndexModel([("received_at", ASCENDING)], expireAfterSeconds=EVENT_TTL_SECONDS),
+    ],
+)
+
+
 class Events:
+    """Collection `events`."""
+
     def __init__(self, database: Any) -> None:
         self._events = database.events
 
-    @translated
+    @translate_errors
     async def runs(self, event_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """For each of these events that we know, the status of each plugin that has run."""
+        """Return the status of each plugin that has run, by event id and plugin name.
+
+        Unknown events are left out.
+        """
         found = self._events.find({"_id": {"$in": list(event_ids)}}, {"handlers": 1})
         return {
             row["_id"]: {name: run["status"] for name, run in (row.get("handlers") or {}).items()}
             async for row in found
         }
 
-    @translated
+    @translate_errors
     async def get(self, event_id: str) -> EventRecord | None:
+        """Return the record of an event, or None if it is unknown."""
         found = await self._events.find_one({"_id": event_id})
         return _record(found) if found else None
 
-    @translated
+    @translate_errors
     async def of_object(self, object_id: str, event_type: str) -> EventRecord | None:
-        """The latest event of this type that we know of a Stripe object."""
+        """Return the latest known event of a type about a Stripe object, or None."""
         found = await self._events.find_one(
             {"object_id": object_id, "type": event_type}, sort=[("received_at", -1)]
         )
         return _record(found) if found else None
 
-    @translated_stream
+    @translate_stream_errors
     async def find(
         self,
         *,
@@ -150,14 +191,21 @@ class Events:
         account_uid: str | None = None,
         since: datetime | None = None,
     ) -> AsyncIterator[EventRecord]:
-        """The events that match, newest first. `status` is FAILED or REJECTED."""
+        """Yield the events that match all given conditions, the newest first.
+
+        Args:
+            status: FAILED or REJECTED, for the events that a plugin has failed or rejected.
+            event_type: The type.
+            account_uid: The account.
+            since: The earliest time of receipt.
+        """
         query: dict[str, Any] = {}
         if status is not None:
-            query[status] = {"$gt": ""}  # any name; this form uses the index
+            query[status] = {"$gt": ""}  # Any name. This form uses the index.
         if event_type is not None:
             query["type"] = event_type
         if account_uid is not None:
-            # A refund or a dispute names no account, and its payment does.
+            # A refund or a dispute does not contain its account, but its payment does.
             owned = await self._events.distinct("object_id", {"account_uid": account_uid})
             query["$or"] = [
                 {"account_uid": account_uid},
@@ -168,9 +216,14 @@ class Events:
         async for row in self._events.find(query).sort("received_at", -1):
             yield _record(row)
 
-    @translated
+    @translate_errors
     async def unfinished(self, plugin_name: str, since: datetime) -> int:
-        """How many events a plugin has failed or rejected since then, and not finished after."""
+        """Return how many events a plugin has failed or rejected since then and not finished.
+
+        Args:
+            plugin_name: The plugin.
+            since: The earliest time of the attempt.
+        """
         return int(
             await self._events.count_documents(
                 {
@@ -180,43 +233,68 @@ class Events:
             )
         )
 
-    @translated
+    @translate_errors
     async def open_count(self, status: str, plugin_name: str) -> int:
-        """How many events a plugin has failed or rejected and not finished since.
+        """Return how many events a plugin has failed or rejected and not finished.
 
-        `status` is FAILED or REJECTED. The database reads its index and no event.
+        The database reads an index only.
+
+        Args:
+            status: FAILED or REJECTED.
+            plugin_name: The plugin.
         """
         return int(await self._events.count_documents({status: plugin_name}))
 
     async def record_failure(
         self, event: Event, plugin_name: str, error: str, at: datetime
     ) -> bool:
-        """Keep the attempt and its error. False when another delivery has it in hand since."""
+        """Record a failed attempt.
+
+        Args:
+            event: The event.
+            plugin_name: The plugin.
+            error: The kind of the error.
+            at: The present time.
+
+        Returns:
+            False if another delivery has finished or deferred the work.
+        """
         return await self._record(event, plugin_name, FAILED, at, error)
 
     async def record_rejection(
         self, event: Event, plugin_name: str, reason: str, at: datetime
     ) -> bool:
-        """Keep the rejection. False when another delivery has it in hand since."""
+        """Record a rejection.
+
+        Args:
+            event: The event.
+            plugin_name: The plugin.
+            reason: The reason.
+            at: The present time.
+
+        Returns:
+            False if another delivery has finished or deferred the work.
+        """
         return await self._record(event, plugin_name, REJECTED, at, reason)
 
-    @translated
+    @translate_errors
     async def _record(
         self, event: Event, plugin_name: str, status: str, at: datetime, error: str
     ) -> bool:
-        update = updated(event, plugin_name, status, at)
+        update = run_update(event, plugin_name, status, at)
         update["$set"][f"handlers.{plugin_name}.error"] = error
-        # To run it again when Stripe no longer has it.
+        # The event can be processed again when Stripe no longer has it.
         update["$set"]["payload"] = event.model_dump_json()
         update["$addToSet"] = {status: plugin_name}
         update["$pull"] = {REJECTED if status == FAILED else FAILED: plugin_name}
-        # translated bounds it: a mark may be met here before it is durable, and so not be read.
+        # translate_errors limits the loop. An upsert may conflict with a mark that is not durable
+        # yet, and that a read does not return.
         while True:
             try:
                 await self._events.update_one(not_handled(event, plugin_name), update, upsert=True)
             except DuplicateKeyError:
-                # It is in hand by now; or another delivery has just inserted the document, and
-                # the update finds it.
+                # The work is finished or deferred. Or another delivery has just inserted the
+                # document; then the next update finds it.
                 runs = await self.runs([event.id])
                 if runs.get(event.id, {}).get(plugin_name) in HANDLED:
                     return False
@@ -234,26 +312,34 @@ def _not_done(event: Event, plugin_name: str) -> dict[str, Any]:
 
 
 def not_handled(event: Event, plugin_name: str) -> dict[str, Any]:
-    """The event's document, unless the plugin has finished it or put it off."""
+    """Return a query for the event's document if the plugin has not finished or deferred it."""
     return {"_id": event.id, f"handlers.{plugin_name}.status": {"$nin": sorted(HANDLED)}}
 
 
-async def settle(
+async def upsert_event(
     database: Any, mongo_session: Any, event: Event, query: Document, update: Document
 ) -> None:
-    """Upsert the event's document, and forget its payload when nothing is left to run for it.
+    """Upsert the event's document, and delete its payload if no plugin has to run again.
 
-    Raises AlreadyDone where the document is there and does not match the query.
+    Args:
+        database: The driver's database.
+        mongo_session: The session of the transaction; None on `memory://`.
+        event: The event.
+        query: A query for the event's document.
+        update: The update.
+
+    Raises:
+        AlreadyDone: The document exists and does not match the query.
     """
     try:
-        settled = await database.events.update_one(
+        updated = await database.events.update_one(
             query, update, upsert=True, session=mongo_session
         )
     except DuplicateKeyError:
         raise AlreadyDone from None
-    if settled.upserted_id is None:
-        # Keep no longer what may hold somebody's name and address. Here and not after the
-        # commit, where a process may die and other deliveries race.
+    if updated.upserted_id is None:
+        # The payload may contain a name and an address. It is deleted in the transaction, because a
+        # process may crash after the commit, and other deliveries may run concurrently.
         none = {"$exists": False}
         nothing_left = {"_id": event.id, f"{FAILED}.0": none, f"{REJECTED}.0": none}
         await database.events.update_one(
@@ -261,8 +347,15 @@ async def settle(
         )
 
 
-def updated(event: Event, plugin_name: str, status: str, at: datetime) -> dict[str, Any]:
-    """The update that counts an attempt of a plugin's and says how it ended."""
+def run_update(event: Event, plugin_name: str, status: str, at: datetime) -> dict[str, Any]:
+    """Return the update that counts an attempt of a plugin and sets its status.
+
+    Args:
+        event: The event.
+        plugin_name: The plugin.
+        status: The new status.
+        at: The present time.
+    """
     handler = f"handlers.{plugin_name}"
     inserted: Document = {
         "type": event.type,

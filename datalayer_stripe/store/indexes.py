@@ -1,86 +1,62 @@
-"""Collections and indexes, made at start. Idempotent, also when several processes start at once."""
+"""Create the collections and indexes at the start. Several processes may do so at once."""
 
 import logging
+import pkgutil
 from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import IndexModel
 from pymongo.errors import CollectionInvalid, OperationFailure
 
 from ..errors import StoreError
 from ..settings import variable
+from .collection import CollectionSpec
 
 logger = logging.getLogger(__name__)
-
-# Stripe keeps events for 30 days; we keep ours well beyond, and then let MongoDB forget them.
-# Ledger rows are never forgotten, and their ids protect credits for good.
-EVENT_TTL_SECONDS = 180 * 24 * 3600
-
-# Stripe forgets a key after a day or more: https://docs.stripe.com/api/idempotent_requests.
-IDEMPOTENCY_KEY_TTL_SECONDS = 30 * 24 * 3600
-
-INDEXES: dict[str, list[IndexModel]] = {
-    "events": [
-        IndexModel([("object_id", ASCENDING)]),
-        IndexModel([("account_uid", ASCENDING), ("received_at", DESCENDING)]),
-        IndexModel([("payment_intent_id", ASCENDING)], sparse=True),
-        IndexModel([("failed", ASCENDING)], sparse=True),
-        IndexModel([("rejected", ASCENDING)], sparse=True),
-        IndexModel([("received_at", ASCENDING)], expireAfterSeconds=EVENT_TTL_SECONDS),
-    ],
-    "jobs": [IndexModel([("plugin", ASCENDING), ("due_at", ASCENDING)])],
-    # The id last: the history's pages begin at an exact row.
-    "ledger": [
-        IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)]),
-        # Not sparse: a top-up's is null. Only of what points somewhere.
-        IndexModel([("reverses", ASCENDING)], partialFilterExpression={"reverses": {"$gt": ""}}),
-        IndexModel([("corrects", ASCENDING)], partialFilterExpression={"corrects": {"$gt": ""}}),
-        IndexModel([("open_disputes", ASCENDING)], sparse=True),
-    ],
-    "accounts": [],
-    # Sparse: a claim is a document without a customer yet.
-    "customers": [IndexModel([("customer_id", ASCENDING)], unique=True, sparse=True)],
-    # By customer id, and kept for good: a payment of long ago may be delivered again.
-    "former_customers": [],
-    "idempotency_keys": [
-        IndexModel([("at", ASCENDING)], expireAfterSeconds=IDEMPOTENCY_KEY_TTL_SECONDS)
-    ],
-    # One for each account and package, kept: a PaymentIntent of long ago can still be paid.
-    "open_payment_intents": [],
-    "subscriptions": [
-        IndexModel([("account_uid", ASCENDING)]),
-        IndexModel([("customer_id", ASCENDING)]),
-    ],
-    "service": [],
-}
 
 _NAMESPACE_EXISTS = 48
 _INDEX_CONFLICTS = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 
 
-async def create_collections(database: Any, *, expiring: bool = True) -> None:
-    """Make what is missing. Collections first: a transaction is slower when it makes its own.
+def declared_collections() -> dict[str, CollectionSpec]:
+    """Return the collections that the modules of this package declare, by name."""
+    modules = [
+        import_module(f"{__package__}.{module.name}")
+        for module in pkgutil.iter_modules([str(Path(__file__).parent)])
+    ]
+    values = [value for module in modules for value in vars(module).values()]
+    return {value.name: value for value in values if isinstance(value, CollectionSpec)}
 
-    Without `expiring` no index ends what is old.
+
+async def create_collections(database: Any, *, expiring: bool = True) -> None:
+    """Create the collections and indexes that do not exist yet.
+
+    Collections are created first, because a transaction that creates a collection is slower.
+
+    Args:
+        database: The driver's database.
+        expiring: Whether to create the indexes that expire old documents.
 
     Raises:
-        StoreError: an index of somebody else's is in the way.
+        StoreError: Another index with the same name or keys exists. The message says what to do.
     """
     existing = set(await database.list_collection_names())
-    for name, indexes in INDEXES.items():
+    for name, declared in declared_collections().items():
         if name not in existing:
             await _create_collection(database, name)
-        wanted = [index for index in indexes if expiring or not _expires(index)]
-        if wanted:
+        indexes = [index for index in declared.indexes if expiring or not _expires(index)]
+        if indexes:
             if name in existing:
-                await _announce(database[name], wanted)
-            await _build(database[name], wanted)
+                await _log_missing_indexes(database[name], indexes)
+            await _create_indexes(database[name], indexes)
 
 
-async def _announce(collection: Any, wanted: Sequence[IndexModel]) -> None:
+async def _log_missing_indexes(collection: Any, indexes: Sequence[IndexModel]) -> None:
     """Log which indexes are about to be built on a collection that may be large."""
-    built = await collection.index_information()
-    missing = [name for index in wanted if (name := index.document["name"]) not in built]
+    existing = await collection.index_information()
+    missing = [name for index in indexes if (name := index.document["name"]) not in existing]
     if missing:
         logger.info(
             "building indexes, which may take a while",
@@ -88,17 +64,17 @@ async def _announce(collection: Any, wanted: Sequence[IndexModel]) -> None:
         )
 
 
-async def _build(collection: Any, wanted: Sequence[IndexModel]) -> None:
+async def _create_indexes(collection: Any, indexes: Sequence[IndexModel]) -> None:
     try:
-        await collection.create_indexes(wanted)
+        await collection.create_indexes(indexes)
     except OperationFailure as error:
         if error.code not in _INDEX_CONFLICTS:
             raise
         code_name = (error.details or {}).get("codeName", error.code)
         raise StoreError(
-            f"{variable('stripe_mongodb_url')}: the collection {collection.name} has an index like "
-            f"one of ours with other options ({code_name}). Drop that one, and start again: the "
-            "service builds its own."
+            f"{variable('stripe_mongodb_url')}: the collection {collection.name} already has an "
+            f"index with other options ({code_name}). Drop that index and start again: the service "
+            "creates its own."
         ) from error
 
 
@@ -110,7 +86,7 @@ async def _create_collection(database: Any, name: str) -> None:
     try:
         await database.create_collection(name)
     except CollectionInvalid:
-        return  # another process was faster, as the driver saw
+        return  # The driver saw that another process has created it.
     except OperationFailure as error:
-        if error.code != _NAMESPACE_EXISTS:  # the same, as the server saw
+        if error.code != _NAMESPACE_EXISTS:  # The server saw that another process has created it.
             raise

@@ -1,8 +1,9 @@
-"""The work that deferred plugins still have to do: a job is an event and a plugin.
+"""Jobs of deferred plugins: a job is an event and a plugin.
 
-A job is made in the commit that tells the event so, and ends in the commit that holds its
-effects. Who runs it has it by a lease, so that one whose process dies is another's in the end.
-Two may run one all the same, when a lease was too short: the mark lets one of them commit.
+A job is inserted in the commit that marks the event as deferred, and deleted in the commit of the
+plugin's writes. A worker holds a lease on the job that it runs, so that another worker takes the
+job of a process that has crashed. If a lease expires too early, two workers run the job, but the
+mark lets only one of them commit.
 """
 
 import uuid
@@ -10,19 +11,31 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from pymongo import ReturnDocument
+from pymongo import ASCENDING, IndexModel, ReturnDocument
 
 from ..errors import AlreadyDone
 from ..events import Event
 from ..models import Model
-from .errors import translated
-from .events import DEFERRED, DONE, FAILED, HANDLED, REJECTED, Mark, not_handled, settle, updated
+from .collection import CollectionSpec
+from .errors import translate_errors
+from .events import (
+    DEFERRED,
+    DONE,
+    FAILED,
+    HANDLED,
+    REJECTED,
+    Mark,
+    not_handled,
+    run_update,
+    upsert_event,
+)
 
 
 class Job(Model):
-    """Work that somebody has taken: `holder` names this one attempt. `attempts` counts it.
+    """Job that a worker has leased.
 
-    The database holds `event` as JSON text, for the reason that `EventRecord` gives.
+    `holder` is the id of this attempt, which `attempts` includes. The database stores `event` as
+    JSON text, for the same reason as `EventRecord`.
     """
 
     id: str
@@ -38,16 +51,26 @@ def _job_id(event_id: str, plugin_name: str) -> str:
 
 @dataclass(frozen=True)
 class Deferral(Mark):
-    """Says that a plugin's work on an event is to be done later, and makes the job."""
+    """Records that a plugin's work on an event is deferred, and inserts the job."""
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
-        """Raises AlreadyDone where it is done, or deferred, before."""
+        """Mark the event as deferred and insert the job.
+
+        Args:
+            database: The driver's database.
+            mongo_session: The session of the transaction; None on `memory://`.
+
+        Raises:
+            AlreadyDone: The work is already done or deferred.
+        """
         name, handler = self.plugin_name, f"handlers.{self.plugin_name}"
-        update = updated(self.event, name, DEFERRED, self.at)
-        del update["$inc"]  # no attempt yet
+        update = run_update(self.event, name, DEFERRED, self.at)
+        del update["$inc"]  # A deferral is not an attempt.
         update["$set"] = {handler: {"status": DEFERRED, "at": self.at, "attempts": 0}}
         update["$pull"] = {FAILED: name, REJECTED: name}
-        await settle(database, mongo_session, self.event, not_handled(self.event, name), update)
+        await upsert_event(
+            database, mongo_session, self.event, not_handled(self.event, name), update
+        )
         await database.jobs.insert_one(
             {
                 "_id": _job_id(self.event.id, name),
@@ -63,18 +86,19 @@ class Deferral(Mark):
 
     async def check(self, database: Any, **options: Any) -> None:
         status = f"handlers.{self.plugin_name}.status"
-        in_hand = {"_id": self.event.id, status: {"$in": sorted(HANDLED)}}
-        if await database.events.find_one(in_hand, {"_id": 1}, **options) is not None:
+        handled = {"_id": self.event.id, status: {"$in": sorted(HANDLED)}}
+        if await database.events.find_one(handled, {"_id": 1}, **options) is not None:
             raise AlreadyDone
 
 
 @dataclass(frozen=True)
 class JobDone(Mark):
-    """A mark that ends the job, too, whoever has it by now."""
+    """Mark that also deletes the job, even if another worker has leased it since."""
 
     @property
     def key(self) -> tuple[str, ...]:
-        # Not the deferral's, whose commit may be under way still: what is put off is not done.
+        # It differs from the deferral's key: the deferral may still be committing, and its commit
+        # does not mean that the work is done.
         return (*super().key, "job")
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
@@ -84,10 +108,10 @@ class JobDone(Mark):
 
 
 @dataclass(frozen=True)
-class _Ended(Mark):
-    """How an attempt ended without success.
+class _UnsuccessfulAttempt(Mark):
+    """Attempt that ended without success.
 
-    AlreadyDone is raised where another holds the job by now, or has done the work.
+    Its commit raises AlreadyDone if another worker has leased the job or done the work.
     """
 
     job: Job
@@ -98,70 +122,91 @@ class _Ended(Mark):
         return (*super().key, self.job.holder)
 
     @property
-    def _held(self) -> dict[str, Any]:
+    def _query(self) -> dict[str, Any]:
         return {"_id": self.job.id, "holder": self.job.holder}
 
     async def check(self, database: Any, **options: Any) -> None:
-        if await database.jobs.find_one(self._held, {"_id": 1}, **options) is None:
+        if await database.jobs.find_one(self._query, {"_id": 1}, **options) is None:
             raise AlreadyDone
-        await super().check(database, **options)  # the work may be done, and the job be left over
+        await super().check(database, **options)  # The work may be done while the job still exists.
 
-    async def _tell(self, database: Any, mongo_session: Any, update: dict[str, Any]) -> None:
+    async def _update_event(
+        self, database: Any, mongo_session: Any, update: dict[str, Any]
+    ) -> None:
         handler = f"handlers.{self.plugin_name}"
         update["$set"][f"{handler}.error"] = self.error
         query = {"_id": self.event.id, f"{handler}.status": {"$ne": DONE}}
-        await settle(database, mongo_session, self.event, query, update)
+        await upsert_event(database, mongo_session, self.event, query, update)
 
 
 @dataclass(frozen=True)
-class JobFailed(_Ended):
-    """It is to run again at `due_at`."""
+class JobFailed(_UnsuccessfulAttempt):
+    """Failed attempt. The job is retried at `due_at`."""
 
     due_at: datetime
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
-        put_off = {"due_at": self.due_at, "until": self.at}
-        kept = await database.jobs.update_one(self._held, {"$set": put_off}, session=mongo_session)
-        if not kept.matched_count:
+        postponed = {"due_at": self.due_at, "until": self.at}
+        updated = await database.jobs.update_one(
+            self._query, {"$set": postponed}, session=mongo_session
+        )
+        if not updated.matched_count:
             raise AlreadyDone
-        update = updated(self.event, self.plugin_name, DEFERRED, self.at)
+        update = run_update(self.event, self.plugin_name, DEFERRED, self.at)
         update["$addToSet"] = {FAILED: self.plugin_name}
-        await self._tell(database, mongo_session, update)
+        await self._update_event(database, mongo_session, update)
 
 
 @dataclass(frozen=True)
-class JobRejected(_Ended):
-    """It is over: the event has the reason, and the payload from which it can be run again."""
+class JobRejected(_UnsuccessfulAttempt):
+    """Rejected attempt. The job is deleted; the event stores the reason and the payload."""
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
-        ended = await database.jobs.delete_one(self._held, session=mongo_session)
+        ended = await database.jobs.delete_one(self._query, session=mongo_session)
         if not ended.deleted_count:
             raise AlreadyDone
-        update = updated(self.event, self.plugin_name, REJECTED, self.at)
+        update = run_update(self.event, self.plugin_name, REJECTED, self.at)
         update["$set"]["payload"] = self.event.model_dump_json()
         update["$addToSet"] = {REJECTED: self.plugin_name}
         update["$pull"] = {FAILED: self.plugin_name}
-        await self._tell(database, mongo_session, update)
+        await self._update_event(database, mongo_session, update)
+
+
+JOBS = CollectionSpec("jobs", [IndexModel([("plugin", ASCENDING), ("due_at", ASCENDING)])])
 
 
 class Jobs:
+    """Collection `jobs`."""
+
     def __init__(self, database: Any) -> None:
         self._jobs = database.jobs
 
-    @translated
+    @translate_errors
     async def plugins(self) -> set[str]:
-        """The names of the plugins that have work left, due or not.
+        """Return the names of the plugins that have jobs, due or not.
 
-        From the index alone, however much is left; to ask for what is due would look at all of it.
+        The database reads an index only. A query for due jobs would read all of them.
         """
         return set(await self._jobs.distinct("plugin"))
 
-    @translated
-    async def take(self, plugin_name: str, now: datetime, length: timedelta) -> Job | None:
-        """The work of a plugin that has been due for longest; it is the caller's for `length`."""
+    @translate_errors
+    async def take(self, plugin_name: str, now: datetime, duration: timedelta) -> Job | None:
+        """Lease the job of a plugin that has been due for the longest time.
+
+        Args:
+            plugin_name: The plugin.
+            now: The present time.
+            duration: How long the lease lasts.
+
+        Returns:
+            The job, or None if no job is due and free.
+        """
         found = await self._jobs.find_one_and_update(
             {"plugin": plugin_name, **_free(now)},
-            {"$set": {"holder": uuid.uuid4().hex, "until": now + length}, "$inc": {"attempts": 1}},
+            {
+                "$set": {"holder": uuid.uuid4().hex, "until": now + duration},
+                "$inc": {"attempts": 1},
+            },
             sort=[("due_at", 1)],
             return_document=ReturnDocument.AFTER,
         )
@@ -170,22 +215,28 @@ class Jobs:
         event = Event.model_validate_json(found["event"])
         return Job.model_validate({**found, "id": found["_id"], "event": event})
 
-    @translated
+    @translate_errors
     async def make_due_now(self, event_id: str, plugin_name: str, now: datetime) -> None:
-        """Let it be due now, with all its attempts before it; one that is being run goes on."""
+        """Make a job due now, with all its attempts again. A running job is not changed.
+
+        Args:
+            event_id: The event.
+            plugin_name: The plugin.
+            now: The present time.
+        """
         await self._jobs.update_one(
             {"_id": _job_id(event_id, plugin_name), "until": {"$lte": now}},
             {"$set": {"due_at": now, "attempts": 0}},
         )
 
-    @translated
-    async def forget(self, job: Job) -> None:
-        """Drop what a delivery has done meanwhile, in a process whose plugin does not defer it."""
+    @translate_errors
+    async def delete(self, job: Job) -> None:
+        """Delete a job whose work a delivery has done without deferring it."""
         await self._jobs.delete_one({"_id": job.id})
 
-    @translated
-    async def waiting(self) -> int:
-        """How many there are, those that are being run among them."""
+    @translate_errors
+    async def count(self) -> int:
+        """Return the number of jobs, including those that are running."""
         return int(await self._jobs.estimated_document_count())
 
 

@@ -1,4 +1,4 @@
-"""Work that one process at a time does, every so often."""
+"""Leases for periodic work that one process at a time does."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -7,75 +7,97 @@ from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from ..models import Model
-from .errors import translated
+from .collection import CollectionSpec
+from .errors import translate_errors
+
+# Leases, and other single documents about the service: `mode`, `plugins` and `readiness`.
+SERVICE = CollectionSpec("service")
 
 
 class Lease(Model):
-    """Work that is ours now; `done_until` is how far it was done the last time."""
+    """Lease that was taken. `done_until` says up to when the work was done in the last run."""
 
     done_until: datetime | None = None
 
 
 class Leases:
-    """A lease is a document: who has it, until when, and when the work is due again.
+    """Documents `lease-…` of the collection `service`.
 
-    Whoever takes it holds it until it ends, and keeps it longer by renewing it. One that was not
-    given back, because its process died, ends by itself.
+    A document holds the holder, the time at which the lease expires, and the time at which the work
+    is due again. A holder renews its lease while it works. The lease of a process that has crashed
+    expires.
     """
 
     def __init__(self, database: Any) -> None:
         self._service = database.service
 
-    @translated
+    @translate_errors
     async def take(
         self,
         name: str,
         holder: str,
         now: datetime,
-        length: timedelta,
+        duration: timedelta,
         *,
         interval: timedelta | None = None,
     ) -> Lease | None:
-        """Give the work to `holder` until `now + length`, if it is due and nobody has it.
+        """Take the lease if the work is due and no other process holds it.
 
         Args:
-            name: which work.
-            holder: who asks.
-            now: the time by the clock that all processes share: :meth:`.Store.now`.
-            length: how long a lease lasts.
-            interval: how far ahead the work is ever due. A date beyond that was written by a wrong
-                clock, and is ignored.
+            name: The name of the work.
+            holder: An id of the caller.
+            now: The time by the clock that all processes share: :meth:`.Store.now`.
+            duration: How long the lease lasts.
+            interval: The longest time until the work is due again. A time further ahead was written
+                by a wrong clock, and is ignored.
+
+        Returns:
+            The lease, or None if it was not taken.
         """
         due = {
             "_id": f"lease-{name}",
-            "$and": [_past("until", now, length), _past("due_at", now, interval)],
+            "$and": [_past("until", now, duration), _past("due_at", now, interval)],
         }
-        taken = {"$set": {"holder": holder, "until": now + length}, "$setOnInsert": {"due_at": now}}
+        update = {
+            "$set": {"holder": holder, "until": now + duration},
+            "$setOnInsert": {"due_at": now},
+        }
         try:
-            # The dates are in the filter as ranges, so an upsert does not set them.
+            # The filter has the times as ranges, so an upsert does not set them from the filter.
             found = await self._service.find_one_and_update(
-                due, taken, upsert=True, return_document=ReturnDocument.AFTER
+                due, update, upsert=True, return_document=ReturnDocument.AFTER
             )
         except DuplicateKeyError:
-            return None  # it is somebody's, or not due: the upsert met its `_id`
+            # The document exists and does not match: the lease is held, or the work is not due.
+            return None
         return Lease(done_until=found.get("done_until"))
 
-    @translated
+    @translate_errors
     async def done_until(self, name: str) -> datetime | None:
-        """Return how far the work was done the last time, or None."""
+        """Return up to when the work was done in the last run, or None before the first run."""
         found = await self._service.find_one({"_id": f"lease-{name}"}) or {}
         done_until: datetime | None = found.get("done_until")
         return done_until
 
-    @translated
-    async def renew(self, name: str, holder: str, now: datetime, length: timedelta) -> bool:
-        """Hold it for longer. False when it has ended and somebody else has it."""
+    @translate_errors
+    async def renew(self, name: str, holder: str, now: datetime, duration: timedelta) -> bool:
+        """Extend the lease.
+
+        Args:
+            name: The name of the work.
+            holder: The id of the caller.
+            now: The time by the clock that all processes share.
+            duration: How long the lease lasts from now on.
+
+        Returns:
+            False if the lease has expired and another process has taken it.
+        """
         renewed = await self._service.update_one(
-            {"_id": f"lease-{name}", "holder": holder}, {"$set": {"until": now + length}}
+            {"_id": f"lease-{name}", "holder": holder}, {"$set": {"until": now + duration}}
         )
         return bool(renewed.matched_count)
 
-    @translated
+    @translate_errors
     async def release(
         self,
         name: str,
@@ -85,7 +107,15 @@ class Leases:
         due_at: datetime,
         done_until: datetime | None = None,
     ) -> None:
-        """End it; the work is due again at `due_at`, and is done up to `done_until`, if at all."""
+        """Release the lease, unless another process has taken it.
+
+        Args:
+            name: The name of the work.
+            holder: The id of the caller.
+            now: The time by the clock that all processes share.
+            due_at: When the work is due again.
+            done_until: Up to when the work was done; None if it has failed.
+        """
         changes = {"until": now, "due_at": due_at}
         if done_until is not None:
             changes["done_until"] = done_until
@@ -94,14 +124,14 @@ class Leases:
         )
 
 
-# A process reads the time before it asks for the lease. Another one may have read a later time, and
-# have written its dates meanwhile.
+# A process reads the time before it takes the lease. Meanwhile another process may have read a
+# later time and written its times.
 _READ_TOLERANCE = timedelta(minutes=1)
 
 
-def _past(field: str, now: datetime, furthest: timedelta | None) -> dict[str, Any]:
-    """Match a date that is past, or further ahead than anybody would have set it."""
+def _past(field: str, now: datetime, max_ahead: timedelta | None) -> dict[str, Any]:
+    """Return a query for a time that is past, or further ahead than a right clock would set it."""
     past = {field: {"$lte": now}}
-    if furthest is None:
+    if max_ahead is None:
         return past
-    return {"$or": [past, {field: {"$gt": now + furthest + _READ_TOLERANCE}}]}
+    return {"$or": [past, {field: {"$gt": now + max_ahead + _READ_TOLERANCE}}]}

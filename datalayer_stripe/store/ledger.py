@@ -1,22 +1,25 @@
-"""The append-only record of credit movements, and the balances that are its sums."""
+"""The ledger: the append-only record of credit movements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pymongo import ASCENDING, DESCENDING, IndexModel
+
 from ..models import LedgerEntry
 from .balances import move_balance, row_of
-from .errors import translated
+from .collection import CollectionSpec
+from .errors import translate_errors
 from .unit_of_work import CommitReceipt
 
 
 @dataclass(frozen=True)
 class Credit:
-    """Add a ledger row and its credits to the account's balance, unless the row is there.
+    """Insert a ledger row and add its credits to the balance, unless the row exists.
 
-    The row's id is its cause's. The balance moves only where the row was inserted, in the same
-    transaction, so balance = sum of ledger at every moment.
+    The row's id is the id of its cause. The balance changes only if the row was inserted, in the
+    same transaction, so that the balance is the sum of the ledger at every moment.
     """
 
     entry: LedgerEntry
@@ -34,28 +37,47 @@ class Credit:
         await move_balance(database, mongo_session, self.entry, receipt)
 
 
+LEDGER = CollectionSpec(
+    "ledger",
+    [
+        # The id is last, so that a page of the history starts at an exact row.
+        IndexModel([("account_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)]),
+        # Partial and not sparse, because these fields of a top-up are null.
+        IndexModel([("reverses", ASCENDING)], partialFilterExpression={"reverses": {"$gt": ""}}),
+        IndexModel([("corrects", ASCENDING)], partialFilterExpression={"corrects": {"$gt": ""}}),
+        IndexModel([("open_disputes", ASCENDING)], sparse=True),
+    ],
+)
+
+
 class Ledger:
-    """Reads the rows."""
+    """Reader of the collection `ledger`."""
 
     def __init__(self, database: Any) -> None:
         self._ledger = database.ledger
 
-    @translated
-    async def existing(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that have a row."""
+    @translate_errors
+    async def existing_ids(self, ids: Sequence[str]) -> set[str]:
+        """Return the ids that have a row."""
         return {row["_id"] async for row in self._ledger.find({"_id": {"$in": ids}}, {"_id": 1})}
 
-    @translated
+    @translate_errors
     async def by_ids(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
-        """The rows of these ids, by id."""
+        """Return the rows with these ids, by id."""
         found = self._ledger.find({"_id": {"$in": ids}})
         return {row["_id"]: entry_of(row) async for row in found}
 
-    @translated
+    @translate_errors
     async def page(
         self, account_uid: str, *, limit: int, after: tuple[datetime, str] | None = None
     ) -> list[LedgerEntry]:
-        """An account's rows, newest first; `after` is the last of the page before, time and id."""
+        """Return a page of an account's rows, the newest first.
+
+        Args:
+            account_uid: The account.
+            limit: The maximum number of rows.
+            after: The time and the id of the last row of the previous page.
+        """
         query: dict[str, Any] = {"account_uid": account_uid}
         if after is not None:
             at, entry_id = after
@@ -64,20 +86,20 @@ class Ledger:
         found = self._ledger.find(query).sort([("created_at", -1), ("_id", -1)]).limit(limit)
         return [entry_of(row) for row in await found.to_list(None)]
 
-    @translated
-    async def keep_receipt(self, entry_id: str, receipt_url: str | None) -> None:
-        """Keep where a top-up's receipt is, or that there is none. It is no credit movement."""
+    @translate_errors
+    async def set_receipt_url(self, entry_id: str, receipt_url: str | None) -> None:
+        """Store the URL of a top-up's receipt; None if it has none."""
         await self._ledger.update_one({"_id": entry_id}, {"$set": {"receipt_url": receipt_url}})
 
 
 def entry_of(row: dict[str, Any]) -> LedgerEntry:
-    """Return a row as it was written."""
+    """Return a row as it was inserted."""
     return LedgerEntry.model_validate({**row, "id": row["_id"]})
 
 
 def effective_entry(row: dict[str, Any]) -> LedgerEntry:
-    """Return a row as its corrections leave it: what later refunds and disputes are measured by.
+    """Return a row with its corrections, from which later refunds and disputes are computed.
 
-    A repair never changes what a row says. It notes in `corrected` what the row counts as.
+    A repair does not change a row's fields. It stores the values that count in `corrected`.
     """
     return entry_of({**row, **row.get("corrected", {})})

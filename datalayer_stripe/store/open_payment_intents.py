@@ -1,4 +1,4 @@
-"""The PaymentIntent that an account was last given for a package, so that it is not given two."""
+"""The PaymentIntent that an account last received for each package."""
 
 import uuid
 from datetime import datetime
@@ -7,14 +7,22 @@ from typing import Any
 from pymongo import ReturnDocument
 
 from ..models import Model
-from .errors import translated
+from .collection import CollectionSpec
+from .errors import translate_errors
+
+# There is one document for each account and package. Documents do not expire, because an old
+# PaymentIntent can still be paid.
+OPEN_PAYMENT_INTENTS = CollectionSpec("open_payment_intents")
 
 
 class OpenPaymentIntent(Model):
-    """An account's wish for a package. All who ask while it stands get one PaymentIntent.
+    """Claim of an account and a package, shared by concurrent requests.
 
-    `key` is what Stripe is asked under: those who ask at once ask for the very same one. `since`
-    is when that was given, and before it was, when it was wished for.
+    Attributes:
+        id: The account's uid and the price's id.
+        key: A part of the idempotency key, so that concurrent requests get the same PaymentIntent.
+        since: When the PaymentIntent was assigned; before that, when the claim was created.
+        payment_intent_id: The PaymentIntent; None until it is assigned.
     """
 
     id: str
@@ -24,14 +32,22 @@ class OpenPaymentIntent(Model):
 
 
 class OpenPaymentIntents:
+    """Collection `open_payment_intents`."""
+
     def __init__(self, database: Any) -> None:
         self._open = database.open_payment_intents
 
-    @translated
+    @translate_errors
     async def claim(self, account_uid: str, price_id: str, now: datetime) -> OpenPaymentIntent:
-        """The wish that stands, else one from now on."""
+        """Return the existing claim of an account and a package, or create one.
+
+        Args:
+            account_uid: The account.
+            price_id: The price of the package.
+            now: The present time.
+        """
         found = await self._open.find_one_and_update(
-            # Neither holds a blank: no two accounts share an id.
+            # Neither part contains a blank, so the id is unique.
             {"_id": f"{account_uid} {price_id}"},
             {"$setOnInsert": {"key": uuid.uuid4().hex, "since": now}},
             upsert=True,
@@ -39,25 +55,32 @@ class OpenPaymentIntents:
         )
         return OpenPaymentIntent.model_validate({**found, "id": found["_id"]})
 
-    @translated
-    async def assign(self, wish: OpenPaymentIntent, payment_intent_id: str, now: datetime) -> bool:
-        """Keep which PaymentIntent was made for it. False where the wish has another, or is gone.
+    @translate_errors
+    async def assign(self, claim: OpenPaymentIntent, payment_intent_id: str, now: datetime) -> bool:
+        """Store the PaymentIntent that was created for a claim.
 
-        Who is told so must not give the PaymentIntent to anybody.
+        Args:
+            claim: The claim.
+            payment_intent_id: The PaymentIntent.
+            now: The present time.
+
+        Returns:
+            False if the claim has another PaymentIntent or was deleted. Then nobody may get this
+            PaymentIntent's client secret.
         """
         assigned = await self._open.update_one(
             {
-                "_id": wish.id,
-                "key": wish.key,
+                "_id": claim.id,
+                "key": claim.key,
                 "payment_intent_id": {"$in": [None, payment_intent_id]},
             },
             {"$set": {"payment_intent_id": payment_intent_id, "since": now}},
         )
         return bool(assigned.matched_count)
 
-    @translated
-    async def forget(self, wish: OpenPaymentIntent) -> None:
-        """Let the next one be another, unless this one has changed meanwhile."""
+    @translate_errors
+    async def delete(self, claim: OpenPaymentIntent) -> None:
+        """Delete a claim, unless it has changed since it was read."""
         await self._open.delete_one(
-            {"_id": wish.id, "key": wish.key, "payment_intent_id": wish.payment_intent_id}
+            {"_id": claim.id, "key": claim.key, "payment_intent_id": claim.payment_intent_id}
         )

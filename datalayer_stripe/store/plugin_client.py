@@ -1,8 +1,7 @@
-"""The MongoDB client of the plugins' own collections, with a thread pool of its own.
+"""MongoDB client for the plugins' own collections, with a separate thread pool.
 
 Motor runs every call in a thread, and all its clients in a process share one pool of five threads
-per core. Queries of plugins may take as long as they like, so they must not use that pool: a few
-slow ones would keep the credits waiting for a thread.
+per core. A few slow queries of plugins in that pool would block the commits of credits.
 """
 
 import asyncio
@@ -17,10 +16,10 @@ from motor.core import AgnosticClient
 from motor.frameworks import asyncio as asyncio_framework
 from motor.metaprogramming import create_class_with_framework
 
-# Threads for all plugins together. They are started as they are needed.
+# The number of threads for all plugins together. They are started when they are needed.
 PLUGIN_THREADS = 32
 
-# Reads that one plugin may have under way in a process. The others of its reads wait for these.
+# Limits the concurrent reads of one plugin in a process. Its other reads wait.
 MAX_PLUGIN_READS = 4
 
 R = TypeVar("R")
@@ -29,7 +28,7 @@ R = TypeVar("R")
 class _PluginFramework:
     """Motor's asyncio framework with another thread pool.
 
-    A framework is what Motor's classes are made for, and what runs their calls:
+    Motor creates its classes for a framework, which runs their calls:
     https://motor.readthedocs.io/en/stable/developer-guide.html#frameworks
     """
 
@@ -42,38 +41,53 @@ class _PluginFramework:
     def run_on_executor(
         self, loop: asyncio.AbstractEventLoop, call: Callable[..., R], *args: Any, **options: Any
     ) -> asyncio.Future[R]:
-        """Run a call of the driver in a thread, with the context variables of the caller."""
+        """Run a call of the driver in a thread, with the context variables of the caller.
+
+        Args:
+            loop: The event loop.
+            call: The function to run.
+            args: Its positional arguments.
+            options: Its keyword arguments.
+        """
         context = contextvars.copy_context()
         return loop.run_in_executor(self._executor, partial(context.run, call, *args, **options))
 
 
-# At the module's level, as Motor's own: Motor keeps the classes that it makes for a framework.
+# At module level like Motor's own classes: Motor caches the classes that it creates.
 PluginMotorClient: Any = create_class_with_framework(
     AgnosticClient, _PluginFramework(PLUGIN_THREADS), __name__
 )
 
 
 class PluginReads:
-    """Limits how many reads of each collection are under way at once."""
+    """Limits the concurrent reads of each collection.
+
+    Args:
+        max_reads: The number of concurrent reads of one collection.
+    """
 
     def __init__(self, max_reads: int = MAX_PLUGIN_READS) -> None:
-        self._free: defaultdict[str, asyncio.Semaphore] = defaultdict(
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(max_reads)
         )
 
     async def run(self, collection: str, read: Callable[[], Awaitable[R]]) -> R:
-        """Return what `read` returns, once there is room for it.
+        """Wait until fewer reads of the collection are running, and return what `read` returns.
 
-        A read goes on in its thread when the caller is cancelled, and takes room until it ends.
+        If the caller is cancelled, the read continues in its thread, and counts until it ends.
+
+        Args:
+            collection: The name of the collection.
+            read: Reads from the collection.
         """
-        free = self._free[collection]
-        await free.acquire()
+        slots = self._slots[collection]
+        await slots.acquire()
         reading = asyncio.ensure_future(read())
 
         def ended(done: asyncio.Future[R]) -> None:
-            free.release()
+            slots.release()
             if not done.cancelled():
-                done.exception()  # retrieve it, or asyncio logs it when nobody waits any more
+                done.exception()  # Otherwise asyncio logs it if the caller was cancelled.
 
         reading.add_done_callback(ended)
         return await asyncio.shield(reading)

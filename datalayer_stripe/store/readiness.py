@@ -1,4 +1,4 @@
-"""Find out whether the database takes durable writes, for `/readyz`."""
+"""Check whether the database accepts durable writes, for `/readyz`."""
 
 import asyncio
 import time
@@ -8,17 +8,19 @@ from contextvars import Context
 from ..errors import StoreUnavailable
 from . import Store
 
-# Whoever asks within this time gets the answer of the last probe: strangers may ask, too.
+# The result of a check is reused for this time, because the route is public.
 FRESH_SECONDS = 1.0
 
-# Probes of load balancers wait a few seconds at most; the driver waits longer for a primary.
+# Load balancers wait a few seconds at most; the driver waits longer for a primary.
 PROBE_SECONDS = 2.0
 
 
 class DatabaseProbe:
-    """Writes a small document with majority write concern, for all who ask at that time.
+    """Writes a small document with majority write concern. Concurrent callers share one write.
 
-    `monotonic` returns seconds.
+    Args:
+        store: The database.
+        monotonic: Returns seconds.
     """
 
     def __init__(self, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -29,11 +31,11 @@ class DatabaseProbe:
         self._probing: asyncio.Task[str | None] | None = None
 
     async def problem(self) -> str | None:
-        """Return what is wrong with the database, or None. The answer may be a second old."""
+        """Return what is wrong with the database, or None. The result may be a second old."""
         if self._monotonic() - self._probed_at < FRESH_SECONDS:
             return self._problem
         if self._probing is None or self._probing.done():
-            # In a context of its own: it is not part of one caller's request.
+            # The task has an empty context, because it does not belong to one caller's request.
             self._probing = asyncio.create_task(self._probe(), context=Context())
         return await asyncio.shield(self._probing)
 

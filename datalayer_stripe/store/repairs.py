@@ -1,8 +1,8 @@
-"""Repair the ledger by further rows, never by changing one, and balances by their ledger.
+"""Repair the ledger by adding rows, and balances by setting them to the sum of the ledger.
 
-Each repair finds out in its transaction what there is to do. So it does nothing the second time,
-and one that races with a delivery or another repair is run again on what that has written: both
-write the same account, the same top-up's row or a row of the same id.
+Each repair computes its writes in its transaction, so that a second repair writes nothing. A repair
+that runs concurrently with a delivery or another repair conflicts with it, because both write the
+same account, the same top-up's row or a row with the same id. It is then computed again.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from .corrections import (
     corrections,
     effective_fields,
     is_unknown,
-    kept_reversals,
+    recorded_reversals,
 )
 from .ledger import Credit, entry_of
 from .reversals import reversed_top_up
@@ -27,7 +27,14 @@ from .unit_of_work import CommitReceipt
 
 @dataclass(frozen=True)
 class Repair:
-    """Why and when a repair is made; `floor` as for :func:`.balances.move_balance`."""
+    """Reason and time of a repair.
+
+    Attributes:
+        cause: The id of the run that repairs.
+        reason: The reason, for the ledger row.
+        at: The present time.
+        floor: As for :func:`.balances.move_balance`.
+    """
 
     cause: str
     reason: str
@@ -35,7 +42,7 @@ class Repair:
     floor: bool
 
     def template(self) -> LedgerEntry:
-        """Return a correction that names no account and moves nothing yet."""
+        """Return a correction without account and credits, to be copied."""
         return LedgerEntry(
             id=self.cause,
             account_uid="-",
@@ -52,7 +59,7 @@ class Repair:
 
 @dataclass(frozen=True)
 class RepairBalance:
-    """Set an account's balance and debt to what its ledger sums to, and add a row that says so."""
+    """Set an account's balance and debt to the sums of its ledger, and add a row that says so."""
 
     account_uid: str
     repair: Repair
@@ -68,10 +75,10 @@ class RepairBalance:
             currency = row.get("currency", currency)
         key = {"_id": self.account_uid}
         account = await database.accounts.find_one(key, session=mongo_session) or {}
-        held = (account.get("credits", 0), account.get("debt", 0))
-        if held == (credits, debt):
+        before = (account.get("credits", 0), account.get("debt", 0))
+        if before == (credits, debt):
             return
-        text = f"{self.repair.reason}: balance {held[0]} to {credits}, debt {held[1]} to {debt}"
+        text = f"{self.repair.reason}: balance {before[0]} to {credits}, debt {before[1]} to {debt}"
         changes = {
             "id": correction_id(self.account_uid, corrected + 1),
             "account_uid": self.account_uid,
@@ -91,11 +98,15 @@ class RepairBalance:
 
 @dataclass(frozen=True)
 class RepairPayment:
-    """Let the rows of a payment sum to what Stripe says.
+    """Correct the rows of a payment to its state at Stripe.
 
-    `entry` is the top-up's row, where it was missing: ExpectationFailed if it is there. `ticket` is
-    that of the look at Stripe, as for :class:`.reversals.WriteReversals`; None where there was no
-    row to take one of.
+    Attributes:
+        expected: The state of the payment at Stripe.
+        entry: The top-up's row to insert, if it was missing. The commit raises ExpectationFailed if
+            it exists.
+        ticket: The ticket of the read of Stripe, as for :class:`.reversals.WriteReversals`; None if
+            the row was missing.
+        repair: The reason and the time.
     """
 
     expected: ExpectedPayment
@@ -107,7 +118,7 @@ class RepairPayment:
         payment_id = self.expected.payment_intent_id
         row = await self._top_up_row(database, mongo_session, receipt)
         if row is not None and row.get("written_ticket", 0) > (self.ticket or 0):
-            raise ExpectationFailed("a later look at Stripe has been written")
+            raise ExpectationFailed("the result of a later read of Stripe has been written")
         either = [{"_id": payment_id}, {"corrects": payment_id}, {"reverses": payment_id}]
         found = database.ledger.find({"$or": either}, session=mongo_session)
         rows = [entry_of(one) async for one in found]
@@ -128,22 +139,22 @@ class RepairPayment:
         if self.entry is not None:
             await Credit(self.entry).apply(database, mongo_session, receipt)
             if self.entry.id in receipt.already_credited:
-                # What was seen at Stripe was seen before this row, and without a ticket.
-                raise ExpectationFailed("somebody else has credited the payment meanwhile")
+                # Stripe was read before this row existed, and without a ticket.
+                raise ExpectationFailed("another process has credited the payment")
         found: dict[str, Any] | None = await database.ledger.find_one(key, session=mongo_session)
         return found
 
     def _state(self, row: dict[str, Any], rows: list[LedgerEntry]) -> dict[str, Any]:
-        """What is noted on the top-up's row, beside what it says: no credit movement."""
-        kept = kept_reversals(self.expected, rows, reversed_top_up(row).reversals)
-        noted: dict[str, Any] = {
-            "reversals": {cause: one.model_dump() for cause, one in kept.items()},
+        """Return the update of the top-up's row: the state that is stored beside its fields."""
+        reversals = recorded_reversals(self.expected, rows, reversed_top_up(row).reversals)
+        state: dict[str, Any] = {
+            "reversals": {cause: one.model_dump() for cause, one in reversals.items()},
             "open_disputes": [one.id for one in self.expected.reversals if one.is_open],
             "corrected": effective_fields(row, self.expected),
             "written_ticket": self.ticket,
         }
-        unset = {name: "" for name, value in noted.items() if not value}
-        written = {name: value for name, value in noted.items() if value}
+        unset = {name: "" for name, value in state.items() if not value}
+        written = {name: value for name, value in state.items() if value}
         return {
             **({"$set": written} if written else {}),
             **({"$unset": unset} if unset else {}),
@@ -152,9 +163,9 @@ class RepairPayment:
 
 @dataclass(frozen=True)
 class RepairUnknownRow:
-    """Take back what a row of an unknown kind has moved, unless it belongs to a payment.
+    """Reverse a row of an unknown kind, unless it belongs to a payment.
 
-    What belongs to a payment is put right by :class:`RepairPayment`.
+    :class:`RepairPayment` corrects the rows of a payment.
     """
 
     row_id: str
@@ -165,8 +176,8 @@ class RepairUnknownRow:
         row = await database.ledger.find_one({"_id": self.row_id}, session=mongo_session)
         if row is None or not is_unknown(row):
             return
-        noted = {"$set": {"corrected": {"kind": "unknown"}}}
-        await database.ledger.update_one({"_id": self.row_id}, noted, session=mongo_session)
+        corrected = {"$set": {"corrected": {"kind": "unknown"}}}
+        await database.ledger.update_one({"_id": self.row_id}, corrected, session=mongo_session)
         if self.belongs_to_payment:
             return
         changes = {

@@ -1,8 +1,8 @@
-"""What refunds and disputes have taken off the top-ups, kept on each top-up's ledger row.
+"""Reversals of top-ups by refunds and disputes, stored on each top-up's ledger row.
 
-On the row: `reversals`, for each refund and dispute the `amount` that it holds back and the number
-of its `moves`; `open_disputes`; and the tickets that put those who look at Stripe in order, as for
-subscriptions. Each move is a ledger row of its own.
+The row has `reversals`: for each refund and dispute, the `amount` that it holds back and the number
+of its `moves`, which are ledger rows; `open_disputes`; and the tickets that order the reads of
+Stripe, as for subscriptions.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -15,41 +15,52 @@ from pymongo import ReturnDocument
 
 from ..models import EntryKind, LedgerEntry, Model, Reversal
 from .balances import insert_row, move_balance
-from .errors import translated, translated_stream
+from .errors import translate_errors, translate_stream_errors
 from .ledger import effective_entry, entry_of
 from .unit_of_work import CommitReceipt
 
-_GIVEN_BACK: dict[str, EntryKind] = {"refund": "refund-failed", "dispute": "dispute-won"}
+_RETURNED_KINDS: dict[str, EntryKind] = {"refund": "refund-failed", "dispute": "dispute-won"}
 
 _PAGE = 500
 
 
-class KeptReversal(Model):
-    """`amount` is held back at present; `moves` counts the ledger rows of it."""
+class RecordedReversal(Model):
+    """Reversal on a top-up's row.
+
+    `amount` is held back at present; `moves` is the number of its ledger rows.
+    """
 
     amount: int
     moves: int
 
 
 class ReversedTopUp(Model):
-    """A top-up and what is held back of its payment, by the ids of refunds and disputes."""
+    """Top-up and its reversals, by the ids of refunds and disputes."""
 
     entry: LedgerEntry
-    reversals: dict[str, KeptReversal] = Field(default_factory=dict)
+    reversals: dict[str, RecordedReversal] = Field(default_factory=dict)
     open_disputes: tuple[str, ...] = ()
 
     @property
     def amount(self) -> int:
-        """What is held back in all; more than was paid, where refund and dispute overlap."""
-        return sum(kept.amount for kept in self.reversals.values())
+        """The total amount held back. It exceeds the payment if refund and dispute overlap."""
+        return sum(one.amount for one in self.reversals.values())
 
 
 @dataclass(frozen=True)
 class WriteReversals:
-    """Write what a look at Stripe has found, unless a later ticket's is there.
+    """Write the refunds and disputes that were read from Stripe, unless a later ticket has written.
 
-    What has changed is found out here, in the transaction: the ledger's rows are the differences
-    to what the top-up's row says now, whoever has written that.
+    The changes are computed in the transaction: the new ledger rows are the differences to the
+    current state of the top-up's row.
+
+    Attributes:
+        payment_intent_id: The PaymentIntent's id.
+        ticket: The ticket that was taken before the read.
+        reversals: All refunds and disputes of the payment.
+        event_id: The event that caused the read.
+        at: The present time.
+        floor: As for :func:`.balances.move_balance`.
     """
 
     payment_intent_id: str
@@ -60,7 +71,7 @@ class WriteReversals:
     floor: bool
 
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
-        # A row that no look has been written to yet has no written_ticket.
+        # A row without reversals has no written_ticket.
         row = await database.ledger.find_one_and_update(
             {"_id": self.payment_intent_id, "written_ticket": {"$not": {"$gte": self.ticket}}},
             {"$set": {"written_ticket": self.ticket}},
@@ -78,71 +89,81 @@ class WriteReversals:
         )
 
     def _state(self, found: "Movements") -> dict[str, Any]:
-        kept = {cause: one.model_dump() for cause, one in found.reversals.items()}
+        recorded = {cause: one.model_dump() for cause, one in found.reversals.items()}
         open_disputes = [one.id for one in self.reversals if one.is_open]
         if open_disputes:
-            return {"$set": {"reversals": kept, "open_disputes": open_disputes}}
-        # Absent, and not empty: the index is of those that have any.
-        return {"$set": {"reversals": kept}, "$unset": {"open_disputes": ""}}
+            return {"$set": {"reversals": recorded, "open_disputes": open_disputes}}
+        # The field is removed, because the index is sparse.
+        return {"$set": {"reversals": recorded}, "$unset": {"open_disputes": ""}}
 
 
 class Movements(NamedTuple):
-    """Ledger rows, and what is held back after them."""
+    """Ledger rows to insert, and the reversals after them."""
 
     entries: list[LedgerEntry]
-    reversals: dict[str, KeptReversal]
+    reversals: dict[str, RecordedReversal]
 
 
 def movements(top_up: ReversedTopUp, reversals: Sequence[Reversal]) -> Movements:
-    """What leads from what is held back of a top-up to these reversals.
+    """Return the ledger rows for the changes of a top-up's reversals.
 
-    A row's credits are the difference of what is taken back in all before and after it, so that
-    they sum to the whole, however the amount is divided. A row's id is its refund's or dispute's;
-    from the second move of the same on it has a number.
+    A row's credits are the difference of the total credits taken back before and after it, so that
+    the rows add up to all credits, however the amount is divided. The id of the first row of a
+    refund or dispute is its id; the following rows have a number.
+
+    Args:
+        top_up: The top-up and its recorded reversals.
+        reversals: The refunds and disputes at Stripe.
     """
-    bought, entries, kept = top_up.entry, [], dict(top_up.reversals)
+    bought, entries, recorded = top_up.entry, [], dict(top_up.reversals)
     total = top_up.amount
     for reversal in reversals:
-        before = kept.get(reversal.id, KeptReversal(amount=0, moves=0))
+        before = recorded.get(reversal.id, RecordedReversal(amount=0, moves=0))
         if reversal.amount == before.amount:
             continue
         moves = before.moves + 1
-        kept[reversal.id] = KeptReversal(amount=reversal.amount, moves=moves)
+        recorded[reversal.id] = RecordedReversal(amount=reversal.amount, moves=moves)
         new_total = total + reversal.amount - before.amount
         changes = {
             "id": reversal.id if moves == 1 else f"{reversal.id}-{moves}",
-            "kind": reversal.kind if reversal.amount else _GIVEN_BACK[reversal.kind],
+            "kind": reversal.kind if reversal.amount else _RETURNED_KINDS[reversal.kind],
             "credits": bought.taken_back(total) - bought.taken_back(new_total),
             "amount": before.amount - reversal.amount,
             "reverses": bought.id,
         }
         entries.append(bought.model_copy(update=changes))
         total = new_total
-    return Movements(entries, kept)
+    return Movements(entries, recorded)
 
 
 def cause_of(entry: LedgerEntry) -> str:
-    """Return the refund or dispute behind a row of a reversal, or behind a correction of it."""
+    """Return the id of the refund or dispute of a reversal's row, or of its correction."""
     return (entry.corrects or entry.id).partition("-")[0]
 
 
 def is_top_up() -> dict[str, Any]:
-    """Return a query for rows that are top-ups, or that a repair has found to be top-ups."""
+    """Return a query for top-ups, including rows that a repair has corrected to top-ups."""
     return {"$or": [{"kind": "top-up"}, {"corrected.kind": "top-up"}]}
 
 
 class Reversals:
+    """Reader of the reversals in the collection `ledger`."""
+
     def __init__(self, database: Any) -> None:
         self._ledger = database.ledger
 
-    @translated
+    @translate_errors
     async def take_ticket(
         self, payment_intent_id: str, *, any_kind: bool = False
     ) -> tuple[LedgerEntry, int] | None:
-        """A top-up and a number above every ticket taken before, for who is about to look.
+        """Take a ticket before a read of Stripe. Tickets only increase.
 
-        None where the top-up is not credited. With `any_kind` also of a payment's row that has
-        another kind than it should.
+        Args:
+            payment_intent_id: The PaymentIntent's id.
+            any_kind: Whether the row may have another kind than a top-up, for a repair.
+
+        Returns:
+            The top-up and the ticket, or None if the top-up is not credited.
         """
         row = await self._ledger.find_one_and_update(
             {"_id": payment_intent_id, **({} if any_kind else is_top_up())},
@@ -151,27 +172,30 @@ class Reversals:
         )
         return (effective_entry(row), int(row["ticket"])) if row else None
 
-    @translated
+    @translate_errors
     async def has_open_dispute(self, account_uid: str) -> bool:
-        """Whether a dispute of one of the account's payments waits for its decision."""
-        wanted = {"account_uid": account_uid, "open_disputes": {"$gt": ""}}  # any; uses the index
+        """Return whether a dispute of one of the account's payments is open."""
+        wanted = {
+            "account_uid": account_uid,
+            "open_disputes": {"$gt": ""},
+        }  # Any id. This form uses the index.
         return await self._ledger.find_one(wanted, {"_id": 1}) is not None
 
-    @translated
+    @translate_errors
     async def by_payments(self, payment_intent_ids: Sequence[str]) -> dict[str, ReversedTopUp]:
-        """Those of these payments that are credited, by id."""
+        """Return the top-ups of these payments that are credited, by PaymentIntent id."""
         wanted = {"_id": {"$in": list(payment_intent_ids)}, **is_top_up()}
         return {row["_id"]: reversed_top_up(row) async for row in self._ledger.find(wanted)}
 
-    @translated
+    @translate_errors
     async def rows_of(self, payment_intent_ids: Sequence[str]) -> list[LedgerEntry]:
-        """The ledger's rows of the reversals of these payments."""
+        """Return the ledger rows of the reversals of these payments."""
         wanted = {"reverses": {"$in": list(payment_intent_ids)}}
         return [entry_of(row) async for row in self._ledger.find(wanted).sort("_id", 1)]
 
-    @translated_stream
+    @translate_stream_errors
     async def reversed_payments(self) -> AsyncIterator[list[str]]:
-        """The payments that the ledger has a reversal of, each once, in pages."""
+        """Yield the ids of the payments with reversals in the ledger, each once, in pages."""
         page: list[str] = []
         last = None
         rows = self._ledger.find({"reverses": {"$gt": ""}}, {"reverses": 1})
@@ -188,4 +212,5 @@ class Reversals:
 
 
 def reversed_top_up(row: dict[str, Any]) -> ReversedTopUp:
+    """Return a top-up's row with its corrections and reversals."""
     return ReversedTopUp.model_validate({**row, "entry": effective_entry(row)})

@@ -1,4 +1,4 @@
-"""The store: one attribute for each collection, and the commit."""
+"""The store: an attribute for each collection, and the commit."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +11,9 @@ from ..errors import PluginFault
 from .accounts import Accounts
 from .audits import Audits
 from .change_stream import Changes
-from .commit import Committer, Unmarked, Work
+from .commit import Committer, NoMark, Work
 from .customers import Customers
-from .errors import translated
+from .errors import translate_errors
 from .events import Events, Mark
 from .first_seen import FirstSeen
 from .idempotency_keys import IdempotencyKeys
@@ -26,18 +26,22 @@ from .reversals import Reversals
 from .subscriptions import Subscriptions
 from .unit_of_work import CommitReceipt, Document, Operation, UnitOfWork
 
-# A read of a plugin's own collection that takes longer is ended by the server.
+# The server aborts a read of a plugin's own collection that takes longer.
 PLUGIN_READ_SECONDS = 5.0
 
 
 class Store:
-    """Use :func:`datalayer_stripe.store.connect` to make one.
+    """Access to the database. Use :func:`datalayer_stripe.store.connect` to create one.
 
     Args:
-        client: what `database` and `committer` use.
-        in_memory: whether it is `memory://`, in this process, with no server that tells the time.
-        plugin_client: the same server by connections and threads of its own, for the plugins.
-        plugin_database: the same database by `plugin_client`.
+        client: The driver's client.
+        database: The client's database.
+        committer: Commits units of work.
+        changes: Notifies watchers of accounts.
+        in_memory: Whether the database is `memory://`, which has no server with a clock.
+        plugin_client: Another client of the same server, with its own connections and threads, for
+            the plugins.
+        plugin_database: The same database, accessed with `plugin_client`.
     """
 
     def __init__(
@@ -73,26 +77,38 @@ class Store:
         self.changes = changes
 
     async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
-        """Commit a plugin's writes with its mark: see :class:`.commit.Committer`."""
+        """Commit a plugin's writes with its mark, as :class:`.commit.Committer`.
+
+        Args:
+            unit: The writes.
+            mark: The mark.
+        """
         return await self._committer.commit(Work(unit, mark))
 
     async def repair(self, operation: Operation) -> CommitReceipt:
-        """Commit one write of :mod:`.repairs`, which finds out itself what there is to do.
+        """Commit a repair of :mod:`.repairs`.
+
+        Args:
+            operation: The repair.
 
         Raises:
-            ExpectationFailed: another repair has just added a row of the same id. Try again.
-            StoreUnavailable: the database does not answer.
+            ExpectationFailed: Another repair has just added a row with the same id. Try again.
+            StoreUnavailable: The database does not answer.
         """
-        return await self._committer.commit(Work(UnitOfWork([operation]), Unmarked()))
+        return await self._committer.commit(Work(UnitOfWork([operation]), NoMark()))
 
-    @translated
+    @translate_errors
     async def find_one(self, collection: str, query: Document) -> dict[str, Any] | None:
         """Return the first document of a plugin's collection that matches, or None.
 
+        Args:
+            collection: The name of the collection.
+            query: The query.
+
         Raises:
-            PluginFault: the query took longer than PLUGIN_READ_SECONDS.
-            StoreUnavailable: the database does not answer, or other reads of this collection
-                have taken too long.
+            PluginFault: The query took longer than PLUGIN_READ_SECONDS.
+            StoreUnavailable: The database does not answer, or other reads of this collection
+                took too long.
         """
 
         async def read() -> dict[str, Any] | None:
@@ -108,31 +124,39 @@ class Store:
                 f"a read of {collection} took longer than {PLUGIN_READ_SECONDS:g} s"
             ) from error
 
-    @translated
+    @translate_errors
     async def now(self, clock: Clock) -> datetime:
         """Return the time of the database server, which all processes share.
 
-        `clock`, that of this process, tells it on `memory://`.
+        Args:
+            clock: The clock of this process, which is used on `memory://`.
         """
         if self._in_memory:
             return clock()
         hello = await self._client.admin.command("hello")
         local_time: datetime = hello["localTime"]
-        return local_time.replace(tzinfo=UTC)  # a command's answer has no time zone; BSON's is UTC
+        return local_time.replace(tzinfo=UTC)  # The answer has no time zone; BSON times are UTC.
 
-    @translated
+    @translate_errors
     async def ping(self) -> None:
-        """Raises StoreUnavailable when the database does not answer."""
-        await self._client.admin.command("ping")
-
-    @translated
-    async def write_durably(self, *, seconds: float) -> None:
-        """Write a small document, and wait until a majority of the replica set has it.
-
-        On `memory://` there is nobody to wait for.
+        """Check that the database answers.
 
         Raises:
-            StoreUnavailable: no majority has it within `seconds`.
+            StoreUnavailable: The database does not answer.
+        """
+        await self._client.admin.command("ping")
+
+    @translate_errors
+    async def write_durably(self, *, seconds: float) -> None:
+        """Write a small document, and wait until a majority of the replica set confirms it.
+
+        On `memory://` nothing is written.
+
+        Args:
+            seconds: The timeout.
+
+        Raises:
+            StoreUnavailable: No majority has confirmed it before the timeout.
         """
         if self._in_memory:
             return
@@ -143,6 +167,7 @@ class Store:
         )
 
     async def close(self) -> None:
+        """Close the change stream and the clients."""
         await self.changes.close()
         self._client.close()
         self._plugin_client.close()

@@ -1,22 +1,23 @@
-"""Subscription snapshots, and the tickets that put their writers in order."""
+"""Subscription snapshots, and the tickets that order their writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo import ReturnDocument
+from pymongo import ASCENDING, IndexModel, ReturnDocument
 
 from ..models import SavedCard, SubscriptionSnapshot
-from .errors import translated
+from .collection import CollectionSpec
+from .errors import translate_errors
 from .unit_of_work import CommitReceipt
 
 
 @dataclass(frozen=True)
 class WriteSnapshot:
-    """Write a snapshot, unless a later ticket's is there.
+    """Write a snapshot, unless a later ticket has written one.
 
-    Ticket 0 is for a snapshot that was fetched before a ticket could be taken: it is written
-    only where nobody has taken one.
+    Ticket 0 is for a snapshot that was fetched before a ticket could be taken. It is written only
+    if no ticket was taken yet.
     """
 
     snapshot: SubscriptionSnapshot
@@ -25,7 +26,7 @@ class WriteSnapshot:
     async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
         document = self.snapshot.model_dump(exclude={"id"})
         if document["plan_name"] is None:
-            # A list cannot be expanded as deep as the product: what we know is not forgotten.
+            # Stripe's list cannot be expanded as deep as the product: keep the stored name.
             del document["plan_name"]
         if self.ticket == 0:
             await database.subscriptions.update_one(
@@ -42,14 +43,22 @@ class WriteSnapshot:
         )
 
 
+SUBSCRIPTIONS = CollectionSpec(
+    "subscriptions",
+    [IndexModel([("account_uid", ASCENDING)]), IndexModel([("customer_id", ASCENDING)])],
+)
+
+
 class Subscriptions:
+    """Collection `subscriptions`."""
+
     def __init__(self, database: Any) -> None:
         self._database = database
         self._subscriptions = database.subscriptions
 
-    @translated
+    @translate_errors
     async def take_ticket(self, subscription_id: str) -> int:
-        """A number above every ticket taken before, for who is about to look at Stripe."""
+        """Return a ticket, before a read of Stripe. Tickets only increase."""
         found = await self._subscriptions.find_one_and_update(
             {"_id": subscription_id},
             {"$inc": {"ticket": 1}, "$setOnInsert": {"written_ticket": 0}},
@@ -59,14 +68,27 @@ class Subscriptions:
         )
         return int(found["ticket"])
 
-    @translated
+    @translate_errors
     async def write(self, snapshot: SubscriptionSnapshot, ticket: int) -> None:
-        """Write a snapshot by itself, where no plugin's work goes with it."""
+        """Write a snapshot outside of a plugin's unit of work.
+
+        Args:
+            snapshot: The snapshot.
+            ticket: The ticket that was taken before the read.
+        """
         await WriteSnapshot(snapshot, ticket).apply(self._database, None, CommitReceipt())
 
-    @translated
+    @translate_errors
     async def choose_card(self, subscription_id: str, card: SavedCard) -> SavedCard:
-        """Keep the card for the subscription unless a later one is kept; return the one kept."""
+        """Store the card of a subscription, unless a later card is stored.
+
+        Args:
+            subscription_id: The subscription.
+            card: The card.
+
+        Returns:
+            The card that is stored now.
+        """
         document = card.model_dump()
         await self._subscriptions.update_one(
             {
@@ -78,34 +100,34 @@ class Subscriptions:
         found = await self._subscriptions.find_one({"_id": subscription_id}, {"card": 1})
         return SavedCard.model_validate(found["card"])
 
-    @translated
+    @translate_errors
     async def account_of(self, subscription_id: str) -> str | None:
-        """Return the account of our snapshot, or None where we hold none."""
+        """Return the account of the stored snapshot, or None."""
         found = await self._subscriptions.find_one({"_id": subscription_id}, {"account_uid": 1})
         return (found or {}).get("account_uid")
 
-    @translated
+    @translate_errors
     async def accounts_of_customer(self, customer_id: str) -> set[str]:
-        """Return the accounts whose subscriptions a customer pays for, by our snapshots."""
+        """Return the accounts whose subscriptions a customer pays for, by the snapshots."""
         wanted = {"customer_id": customer_id, "account_uid": {"$type": "string"}}
         rows = await self._subscriptions.find(wanted, {"account_uid": 1}).to_list(None)
         return {row["account_uid"] for row in rows}
 
-    @translated
+    @translate_errors
     async def is_known(self, subscription_id: str) -> bool:
-        """Whether we hold a snapshot of it."""
+        """Return whether a snapshot of the subscription is stored."""
         wanted = {"_id": subscription_id, "status": {"$exists": True}}
         return await self._subscriptions.find_one(wanted, {"_id": 1}) is not None
 
-    @translated
+    @translate_errors
     async def of_account(self, account_uid: str) -> list[SubscriptionSnapshot]:
-        """The account's snapshots, in no order."""
+        """Return the account's snapshots, in no particular order."""
         found = await self._subscriptions.find({"account_uid": account_uid}).to_list(None)
         return [_snapshot(row) for row in found]
 
-    @translated
+    @translate_errors
     async def by_ids(self, subscription_ids: Sequence[str]) -> dict[str, SubscriptionSnapshot]:
-        """The snapshots of these subscriptions, by id."""
+        """Return the snapshots of these subscriptions, by id."""
         wanted = {"_id": {"$in": list(subscription_ids)}, "status": {"$exists": True}}
         return {row["_id"]: _snapshot(row) async for row in self._subscriptions.find(wanted)}
 

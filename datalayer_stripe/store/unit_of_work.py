@@ -1,6 +1,7 @@
-"""A unit of work: the writes that a plugin has decided on, and that the store commits as one.
+"""Unit of work: the writes that a plugin has recorded, and that the store commits atomically.
 
-Recording is not writing. A unit can be thrown away, or made again by running the plugin again.
+Recorded writes are not written yet. A unit can be discarded, or recorded again by running the
+plugin again.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ Document = Mapping[str, Any]
 
 @dataclass
 class CommitReceipt:
-    """What a commit did: the credits that moved, and what had been done before."""
+    """What a commit did: the credits that it moved, and the top-ups that were already credited."""
 
     credits_added: int = 0
     credits_taken_back: int = 0
@@ -23,46 +24,56 @@ class CommitReceipt:
 
 
 class Operation(Protocol):
-    """One recorded write. It is applied again when the transaction is."""
+    """One recorded write. It is applied again if the transaction is retried."""
 
-    async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None: ...
+    async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
+        """Apply the write.
+
+        Args:
+            database: The driver's database.
+            mongo_session: The session of the transaction; None on `memory://`.
+            receipt: Gets what the write did.
+        """
 
 
 @dataclass
 class UnitOfWork:
-    """Recorded writes, in order; those to plugins' own collections before the others."""
+    """Recorded writes, in order. Writes to plugins' own collections are applied first."""
 
     operations: list[Operation] = field(default_factory=list)
 
     def record(self, operation: Operation) -> None:
+        """Add a write."""
         self.operations.append(operation)
 
     @property
-    def has_foreign_writes(self) -> bool:
-        """Whether any writes to a plugin's own collection, by a filter that no index may serve."""
-        return any(map(_is_foreign, self.operations))
+    def has_plugin_writes(self) -> bool:
+        """Whether a write goes to a plugin's own collection. Its filter may use no index."""
+        return any(map(_is_plugin_write, self.operations))
 
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
         """Apply all writes."""
-        await self.apply_foreign(database, mongo_session, receipt)
-        await self.apply_own(database, mongo_session, receipt)
+        await self.apply_plugin_writes(database, mongo_session, receipt)
+        await self.apply_service_writes(database, mongo_session, receipt)
 
-    async def apply_foreign(
+    async def apply_plugin_writes(
         self, database: Any, mongo_session: Any, receipt: CommitReceipt
     ) -> None:
         """Apply the writes to plugins' own collections."""
-        for operation in filter(_is_foreign, self.operations):
+        for operation in filter(_is_plugin_write, self.operations):
             await operation.apply(database, mongo_session, receipt)
 
-    async def apply_own(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
-        """Apply the other writes, to what the service itself keeps."""
-        for operation in filterfalse(_is_foreign, self.operations):
+    async def apply_service_writes(
+        self, database: Any, mongo_session: Any, receipt: CommitReceipt
+    ) -> None:
+        """Apply the writes to the service's own collections."""
+        for operation in filterfalse(_is_plugin_write, self.operations):
             await operation.apply(database, mongo_session, receipt)
 
 
 @dataclass(frozen=True)
 class InsertOne:
-    """Insert; the plugin is run again when the `_id` is taken."""
+    """Insert a document. If its `_id` exists, the plugin is run again."""
 
     collection: str
     document: Document
@@ -73,7 +84,10 @@ class InsertOne:
 
 @dataclass(frozen=True)
 class UpdateOne:
-    """Update with atomic operators. With `expect`, a document must match filter and expectation."""
+    """Update a document with atomic operators.
+
+    With `expect`, a document must match both the filter and the expectation.
+    """
 
     collection: str
     filter: Document
@@ -89,12 +103,12 @@ class UpdateOne:
             session=mongo_session,
         )
         if self.expect is not None and result.matched_count == 0:
-            raise ExpectationFailed(f"{self.collection}: no document is as expected")
+            raise ExpectationFailed(f"{self.collection}: no document matches the expectation")
 
 
 @dataclass(frozen=True)
 class DeleteOne:
-    """Delete, if it is there."""
+    """Delete a document, if it exists."""
 
     collection: str
     filter: Document
@@ -103,5 +117,5 @@ class DeleteOne:
         await database[self.collection].delete_one(dict(self.filter), session=mongo_session)
 
 
-def _is_foreign(operation: Operation) -> bool:
+def _is_plugin_write(operation: Operation) -> bool:
     return isinstance(operation, InsertOne | UpdateOne | DeleteOne)

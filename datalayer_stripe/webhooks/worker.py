@@ -123,7 +123,7 @@ class Worker:
             self._woken.clear()
             try:
                 await self._take_due_jobs()
-                self._metrics.jobs_waiting.set(await self._store.jobs.waiting())
+                self._metrics.jobs_waiting.set(await self._store.jobs.count())
             except StoreUnavailable as error:
                 cause = type(error.__cause__).__name__
                 logger.warning("cannot take deferred jobs", extra={"cause": cause})
@@ -190,7 +190,7 @@ class Worker:
             try:
                 outcome = await self._attempt(plugin, job)
                 if outcome is Outcome.DUPLICATE and await self._is_done(job):
-                    await self._store.jobs.forget(job)
+                    await self._store.jobs.delete(job)
             except StoreUnavailable:
                 outcome = Outcome.FAILED  # nothing is recorded; it runs again after its lease
             except Exception:

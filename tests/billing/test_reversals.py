@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datalayer_stripe.models import LedgerEntry, Reversal
-from datalayer_stripe.store.reversals import KeptReversal, ReversedTopUp, cause_of, movements
+from datalayer_stripe.store.reversals import RecordedReversal, ReversedTopUp, cause_of, movements
 from datalayer_stripe.stripe_api.objects import (
     dispute_reversal,
     payment_intent_id_of,
@@ -51,7 +51,7 @@ def reversals_of(amounts: dict[str, int]) -> list[Reversal]:
 
 def apply_states(top_up: LedgerEntry, states: Sequence[dict[str, int]]) -> list[LedgerEntry]:
     """Return the ledger rows of the states, applied one after the other."""
-    kept: dict[str, KeptReversal] = {}
+    kept: dict[str, RecordedReversal] = {}
     rows: list[LedgerEntry] = []
     for amounts in states:
         found = movements(ReversedTopUp(entry=top_up, reversals=kept), reversals_of(amounts))

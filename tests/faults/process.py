@@ -72,7 +72,7 @@ class Process:
 
     def _busy(self) -> set[asyncio.Task[Any]]:
         committer = self.service.store._committer
-        return self._tasks | self._in_service() | committer.under_way | self.gate.abandoned
+        return self._tasks | self._in_service() | committer.running_tasks | self.gate.abandoned
 
     def _in_service(self) -> set[asyncio.Task[Any]]:
         return self.service.deliveries._in_flight | self.service.worker._jobs
