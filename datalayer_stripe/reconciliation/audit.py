@@ -165,13 +165,14 @@ class Audit:
             rows = found.get(intent["id"], [])
             if not self._in_scope(read_top_up_metadata(intent).account_uid, rows):
                 continue
-            if any(row.id == intent["id"] for row in rows):
-                if text := mismatch(intent["id"], intent, rows):
-                    self._report_difference(
-                        payment_difference("payment", intent["id"], text, intent["id"])
-                    )
+            if _has_top_up_row(intent["id"], rows):
+                self._compare(intent, rows)
             else:
                 await self._check_missing_row(intent)
+
+    def _compare(self, intent: StripeData, rows: Sequence[LedgerEntry]) -> None:
+        if text := mismatch(intent["id"], intent, rows):
+            self._report_difference(payment_difference("payment", intent["id"], text, intent["id"]))
 
     def _in_scope(self, account_uid: str | None, rows: Sequence[LedgerEntry]) -> bool:
         account_uids = {account_uid, *(row.account_uid for row in rows)}
@@ -183,9 +184,16 @@ class Audit:
         A payment whose event was rejected or is done is judged at any age, because no processing is
         pending. If it were not judged, a repair would set the balance to a sum without its row.
         """
-        status = await self._credit_statuses.of_payment(intent["id"])
+        intent_id = intent["id"]
+        status = await self._credit_statuses.of_payment(intent_id)
         if status.is_credited:
-            return  # The row was added after the rows were read.
+            # Either the row was added after the rows were read, or it is damaged so that it no
+            # longer counts as the top-up's row.
+            rows = (await self._store.audits.payment_rows([intent_id])).get(intent_id, [])
+            if _has_top_up_row(intent_id, rows):
+                self._compare(intent, rows)
+                return
+            status = self._credit_statuses.without_entry(status.event)
         is_young = paid_at(intent) >= (self._clock() - GRACE_PERIOD).timestamp()
         if is_young and not (status.is_rejected or status.is_unrecorded):
             self._count_too_recent("payment", 1)
@@ -282,3 +290,7 @@ async def _next(stream: AsyncIterator[tuple[str, Balance]]) -> tuple[str, Balanc
         return await anext(stream)
     except StopAsyncIteration:
         return None
+
+
+def _has_top_up_row(payment_id: str, rows: Sequence[LedgerEntry]) -> bool:
+    return any(row.id == payment_id for row in rows)

@@ -21,7 +21,11 @@ class Observer:
     """
 
     def on_delivery(self, event: Event, outcome: Outcome) -> None:
-        """Handle the end of a delivery, or of an event that was fetched because it was missed."""
+        """Handle the end of a delivery, or of an event that was fetched because it was missed.
+
+        It is not called if the database did not answer or too many deliveries were in flight: then
+        the delivery has no outcome.
+        """
 
     def on_run(
         self, plugin_name: str, event: Event, outcome: Outcome, error: Exception | None
