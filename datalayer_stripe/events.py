@@ -22,8 +22,23 @@ TOLERANCE_SECONDS = 300
 # The last second of the year 9999, where `datetime` ends.
 _MAX_EPOCH_SECONDS = 253_402_300_799
 
+# The event types that the service itself uses. A plugin names the types that it runs on.
 PAYMENT_SUCCEEDED = "payment_intent.succeeded"
-"""The type of the event that says that a PaymentIntent is paid."""
+CUSTOMER_DELETED = "customer.deleted"
+SUBSCRIPTION_UPDATED = "customer.subscription.updated"
+REFUND_UPDATED = "refund.updated"
+DISPUTE_UPDATED = "charge.dispute.updated"
+REVERSAL_EVENT_TYPES = (
+    "refund.created",
+    REFUND_UPDATED,
+    "refund.failed",
+    "charge.dispute.created",
+    DISPUTE_UPDATED,
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+    "charge.dispute.closed",
+)
+"""Stripe sends an event of one of these types for each change of a refund or a dispute."""
 
 
 class EventData(BaseModel):

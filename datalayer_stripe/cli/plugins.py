@@ -14,6 +14,7 @@ import click
 
 from ..configuration import PluginSources
 from ..errors import SettingsError, StartError, StoreUnavailable
+from ..events import PAYMENT_SUCCEEDED
 from ..plugin_api.definition import Plugin
 from ..plugin_api.registry import Registry
 from ..service import DISABLED_MONEY_PLUGIN
@@ -164,7 +165,7 @@ async def _count_failures(url: str, registry: Registry, *, livemode: bool) -> di
     metavar="TYPE",
     multiple=True,
     help="An event type that the plugin runs on; repeat the option for several types. "
-    "[default: payment_intent.succeeded]",
+    f"[default: {PAYMENT_SUCCEEDED}]",
 )
 @click.option("--deferred", is_flag=True, help="Run after the delivery has been answered.")
 @click.option(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ..events import PAYMENT_SUCCEEDED, SUBSCRIPTION_UPDATED
 from ..handlers.urls import IAM_PREFIX, STRIPE_PREFIX
 from ..testing.shop import PACKAGES, PLAN_AMOUNT
 from .client import DemoClient, Response
@@ -93,7 +94,7 @@ class Story:
         return await self._confirm("pm_card_visa", "200 status=succeeded")
 
     async def receive_subscription_event(self) -> str:
-        return await self._receive("customer.subscription.updated")
+        return await self._receive(SUBSCRIPTION_UPDATED)
 
     async def activate(self) -> str:
         return await self._status_becomes("active, can buy")
@@ -105,13 +106,13 @@ class Story:
         return expected
 
     async def receive_payment_event(self) -> str:
-        return await self._receive("payment_intent.succeeded")
+        return await self._receive(PAYMENT_SUCCEEDED)
 
     async def credit(self) -> str:
         return await self._credits_become(50)
 
     async def deliver_again(self) -> str:
-        paid = await self._latest_delivery("payment_intent.succeeded")
+        paid = await self._latest_delivery(PAYMENT_SUCCEEDED)
         response = await self._client.control_sandbox(
             "webhooks/deliver", event_id=paid.get("event_id")
         )
@@ -119,9 +120,7 @@ class Story:
         return f"200 duplicate, {await self._credits_stay(50)}"
 
     async def refuse_forged_event(self) -> str:
-        response = await self._client.post_forged_event(
-            id="evt_forged", type="payment_intent.succeeded"
-        )
+        response = await self._client.post_forged_event(id="evt_forged", type=PAYMENT_SUCCEEDED)
         expect("400 code=invalid_signature", response.summary())
         return f"{response.summary()}, {await self._credits_stay(50)}"
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from .._version import __version__
 from ..errors import PluginError
-from ..events import unknown_type_warning
+from ..events import PAYMENT_SUCCEEDED, unknown_type_warning
 from ..testing.recordings import recordings_of
 from .names import Names, checked_names
 from .recordings import is_placeholder, placeholder
 
-DEFAULT_TYPE = "payment_intent.succeeded"
+DEFAULT_TYPE = PAYMENT_SUCCEEDED
 
 # The line length in the template of pyproject.toml.
 _LINE_LENGTH = 100

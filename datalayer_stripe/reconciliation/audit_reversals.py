@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ..clock import Clock
-from ..events import Event
+from ..events import REVERSAL_EVENT_TYPES, Event
 from ..models import LedgerEntry, Reversal
 from ..plugin_api.registry import Registry
 from ..store import Store
@@ -24,18 +24,6 @@ from ..stripe_api.objects import StripeData, dispute_reversal, payment_intent_id
 from .differences import RECONCILE_COMMAND, REPAIR_COMMAND, Difference, payment_difference
 from .findings import EVENT_RETENTION, GRACE_PERIOD
 from .rejections import can_retry_rejection
-
-# Stripe sends one of these for each change of a refund or a dispute.
-_REVERSAL_EVENTS = (
-    "refund.created",
-    "refund.updated",
-    "refund.failed",
-    "charge.dispute.created",
-    "charge.dispute.updated",
-    "charge.dispute.funds_withdrawn",
-    "charge.dispute.funds_reinstated",
-    "charge.dispute.closed",
-)
 
 # A payment that is refunded while it is read is read again, up to so often.
 _MAX_READS = 5
@@ -141,7 +129,7 @@ class ReversalAudit:
         recent: set[str] = set()
         undelivered: set[str] = set()
         now = self._clock()
-        pages = self._stripe.event_pages(_REVERSAL_EVENTS, created_since=now - EVENT_RETENTION)
+        pages = self._stripe.event_pages(REVERSAL_EVENT_TYPES, created_since=now - EVENT_RETENTION)
         async for page in pages:
             for event in map(Event.model_validate, page):
                 if event.object_id is None or event.object_id not in mismatches:

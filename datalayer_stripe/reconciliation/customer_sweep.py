@@ -24,8 +24,6 @@ from ..store import Store
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData
 
-CUSTOMER_DELETED = "customer.deleted"
-
 
 class CustomerFinding(NamedTuple):
     """A customer that the database does not know, or that was deleted and is still in use."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ..clock import Clock
+from ..events import DISPUTE_UPDATED, REFUND_UPDATED
 from ..models import Reversal
 from ..store import Store
 from ..stripe_api.client import StripeClient
@@ -32,8 +33,8 @@ class UnrecordedReversal(NamedTuple):
 
 
 _KINDS: dict[str, tuple[Callable[[StripeData], Reversal], str]] = {
-    "refund": (refund_reversal, "refund.updated"),
-    "dispute": (dispute_reversal, "charge.dispute.updated"),
+    "refund": (refund_reversal, REFUND_UPDATED),
+    "dispute": (dispute_reversal, DISPUTE_UPDATED),
 }
 
 

@@ -5,6 +5,7 @@ import uuid
 
 from ..billing.subscriptions import Subscriptions
 from ..errors import Reject
+from ..events import SUBSCRIPTION_UPDATED
 from ..models import SubscriptionSnapshot
 from ..store import Store
 from ..stripe_api.client import StripeClient
@@ -73,7 +74,7 @@ class SubscriptionSweep:
         if _is_same(current, stored):
             return
         event_id = f"reconciled-{subscription_id}-{uuid.uuid4().hex[:8]}"
-        event = synthetic_event(event_id, "customer.subscription.updated", data)
+        event = synthetic_event(event_id, SUBSCRIPTION_UPDATED, data)
         detail = f"{stored.status if stored else 'unknown'} here, {current.status} at Stripe"
         await self._redelivery.redeliver("subscription", subscription_id, detail, event, {})
 

@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from ..billing.credit_status import CreditStatuses
 from ..billing.subscriptions import Subscriptions
 from ..clock import Clock
+from ..events import CUSTOMER_DELETED
 from ..plugin_api.registry import Registry
 from ..store import Store
 from ..stripe_api.client import StripeClient
 from ..webhooks.outcome import Outcome
 from ..webhooks.processor import EventProcessor
-from .customer_sweep import CUSTOMER_DELETED, CustomerFinding, CustomerSweep
+from .customer_sweep import CustomerFinding, CustomerSweep
 from .event_sweep import EventSweep
 from .findings import GRACE_PERIOD, Finding, Report, Reporter
 from .payment_sweep import PaymentSweep
