@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.books import differences
 from tests.support.shop import Buyer
@@ -16,10 +17,11 @@ MISSING = "its ledger row is missing"
 )
 @pytest.mark.gen_test
 async def test_damaged_row_of_a_top_up_is_reported(
-    buyer: Buyer, service: Service, damage: dict[str, Any]
+    buyer: Buyer, webhooks: Webhooks, service: Service, damage: dict[str, Any]
 ) -> None:
     await buyer.subscribe()
     await buyer.buy()
+    await webhooks.settle()
     assert await differences(service) == []
     ledger = service.store._database.ledger
     [row] = await ledger.find().to_list(None)
