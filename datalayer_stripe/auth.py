@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 from pydantic import SecretStr, ValidationError
 
-from .clock import Clock, from_epoch, system_clock
+from .clock import MAX_EPOCH_SECONDS, Clock, from_epoch, system_clock
 from .errors import Unauthorized
 from .models import Identity
 from .settings import Settings
@@ -19,10 +19,6 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 # Stripe refuses names of more than 256 characters. A name has two parts.
 _MAX_TEXT_CHARS = 120
-
-# `datetime.max` in epoch seconds. An `exp` in milliseconds is above it; the token would otherwise
-# be valid for thousands of years.
-_MAX_TIME = 253_402_300_799
 
 
 class BearerTokens:
@@ -190,7 +186,8 @@ def _numeric_date(value: Any) -> float:
         ValueError: If it is not a finite number from 1970 to the year 9999.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or not 0 <= value <= _MAX_TIME:
+    # An `exp` in milliseconds is above the maximum. It would make the token valid for millennia.
+    if not is_number or not math.isfinite(value) or not 0 <= value <= MAX_EPOCH_SECONDS:
         raise ValueError("not a time in epoch seconds")
     return float(value)
 

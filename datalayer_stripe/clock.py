@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+MAX_EPOCH_SECONDS = 253_402_300_799
+"""`datetime.max` in epoch seconds: the last second of the year 9999."""
+
 Clock = Callable[[], datetime]
 """Returns the current time as a datetime in UTC, with a time zone."""
 

@@ -13,14 +13,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from stripe import SignatureVerificationError, WebhookSignature
 
+from .clock import MAX_EPOCH_SECONDS
 from .errors import InvalidRequest, InvalidSignature
 from .stripe_api.objects import account_uid_of, id_of, payment_intent_id_of
 
 TOLERANCE_SECONDS = 300
 """How far the signed time may be from ours."""
-
-# The last second of the year 9999, where `datetime` ends.
-_MAX_EPOCH_SECONDS = 253_402_300_799
 
 # The event types that the service itself uses. A plugin names the types that it runs on.
 PAYMENT_SUCCEEDED = "payment_intent.succeeded"
@@ -60,7 +58,7 @@ class Event(BaseModel):
 
     id: str = Field(min_length=1, max_length=255)
     type: str = Field(min_length=1, max_length=255)
-    created: int = Field(ge=0, le=_MAX_EPOCH_SECONDS)
+    created: int = Field(ge=0, le=MAX_EPOCH_SECONDS)
     livemode: bool
     api_version: str | None = None
     account: str | None = None

@@ -4,13 +4,13 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
 from ..reconciliation.audit import AuditReport
 from ..reconciliation.differences import Difference, RepairTarget
-from ..reconciliation.findings import EVENT_RETENTION, NEEDS_REPAIR, Finding, Report
+from ..reconciliation.findings import EVENT_RETENTION, GRACE_PERIOD, NEEDS_REPAIR, Finding, Report
 from ..reconciliation.repair import repair_all
 from ..webhooks.outcome import Outcome
 from .common import (
@@ -94,7 +94,8 @@ def _too_recent(counts: Counter[str]) -> list[str]:
     if not kinds:
         return []
     verb = "was" if sum(counts.values()) == 1 else "were"
-    return [f"{kinds} younger than 5 minutes {verb} not checked"]
+    minutes = GRACE_PERIOD // timedelta(minutes=1)
+    return [f"{kinds} younger than {minutes} minutes {verb} not checked"]
 
 
 def _checked(checked: Counter[str]) -> str:

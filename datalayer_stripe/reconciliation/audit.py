@@ -179,7 +179,7 @@ class Audit:
         return self._account_uid is None or self._account_uid in account_uids
 
     async def _check_missing_row(self, intent: StripeData) -> None:
-        """Report a payment without its ledger row, unless it is too young to judge.
+        """Report a payment without its ledger row, unless it is too recent to be checked.
 
         A payment whose event was rejected or is done is judged at any age, because no processing is
         pending. If it were not judged, a repair would set the balance to a sum without its row.

@@ -49,7 +49,7 @@ class ReversalAudit:
         clock: Returns the present time.
         on_difference: Is called with each difference.
         on_checked: Is called with a kind and the number of objects that were checked.
-        on_too_recent: Is called with a kind and the number of objects that are too young to judge.
+        on_too_recent: Is called with a kind and the number of objects that are too recent.
         account_uid: Check only this account.
         since: Compare with Stripe only what was created there since then.
     """

@@ -10,7 +10,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 GRACE_PERIOD = timedelta(minutes=5)
-"""The deliveries of younger objects may still arrive. Dry runs and audits do not judge these."""
+"""The deliveries of younger objects may still arrive. Dry runs and audits do not check these."""
 
 EVENT_RETENTION = timedelta(days=30)
 """How long Stripe keeps events: https://docs.stripe.com/api/events."""

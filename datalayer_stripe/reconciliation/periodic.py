@@ -13,6 +13,7 @@ from ..errors import LeaseLost, RequestError, StoreUnavailable
 from ..metrics import Metrics
 from ..store import Store
 from ..store.leases import Lease
+from .findings import EVENT_RETENTION
 from .sweeps import Reconciliation
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,6 @@ _LEASE_DURATION = timedelta(minutes=10)
 # A run covers the days in which Stripe itself still retries deliveries. After a longer outage it
 # covers the time since the last run, but not more than Stripe keeps events.
 _LOOK_BACK = timedelta(days=3)
-_MAX_LOOK_BACK = timedelta(days=30)
 _OVERLAP = timedelta(hours=1)
 _MAX_CHECK_INTERVAL = timedelta(minutes=1)
 _RETRY_BACKOFF = timedelta(minutes=10)
@@ -144,5 +144,5 @@ class PeriodicReconciliation:
 
 def _since(lease: Lease, now: datetime) -> datetime:
     if lease.done_until is None:
-        return now - _MAX_LOOK_BACK
-    return max(now - _MAX_LOOK_BACK, min(now - _LOOK_BACK, lease.done_until - _OVERLAP))
+        return now - EVENT_RETENTION
+    return max(now - EVENT_RETENTION, min(now - _LOOK_BACK, lease.done_until - _OVERLAP))
