@@ -1,7 +1,7 @@
-"""What every test may ask for: settings, bearer tokens, and a real MongoDB.
+"""Fixtures for all tests: event loop, bearer tokens and MongoDB.
 
-Asynchronous tests are `@pytest.mark.gen_test async def` and run on a loop of their own; a fixture
-that has to await something takes `io_loop` and calls `io_loop.run_sync`.
+Asynchronous tests are `@pytest.mark.gen_test async def`, and each runs on its own event loop. A
+fixture that has to await something uses `io_loop` and calls `io_loop.run_sync`.
 """
 
 import asyncio
@@ -34,22 +34,22 @@ pytest_plugins = ["tests.support.app", "tests.support.shop"]
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: a test waits half of its time, for a mongod or a browser."""
+    """Return the number of cores plus 1: tests wait for mongod or a browser half of the time."""
     return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the files with slow tests first, so that they end beside the many quick ones."""
+    """Run the files with slow tests first, so that they run in parallel with the others."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
-    """A fresh event loop for each test.
+    """Create an event loop for each test.
 
-    In place of pytest-tornado's own, which makes its loop by calls that Tornado 6 and asyncio
-    have deprecated.
+    It replaces the fixture of pytest-tornado, which uses calls that Tornado 6 and asyncio have
+    deprecated.
     """
     asyncio_loop = asyncio.new_event_loop()
     asyncio.set_event_loop(asyncio_loop)
@@ -68,7 +68,10 @@ def io_loop() -> Iterator[IOLoop]:
 
 @pytest.fixture
 def bearer(settings: Settings, clock: Callable[[], datetime]) -> Bearer:
-    """Make tokens: `bearer("uid", exp=…, **claims)`; a claim of None is left out."""
+    """Return a function that creates tokens: `bearer("uid", exp=…, **claims)`.
+
+    A claim with the value None is left out.
+    """
 
     def make(account_uid: str, *, secret: str | None = None, **claims: Any) -> str:
         payload = {
@@ -86,7 +89,7 @@ def bearer(settings: Settings, clock: Callable[[], datetime]) -> Bearer:
 
 @pytest.fixture(scope="session")
 def mongod_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a replica set: the one the environment names, else a mongod of our own."""
+    """Return the URL of a replica set: from the environment, or of a new mongod."""
     if url := os.environ.get("DATALAYER_STRIPE_TEST_MONGODB_URL"):
         yield url
         return
@@ -96,12 +99,12 @@ def mongod_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         initiate([mongod])
         yield replica_set_url([mongod])
     finally:
-        mongod.kill()  # its data is for nobody, and a clean end takes a second
+        mongod.kill()  # A clean shutdown takes a second, and the data is not needed.
 
 
 @pytest.fixture
 def mongodb_url(mongod_url: str) -> Iterator[str]:
-    """The URL of a database of this test alone, dropped afterwards."""
+    """Create a database for the test, return its URL, and drop it at the end."""
     name = f"test_{uuid.uuid4().hex[:16]}"
     yield with_database(mongod_url, name)
     with MongoClient[dict[str, Any]](mongod_url) as client:
@@ -110,7 +113,7 @@ def mongodb_url(mongod_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def new_mongod(tmp_path: Any) -> Iterator[Callable[[str | None], Mongod]]:
-    """Start further mongods: `new_mongod(None)` is a standalone, a name is a set's member."""
+    """Return a function that starts a mongod: a standalone server, or a member of a replica set."""
     require_mongod()
     started: list[Mongod] = []
 
@@ -125,7 +128,7 @@ def new_mongod(tmp_path: Any) -> Iterator[Callable[[str | None], Mongod]]:
 
 
 def require_mongod() -> None:
-    """Skip the test where there is no mongod; fail it in continuous integration."""
+    """Skip the test if mongod is not installed. In continuous integration, fail it."""
     if find_mongod() is not None:
         return
     reason = (

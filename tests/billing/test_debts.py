@@ -10,7 +10,7 @@ from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from tests.support.app import ACCOUNT, Clock, json_of
-from tests.support.books import differences, until_taken
+from tests.support.audits import deliver_until_accepted, differences
 from tests.support.shop import STRIPE_ROUTES, Buyer, rows
 
 
@@ -142,7 +142,7 @@ class TestDebts:
             if event["type"].startswith(("refund.", "charge.dispute", "payment_intent.succ"))
         ] * 2
         random.Random(seed).shuffle(deliveries)
-        await until_taken(buyer, deliveries)
+        await deliver_until_accepted(buyer, deliveries)
         # 250 credits were bought, 200 refunded and 170 spent.
         assert await buyer.credits() - await debt(service) == 250 - 200 - 170
         assert await buyer.credits() == 0

@@ -9,7 +9,7 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Clock
-from tests.support.books import differences
+from tests.support.audits import differences
 from tests.support.shop import Buyer, rows
 
 pytestmark = pytest.mark.mongod

@@ -12,7 +12,7 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, json_of
-from tests.support.books import differences, until_taken
+from tests.support.audits import deliver_until_accepted, differences
 from tests.support.shop import STRIPE_ROUTES, Buyer, Shop, calls, kept, rows, subscribe_elsewhere
 
 HISTORY = f"{STRIPE_ROUTES}/topup/history"
@@ -77,7 +77,7 @@ async def test_each_refund_counts_once_in_any_order_with_its_top_up(
     deliveries = about * 2
     random.Random(seed).shuffle(deliveries)
     assert len(deliveries) >= 20
-    await until_taken(buyer, deliveries)
+    await deliver_until_accepted(buyer, deliveries)
     assert await buyer.credits() == 10 + 220
     assert sum(credits for _, credits, _ in await reversal_rows(service)) == -40
     assert len(await reversal_rows(service)) == 3

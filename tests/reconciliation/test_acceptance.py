@@ -12,7 +12,7 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, json_of
-from tests.support.books import differences
+from tests.support.audits import differences
 from tests.support.command import complete, run_command
 from tests.support.shop import Buyer, rows
 
@@ -62,7 +62,7 @@ async def test_accepted_payment_is_credited_once_with_its_reason(
 
 
 @pytest.mark.gen_test
-async def test_accepted_payment_that_was_refunded_in_part_gives_the_rest(
+async def test_accepted_payment_with_partial_refund_gives_remaining_credits(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     payment_id, event_id = await rejected_payment(buyer, webhooks, service)
@@ -77,7 +77,7 @@ async def test_accepted_payment_that_was_refunded_in_part_gives_the_rest(
 
 
 @pytest.mark.gen_test
-async def test_another_systems_payment_needs_account_and_credits(
+async def test_payment_of_another_system_needs_account_and_credits(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     _, event_id = await rejected_payment(buyer, webhooks, service, metadata={})
@@ -93,7 +93,7 @@ async def test_another_systems_payment_needs_account_and_credits(
 
 
 @pytest.mark.gen_test
-async def test_what_stripe_says_cannot_be_overruled(
+async def test_accept_cannot_override_stripe(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     payment_id, event_id = await rejected_payment(buyer, webhooks, service)
@@ -114,7 +114,7 @@ async def test_what_stripe_says_cannot_be_overruled(
 
 
 @pytest.mark.gen_test
-async def test_payment_that_waits_for_its_next_try_is_not_accepted(
+async def test_accept_refuses_payment_that_was_not_rejected(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -152,7 +152,7 @@ async def test_operator_accepts_a_payment(
 
 
 @pytest.mark.gen_test
-async def test_accepting_again_finishes_what_a_crash_has_cut(
+async def test_second_accept_completes_the_first_after_a_crash(
     buyer: Buyer, webhooks: Webhooks, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, event_id = await rejected_payment(buyer, webhooks, service)
@@ -173,7 +173,7 @@ async def test_accepting_again_finishes_what_a_crash_has_cut(
 
 
 @pytest.mark.gen_test
-async def test_of_two_accepts_that_differ_one_counts(
+async def test_only_one_of_two_different_concurrent_accepts_counts(
     buyer: Buyer, webhooks: Webhooks, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, event_id = await rejected_payment(buyer, webhooks, service, metadata={})

@@ -1,4 +1,4 @@
-"""Reconciliation gives a newly installed plugin old events only when it asks for them."""
+"""Reconciliation gives a newly installed plugin old events only if it has `catch_up=True`."""
 
 import json
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from tests.support.shop import Buyer
 pytestmark = pytest.mark.mongod
 
 
-class Noting:
-    """A plugin that waits to be told of old events, one that asks for them, and what they saw."""
+class RecordingPlugins:
+    """Two plugins, without and with `catch_up`, and the events that they got."""
 
     def __init__(self) -> None:
         self.fails = False
@@ -39,13 +39,13 @@ class Noting:
 
 
 @pytest.fixture
-def noting() -> Noting:
-    return Noting()
+def recording_plugins() -> RecordingPlugins:
+    return RecordingPlugins()
 
 
 @pytest.fixture
-def extra_plugins(noting: Noting) -> Sequence[Plugin]:
-    return noting.plugins
+def extra_plugins(recording_plugins: RecordingPlugins) -> Sequence[Plugin]:
+    return recording_plugins.plugins
 
 
 def payments(sandbox: Sandbox) -> list[str]:
@@ -70,10 +70,10 @@ async def test_old_events_go_to_plugins_that_catch_up_only(
     webhooks: Webhooks,
     service: Service,
     clock: Clock,
-    noting: Noting,
+    recording_plugins: RecordingPlugins,
 ) -> None:
     await buyer.subscribe()
-    for seen in noting.seen.values():
+    for seen in recording_plugins.seen.values():
         seen.clear()
     webhooks.drop(1000)
     known = set(payments(sandbox))
@@ -86,29 +86,29 @@ async def test_old_events_go_to_plugins_that_catch_up_only(
 
     await reconcile(service, clock)
     assert await buyer.credits() == 50
-    assert noting.seen == {"mail": [], "report": [old]}
+    assert recording_plugins.seen == {"mail": [], "report": [old]}
     assert await reconcile(service, clock) == []
 
     clock.advance(minutes=1)
     await buyer.buy()
     [new] = set(payments(sandbox)) - known - {old}
     await reconcile(service, clock)
-    assert noting.seen == {"mail": [new], "report": [old, new]}
+    assert recording_plugins.seen == {"mail": [new], "report": [old, new]}
 
 
 @pytest.mark.gen_test
-async def test_event_that_a_plugin_has_begun_is_finished_however_old(
+async def test_plugin_gets_old_event_that_it_has_attempted_before(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
     service: Service,
     clock: Clock,
-    noting: Noting,
+    recording_plugins: RecordingPlugins,
 ) -> None:
     await buyer.subscribe()
-    for seen in noting.seen.values():
+    for seen in recording_plugins.seen.values():
         seen.clear()
-    noting.fails = True
+    recording_plugins.fails = True
     webhooks.hold()
     await buyer.ask_to_buy()
     intent = await buyer.buy()
@@ -120,35 +120,35 @@ async def test_event_that_a_plugin_has_begun_is_finished_however_old(
     assert (await buyer.api.deliver(json.dumps(event).encode())).code == 503
     webhooks.drop(1000)
     clock.advance(minutes=10)
-    noting.fails = False
+    recording_plugins.fails = False
     await reconcile(service, clock)
-    assert noting.seen["mail"] == [event["id"]] * 2
+    assert recording_plugins.seen["mail"] == [event["id"]] * 2
 
 
 @pytest.mark.gen_test
-async def test_failure_of_another_plugin_gives_a_new_one_no_old_event(
+async def test_retry_of_failed_event_skips_plugin_installed_later(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
     service: Service,
     clock: Clock,
-    noting: Noting,
+    recording_plugins: RecordingPlugins,
 ) -> None:
     await buyer.subscribe()
-    for seen in noting.seen.values():
+    for seen in recording_plugins.seen.values():
         seen.clear()
     webhooks.drop(1000)
     await buyer.buy()
     clock.advance(minutes=10)
-    noting.fails = True
+    recording_plugins.fails = True
     found = await reconcile(service, clock)
-    assert "failed" in {one.outcome for one in found}, "and was tried twice"
-    assert len(noting.seen["report"]) == 2
-    assert noting.seen["mail"] == []
+    assert "failed" in {one.outcome for one in found}, "it was retried once"
+    assert len(recording_plugins.seen["report"]) == 2
+    assert recording_plugins.seen["mail"] == []
 
 
 @pytest.mark.gen_test
-async def test_first_sight_of_a_plugin_is_kept_for_good(service: Service, clock: Clock) -> None:
+async def test_first_seen_time_of_plugin_does_not_change(service: Service, clock: Clock) -> None:
     first_seen = service.store.first_seen
     await first_seen.note(["mail", "a-b"], clock())
     before = await first_seen.read()
@@ -160,7 +160,7 @@ async def test_first_sight_of_a_plugin_is_kept_for_good(service: Service, clock:
 
 
 @pytest.mark.gen_test
-async def test_start_of_the_service_notes_its_plugins(service: Service) -> None:
+async def test_start_of_service_records_its_plugins(service: Service) -> None:
     await service.start()
     assert set(await seen_at(service)) == {plugin.name for plugin in service.registry.plugins}
 

@@ -1,4 +1,4 @@
-"""Reconciliation rebuilds whose customer is whose, from the customers that Stripe has."""
+"""Reconciliation rebuilds the customers of accounts from Stripe's customers."""
 
 import json
 from datetime import timedelta
@@ -21,27 +21,27 @@ pytestmark = [pytest.mark.mongod, pytest.mark.usefixtures("webhooks", "unlimited
 async def reconcile(
     service: Service, clock: Clock, *, dry_run: bool = False, days: int = 30
 ) -> list[Finding]:
-    """Reconcile, and return what was found of customers."""
+    """Reconcile, and return the findings about customers."""
     found: list[Finding] = []
     reconciliation = service.reconciliation(dry_run=dry_run, on_finding=found.append)
     await reconciliation.run(clock() - timedelta(days=days))
     return [finding for finding in found if finding.kind == "customer"]
 
 
-async def lose(service: Service, *collections: str) -> None:
-    """Empty collections, as if a backup from before their contents had been restored."""
+async def empty(service: Service, *collections: str) -> None:
+    """Empty collections, as after the restore of an old backup."""
     for name in collections:
         await service.store._database[name].delete_many({})
 
 
-def named(account: str) -> dict[str, str]:
-    """Return the metadata of a customer that the service has made for an account."""
+def metadata_of(account: str) -> dict[str, str]:
+    """Return the metadata of a customer that the service has created."""
     return customer_metadata(account)
 
 
 def customer(sandbox: Sandbox, account: str = ACCOUNT, **params: Any) -> str:
-    """Make one more customer of an account at Stripe."""
-    made = sandbox.call("POST", "/v1/customers", metadata=named(account), **params)
+    """Create another customer of an account at Stripe."""
+    made = sandbox.call("POST", "/v1/customers", metadata=metadata_of(account), **params)
     return str(made["id"])
 
 
@@ -58,19 +58,19 @@ def subscribe(sandbox: Sandbox, shop: Shop, customer_id: str) -> None:
 
 
 @pytest.mark.gen_test
-async def test_customer_is_rebuilt_after_a_restore_and_nobody_subscribes_twice(
+async def test_customer_is_rebuilt_after_restore_and_second_subscription_refused(
     buyer: Buyer, service: Service, sandbox: Sandbox, clock: Clock
 ) -> None:
     await buyer.subscribe()
     [made] = objects(sandbox, "/v1/customers")
-    await lose(service, "customers", "subscriptions", "events")
+    await empty(service, "customers", "subscriptions", "events")
     clock.advance(minutes=6)
     [missing] = await reconcile(service, clock, dry_run=True)
     assert (missing.id, missing.outcome) == (made["id"], None)
     assert await rows(service, "customers") == [], "a dry run changes nothing"
 
-    [healed] = await reconcile(service, clock)
-    assert (healed.id, healed.outcome) == (made["id"], "processed")
+    [processed] = await reconcile(service, clock)
+    assert (processed.id, processed.outcome) == (made["id"], "processed")
     assert await service.store.customers.get(ACCOUNT) == made["id"]
     assert await reconcile(service, clock) == []
     assert (await buyer.ask_to_subscribe()).code == 409
@@ -80,14 +80,14 @@ async def test_customer_is_rebuilt_after_a_restore_and_nobody_subscribes_twice(
 
 
 @pytest.mark.gen_test
-async def test_payment_of_the_other_customer_is_credited_though_it_was_rejected(
+async def test_rejected_payment_is_credited_after_its_customer_was_rebuilt(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
     await buyer.subscribe()
     [first] = objects(sandbox, "/v1/customers")
     started = json_of(await buyer.ask_to_buy())
-    await lose(service, "customers", "subscriptions", "events")
-    await buyer.ask_to_subscribe()  # served before it was reconciled: a second customer
+    await empty(service, "customers", "subscriptions", "events")
+    await buyer.ask_to_subscribe()  # The service ran before it was reconciled: a second customer.
     second = await service.store.customers.get(ACCOUNT)
     assert second != first["id"]
     webhooks.hold()
@@ -110,7 +110,7 @@ async def test_payment_of_the_other_customer_is_credited_though_it_was_rejected(
 
 @pytest.mark.parametrize("subscribed", [None, 0, 1])
 @pytest.mark.gen_test
-async def test_of_several_customers_the_subscribed_one_is_chosen_else_the_oldest(
+async def test_subscribed_or_else_oldest_customer_is_chosen(
     buyer: Buyer,
     service: Service,
     sandbox: Sandbox,
@@ -135,7 +135,7 @@ async def test_of_several_customers_the_subscribed_one_is_chosen_else_the_oldest
 
 
 @pytest.mark.gen_test
-async def test_subscription_that_cannot_be_read_stops_no_customer_from_being_rebuilt(
+async def test_customer_with_unreadable_subscription_is_rebuilt(
     service: Service,
     sandbox: Sandbox,
     shop: Shop,
@@ -160,11 +160,11 @@ async def test_subscription_that_cannot_be_read_stops_no_customer_from_being_reb
 
 
 @pytest.mark.gen_test
-async def test_customers_of_other_systems_are_left_alone(
+async def test_customers_of_other_systems_are_not_changed(
     buyer: Buyer, service: Service, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.create_customer(name="Ben")
-    sandbox.call("POST", "/v1/customers", metadata=named("not an account"))
+    sandbox.call("POST", "/v1/customers", metadata=metadata_of("not an account"))
     sandbox.call("POST", "/v1/customers", metadata={"user": "7"})
     sandbox.call("POST", "/v1/customers", metadata={"account_uid": ACCOUNT})
     sandbox.call("POST", "/v1/customers", metadata={"account_uid": ACCOUNT, "made_by": "others"})
@@ -184,14 +184,14 @@ async def test_deleted_customer_that_is_in_use_is_released(
     assert deleted is not None
     sandbox.call("DELETE", f"/v1/customers/{deleted}")
     await webhooks.settle()
-    # As an earlier version has left it: adopted again after its event.
-    await lose(service, "customers", "former_customers")
+    # The customer is in use again after its event, as in data of an earlier version.
+    await empty(service, "customers", "former_customers")
     await service.store.customers.adopt(ACCOUNT, deleted, clock())
     clock.advance(minutes=6)
     [missing] = await reconcile(service, clock, dry_run=True)
     assert missing.id == deleted
-    [healed] = await reconcile(service, clock)
-    assert (healed.id, healed.outcome) == (deleted, "processed")
+    [processed] = await reconcile(service, clock)
+    assert (processed.id, processed.outcome) == (deleted, "processed")
     assert await service.store.customers.get(ACCOUNT) is None
     assert (await service.store.subscriptions.by_ids([subscription_id]))[
         subscription_id
@@ -199,7 +199,7 @@ async def test_deleted_customer_that_is_in_use_is_released(
 
 
 @pytest.mark.gen_test
-async def test_customer_that_stripe_has_no_more_gives_way_to_one_that_it_has(
+async def test_customer_missing_at_stripe_is_replaced(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, clock: Clock
 ) -> None:
     webhooks.drop(1000)
@@ -212,7 +212,7 @@ async def test_customer_that_stripe_has_no_more_gives_way_to_one_that_it_has(
 
 
 @pytest.mark.gen_test
-async def test_customer_of_a_claim_is_assigned_and_one_of_another_account_is_not_taken(
+async def test_claim_gets_customer_that_no_other_account_uses(
     buyer: Buyer, service: Service, sandbox: Sandbox, clock: Clock
 ) -> None:
     await service.store._database.customers.insert_one({"_id": ACCOUNT, "created_at": clock()})
@@ -226,7 +226,7 @@ async def test_customer_of_a_claim_is_assigned_and_one_of_another_account_is_not
 
 @pytest.mark.parametrize("assigned", ["before", "during"])
 @pytest.mark.gen_test
-async def test_customer_that_is_recorded_during_the_sweep_is_not_kept_as_a_former_one(
+async def test_customer_assigned_during_sweep_is_not_stored_as_former(
     service: Service,
     sandbox: Sandbox,
     clock: Clock,
@@ -243,14 +243,14 @@ async def test_customer_that_is_recorded_during_the_sweep_is_not_kept_as_a_forme
     await sweep.collect(objects(sandbox, "/v1/customers"), clock())
     adopt = customers.adopt
 
-    async def too_late(*arguments: Any) -> None:
+    async def adopt_after_another(*arguments: Any) -> None:
         await adopt(ACCOUNT, made, clock())
         await adopt(*arguments)
 
     if assigned == "before":
         await adopt(ACCOUNT, made, clock())
     else:
-        monkeypatch.setattr(customers, "adopt", too_late)
+        monkeypatch.setattr(customers, "adopt", adopt_after_another)
     async for _ in sweep.rebuild():
         pass
     assert await customers.get(ACCOUNT) == made
@@ -258,10 +258,10 @@ async def test_customer_that_is_recorded_during_the_sweep_is_not_kept_as_a_forme
 
 
 @pytest.mark.gen_test
-async def test_nobody_subscribes_beside_a_former_customer_that_was_just_found(
+async def test_second_subscription_is_refused_after_former_customer_was_found(
     buyer: Buyer, service: Service, sandbox: Sandbox, webhooks: Webhooks, shop: Shop, clock: Clock
 ) -> None:
-    await buyer.ask_to_subscribe()  # the account has a customer here
+    await buyer.ask_to_subscribe()  # The account has a customer.
     webhooks.drop(1000)
     other = customer(sandbox, payment_method="pm_card_visa")
     subscribe(sandbox, shop, other)

@@ -1,4 +1,4 @@
-"""How a top-up stands, and the credits of one whose webhook is late."""
+"""Status of a top-up, and its credits if its webhook is late."""
 
 import asyncio
 
@@ -26,8 +26,8 @@ STATUS_FIELDS = [
 ]
 
 
-class Counted:
-    """A plugin beside the crediting one, which fails as long as it is told to."""
+class CountingPlugin:
+    """Additional plugin that counts its runs, and fails while `failing` is set."""
 
     def __init__(self) -> None:
         self.plugin = Plugin("counted")
@@ -43,12 +43,12 @@ class Counted:
 
 
 @pytest.fixture
-def counted() -> Counted:
-    return Counted()
+def counted() -> CountingPlugin:
+    return CountingPlugin()
 
 
 @pytest.fixture
-def extra_plugins(counted: Counted) -> tuple[Plugin, ...]:
+def extra_plugins(counted: CountingPlugin) -> tuple[Plugin, ...]:
     return (counted.plugin,)
 
 
@@ -56,7 +56,7 @@ async def status(buyer: Buyer, intent_id: str) -> HTTPResponse:
     return await buyer.api.get(f"{STATUS}/{intent_id}", buyer.account)
 
 
-async def seen(
+async def read_status(
     buyer: Buyer, intent_id: str, *, is_rejected: bool = False
 ) -> tuple[str, bool, int, int]:
     answer = await status(buyer, intent_id)
@@ -68,8 +68,8 @@ async def seen(
     return fields["status"], fields["credited"], fields["credits"], fields["balance"]
 
 
-async def paid_unheard_of(buyer: Buyer, sandbox: Sandbox) -> str:
-    """A paid top-up, of which no webhook tells."""
+async def paid_without_webhook(buyer: Buyer, sandbox: Sandbox) -> str:
+    """Pay for a top-up while webhooks are held back, and return its PaymentIntent's id."""
     await buyer.subscribe()
     sandbox.webhooks.hold()
     started = json_of(await buyer.ask_to_buy())
@@ -77,32 +77,32 @@ async def paid_unheard_of(buyer: Buyer, sandbox: Sandbox) -> str:
 
 
 @pytest.mark.gen_test
-async def test_from_asked_for_to_credited(
+async def test_status_from_creation_to_credits(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
     started = json_of(await buyer.ask_to_buy())
     intent_id = started["payment_intent_id"]
-    assert await seen(buyer, intent_id) == ("requires_payment_method", False, 50, 0)
+    assert await read_status(buyer, intent_id) == ("requires_payment_method", False, 50, 0)
     sandbox.confirm_payment(started["client_secret"], card="pm_card_authenticationRequired")
-    assert await seen(buyer, intent_id) == ("requires_action", False, 50, 0)
+    assert await read_status(buyer, intent_id) == ("requires_action", False, 50, 0)
     sandbox.authenticate(intent_id)
     await webhooks.settle()
     asked = len(sandbox.api.calls)
-    assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
-    assert len(sandbox.api.calls) == asked, "what our books know is not asked of Stripe"
+    assert await read_status(buyer, intent_id) == ("succeeded", True, 50, 50)
+    assert len(sandbox.api.calls) == asked, "a credited top-up needs no request to Stripe"
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_asking_finishes_what_no_webhook_has_said(
-    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, counted: Counted
+async def test_status_request_credits_top_up_before_its_webhook(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, counted: CountingPlugin
 ) -> None:
-    intent_id = await paid_unheard_of(buyer, sandbox)
+    intent_id = await paid_without_webhook(buyer, sandbox)
     assert await buyer.credits() == 0
-    assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
+    assert await read_status(buyer, intent_id) == ("succeeded", True, 50, 50)
 
-    # By the code of a delivery: under the event's own id, with every plugin, and once.
+    # It is processed like a delivery: with the event's id, by every plugin, and once.
     [event] = [one for one in sandbox.events if one["type"] == "payment_intent.succeeded"][-1:]
     assert counted.runs[1:] == [event["id"]], "after the subscription's payment"
     [kept] = [row for row in await rows(service, "events") if row["_id"] == event["id"]]
@@ -117,13 +117,13 @@ async def test_asking_finishes_what_no_webhook_has_said(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_ten_who_ask_while_the_webhook_comes_add_it_once(
+async def test_concurrent_status_requests_and_webhook_credit_once(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
-    intent_id = await paid_unheard_of(buyer, sandbox)
+    intent_id = await paid_without_webhook(buyer, sandbox)
     webhooks.duplicate(2)
     webhooks.release()
-    answers = await asyncio.gather(*(seen(buyer, intent_id) for _ in range(10)))
+    answers = await asyncio.gather(*(read_status(buyer, intent_id) for _ in range(10)))
     await webhooks.settle()
     assert set(answers) == {("succeeded", True, 50, 50)}
     assert await buyer.credits() == 50
@@ -133,52 +133,52 @@ async def test_ten_who_ask_while_the_webhook_comes_add_it_once(
 
 
 @pytest.mark.gen_test
-async def test_another_plugin_s_failure_keeps_no_credits_back(
-    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, counted: Counted
+async def test_failure_of_another_plugin_does_not_prevent_credits(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, counted: CountingPlugin
 ) -> None:
-    intent_id = await paid_unheard_of(buyer, sandbox)
+    intent_id = await paid_without_webhook(buyer, sandbox)
     counted.failing = True
-    assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
+    assert await read_status(buyer, intent_id) == ("succeeded", True, 50, 50)
 
 
 @pytest.mark.gen_test
-async def test_an_event_that_failed_is_tried_from_what_is_kept(
+async def test_failed_event_is_retried_from_database(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
     service: Service,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    intent_id = await paid_unheard_of(buyer, sandbox)
+    intent_id = await paid_without_webhook(buyer, sandbox)
     with monkeypatch.context() as broken:
         broken.setattr("datalayer_stripe.plugin_api.context.Ledger.credit", lambda *_: 1 / 0)
-        assert await seen(buyer, intent_id) == ("succeeded", False, 50, 0)
+        assert await read_status(buyer, intent_id) == ("succeeded", False, 50, 0)
     asked = calls(sandbox, "GET", "/v1/events")
-    assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
+    assert await read_status(buyer, intent_id) == ("succeeded", True, 50, 50)
     assert calls(sandbox, "GET", "/v1/events") == asked
 
 
 @pytest.mark.gen_test
-async def test_a_rejected_one_waits_for_the_operator(
+async def test_rejected_top_up_is_not_retried_by_status_requests(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service
 ) -> None:
-    intent_id = await paid_unheard_of(buyer, sandbox)
+    intent_id = await paid_without_webhook(buyer, sandbox)
     [customer] = [row["customer_id"] for row in await rows(service, "customers")]
     await service.store._database.customers.update_many({}, {"$set": {"customer_id": "cus_new"}})
-    assert await seen(buyer, intent_id, is_rejected=True) == ("succeeded", False, 50, 0)
+    assert await read_status(buyer, intent_id, is_rejected=True) == ("succeeded", False, 50, 0)
     [kept] = [row for row in await rows(service, "events") if row.get("rejected")]
     attempts = kept["handlers"]["top-up-credits"]["attempts"]
-    assert await seen(buyer, intent_id, is_rejected=True) == ("succeeded", False, 50, 0)
+    assert await read_status(buyer, intent_id, is_rejected=True) == ("succeeded", False, 50, 0)
     [kept] = [row for row in await rows(service, "events") if row.get("rejected")]
     assert kept["handlers"]["top-up-credits"]["attempts"] == attempts == 1
-    # Mended, it is credited, and told as any other.
+    # After the cause is corrected and the event replayed, it is credited.
     await service.store._database.customers.update_many({}, {"$set": {"customer_id": customer}})
     await service.processor.replay(kept["_id"])
-    assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
+    assert await read_status(buyer, intent_id) == ("succeeded", True, 50, 50)
 
 
 @pytest.mark.gen_test
-async def test_one_that_its_webhook_had_rejected_is_told_at_once(
+async def test_status_of_top_up_that_its_webhook_rejected(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     await buyer.subscribe()
@@ -193,34 +193,34 @@ async def test_one_that_its_webhook_had_rejected_is_told_at_once(
 
 
 @pytest.mark.gen_test
-async def test_before_stripe_has_made_the_event_it_is_not_credited(
+async def test_top_up_is_not_credited_before_stripe_has_its_event(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
-    intent_id = await paid_unheard_of(buyer, sandbox)
+    intent_id = await paid_without_webhook(buyer, sandbox)
     sandbox.forget_events()
-    assert await seen(buyer, intent_id) == ("succeeded", False, 50, 0)
+    assert await read_status(buyer, intent_id) == ("succeeded", False, 50, 0)
 
 
 @pytest.mark.gen_test
-async def test_that_it_is_paid_is_told_though_its_event_cannot_be_had(
+async def test_status_is_succeeded_while_events_cannot_be_listed(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
-    intent_id = await paid_unheard_of(buyer, sandbox)
+    intent_id = await paid_without_webhook(buyer, sandbox)
     sandbox.api.refuse(status=500, times=100, path_prefix="/v1/events")
-    assert await seen(buyer, intent_id) == ("succeeded", False, 50, 0)
+    assert await read_status(buyer, intent_id) == ("succeeded", False, 50, 0)
     sandbox.api.normal()
-    assert await seen(buyer, intent_id) == ("succeeded", True, 50, 50)
+    assert await read_status(buyer, intent_id) == ("succeeded", True, 50, 50)
 
 
 @pytest.mark.gen_test
-async def test_it_is_only_for_its_owner(
+async def test_status_is_refused_to_other_accounts(
     buyer: Buyer, stranger: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
-    intent_id = await paid_unheard_of(buyer, sandbox)
+    intent_id = await paid_without_webhook(buyer, sandbox)
     uncredited = await status(stranger, intent_id)
     assert (uncredited.code, json_of(uncredited)["code"]) == (403, "forbidden")
-    assert await buyer.credits() == 0, "a stranger's question moves nothing"
-    await seen(buyer, intent_id)
+    assert await buyer.credits() == 0, "a request of another account adds no credits"
+    await read_status(buyer, intent_id)
     credited = await status(stranger, intent_id)
     assert (credited.code, json_of(credited)["code"]) == (403, "forbidden")
     assert "credits" not in json_of(credited)
@@ -228,7 +228,7 @@ async def test_it_is_only_for_its_owner(
 
 
 @pytest.mark.gen_test
-async def test_what_is_no_top_up_of_ours_is_not_found(
+async def test_status_of_foreign_or_unknown_payment_is_not_found(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks
 ) -> None:
     theirs = sandbox.call("POST", "/v1/payment_intents", amount=500, currency="usd")["id"]
@@ -239,7 +239,7 @@ async def test_what_is_no_top_up_of_ours_is_not_found(
 
 @pytest.mark.parametrize("intent_id", ["ch_1", "pi_", "pi_1/../x", "pi_1%00", "pi_%22", "pi_1?x"])
 @pytest.mark.gen_test
-async def test_what_is_no_id_reaches_neither_stripe_nor_the_database(
+async def test_invalid_id_is_not_sent_to_stripe(
     buyer: Buyer, sandbox: Sandbox, shop: Shop, intent_id: str
 ) -> None:
     answer = await status(buyer, intent_id)
@@ -249,21 +249,21 @@ async def test_what_is_no_id_reaches_neither_stripe_nor_the_database(
 
 
 @pytest.mark.gen_test
-async def test_with_stripe_down_what_is_credited_is_told_all_the_same(
+async def test_status_of_credited_top_up_while_stripe_is_down(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
     await buyer.subscribe()
     bought = await buyer.buy()
     unpaid = json_of(await buyer.ask_to_buy())["payment_intent_id"]
     sandbox.api.refuse(status=500, times=100, path_prefix="/v1/")
-    assert await seen(buyer, bought["id"]) == ("succeeded", True, 50, 50)
+    assert await read_status(buyer, bought["id"]) == ("succeeded", True, 50, 50)
     answer = await status(buyer, unpaid)
     assert (answer.code, json_of(answer)["code"]) == (503, "stripe_unavailable")
     assert answer.headers["Retry-After"]
 
 
 @pytest.mark.gen_test
-async def test_a_subscription_that_is_being_paid_is_looked_at(
+async def test_incomplete_subscription_is_read_from_stripe(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, api: Api
 ) -> None:
     webhooks.hold()
@@ -274,11 +274,11 @@ async def test_a_subscription_that_is_being_paid_is_looked_at(
     assert (plan["status"], plan["is_eligible"]) == ("active", True)
     asked = len(sandbox.api.calls)
     await buyer.plan()
-    assert len(sandbox.api.calls) == asked, "one that is active is not looked at"
+    assert len(sandbox.api.calls) == asked, "an active subscription is not read"
 
 
 @pytest.mark.gen_test
-async def test_a_subscription_that_is_being_paid_is_shown_while_stripe_is_down(
+async def test_incomplete_subscription_is_shown_while_stripe_is_down(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, quick_retries: None
 ) -> None:
     await buyer.ask_to_subscribe()

@@ -1,4 +1,4 @@
-"""The periodic reconciliation: what a wrong clock may not do, and how its last success is told."""
+"""Periodic reconciliation: wrong clocks, and the gauge of the last success."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +16,7 @@ both_stores = pytest.mark.parametrize(
 )
 
 
-def process(service: Service) -> PeriodicReconciliation:
+def periodic(service: Service) -> PeriodicReconciliation:
     assert timedelta(seconds=service.settings.stripe_reconcile_interval) == HOUR
     return service.periodic_reconciliation()
 
@@ -29,55 +29,55 @@ def last_success(service: Service) -> float | None:
 @pytest.mark.mongod
 @pytest.mark.parametrize("ahead", [timedelta(days=400), timedelta(days=-400)])
 @pytest.mark.gen_test
-async def test_a_process_with_a_wrong_clock_does_not_stop_the_others(
+async def test_process_with_wrong_clock_does_not_stop_others(
     service: Service, sandbox: Sandbox, clock: Clock, ahead: timedelta
 ) -> None:
     clock.offset = ahead
-    assert await process(service).run_if_due()
+    assert await periodic(service).run_if_due()
     row = await service.store._database.service.find_one({"_id": f"lease-{LEASE}"})
     margin = timedelta(minutes=5)
     assert abs(row["due_at"] - datetime.now(UTC) - HOUR) < margin
     assert abs(row["done_until"] - datetime.now(UTC)) < margin
-    assert not await process(service).run_if_due(), "it is not due, whatever its clock says"
+    assert not await periodic(service).run_if_due(), "it is not due by the clock of the server"
 
 
 @both_stores
 @pytest.mark.parametrize("field", ["due_at", "until"])
 @pytest.mark.gen_test
-async def test_a_date_that_no_right_clock_has_written_is_ignored(
+async def test_lease_date_too_far_in_the_future_is_ignored(
     service: Service, clock: Clock, sandbox: Sandbox, field: str, store: str
 ) -> None:
-    right, leases = process(service), service.store._database.service
-    assert await right.run_if_due()
-    assert not await right.run_if_due()
+    reconciliation, leases = periodic(service), service.store._database.service
+    assert await reconciliation.run_if_due()
+    assert not await reconciliation.run_if_due()
     due = {"due_at": clock() - HOUR, "until": clock() - HOUR}
-    far = due | {field: clock() + timedelta(days=400)}
-    await leases.update_one({"_id": f"lease-{LEASE}"}, {"$set": far})
-    assert await right.run_if_due()
+    wrong = due | {field: clock() + timedelta(days=400)}
+    await leases.update_one({"_id": f"lease-{LEASE}"}, {"$set": wrong})
+    assert await reconciliation.run_if_due()
 
 
 @pytest.mark.gen_test
-async def test_every_process_tells_when_it_was_last_done(
+async def test_every_process_exports_last_success(
     service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
     begun = int(clock().timestamp())  # MongoDB keeps milliseconds
-    assert await process(service).run_if_due()
+    assert await periodic(service).run_if_due()
     assert (last_success(service) or 0) >= begun
 
     service.metrics.reconcile_last_success.set(0)
-    assert not await process(service).run_if_due(), "another process has done it"
+    assert not await periodic(service).run_if_due(), "another process has done it"
     assert (last_success(service) or 0) >= begun
 
     service.metrics.reconcile_last_success.set(0)
-    async with process(service).running():
-        assert (last_success(service) or 0) >= begun, "it is known from the start"
+    async with periodic(service).running():
+        assert (last_success(service) or 0) >= begun, "it is exported from the start"
 
 
 @pytest.mark.gen_test
-async def test_a_failed_run_is_no_success(
+async def test_failed_run_does_not_change_last_success(
     service: Service, clock: Clock, sandbox: Sandbox, quick_retries: None
 ) -> None:
     sandbox.api.refuse(status=500, times=100)
     with pytest.raises(Exception, match="payment provider"):
-        await process(service).run_if_due()
+        await periodic(service).run_if_due()
     assert last_success(service) == 0

@@ -1,4 +1,4 @@
-"""Each kind of corruption, repaired by exactly the command that the audit prints, on MongoDB."""
+"""The command that the audit prints repairs each kind of corruption, on MongoDB."""
 
 import asyncio
 import re
@@ -13,7 +13,7 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock
-from tests.support.books import differences, heal
+from tests.support.audits import differences, repair
 from tests.support.command import complete, run_command
 from tests.support.shop import OTHER_ACCOUNT, Buyer, rows
 
@@ -45,7 +45,8 @@ async def forget_reversal(database: Any, row_id: str) -> None:
     )
 
 
-# Each gets the database and the ids of `paid`, `refunded`, `refund`, `disputed` and `dispute`.
+# Each function gets the database and the ids of `paid`, `refunded`, `refund`, `disputed` and
+# `dispute`.
 CORRUPTIONS: dict[str, Corrupt] = {
     "top_up_row_deleted": lambda db, ids: db.ledger.delete_one({"_id": ids["paid"]}),
     "top_up_row_and_its_credits_deleted": lambda db, ids: delete_row_and_credits(db, ids["paid"]),
@@ -91,8 +92,8 @@ CORRUPTIONS: dict[str, Corrupt] = {
 }
 
 
-async def trade(buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks) -> dict[str, str]:
-    """Buy three packages, of which one is refunded in part and one is disputed."""
+async def create_payments(buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks) -> dict[str, str]:
+    """Buy three packages, refund one in part, and dispute one."""
     await buyer.subscribe()
     paid, refunded, disputed = [(await buyer.buy())["id"] for _ in range(3)]
     refund, dispute = sandbox.refund(refunded, 100)["id"], sandbox.dispute(disputed)["id"]
@@ -111,7 +112,7 @@ async def trade(buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks) -> dict[str,
 async def test_audit_names_the_command_that_repairs_each_corruption(
     name: str, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
-    ids = await trade(buyer, sandbox, webhooks)
+    ids = await create_payments(buyer, sandbox, webhooks)
     clock.advance(minutes=6)
     assert await differences(service) == []
     assert await buyer.credits() == 90
@@ -122,7 +123,7 @@ async def test_audit_names_the_command_that_repairs_each_corruption(
     assert found, "a corruption is a difference"
     assert {one.command for one in found} == {REPAIR_COMMAND}
 
-    await heal(service, found)
+    await repair(service, found)
     assert await differences(service) == []
     assert await buyer.credits() == 90
     after = await movements(service)
@@ -131,12 +132,12 @@ async def test_audit_names_the_command_that_repairs_each_corruption(
         row = await service.store._database.ledger.find_one({"_id": row_id})
         assert row["reason"].startswith("audit")
 
-    await heal(service, found)
+    await repair(service, found)
     assert await movements(service) == after, "a second repair adds nothing"
 
 
 async def movements(service: Service) -> dict[str, tuple[Any, ...]]:
-    """Return what each ledger row says, without what is noted on it."""
+    """Return the fields of each ledger row that no repair may change."""
     fields = ("account_uid", "kind", "credits", "amount", "currency", "created_at", "event_id")
     return {
         row["_id"]: tuple(row[name] for name in fields) for row in await rows(service, "ledger")
@@ -145,13 +146,13 @@ async def movements(service: Service) -> dict[str, tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", ["top_up_row_with_other_credits", "refund_row_deleted"])
 @pytest.mark.gen_test
-async def test_later_refunds_of_a_repaired_payment_take_what_is_due(
+async def test_later_refunds_of_repaired_payment_take_right_credits(
     name: str, buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
-    ids = await trade(buyer, sandbox, webhooks)
+    ids = await create_payments(buyer, sandbox, webhooks)
     clock.advance(minutes=6)
     await CORRUPTIONS[name](service.store._database, ids)
-    await heal(service, await differences(service))
+    await repair(service, await differences(service))
     sandbox.refund(ids["paid"])
     sandbox.refund(ids["refunded"], 400)
     sandbox.close_dispute(ids["dispute"], won=True)
@@ -162,10 +163,10 @@ async def test_later_refunds_of_a_repaired_payment_take_what_is_due(
 
 
 @pytest.mark.gen_test
-async def test_repairs_that_race_with_each_other_and_with_deliveries_repair_once(
+async def test_repairs_concurrent_with_deliveries_repair_once(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
-    ids = await trade(buyer, sandbox, webhooks)
+    ids = await create_payments(buyer, sandbox, webhooks)
     clock.advance(minutes=6)
     database = service.store._database
     for name in (
@@ -180,16 +181,16 @@ async def test_repairs_that_race_with_each_other_and_with_deliveries_repair_once
             await CORRUPTIONS[name](database, ids)
     found = await differences(service)
     sandbox.refund(ids["refunded"], 100)
-    await asyncio.gather(*(heal(service, found) for _ in range(4)), buyer.buy())
+    await asyncio.gather(*(repair(service, found) for _ in range(4)), buyer.buy())
     await webhooks.settle()
     clock.advance(minutes=6)
-    await heal(service, await differences(service))
+    await repair(service, await differences(service))
     assert await differences(service) == []
     assert await buyer.credits() == 130
 
 
 @pytest.mark.gen_test
-async def test_operator_follows_the_printed_command_after_a_deleted_row(
+async def test_printed_command_repairs_deleted_row(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
@@ -228,7 +229,7 @@ async def test_operator_follows_the_printed_command_after_a_deleted_row(
 
 
 @pytest.mark.gen_test
-async def test_repair_of_a_young_payment_takes_no_credits_away(
+async def test_repair_of_recent_payment_does_not_reduce_credits(
     buyer: Buyer, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -237,6 +238,6 @@ async def test_repair_of_a_young_payment_takes_no_credits_away(
     await service.store._database.ledger.delete_one({"_id": paid})
     found = await differences(service)
     assert {one.kind for one in found} == {"balance", "payment"}
-    await heal(service, found)
+    await repair(service, found)
     assert await buyer.credits() == 100
     assert await differences(service) == []

@@ -1,4 +1,4 @@
-"""What a reconciliation heals of refunds and disputes, and what an audit says of them."""
+"""Reconciliation and audit of refunds and disputes."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Clock, json_of
-from tests.support.books import differences
+from tests.support.audits import differences
 from tests.support.shop import Buyer, calls, rows
 
 pytestmark = pytest.mark.mongod
@@ -25,7 +25,7 @@ async def reconcile(
 
 
 @pytest.mark.gen_test
-async def test_what_was_never_delivered_is_healed_by_the_sweep_of_events(
+async def test_event_sweep_processes_undelivered_reversals(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -34,13 +34,13 @@ async def test_what_was_never_delivered_is_healed_by_the_sweep_of_events(
     refund = sandbox.refund(bought[0], 100)
     dispute = sandbox.dispute(bought[1])
     clock.advance(minutes=6)
-    said = await differences(service)
-    assert [(one.kind, one.id) for one in said] == [
+    found = await differences(service)
+    assert [(one.kind, one.id) for one in found] == [
         ("refund", refund["id"]),
         ("dispute", dispute["id"]),
     ]
-    assert said[0].explanation == "amount: ledger 0, Stripe 100"
-    assert said[0].command == RECONCILE_COMMAND
+    assert found[0].explanation == "amount: ledger 0, Stripe 100"
+    assert found[0].command == RECONCILE_COMMAND
     _, missing = await reconcile(service, clock, dry_run=True)
     assert {one.kind for one in missing} == {"event"}
     assert await buyer.credits() == 100
@@ -53,7 +53,7 @@ async def test_what_was_never_delivered_is_healed_by_the_sweep_of_events(
 
 
 @pytest.mark.gen_test
-async def test_a_refund_whose_top_up_was_lost_too_is_healed_in_one_run(
+async def test_one_run_processes_refund_and_its_top_up(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -62,14 +62,16 @@ async def test_a_refund_whose_top_up_was_lost_too_is_healed_in_one_run(
     sandbox.refund(paid["id"], 100)
     clock.advance(minutes=6)
     _, found = await reconcile(service, clock)
-    assert "failed" not in {one.outcome for one in found}, "the newest come first, and wait"
-    assert len({one.id for one in found}) == len(found), "each is told of once"
+    assert "failed" not in {one.outcome for one in found}, (
+        "an event that fails before its top-up is retried"
+    )
+    assert len({one.id for one in found}) == len(found), "each is reported once"
     assert await buyer.credits() == 40
     assert await differences(service) == []
 
 
 @pytest.mark.gen_test
-async def test_what_cannot_be_healed_is_said_to_have_failed(
+async def test_event_that_fails_is_reported_as_failed(
     buyer: Buyer,
     sandbox: Sandbox,
     webhooks: Webhooks,
@@ -95,7 +97,7 @@ async def test_what_cannot_be_healed_is_said_to_have_failed(
 
 
 @pytest.mark.gen_test
-async def test_what_is_older_than_stripe_s_events_is_found_by_itself(
+async def test_reversals_older_than_events_are_processed(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -107,14 +109,14 @@ async def test_what_is_older_than_stripe_s_events_is_found_by_itself(
     listed = calls(sandbox, "GET", "/v1/refunds")
     _, found = await reconcile(service, clock, days=3)
     assert "refund" not in {one.kind for one in found}
-    assert calls(sandbox, "GET", "/v1/refunds") == listed, "the hourly run does not look so far"
+    assert calls(sandbox, "GET", "/v1/refunds") == listed, "the periodic run does not list them"
 
     _, missing = await reconcile(service, clock, days=60, dry_run=True)
     expected = {("refund", refund["id"]), ("dispute", dispute["id"])}
     assert {(one.kind, one.id) for one in missing} >= expected
     report, found = await reconcile(service, clock, days=60)
-    healed = {(one.kind, one.id): one.outcome for one in found if one.kind != "subscription"}
-    assert healed == dict.fromkeys(expected, "processed")
+    processed = {(one.kind, one.id): one.outcome for one in found if one.kind != "subscription"}
+    assert processed == dict.fromkeys(expected, "processed")
     assert report.checked["refund"] == 1
     assert await buyer.credits() == 90
     assert await differences(service) == []
@@ -123,7 +125,7 @@ async def test_what_is_older_than_stripe_s_events_is_found_by_itself(
 
 
 @pytest.mark.gen_test
-async def test_what_was_rejected_with_its_top_up_is_healed_once_that_is_credited(
+async def test_refund_rejected_with_its_top_up_is_retried_after_the_top_up(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -159,7 +161,7 @@ async def test_what_was_rejected_with_its_top_up_is_healed_once_that_is_credited
 
 
 @pytest.mark.gen_test
-async def test_what_a_plugin_has_rejected_after_the_credits_waits_for_the_operator(
+async def test_dispute_rejected_after_its_top_up_is_not_retried(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -176,7 +178,7 @@ async def test_what_a_plugin_has_rejected_after_the_credits_waits_for_the_operat
 
 
 @pytest.mark.gen_test
-async def test_a_dispute_that_is_open_here_alone_is_told_of_and_healed(
+async def test_dispute_open_only_in_ledger_is_reported_and_corrected(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -197,7 +199,7 @@ async def test_a_dispute_that_is_open_here_alone_is_told_of_and_healed(
 
 
 @pytest.mark.gen_test
-async def test_what_has_changed_just_now_is_no_difference_however_old_it_is(
+async def test_audit_does_not_judge_old_dispute_with_recent_change(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -212,7 +214,7 @@ async def test_what_has_changed_just_now_is_no_difference_however_old_it_is(
 
 
 @pytest.mark.gen_test
-async def test_the_audit_explains_what_differs_in_a_reversal(
+async def test_audit_explains_each_difference_of_reversals(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -228,12 +230,12 @@ async def test_the_audit_explains_what_differs_in_a_reversal(
     await ledger.update_one({"_id": refunds[2]}, {"$set": {"account_uid": "another"}})
     row = await ledger.find_one({"_id": refunds[3]})
     await ledger.insert_one({**row, "_id": "re_made_up"})
-    said = {(one.kind, one.id): one.explanation for one in await differences(service)}
-    assert said.pop(("balance", ACCOUNT))
-    assert said.pop(("balance", "another"))
-    assert said.pop(("reversal", bought[1])).startswith("its reversal rows sum to")
-    assert said.pop(("reversal", bought[3])).startswith("its reversal rows sum to")
-    assert said == {
+    found = {(one.kind, one.id): one.explanation for one in await differences(service)}
+    assert found.pop(("balance", ACCOUNT))
+    assert found.pop(("balance", "another"))
+    assert found.pop(("reversal", bought[1])).startswith("its reversal rows sum to")
+    assert found.pop(("reversal", bought[3])).startswith("its reversal rows sum to")
+    assert found == {
         ("reversal", bought[0]): "7 credits taken back instead of 10",
         ("refund", refunds[1]): "amount: ledger 99, Stripe 100",
         ("reversal", bought[2]): "a reversal is on another account",
@@ -242,7 +244,7 @@ async def test_the_audit_explains_what_differs_in_a_reversal(
 
 
 @pytest.mark.gen_test
-async def test_rows_that_were_taken_away_are_missed(
+async def test_audit_finds_deleted_rows(
     buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()

@@ -1,4 +1,4 @@
-"""What was never delivered is healed, by the same plugins, once; and the books are proven."""
+"""What was never delivered is processed, by the same plugins, once; and the books are proven."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -40,7 +40,7 @@ async def audit(service: Service) -> list[Difference]:
 
 
 @pytest.mark.gen_test
-async def test_what_was_dropped_is_healed_once(
+async def test_dropped_deliveries_are_processed_once(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     webhooks.drop(1000)
@@ -53,15 +53,15 @@ async def test_what_was_dropped_is_healed_once(
     await buyer.buy()
     await buyer.buy(buyer.shop.packages[2])
     _, missing = await reconcile(service, clock, dry_run=True)
-    assert "payment" not in {one.kind for one in missing}, "it may be on its way"
+    assert "payment" not in {one.kind for one in missing}, "its event may still arrive"
     clock.advance(minutes=6)
     _, missing = await reconcile(service, clock, dry_run=True)
     assert {"event", "payment"} == {one.kind for one in missing}
     assert {one.outcome for one in missing} == {None}
     assert await buyer.credits() == 0, "a dry run changes nothing"
 
-    _, healed = await reconcile(service, clock)
-    assert {one.outcome for one in healed} <= {"processed", "duplicate"}
+    _, processed = await reconcile(service, clock)
+    assert {one.outcome for one in processed} <= {"processed", "duplicate"}
     assert await buyer.credits() == 650
     assert (await buyer.plan())["id"] == subscription_id
     assert (await buyer.plan())["status"] == "active"
@@ -74,7 +74,7 @@ async def test_what_was_dropped_is_healed_once(
 
 
 @pytest.mark.gen_test
-async def test_two_reconciliations_and_the_webhooks_at_once_have_one_effect(
+async def test_concurrent_reconciliations_and_webhooks_credit_once(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()
@@ -91,7 +91,7 @@ async def test_two_reconciliations_and_the_webhooks_at_once_have_one_effect(
 
 
 @pytest.mark.gen_test
-async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
+async def test_payment_without_event_at_stripe_is_credited(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
@@ -104,8 +104,8 @@ async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
     day = f"{datetime.fromtimestamp(paid['created'], UTC):%Y-%m-%d}"
     assert difference.command == f"datalayer-stripe reconcile --since {day}"
 
-    _, healed = await reconcile(service, clock, since=timedelta(days=60))
-    assert [(one.kind, one.id, one.outcome) for one in healed] == [
+    _, processed = await reconcile(service, clock, since=timedelta(days=60))
+    assert [(one.kind, one.id, one.outcome) for one in processed] == [
         ("payment", paid["id"], "processed")
     ]
     assert await buyer.credits() == 50
@@ -113,7 +113,7 @@ async def test_a_payment_whose_event_stripe_no_longer_has_is_credited(
 
 
 @pytest.mark.gen_test
-async def test_another_plugin_s_deferred_work_keeps_no_payment_from_being_credited(
+async def test_payment_with_job_of_another_plugin_is_credited(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
@@ -125,20 +125,20 @@ async def test_another_plugin_s_deferred_work_keeps_no_payment_from_being_credit
         if event["type"] == "payment_intent.succeeded"
         and event["data"]["object"]["id"] == paid["id"]
     ]
-    # The credits were not added in time, and a plugin that is here no more was to send a mail.
+    # The credits were not added, and a plugin that is not installed any more deferred its work.
     await service.store.events.record_failure(succeeded, "top-up-credits", "a bug", clock())
     await service.store.commit(UnitOfWork(), Deferral(succeeded, "mailer", clock()))
     sandbox.forget_events()
     clock.advance(days=31)
-    _, healed = await reconcile(service, clock, since=timedelta(days=60))
+    _, processed = await reconcile(service, clock, since=timedelta(days=60))
     assert ("payment", paid["id"], "processed") in [
-        (one.kind, one.id, one.outcome) for one in healed
+        (one.kind, one.id, one.outcome) for one in processed
     ]
     assert await buyer.credits() == 50
 
 
 @pytest.mark.gen_test
-async def test_a_rejected_event_waits_for_the_operator(
+async def test_rejected_event_is_counted_and_not_processed_again(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
@@ -164,7 +164,7 @@ async def test_a_rejected_event_waits_for_the_operator(
 
 
 @pytest.mark.gen_test
-async def test_somebody_elses_objects_are_left_alone(
+async def test_objects_of_other_systems_are_not_recorded(
     sandbox: Sandbox, shop: Shop, api: object, service: Service, clock: Clock
 ) -> None:
     price = sandbox.create_price(
@@ -191,7 +191,7 @@ async def test_somebody_elses_objects_are_left_alone(
 
 
 @pytest.mark.gen_test
-async def test_more_than_a_page_is_swept(
+async def test_sweeps_read_all_pages(
     buyer: Buyer,
     webhooks: Webhooks,
     service: Service,
@@ -215,7 +215,7 @@ async def test_more_than_a_page_is_swept(
 
 
 @pytest.mark.gen_test
-async def test_the_audit_explains_each_difference(
+async def test_audit_explains_each_difference(
     buyer: Buyer, webhooks: Webhooks, service: Service
 ) -> None:
     await buyer.subscribe()
@@ -228,8 +228,8 @@ async def test_the_audit_explains_each_difference(
     [row] = [one for one in await rows(service, "ledger") if one["_id"] == second["id"]]
     await database.ledger.insert_one({**row, "_id": "pi_made_up", "account_uid": "b"})
 
-    said = {(one.kind, one.id): one.explanation for one in await audit(service)}
-    assert said == {
+    explanations = {(one.kind, one.id): one.explanation for one in await audit(service)}
+    assert explanations == {
         ("balance", "a-gift"): "the balance is 5, but its ledger sums to 0",
         ("balance", ACCOUNT): "the balance is 101, but its ledger sums to 100",
         ("balance", "b"): "the balance is 0, but its ledger sums to 50",
@@ -240,13 +240,13 @@ async def test_the_audit_explains_each_difference(
 
 
 @pytest.mark.gen_test
-async def test_what_cannot_be_healed_keeps_nothing_else_from_it_and_is_not_made_anew(
+async def test_rejected_subscription_does_not_stop_run_or_create_events(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
     webhooks.drop(1000)
     await buyer.buy()
-    subscribe_elsewhere(sandbox, buyer.shop.plan, account="")  # of an account that nobody knows
+    subscribe_elsewhere(sandbox, buyer.shop.plan, account="")  # of an unknown account
     await reconcile(service, clock)
     assert await buyer.credits() == 50
     known = len(await rows(service, "events"))
@@ -259,14 +259,14 @@ async def test_what_cannot_be_healed_keeps_nothing_else_from_it_and_is_not_made_
 
 
 @pytest.mark.gen_test
-async def test_no_event_is_made_up_of_a_payment_whose_own_event_is_still_to_come(
+async def test_no_synthetic_event_for_payment_whose_event_is_pending(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
     await buyer.subscribe()
     webhooks.hold()
     paid = await buyer.ask_to_buy()
     sandbox.confirm_payment(json_of(paid)["client_secret"])
-    sandbox.forget_events()  # as if Stripe's list were a moment behind
+    sandbox.forget_events()  # Stripe's list may lack the newest events.
     await reconcile(service, clock)
     assert not [row for row in await rows(service, "events") if "reconciled" in row["_id"]]
     webhooks.release()
@@ -275,7 +275,7 @@ async def test_no_event_is_made_up_of_a_payment_whose_own_event_is_still_to_come
 
 
 @pytest.mark.gen_test
-async def test_a_lost_change_to_another_product_is_healed(
+async def test_lost_change_to_another_product_is_processed(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock, sandbox: Sandbox
 ) -> None:
     subscription_id = await buyer.subscribe()
@@ -308,7 +308,7 @@ def shared_time(clock: Clock) -> Callable[[], Awaitable[datetime]]:
 
 
 @pytest.mark.gen_test
-async def test_one_process_at_a_time_reconciles_when_it_is_due(
+async def test_one_process_reconciles_when_due(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     def process() -> PeriodicReconciliation:
@@ -327,7 +327,7 @@ async def test_one_process_at_a_time_reconciles_when_it_is_due(
 
 
 @pytest.mark.gen_test
-async def test_after_a_long_outage_it_looks_back_to_where_it_was(
+async def test_run_after_long_outage_covers_time_since_last_run(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     periodic = service.periodic_reconciliation(now=shared_time(clock))
@@ -341,7 +341,7 @@ async def test_after_a_long_outage_it_looks_back_to_where_it_was(
 
 
 @pytest.mark.gen_test
-async def test_lease_is_not_taken_by_who_has_read_the_time_a_moment_earlier(
+async def test_lease_is_not_taken_with_slightly_earlier_time(
     service: Service, clock: Clock
 ) -> None:
     leases, length, interval = service.store.leases, timedelta(minutes=10), timedelta(hours=1)
@@ -354,24 +354,24 @@ async def test_lease_is_not_taken_by_who_has_read_the_time_a_moment_earlier(
 
 
 @pytest.mark.gen_test
-async def test_a_lease_ends_with_the_process_that_has_it(service: Service, clock: Clock) -> None:
+async def test_lease_of_crashed_process_expires(service: Service, clock: Clock) -> None:
     leases, length = service.store.leases, timedelta(minutes=10)
-    assert await leases.take(LEASE, "dead", clock(), length)
+    assert await leases.take(LEASE, "crashed", clock(), length)
     assert not await leases.take(LEASE, "next", clock(), length)
-    assert await leases.renew(LEASE, "dead", clock(), length)
+    assert await leases.renew(LEASE, "crashed", clock(), length)
     clock.advance(minutes=11)
     assert await leases.take(LEASE, "next", clock(), length)
-    assert not await leases.renew(LEASE, "dead", clock(), length)
+    assert not await leases.renew(LEASE, "crashed", clock(), length)
 
 
 @pytest.mark.gen_test
-async def test_stripe_is_down_so_it_is_put_off(
+async def test_run_is_postponed_while_stripe_is_down(
     service: Service, clock: Clock, sandbox: Sandbox, quick_retries: None
 ) -> None:
     periodic = service.periodic_reconciliation(now=shared_time(clock))
     sandbox.api.refuse(status=500, times=3)
     with pytest.raises(StripeUnavailable):
         await periodic.run_if_due()
-    assert not await periodic.run_if_due(), "Stripe in trouble is left alone for a while"
+    assert not await periodic.run_if_due(), "the next attempt is due after the backoff"
     clock.advance(minutes=11)
     assert await periodic.run_if_due()

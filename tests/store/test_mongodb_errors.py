@@ -1,4 +1,4 @@
-"""A MongoDB that cannot be used: the error names host, port and cause, and never the password."""
+"""Errors of a database that cannot be used contain host, port and cause, but no password."""
 
 import asyncio
 import logging
@@ -18,8 +18,8 @@ NewMongod = Callable[[str | None], Mongod]
 QUICK = "serverSelectionTimeoutMS=500"
 
 
-async def refusal(url: str) -> str:
-    """The message of the error that connecting ends with."""
+async def connect_error(url: str) -> str:
+    """Return the message of the error that `connect` raises."""
     with pytest.raises(StoreError) as refused:
         await connect(url, livemode=False)
     assert refused.value.__suppress_context__, "the driver's own error may hold the URL"
@@ -32,64 +32,68 @@ async def refusal(url: str) -> str:
 
 @pytest.fixture
 def silent_port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A port that takes connections and says nothing."""
+    """Return a port that accepts connections and sends nothing."""
     monkeypatch.setattr(diagnosis, "_PROBE_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener.getsockname()[1]
 
 
 @pytest.mark.gen_test
-async def test_a_server_that_is_down(mongodb_url: str) -> None:
+async def test_error_says_that_no_process_listens(mongodb_url: str) -> None:
     port = free_port()
-    message = await refusal(f"mongodb://user:hunter2@127.0.0.1:{port}/?replicaSet=rs0&{QUICK}")
+    message = await connect_error(
+        f"mongodb://user:hunter2@127.0.0.1:{port}/?replicaSet=rs0&{QUICK}"
+    )
     assert f"127.0.0.1:{port}: no process listens there" in message
 
 
 @pytest.mark.gen_test
-async def test_each_host_is_named_with_its_own_cause(mongodb_url: str) -> None:
+async def test_error_names_each_host_and_its_cause(mongodb_url: str) -> None:
     up, down = urlsplit(mongodb_url).netloc, f"127.0.0.1:{free_port()}"
-    message = await refusal(f"mongodb://{up},{down}/?replicaSet=rs1&{QUICK}")
+    message = await connect_error(f"mongodb://{up},{down}/?replicaSet=rs1&{QUICK}")
     assert f"{up}: it belongs to the replica set rs0, but the URL says replicaSet=rs1" in message
     assert f"{down}: no process listens there" in message
 
 
 @pytest.mark.gen_test
-async def test_a_host_that_no_name_server_knows() -> None:
-    message = await refusal(f"mongodb://user:hunter2@no-such-host.invalid/?{QUICK}")
+async def test_error_names_host_that_cannot_be_resolved() -> None:
+    message = await connect_error(f"mongodb://user:hunter2@no-such-host.invalid/?{QUICK}")
     assert "no-such-host.invalid:27017: the host name cannot be resolved" in message
 
 
 @pytest.mark.gen_test
-async def test_a_cluster_that_no_name_server_knows() -> None:
-    message = await refusal("mongodb+srv://user:hunter2@cluster.no-such-host.invalid/")
+async def test_error_names_cluster_without_srv_record() -> None:
+    message = await connect_error("mongodb+srv://user:hunter2@cluster.no-such-host.invalid/")
     assert "has no SRV record for the cluster cluster.no-such-host.invalid" in message
 
 
 @pytest.mark.gen_test
-async def test_a_standalone_that_is_asked_for_a_replica_set(new_mongod: NewMongod) -> None:
+async def test_error_names_standalone_server_for_url_with_replica_set(
+    new_mongod: NewMongod,
+) -> None:
     mongod = new_mongod(None)
-    message = await refusal(f"mongodb://{mongod.address}/?replicaSet=rs0&{QUICK}")
+    message = await connect_error(f"mongodb://{mongod.address}/?replicaSet=rs0&{QUICK}")
     assert f"{mongod.address}: this mongod is a standalone server" in message
 
 
 @pytest.mark.gen_test
-async def test_a_replica_set_that_was_never_initiated(new_mongod: NewMongod) -> None:
+async def test_error_names_replica_set_that_is_not_initiated(new_mongod: NewMongod) -> None:
     mongod = new_mongod("rs0")
-    message = await refusal(f"mongodb://{mongod.address}/?replicaSet=rs0&{QUICK}")
+    message = await connect_error(f"mongodb://{mongod.address}/?replicaSet=rs0&{QUICK}")
     assert f"{mongod.address}: its replica set has not been initiated" in message
 
 
 @pytest.mark.gen_test
-async def test_a_login_that_is_refused(mongodb_url: str) -> None:
+async def test_error_says_that_login_was_refused(mongodb_url: str) -> None:
     address = urlsplit(mongodb_url).netloc
-    message = await refusal(mongodb_url.replace("mongodb://", "mongodb://user:hunter2@"))
+    message = await connect_error(mongodb_url.replace("mongodb://", "mongodb://user:hunter2@"))
     assert f"{address}: the login was refused" in message
     assert "authSource" in message
 
 
 @pytest.mark.gen_test
-async def test_what_listens_there_is_no_mongodb(silent_port: int) -> None:
-    message = await refusal(f"mongodb://127.0.0.1:{silent_port}/?{QUICK}")
+async def test_error_names_server_that_is_not_mongodb(silent_port: int) -> None:
+    message = await connect_error(f"mongodb://127.0.0.1:{silent_port}/?{QUICK}")
     assert f"127.0.0.1:{silent_port}: it accepts connections, but does not answer" in message
 
 
@@ -97,12 +101,12 @@ async def test_what_listens_there_is_no_mongodb(silent_port: int) -> None:
     "url", ["mongodb://user:hunter2/@h", "mongodb://user:hunter2@h:port/", "mongodb://u:%zz@h/"]
 )
 @pytest.mark.gen_test
-async def test_a_url_that_cannot_be_read(url: str) -> None:
-    assert "not a valid MongoDB URL" in await refusal(url)
+async def test_error_says_that_url_is_not_valid(url: str) -> None:
+    assert "not a valid MongoDB URL" in await connect_error(url)
 
 
 @pytest.mark.gen_test
-async def test_an_index_that_is_there_with_other_options(mongodb_url: str) -> None:
+async def test_error_names_collection_with_conflicting_index(mongodb_url: str) -> None:
     client = AsyncIOMotorClient(mongodb_url)
     try:
         subscriptions = client.get_default_database().subscriptions
@@ -114,7 +118,7 @@ async def test_an_index_that_is_there_with_other_options(mongodb_url: str) -> No
 
 
 @pytest.mark.gen_test
-async def test_an_index_may_be_built_for_longer_than_the_socket_timeout(
+async def test_index_build_may_take_longer_than_socket_timeout(
     mongodb_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "datalayer_stripe.store.indexes")
@@ -130,7 +134,7 @@ async def test_an_index_may_be_built_for_longer_than_the_socket_timeout(
                 connect(f"{mongodb_url}&socketTimeoutMS=1000", livemode=False)
             )
             await asyncio.wait({connecting}, timeout=3)
-            assert not connecting.done(), "the build was given up"
+            assert not connecting.done(), "the build was aborted"
             [line] = [one for one in caplog.records if one.message.startswith("building indexes")]
             assert vars(line)["collection"] == "ledger"
             await session.commit_transaction()
@@ -142,7 +146,7 @@ async def test_an_index_may_be_built_for_longer_than_the_socket_timeout(
 
 
 @pytest.mark.gen_test
-async def test_tls_file_that_cannot_be_read_is_named() -> None:
+async def test_error_mentions_tls_file_that_cannot_be_read() -> None:
     url = "mongodb://127.0.0.1:9/db?tls=true&tlsCertificateKeyFile=/no/such/file"
     with pytest.raises(StoreError, match="a file named in the URL cannot be read"):
         await connect(url, livemode=False)

@@ -1,4 +1,4 @@
-"""The store on a real MongoDB: what is made at start, what is refused, what is atomic."""
+"""The store on a real MongoDB: start, refused databases, commits and tickets."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ def snapshot(status: str) -> SubscriptionSnapshot:
 
 
 def credit(account_uid: str, payment_intent_id: str) -> UnitOfWork:
-    """A unit of work that adds 50 credits."""
+    """Return a unit of work that adds 50 credits."""
     entry = LedgerEntry(
         id=payment_intent_id,
         account_uid=account_uid,
@@ -78,7 +78,7 @@ def mark(event_id: str) -> Mark:
 
 
 @pytest.mark.gen_test
-async def test_several_processes_may_start_at_once(mongodb_url: str) -> None:
+async def test_concurrent_starts_create_all_collections_and_indexes(mongodb_url: str) -> None:
     stores = await asyncio.gather(*(connect(mongodb_url, livemode=False) for _ in range(8)))
     indexes = {
         name: {index["name"]: index async for index in stores[0]._database[name].list_indexes()}
@@ -95,14 +95,14 @@ async def test_several_processes_may_start_at_once(mongodb_url: str) -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_standalone_mongod_is_refused_with_instructions(new_mongod: NewMongod) -> None:
+async def test_connect_refuses_standalone_mongod_with_instructions(new_mongod: NewMongod) -> None:
     mongod = new_mongod(None)
     with pytest.raises(StoreError, match=r"DATALAYER_STRIPE_MONGODB_URL.*--replSet.*rs\.initiate"):
         await connect(f"mongodb://{mongod.address}/", livemode=False)
 
 
 @pytest.mark.gen_test
-async def test_a_database_that_cannot_be_reached_is_named_without_its_password() -> None:
+async def test_connect_error_contains_variable_but_no_password() -> None:
     url = "mongodb://user:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100"
     with pytest.raises(StoreError) as refused:
         await connect(url, livemode=False)
@@ -112,7 +112,7 @@ async def test_a_database_that_cannot_be_reached_is_named_without_its_password()
 
 
 @pytest.mark.gen_test
-async def test_a_slow_name_server_keeps_nobody_else_waiting(
+async def test_slow_name_server_does_not_block_the_event_loop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     loop, asked, answered = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
@@ -134,7 +134,7 @@ async def test_a_slow_name_server_keeps_nobody_else_waiting(
 
 
 @pytest.mark.gen_test
-async def test_a_database_is_of_one_mode_for_life(mongodb_url: str) -> None:
+async def test_connect_refuses_database_of_the_other_mode(mongodb_url: str) -> None:
     await (await connect(mongodb_url, livemode=False)).close()
     with pytest.raises(StoreError, match=r"test data.*live key"):
         await connect(mongodb_url, livemode=True)
@@ -152,7 +152,7 @@ async def test_writes_are_majority_writes(service: Service) -> None:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_one_bad_unit_in_a_group_is_nobody_elses_trouble(service: Service) -> None:
+async def test_failed_unit_does_not_affect_others_of_its_group(service: Service) -> None:
     store = service.store
     units = {f"evt_{n}": credit(f"account_{n % 3}", f"pi_{n}") for n in range(12)}
     units["evt_garbage"] = UnitOfWork([InsertOne("plugin_x", {"value": object()})])
@@ -164,16 +164,14 @@ async def test_one_bad_unit_in_a_group_is_nobody_elses_trouble(service: Service)
     failed = Counter(type(outcome) for outcome in outcomes if isinstance(outcome, Exception))
     assert failed == {AlreadyDone: 3, CommitRefused: 2}
     added = sum(receipt.credits_added for receipt in outcomes if isinstance(receipt, CommitReceipt))
-    assert added == 12 * 50, "pi_0 counts once, though two events said so"
+    assert added == 12 * 50, "pi_0 counts once, although two events contain it"
     balances = [(await store.accounts.get(f"account_{n}")).credits for n in range(3)]
     assert balances == [200, 200, 200]
 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_an_account_that_is_stuck_holds_no_other_account_up(
-    api: Api, service: Service
-) -> None:
+async def test_locked_account_does_not_delay_other_accounts(api: Api, service: Service) -> None:
     def paid(account_uid: str, intent: str) -> bytes:
         event = json.loads(changed(recorded("payment_intent.succeeded")))
         event["data"]["object"]["id"] = intent
@@ -190,7 +188,9 @@ async def test_an_account_that_is_stuck_holds_no_other_account_up(
         others = [api.deliver(paid(f"free_{n}", f"pi_f{n}")) for n in range(5)]
         answers = await asyncio.gather(*others)
         assert {answer.code for answer in answers} == {200}
-        assert not any(task.done() for task in stuck), "the stuck ones are still being tried"
+        assert not any(task.done() for task in stuck), (
+            "the commits of the locked account are retried"
+        )
         await abandoned.abort_transaction()
     assert {answer.code for answer in await asyncio.gather(*stuck)} == {200}
     assert await api.credits("stuck") == 5 * 50
@@ -198,7 +198,7 @@ async def test_an_account_that_is_stuck_holds_no_other_account_up(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_credits_do_not_wait_for_what_a_plugin_writes(service: Service) -> None:
+async def test_credits_do_not_wait_for_slow_plugin_write(service: Service) -> None:
     store = service.store
     await store._database.plugin_x.insert_one({"_id": 1})
     slow = UpdateOne("plugin_x", {"$where": "sleep(3000) || true"}, {"$set": {"seen": True}})
@@ -217,7 +217,7 @@ async def test_credits_do_not_wait_for_what_a_plugin_writes(service: Service) ->
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_ticket_is_given_once(service: Service) -> None:
+async def test_concurrent_calls_get_different_tickets(service: Service) -> None:
     take = service.store.subscriptions.take_ticket
     tickets = await asyncio.gather(*(take("sub_1") for _ in range(50)))
     assert sorted(tickets) == list(range(1, 51))
@@ -226,9 +226,7 @@ async def test_a_ticket_is_given_once(service: Service) -> None:
 @pytest.mark.parametrize("order", [["early", "late"], ["late", "early"]])
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_the_later_ticket_wins_whoever_writes_first(
-    service: Service, order: list[str]
-) -> None:
+async def test_later_ticket_wins_in_any_order_of_writes(service: Service, order: list[str]) -> None:
     subscriptions = service.store.subscriptions
     tickets = {name: await subscriptions.take_ticket("sub_1") for name in ("early", "late")}
     for name in order:
@@ -239,7 +237,7 @@ async def test_the_later_ticket_wins_whoever_writes_first(
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_snapshot_without_a_ticket_never_replaces_one(service: Service) -> None:
+async def test_snapshot_with_ticket_0_does_not_replace_another(service: Service) -> None:
     subscriptions = service.store.subscriptions
     await subscriptions.write(snapshot("first"), 0)
     await subscriptions.write(snapshot("second"), 0)
@@ -250,7 +248,7 @@ async def test_a_snapshot_without_a_ticket_never_replaces_one(service: Service) 
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_a_ticket_alone_is_no_snapshot(service: Service) -> None:
+async def test_ticket_without_snapshot_does_not_make_subscription_known(service: Service) -> None:
     await service.store.subscriptions.take_ticket("sub_1")
     assert not await service.store.subscriptions.is_known("sub_1")
     await service.store.subscriptions.write(snapshot("unticketed"), 0)
@@ -262,7 +260,7 @@ async def test_a_ticket_alone_is_no_snapshot(service: Service) -> None:
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_the_first_claim_and_the_first_customer_are_for_all(service: Service) -> None:
+async def test_concurrent_callers_share_first_claim_and_customer(service: Service) -> None:
     customers = service.store.customers
     callers = [Identity(account_uid="a", email=f"{n}@example.com") for n in range(16)]
     claims = await asyncio.gather(*(customers.claim(caller, NOW) for caller in callers))
@@ -272,14 +270,14 @@ async def test_the_first_claim_and_the_first_customer_are_for_all(service: Servi
     assert await customers.get("a") == assigned[0]
     assert await customers.account_of(assigned[0]) == "a"
     [row] = await service.store._database.customers.find().to_list(None)
-    assert "email" not in row, "Stripe holds it from then on"
+    assert "email" not in row, "Stripe stores it from then on"
 
 
 # memory://
 
 
 @pytest.mark.gen_test
-async def test_memory_says_loudly_that_it_forgets(
+async def test_memory_database_logs_that_data_is_lost(
     caplog: pytest.LogCaptureFixture, api: Api
 ) -> None:
     assert any("LOST" in record.message for record in caplog.get_records("setup"))

@@ -1,7 +1,8 @@
-"""A whole service for a test: its database, its Stripe, its clock, its HTTP server, a client.
+"""Fixtures of a complete service: database, Stripe, clock, HTTP server and client.
 
-A test asks for `api`. With the marker `mongod` it runs on a real MongoDB, else on `memory://`.
-With the fixture `sandbox` it has a local Stripe; without it, Stripe cannot be reached.
+A test uses the fixture `api`. With the marker `mongod` the service runs on a real MongoDB,
+otherwise on `memory://`. With the fixture `sandbox` it has a local Stripe; without it, Stripe
+cannot be reached.
 """
 
 import hmac
@@ -27,23 +28,23 @@ from datalayer_stripe.testing.clock import Clock
 from datalayer_stripe.testing.plugin_environment import RECORDED_PLAN_PRODUCT
 from datalayer_stripe.testing.recordings import EVENTS
 
-ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # whose story the recorded events tell
+ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # The account of the recorded events.
 STRIPE_KEY = "sk_test_tests"
 PUBLISHABLE_KEY = "pk_test_tests"
 WEBHOOK_SECRET = "whsec_testsTestsTestsTestsTests"
 
 JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
 
-NOBODY_LISTENS = "http://127.0.0.1:9"  # the discard port
+NOBODY_LISTENS = "http://127.0.0.1:9"  # The discard port.
 
 
 def recorded(name: str) -> bytes:
-    """A recorded delivery's body, byte for byte."""
+    """Return the body of a recorded delivery."""
     return (EVENTS / f"{name}.json").read_bytes()
 
 
 def changed(body: bytes, *, id: str | None = None, **fields: Any) -> bytes:
-    """A recorded body with another event id and other fields of its object."""
+    """Return a recorded body with another event id and changed fields of its object."""
     event = json.loads(body)
     event["id"] = id or f"evt_{uuid.uuid4().hex}"
     event["data"]["object"].update(fields)
@@ -51,14 +52,14 @@ def changed(body: bytes, *, id: str | None = None, **fields: Any) -> bytes:
 
 
 def sign(body: bytes, *, secret: str = WEBHOOK_SECRET, at: float | None = None) -> str:
-    """A true Stripe-Signature header, of any bytes: docs.stripe.com/webhooks#verify-manually."""
+    """Return a valid Stripe-Signature header: https://docs.stripe.com/webhooks#verify-manually."""
     timestamp = int(time.time() if at is None else at)
     signed = f"{timestamp}.".encode() + body
     return f"t={timestamp},v1={hmac.new(secret.encode(), signed, 'sha256').hexdigest()}"
 
 
 class Api:
-    """Speaks HTTP to the service under test."""
+    """HTTP client of the service under test."""
 
     def __init__(self, port: int, service: Service, bearer: Callable[..., str]) -> None:
         self.url = f"http://127.0.0.1:{port}"
@@ -67,7 +68,7 @@ class Api:
         self.http = AsyncHTTPClient(force_instance=True, max_clients=200)
 
     async def request(self, method: str, path: str, **options: Any) -> HTTPResponse:
-        """Any request; errors are answers too."""
+        """Send a request. An error status does not raise an exception."""
         options.setdefault("request_timeout", 30)
         options.setdefault("allow_nonstandard_methods", True)
         return await self.http.fetch(self.url + path, method=method, raise_error=False, **options)
@@ -90,7 +91,7 @@ class Api:
         return await self.request("POST", path, body=body, headers={**sent, **(headers or {})})
 
     async def deliver(self, body: bytes, signature: str | None = None) -> HTTPResponse:
-        """POST an event, truly signed unless told otherwise; an empty signature sends no header."""
+        """POST an event with a valid or the given signature; an empty one sends no header."""
         headers = {"Content-Type": "application/json; charset=utf-8"}
         signature = sign(body) if signature is None else signature
         if signature:
@@ -99,7 +100,7 @@ class Api:
         return await self.request("POST", path, body=body, headers=headers)
 
     async def credits(self, account: str = ACCOUNT) -> int:
-        """The balance, as a client sees it."""
+        """Return the balance that the HTTP API reports."""
         answer = await self.get("/api/iam/v1/usage/credits", account)
         return int(json_of(answer)["credits"]["credits"])
 
@@ -113,13 +114,13 @@ def json_of(answer: HTTPResponse) -> dict[str, Any]:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Return a clock that runs, and that a test moves."""
+    """Return a running clock that a test can move."""
     return Clock(frozen_at=None)
 
 
 @pytest.fixture
 def settings(request: pytest.FixtureRequest) -> Settings:
-    """Test-mode settings, with what the test's other fixtures give."""
+    """Return test-mode settings for the other fixtures of the test."""
     shop = request.getfixturevalue("shop") if "shop" in request.fixturenames else None
     url = "memory://"
     if request.node.get_closest_marker("mongod"):
@@ -145,7 +146,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
 
 @pytest.fixture
 def extra_plugins() -> Sequence[Plugin]:
-    """Plugins beside the built-in ones; a test module overrides this."""
+    """Return plugins in addition to the built-in ones. A test module overrides this."""
     return ()
 
 
@@ -161,7 +162,7 @@ def service(
 
 @pytest.fixture
 def unlimited(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every account may make us ask Stripe as often as it likes."""
+    """Switch off the rate limit of requests to Stripe."""
     monkeypatch.setattr(AccountRateLimiter, "take", lambda *_: None)
 
 

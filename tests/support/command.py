@@ -1,4 +1,4 @@
-"""`datalayer-stripe` as an operator runs it: a process with an environment."""
+"""Run the command `datalayer-stripe` in a process with its own environment."""
 
 import asyncio
 import multiprocessing
@@ -16,13 +16,13 @@ COMMAND = Path(sys.executable).with_name("datalayer-stripe")
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of a service, with nothing of ours in it that a test has not put there."""
+    """Return an environment in which only the given DATALAYER variables are set."""
     ours = {name: value for name, value in os.environ.items() if "DATALAYER" not in name}
     return {**ours, **variables}
 
 
 def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
-    """All variables set."""
+    """Return an environment in which all variables are set."""
     return environment(
         DATALAYER_STRIPE_API_KEY=sandbox.secret_key,
         DATALAYER_STRIPE_JS_API_KEY=sandbox.publishable_key,
@@ -42,7 +42,7 @@ def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
     )
 
 
-# Its processes are forks of one that has imported the command, which takes a second each time.
+# The processes are forks of one that has imported the command, because the import takes a second.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["datalayer_stripe.cli.main"])
 
@@ -50,7 +50,7 @@ _FORKS.set_forkserver_preload(["datalayer_stripe.cli.main"])
 async def run_command(
     *arguments: str, variables: dict[str, str] | None = None
 ) -> tuple[int | None, str, str]:
-    """Run the command in a process of its own to its end: exit code, stdout, stderr."""
+    """Run the command, and return its exit code, stdout and stderr."""
     env = environment() if variables is None else variables
     with TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
@@ -62,5 +62,5 @@ async def run_command(
             await asyncio.to_thread(process.join)
         finally:
             process.kill()
-        said = await asyncio.to_thread(lambda: (out.read_text("utf-8"), err.read_text("utf-8")))
-    return process.exitcode, *said
+        output = await asyncio.to_thread(lambda: (out.read_text("utf-8"), err.read_text("utf-8")))
+    return process.exitcode, *output

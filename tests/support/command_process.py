@@ -1,4 +1,4 @@
-"""The body of a process that runs one command. It imports nothing of the tests."""
+"""Main function of a process that runs one command. It imports no tests."""
 
 import os
 import sys
@@ -10,10 +10,10 @@ def run(arguments: Sequence[str], variables: Mapping[str, str], out: str, err: s
     """Run `datalayer-stripe` with exactly this environment.
 
     Args:
-        arguments: what stands after the command's name.
-        variables: the environment.
-        out: the file that stdout goes to.
-        err: the file that stderr goes to.
+        arguments: The command line, without the name of the command.
+        variables: The environment.
+        out: The file for stdout.
+        err: The file for stderr.
     """
     os.environ.clear()
     os.environ.update(variables)
@@ -23,10 +23,10 @@ def run(arguments: Sequence[str], variables: Mapping[str, str], out: str, err: s
         os.close(opened)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    # What the parent process has set up for its own tests is not the command's.
+    # Replace the streams that the parent process has set up for its tests.
     sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", encoding="utf-8") for number in (1, 2))
     sys.argv = ["datalayer-stripe", *arguments]
-    from datalayer_stripe.cli.main import main  # noqa: PLC0415 (with the environment above)
+    from datalayer_stripe.cli.main import main  # noqa: PLC0415 (needs the environment above)
 
     main(prog_name="datalayer-stripe")
-    raise AssertionError("a click command ends by sys.exit()")
+    raise AssertionError("a click command ends with sys.exit()")

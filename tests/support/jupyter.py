@@ -1,4 +1,4 @@
-"""A Jupyter Server with the extension, as a person starts it: a process with folders of its own."""
+"""Run a Jupyter Server with the extension in a process with its own folders."""
 
 import http.client
 import json
@@ -38,12 +38,12 @@ class Answer:
 
     @property
     def code(self) -> str:
-        """The error's."""
+        """The code of the error."""
         return str(self.json["code"])
 
     @property
     def cookies(self) -> dict[str, str]:
-        """Those that the answer sets."""
+        """The cookies that the answer sets."""
         jar: SimpleCookie = SimpleCookie()
         for header in self.headers.get_all("Set-Cookie", []):
             jar.load(header)
@@ -51,12 +51,12 @@ class Answer:
 
 
 class JupyterServer:
-    """Start it with `with`; it is killed at the end, unless it has ended by itself.
+    """Context manager that starts a Jupyter Server, and kills it at the end if it still runs.
 
     Args:
-        folder: where everything that it writes goes.
-        variables: DATALAYER_… for its environment.
-        config: the text of its jupyter_server_config.py.
+        folder: The folder for all files.
+        variables: The DATALAYER variables of its environment.
+        config: The content of its jupyter_server_config.py.
     """
 
     def __init__(self, folder: Path, variables: dict[str, str], config: str = "") -> None:
@@ -113,12 +113,12 @@ class JupyterServer:
             self._process.wait()
 
     def wait_for(self, condition: Any) -> None:
-        """Wait until it holds; fail with the server's log when it never does."""
+        """Wait until a condition is true; fail with the server's log at the timeout."""
         deadline = time.monotonic() + _START_SECONDS
         while not condition():
             assert self._process is not None
             assert self._process.poll() is None, f"the server has ended:\n{self.log}"
-            assert time.monotonic() < deadline, f"in vain:\n{self.log}"
+            assert time.monotonic() < deadline, f"timeout:\n{self.log}"
             time.sleep(_POLL)
 
     def wait_until_open(self) -> Self:
@@ -127,7 +127,7 @@ class JupyterServer:
         return self
 
     def terminate(self) -> int:
-        """End it as its operator does; the exit code."""
+        """Send SIGTERM, and return the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=30)
@@ -150,7 +150,7 @@ class JupyterServer:
         cookies: dict[str, str] | None = None,
         token: str | None = None,
     ) -> Answer:
-        """Ask for a path below the base_url; `token` is Jupyter's."""
+        """Send a request to a path below the base URL; `token` is Jupyter's."""
         sent = dict(headers or {})
         if cookies:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
@@ -167,7 +167,7 @@ class JupyterServer:
             connection.close()
 
     def lines(self, path: str, begun: Callable[[], object]) -> Iterator[bytes]:
-        """The lines of a stream to its end; `begun` is called after the first one."""
+        """Yield the lines of a stream until its end, and call a function after the first line."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             headers = {"Authorization": f"token {TOKEN}"}

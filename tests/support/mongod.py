@@ -1,6 +1,6 @@
-"""Real mongod processes for the tests: one node, a replica set of several, or a standalone.
+"""Start mongod processes: standalone servers and members of replica sets.
 
-All listen on 127.0.0.1 on a free port and keep their data in a folder given to them.
+They listen on a free port of 127.0.0.1, and store their data in a given folder.
 """
 
 import importlib.util
@@ -19,12 +19,12 @@ from typing import Any, Self
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-START_TIMEOUT = 60.0  # seconds; generous, for a loaded machine
+START_TIMEOUT = 60.0  # Seconds. It is long enough for a loaded machine.
 POLL = 0.02
 
-# On Linux the kernel ends mongod when the test process dies, however it dies: 1 is
-# PR_SET_PDEATHSIG, see prctl(2). It is set in the child before exec, where threads of the
-# parent do no harm, unlike with preexec_fn.
+# On Linux the kernel kills mongod when the test process ends for any reason: 1 is PR_SET_PDEATHSIG,
+# see prctl(2). It is set in the child before exec, which is safe if the parent has threads, unlike
+# preexec_fn.
 _EXEC = (
     "import ctypes, os, sys;"
     "sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 9);"
@@ -33,12 +33,12 @@ _EXEC = (
 
 
 class MongodError(Exception):
-    """mongod did not do what was asked of it; the text has the end of its log."""
+    """An operation of mongod has failed. The message contains the end of its log."""
 
 
 @cache
 def find_mongod() -> Path | None:
-    """Return a mongod that runs on this machine: the test wheel's, else the one on PATH."""
+    """Return the path of a mongod that runs here: from the test wheel, or else from PATH."""
     candidates: list[Path] = []
     spec = importlib.util.find_spec("fiftyone")
     for folder in (spec.submodule_search_locations or []) if spec else []:
@@ -56,7 +56,7 @@ def _runs(path: Path) -> bool:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on."""
+    """Return a TCP port of 127.0.0.1 that is not in use."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -140,7 +140,7 @@ class Mongod:
         with _client(self) as client:
             while True:
                 if self._process is None or self._process.poll() is not None:
-                    raise MongodError(f"mongod ended at its start\n{self._log_tail()}")
+                    raise MongodError(f"mongod ended during its start\n{self._log_tail()}")
                 try:
                     client.admin.command("ping")
                 except PyMongoError:
@@ -157,21 +157,21 @@ class Mongod:
 
 
 def replica_set_url(members: Iterable[Mongod], name: str = "rs0") -> str:
-    """Return the URL by which a driver finds the primary among the members."""
+    """Return the URL of a replica set."""
     return f"mongodb://{','.join(member.address for member in members)}/?replicaSet={name}"
 
 
 def initiate(members: Sequence[Mongod]) -> Mongod:
-    """Make one replica set of started members and return the one that became primary."""
+    """Initiate a replica set of started members, and return its primary."""
     config = {
         "_id": members[0].replica_set,
         "members": [{"_id": i, "host": member.address} for i, member in enumerate(members)],
-        # A killed primary is replaced within a second or two instead of ten.
+        # A killed primary is replaced after one or two seconds instead of ten.
         "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
     }
     with _client(members[0]) as client:
         client.admin.command("replSetInitiate", config)
-    # A member that still copies its first data can neither vote a new primary in nor become it.
+    # A member in its initial sync cannot vote or become primary.
     _wait_for(lambda: all(map(_is_member, members)), "the members have not joined")
     return wait_for_primary(members)
 
@@ -182,7 +182,7 @@ def _is_member(mongod: Mongod) -> bool:
 
 
 def wait_for_primary(members: Sequence[Mongod]) -> Mongod:
-    """Wait until one of the members is a primary that takes writes, and return it."""
+    """Wait until one of the members is a writable primary, and return it."""
     primaries: list[Mongod] = []
 
     def elected() -> bool:
@@ -195,11 +195,11 @@ def wait_for_primary(members: Sequence[Mongod]) -> Mongod:
     return primaries[0]
 
 
-def _wait_for(condition: Callable[[], bool], complaint: str) -> None:
+def _wait_for(condition: Callable[[], bool], message: str) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
-            raise MongodError(complaint)
+            raise MongodError(message)
         time.sleep(POLL)
 
 

@@ -1,4 +1,4 @@
-"""The package itself, built as for a release, in a folder of a test's own."""
+"""Build the package in a folder of the test."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def copy_sources(folder: Path) -> Path:
-    """A copy of what is packaged, so that a build leaves nothing in the checkout."""
+    """Copy the sources, so that a build does not change the checkout."""
     copy = folder / "datalayer-stripe"
     # A name that starts with a dot is a cache, a virtual environment or version control.
     ignore = shutil.ignore_patterns(".[!d]*", "__pycache__", "build", "dist", "*.egg-info")

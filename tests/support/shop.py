@@ -1,4 +1,4 @@
-"""A local Stripe with something to sell, and somebody who buys."""
+"""Fixtures of a local Stripe with products, and of a customer who buys them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +32,7 @@ OTHER_ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0OTHER00"
 
 @pytest.fixture
 def sandbox(io_loop: IOLoop, clock: Clock) -> Iterator[Sandbox]:
-    """A local Stripe, which tries failed deliveries again without much waiting."""
+    """Start a local Stripe that retries failed deliveries quickly."""
     sandbox = Sandbox(
         STRIPE_KEY,
         PUBLISHABLE_KEY,
@@ -45,13 +45,13 @@ def sandbox(io_loop: IOLoop, clock: Clock) -> Iterator[Sandbox]:
 
 
 class Shop:
-    """What the sandbox sells: packages of 50, 220 and 600 credits, and a monthly plan."""
+    """Products in the sandbox: packages of 50, 220 and 600 credits, and a monthly plan."""
 
     def __init__(self, sandbox: Sandbox) -> None:
         self.topup_product: str = sandbox.create_product(name="Credits")["id"]
         self.plan_product: str = sandbox.create_product(name="Datalayer Monthly")["id"]
         self.other_product: str = sandbox.create_product(name="Somebody else's")["id"]
-        # Products that tests name in the settings beside these, and that have no prices here.
+        # Products without prices that the settings of tests also contain.
         for product_id in (RECORDED_PLAN_PRODUCT, "prod_other"):
             sandbox.create_product(name="Recorded", id=product_id)
         self.packages: list[str] = [
@@ -76,7 +76,7 @@ def shop(sandbox: Sandbox) -> Shop:
 def subscribe_elsewhere(
     sandbox: Sandbox, price_id: str, account: str = ACCOUNT, **params: Any
 ) -> str:
-    """Subscribe an account as another system does: with a customer that the service never made."""
+    """Subscribe an account with a customer that the service has not created."""
     customer = sandbox.create_customer(payment_method="pm_card_visa")["id"]
     [method] = objects(sandbox, "/v1/payment_methods", customer=customer, type="card")
     made = sandbox.call(
@@ -93,13 +93,13 @@ def subscribe_elsewhere(
 
 @pytest.fixture
 def webhooks(sandbox: Sandbox, api: Api) -> Webhooks:
-    """The sandbox's deliveries, signed and sent to the service from now on."""
+    """Register the service as a webhook endpoint, and return the deliveries of the sandbox."""
     sandbox.create_webhook_endpoint(api.url + WEBHOOK_ROUTE, secret=WEBHOOK_SECRET)
     return sandbox.webhooks
 
 
 class Buyer:
-    """What the owner of an account does, at the service and in the browser's card form."""
+    """Owner of an account, who uses the HTTP API and the card form."""
 
     def __init__(self, api: Api, sandbox: Sandbox, shop: Shop, account: str = ACCOUNT) -> None:
         self.api = api
@@ -113,28 +113,28 @@ class Buyer:
         return await self.api.post(path, body, self.account, **claims)
 
     async def subscribe(self) -> str:
-        """Subscribe to the plan, pay, and return the subscription's id when all is delivered."""
+        """Subscribe to the plan, pay, wait for the deliveries, and return the subscription's id."""
         started = json_of(await self.ask_to_subscribe())
         self.sandbox.confirm_payment(started["client_secret"])
         await self.sandbox.webhooks.settle()
         return str(started["subscription_id"])
 
     async def ask_to_buy(self, price_id: str | None = None, **headers: str) -> HTTPResponse:
-        """Ask for the PaymentIntent of a package; `Idempotency_Key=…` sends that header."""
+        """Request the PaymentIntent of a package; `Idempotency_Key=…` sends that header."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         body = {"price_id": price_id or self.shop.packages[0]}
         path = f"{STRIPE_ROUTES}/topup/payment-intent"
         return await self.api.post(path, body, self.account, headers=sent)
 
     async def buy(self, price_id: str | None = None) -> dict[str, Any]:
-        """Buy a package, and return its paid PaymentIntent when all is delivered."""
+        """Buy a package, wait for the deliveries, and return its paid PaymentIntent."""
         started = json_of(await self.ask_to_buy(price_id))
         intent = self.sandbox.confirm_payment(started["client_secret"])
         await self.sandbox.webhooks.settle()
         return intent
 
     async def plan(self) -> dict[str, Any]:
-        """The subscription, as `GET /subscription` shows it."""
+        """Return the subscription in the answer of `GET /subscription`."""
         answer = await self.api.get(f"{IAM_ROUTES}/subscription", self.account)
         return dict(json_of(answer)["subscription"])
 
@@ -149,29 +149,29 @@ def buyer(api: Api, sandbox: Sandbox, shop: Shop) -> Buyer:
 
 @pytest.fixture
 def stranger(api: Api, sandbox: Sandbox, shop: Shop) -> Buyer:
-    """The owner of another account."""
+    """Return the owner of another account."""
     return Buyer(api, sandbox, shop, OTHER_ACCOUNT)
 
 
 def objects(sandbox: Sandbox, path: str, **params: Any) -> list[dict[str, Any]]:
-    """What Stripe lists at `path`, such as `/v1/customers`."""
+    """Return the objects that Stripe lists at `path`, such as `/v1/customers`."""
     return list(sandbox.call("GET", path, limit=100, **params)["data"])
 
 
 def calls(sandbox: Sandbox, method: str, path: str) -> int:
-    """How often the service has asked Stripe for this."""
+    """Return how many such requests the service has sent to Stripe."""
     return sum(call.method == method and call.path == path for call in sandbox.api.calls)
 
 
 async def prices(api: Api) -> list[dict[str, Any]]:
-    """The packages for sale, as the service lists them."""
+    """Return the packages that the service lists."""
     answer = await api.get(f"{STRIPE_ROUTES}/topup/prices")
     assert answer.code == 200
     return list(json_of(answer)["prices"])
 
 
 def package(sandbox: Sandbox, shop: Shop, unit_amount: int = 100, **params: Any) -> str:
-    """Put one more package up for sale, and return its price."""
+    """Create another package, and return the id of its price."""
     params = {"product": shop.topup_product, "currency": "usd", **params}
     return str(sandbox.create_price(unit_amount=unit_amount, **params)["id"])
 
@@ -182,12 +182,12 @@ def set_product(sandbox: Sandbox, product_id: str, **params: Any) -> None:
 
 
 async def rows(service: Service, collection: str) -> list[dict[str, Any]]:
-    """All documents of a collection."""
+    """Return all documents of a collection."""
     return list(await service.store._database[collection].find().sort("_id").to_list(None))
 
 
 async def kept(service: Service) -> dict[str, int]:
-    """How many documents each collection holds, of those that hold any."""
+    """Return the number of documents of each collection that is not empty."""
     names = set(await service.store._database.list_collection_names()) - {"service"}
     counts = {name: len(await rows(service, name)) for name in names}
     return {name: count for name, count in counts.items() if count}
@@ -195,6 +195,6 @@ async def kept(service: Service) -> dict[str, int]:
 
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stripe's SDK tries a failed call again without its usual pause."""
+    """Shorten the retry backoff of Stripe's SDK."""
     monkeypatch.setattr(HTTPClient, "INITIAL_DELAY", 0.01)
     monkeypatch.setattr(HTTPClient, "MAX_DELAY", 0.02)

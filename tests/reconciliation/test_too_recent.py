@@ -9,7 +9,7 @@ from datalayer_stripe.reconciliation.findings import Finding
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from tests.support.app import Clock, json_of
-from tests.support.books import differences
+from tests.support.audits import differences
 from tests.support.command import complete, run_command
 from tests.support.shop import Buyer
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.mongod
 
 
 @pytest.mark.gen_test
-async def test_payment_is_as_old_as_its_charge_and_not_as_its_form(
+async def test_age_of_payment_is_age_of_its_charge(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:
     await buyer.subscribe()

@@ -1,4 +1,4 @@
-"""What proves the books of a service, and what delivers all that they are made of."""
+"""Audit and repair the ledger of a service, and deliver events until they are accepted."""
 
 import asyncio
 import json
@@ -12,20 +12,20 @@ from tests.support.shop import Buyer
 
 
 async def differences(service: Service) -> list[Difference]:
-    """Return what an audit finds."""
+    """Return the differences that an audit finds."""
     found: list[Difference] = []
     await service.audit(on_difference=found.append).run()
     return found
 
 
-async def heal(service: Service, found: Sequence[Difference]) -> None:
-    """Do what `datalayer-stripe audit --repair --yes` does with these differences."""
+async def repair(service: Service, found: Sequence[Difference]) -> None:
+    """Repair these differences as `datalayer-stripe audit --repair --yes` does."""
     reasons = await repair_all(service.repairs(), [one.target for one in found if one.target])
     assert set(reasons.values()) <= {None}
 
 
-async def until_taken(buyer: Buyer, events: Sequence[dict[str, Any]]) -> None:
-    """Deliver all at once, and again what is refused, as Stripe does."""
+async def deliver_until_accepted(buyer: Buyer, events: Sequence[dict[str, Any]]) -> None:
+    """Deliver events concurrently, and retry those that are answered 503."""
     for _ in range(20):
         bodies = [json.dumps(event).encode() for event in events]
         answers = await asyncio.gather(*map(buyer.api.deliver, bodies))
@@ -35,4 +35,4 @@ async def until_taken(buyer: Buyer, events: Sequence[dict[str, Any]]) -> None:
         ]
         if not events:
             return
-    raise AssertionError(f"never taken: {[event['type'] for event in events]}")
+    raise AssertionError(f"not accepted: {[event['type'] for event in events]}")
