@@ -1,4 +1,4 @@
-"""What was never delivered is processed, by the same plugins, once; and the books are proven."""
+"""Reconciliation processes undelivered events once, and the audit finds no differences after it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
