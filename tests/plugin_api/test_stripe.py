@@ -19,7 +19,7 @@ from datalayer_stripe.testing.faults import (
     FaultKind,
     gated_stripe,
 )
-from tests.support.app import ACCOUNT, NOBODY_LISTENS, Api, changed, recorded
+from tests.support.app import ACCOUNT, UNREACHABLE_URL, Api, changed, recorded
 from tests.support.shop import Buyer, rows
 
 PAID = "payment_intent.succeeded"
@@ -180,7 +180,7 @@ async def test_sdk_errors_are_reported_by_kind_and_place_without_their_text(
     kept = await service.store.events.get("evt_2")
     assert kept is not None
     assert str(kept.handlers["asking"].error).startswith("APIConnectionError, at test_stripe.py")
-    assert NOBODY_LISTENS.rpartition(":")[2] not in str(kept.handlers["asking"].error)[:18]
+    assert UNREACHABLE_URL.rpartition(":")[2] not in str(kept.handlers["asking"].error)[:18]
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

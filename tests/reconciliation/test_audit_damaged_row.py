@@ -6,7 +6,7 @@ import pytest
 
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from tests.support.books import differences
+from tests.support.audits import differences
 from tests.support.shop import Buyer
 
 MISSING = "its ledger row is missing"

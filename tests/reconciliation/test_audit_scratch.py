@@ -16,17 +16,17 @@ async def test_audit_drops_collections_of_audits_that_were_killed(service: Servi
 
     database = service.store._database
     killed, running = name(timedelta(days=8)), name(timedelta(hours=1))
-    for collection in (killed, running, "audit_of_somebody_else"):
+    for collection in (killed, running, "audit_of_another_system"):
         await database[collection].insert_one({"_id": "pi_1"})
 
     async with service.store.audits.scratch_collection() as seen:
         await seen.add(["pi_2"])
         names = set(await database.list_collection_names())
         assert killed not in names
-        assert {running, "audit_of_somebody_else"} < names
+        assert {running, "audit_of_another_system"} < names
 
     names = await database.list_collection_names()
     assert {one for one in names if one.startswith("audit_")} == {
         running,
-        "audit_of_somebody_else",
+        "audit_of_another_system",
     }

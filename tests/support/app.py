@@ -35,7 +35,7 @@ WEBHOOK_SECRET = "whsec_testsTestsTestsTestsTests"
 
 JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
 
-NOBODY_LISTENS = "http://127.0.0.1:9"  # The discard port.
+UNREACHABLE_URL = "http://127.0.0.1:9"  # The discard port.
 
 
 def recorded(name: str) -> bytes:
@@ -125,7 +125,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
     url = "memory://"
     if request.node.get_closest_marker("mongod"):
         url = request.getfixturevalue("mongodb_url")
-    api_base = NOBODY_LISTENS
+    api_base = UNREACHABLE_URL
     if "sandbox" in request.fixturenames:
         api_base = request.getfixturevalue("sandbox").url
     return Settings(

@@ -50,7 +50,7 @@ class Shop:
     def __init__(self, sandbox: Sandbox) -> None:
         self.topup_product: str = sandbox.create_product(name="Credits")["id"]
         self.plan_product: str = sandbox.create_product(name="Datalayer Monthly")["id"]
-        self.other_product: str = sandbox.create_product(name="Somebody else's")["id"]
+        self.other_product: str = sandbox.create_product(name="Another product")["id"]
         # Products without prices that the settings of tests also contain.
         for product_id in (RECORDED_PLAN_PRODUCT, "prod_other"):
             sandbox.create_product(name="Recorded", id=product_id)

@@ -11,7 +11,7 @@ from datalayer_stripe import Event
 from datalayer_stripe.errors import KitError
 from datalayer_stripe.testing import load_event, recorded_event, recorded_types
 from datalayer_stripe.testing.recordings import EVENTS, referenced_objects
-from tests.support.record import Story
+from tests.support.record import Scenario
 
 NAMES = sorted(path.stem for path in EVENTS.glob("*.json"))
 
@@ -63,9 +63,9 @@ def test_referenced_objects_are_those_of_the_time_of_the_event() -> None:
 
 
 def test_recordings_have_the_fields_of_the_local_stripe() -> None:
-    story = Story()
-    story.tell()
-    for event_type, body in story.recordings().items():
+    scenario = Scenario()
+    scenario.run()
+    for event_type, body in scenario.recordings().items():
         recorded = recorded_event(event_type)["data"]["object"]
         made_now = json.loads(body)["data"]["object"]
         assert recorded.keys() == made_now.keys(), event_type
