@@ -10,7 +10,7 @@ from enum import Enum
 from ..events import PAYMENT_SUCCEEDED
 from ..models import LedgerEntry, Model
 from ..store import Store
-from ..store.events import EventRecord
+from ..store.event_records import EventRecord
 
 
 class CreditState(Enum):

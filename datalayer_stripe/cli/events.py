@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from ..errors import AcceptanceRefused, RequestError, StripeObjectMissing
-from ..store.events import FAILED, REJECTED, EventRecord
+from ..store.event_records import FAILED, REJECTED, EventRecord
 from ..webhooks.outcome import Outcome
 from .common import (
     Since,

@@ -12,7 +12,8 @@ from ..events import PAYMENT_SUCCEEDED, Event
 from ..models import Accepted, LedgerEntry, TopUp
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
-from ..store.events import HANDLED, EventRecord, Mark
+from ..store.event_records import HANDLED, EventRecord
+from ..store.events import Mark
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, mapping_in
 from .repair import Repairs, entry_of_top_up

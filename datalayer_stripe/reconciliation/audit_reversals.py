@@ -17,7 +17,7 @@ from ..models import LedgerEntry, Reversal
 from ..plugin_api.registry import Registry
 from ..store import Store
 from ..store.audits import ScratchCollection
-from ..store.events import HANDLED, REJECTED
+from ..store.event_records import HANDLED, REJECTED
 from ..store.reversals import ReversedTopUp, cause_of
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, dispute_reversal, payment_intent_id_of, refund_reversal

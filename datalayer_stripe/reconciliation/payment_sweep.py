@@ -8,7 +8,7 @@ from ..billing.metadata import CREDITS, is_ours
 from ..clock import Clock
 from ..events import PAYMENT_SUCCEEDED
 from ..store import Store
-from ..store.events import DEFERRED
+from ..store.event_records import DEFERRED
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, metadata_of, paid_at, with_charge_id
 from .differences import REPAIR_COMMAND

@@ -9,7 +9,7 @@ from ..errors import StoreUnavailable, StripeUnavailable
 from ..events import Event
 from ..plugin_api.registry import Registry
 from ..store import Store
-from ..store.events import HANDLED, REJECTED
+from ..store.event_records import HANDLED, REJECTED
 from ..stripe_api.objects import StripeData
 from ..stripe_api.transport import STRIPE_VERSION
 from ..webhooks.outcome import Outcome

@@ -6,7 +6,7 @@ from datetime import timedelta
 from ..billing.top_ups import is_customer_mismatch
 from ..events import PAYMENT_SUCCEEDED, Event
 from ..store import Store
-from ..store.events import HandlerRun
+from ..store.event_records import HandlerRun
 from ..stripe_api.objects import id_of, payment_intent_id_of
 
 # A plugin's run may have begun before the credits were added, and have ended after that.

@@ -1,84 +1,21 @@
 """Events, and the state of each plugin's work on them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from ..errors import AlreadyDone
 from ..events import Event
-from ..models import Model
 from ..stripe_api.objects import account_uid_of, payment_intent_id_of
 from .collection import CollectionSpec
 from .errors import translate_errors, translate_stream_errors
+from .event_records import DONE, FAILED, HANDLED, REJECTED, EventRecord
 from .unit_of_work import Document
-
-DONE = "done"
-DEFERRED = "deferred"
-FAILED = "failed"
-REJECTED = "rejected"
-
-HANDLED = frozenset({DONE, DEFERRED})
-"""A delivery does not run a plugin with one of these statuses."""
-
-
-class HandlerRun(Model):
-    """State of one plugin's work on an event."""
-
-    status: str
-    at: datetime
-    attempts: int = 0
-    error: str | None = None
-    writes: int | None = None
-    """The number of writes that the last run has committed; None if it has committed none yet."""
-
-    @property
-    def summary(self) -> str:
-        """The status for people. It says if the plugin had nothing to write."""
-        return "done, nothing to write" if (self.status, self.writes) == (DONE, 0) else self.status
-
-
-class EventRecord(Model):
-    """Stored state of an event.
-
-    `payload` is the event as JSON text, stored while a plugin has failed or rejected it. It is not
-    a document, because MongoDB refuses integers above 64 bits, NUL in keys and deep nesting.
-    """
-
-    id: str
-    type: str
-    created: int
-    livemode: bool
-    api_version: str | None = None
-    object_id: str | None = None
-    account_uid: str | None = None
-    received_at: datetime
-    handlers: dict[str, HandlerRun] = Field(default_factory=dict)
-    failed: tuple[str, ...] = ()
-    rejected: tuple[str, ...] = ()
-    payload: str | None = Field(default=None, repr=False)
-
-    @property
-    def event(self) -> Event | None:
-        """The event as it was verified; None if it is no longer stored."""
-        return None if self.payload is None else Event.model_validate_json(self.payload)
-
-    def is_rejected_by(self, plugin_names: Collection[str]) -> bool:
-        """Return whether one of these plugins has rejected it, and none has still to run."""
-        statuses = {
-            self.handlers[name].status if name in self.handlers else None for name in plugin_names
-        }
-        return REJECTED in statuses and statuses <= {DONE, REJECTED}
-
-    def is_done(self, plugin_names: Collection[str]) -> bool:
-        """Return whether all of these plugins have finished the event."""
-        done = {name for name, run in self.handlers.items() if run.status == DONE}
-        return done.issuperset(plugin_names)
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,8 @@ from ..events import Event
 from ..models import Model
 from .collection import CollectionSpec
 from .errors import translate_errors
-from .events import (
-    DEFERRED,
-    DONE,
-    FAILED,
-    HANDLED,
-    REJECTED,
-    Mark,
-    not_handled,
-    run_update,
-    upsert_event,
-)
+from .event_records import DEFERRED, DONE, FAILED, HANDLED, REJECTED
+from .events import Mark, not_handled, run_update, upsert_event
 
 
 class Job(Model):

@@ -10,7 +10,7 @@ from ..errors import StoreUnavailable
 from ..metrics import Metrics
 from ..plugin_api.registry import Registry
 from ..store import Store
-from ..store.events import FAILED, REJECTED
+from ..store.event_records import FAILED, REJECTED
 
 logger = logging.getLogger(__name__)
 

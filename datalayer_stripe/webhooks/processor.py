@@ -15,7 +15,7 @@ from ..plugin_api.definition import Plugin
 from ..plugin_api.isolation import log_failure
 from ..plugin_api.registry import Registry, Stage
 from ..store import Store, UnitOfWork
-from ..store.events import DEFERRED, HANDLED, EventRecord
+from ..store.event_records import DEFERRED, HANDLED, EventRecord
 from ..store.jobs import Deferral
 from ..stripe_api.client import StripeClient
 from .observers import Observers

@@ -20,7 +20,8 @@ from ..plugin_api.definition import Plugin
 from ..plugin_api.isolation import log_failure
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
-from ..store.events import DONE, Mark
+from ..store.event_records import DONE
+from ..store.events import Mark
 from ..store.jobs import Job, JobDone, JobFailed, JobRejected
 from .observers import Observers
 from .outcome import Outcome

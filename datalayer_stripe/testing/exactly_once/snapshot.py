@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...plugin_api.definition import Plugin
-from ...store.events import REJECTED
+from ...store.event_records import REJECTED
 from ..plugin_environment import PluginEnvironment
 
 Row = dict[str, Any]
