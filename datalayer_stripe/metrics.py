@@ -162,8 +162,8 @@ class Metrics:
         )
         self.deliveries = Counter(
             "datalayer_stripe_deliveries",
-            "Verified deliveries, by event type and outcome (processed, duplicate, ignored, "
-            "rejected, failed, overloaded).",
+            "Verified deliveries, by event type and outcome (processed, deferred, "
+            "duplicate, ignored, rejected, failed, overloaded).",
             ["type", "outcome"],
             registry=self.registry,
         )

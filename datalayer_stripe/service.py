@@ -57,7 +57,7 @@ logger = logging.getLogger(__name__)
 _SHUTDOWN_SECONDS = 4
 
 DISABLED_MONEY_PLUGIN = (
-    "The plugin %s moves money and is switched off: its credits are NOT added or taken back"
+    "The plugin %s moves money and is disabled: its credits are NOT added or taken back"
 )
 
 

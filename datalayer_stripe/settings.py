@@ -132,9 +132,9 @@ class Settings(BaseSettings):
     stripe_cust_portal_url: Annotated[str, AfterValidator(check_portal_url)] = setting(
         "DATALAYER_STRIPE_CUST_PORTAL_URL",
         section="Stripe",
-        doc="The portal's link to share, given to accounts that have no customer yet. https, or "
+        doc="The portal's public link, given to accounts that have no customer yet. https, or "
         "http on this machine.",
-        remedy=f"Find it {_PORTAL_PAGE} → the link to share.",
+        remedy=f"Find it {_PORTAL_PAGE} → the public link.",
         example="https://billing.stripe.com/p/login/test_example",
         refuse_placeholder=True,
     )
@@ -265,9 +265,9 @@ class Settings(BaseSettings):
     stripe_plugins_disabled: tuple[str, ...] = setting(
         "DATALAYER_STRIPE_PLUGINS_DISABLED",
         section="Service",
-        doc="The names of plugins to switch off, also built-in ones. "
+        doc="The names of plugins to disable, also built-in ones. "
         "`datalayer-stripe plugins list` shows all names.",
-        remedy="Set the names of the plugins to switch off; separate several with commas.",
+        remedy="Set the names of the plugins to disable; separate several with commas.",
         default=(),
     )
     cors_origins: Annotated[tuple[str, ...], AfterValidator(check_origins)] = setting(

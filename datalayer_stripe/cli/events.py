@@ -34,7 +34,10 @@ def events() -> None:
 @click.option("--account", help="Only this account and its payments.")
 @click.option("--since", type=Since(), help="Only received since then: 36h, 30d, 2026-11-01.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, help="Maximum number of events, the newest."
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    help="List at most this many, the newest ones.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_events(

@@ -27,15 +27,17 @@ from .common import (
 
 @click.command()
 @click.option("--since", type=Since(), help="Start time: 36h, 30d, 2026-11-01.  [default: 30d]")
-@click.option("--dry-run", is_flag=True, help="Only report what is missing (exit code 3).")
+@click.option(
+    "--dry-run", is_flag=True, help="Only report what is missing; exit code 3 if anything is."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
     """Process events that were never delivered.
 
-    Compares Stripe's events, succeeded payments and subscriptions with the database. The plugins
-    process what is missing, as they process a delivery. You can run this command while the service
-    runs, and repeat it. Stripe keeps events for 30 days; older payments and subscriptions are
-    compared directly.
+    Compares Stripe's events, payments, refunds, disputes, subscriptions and customers with the
+    database. The plugins process what is missing, as they process a delivery. You can run this
+    command while the service runs, and repeat it. Stripe keeps events for 30 days; what is older
+    is compared without them.
 
     Exit code 1: something could not be processed.
     """

@@ -38,9 +38,9 @@ developer tools (F12), and enter this line in the console. Then reload the page:
 def token(account: str, hours: int, handle: str | None, email: str | None) -> None:
     """Print a bearer token for ACCOUNT, to try the service in Stripe's test mode.
 
-    The token is signed with DATALAYER_JWT_SECRET, like the tokens of your sign-in service. It is
-    the only output on stdout: TOKEN=$(datalayer-stripe token alice). The command refuses to run
-    with a live key.
+    The token is signed with DATALAYER_JWT_SECRET, as the tokens of your service are. It is the only
+    output on stdout: TOKEN=$(datalayer-stripe token alice). The command refuses to run with a live
+    key.
     """
     try:
         settings = Settings.from_environment()

@@ -45,7 +45,7 @@ class Lifespans:
                 logger.error("plugin cannot start", extra={"plugin": plugin.name}, exc_info=error)
                 raise PluginError(
                     f"Plugin {plugin.name} ({plugin.origin}) cannot start: "
-                    f"{failure_summary(error)}. Fix it, or switch it off: "
+                    f"{failure_summary(error)}. Fix it, or disable it: "
                     f"{DISABLED_VARIABLE}={plugin.name}"
                 ) from error
             self._started.append((plugin, lifespan))

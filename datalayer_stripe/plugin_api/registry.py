@@ -84,12 +84,12 @@ class Registry:
         return frozenset(one.name for one in self.plugins_for(event_type) if one.moves_money)
 
     def named(self, name: str) -> Plugin[Any] | None:
-        """Return the plugin of this name, or None if there is none or it is switched off."""
+        """Return the plugin of this name, or None if there is none or it is disabled."""
         return next((plugin for plugin in self.plugins if plugin.name == name), None)
 
     @property
     def disabled_money_plugins(self) -> tuple[str, ...]:
-        """The names of the plugins that move money and are switched off."""
+        """The names of the plugins that move money and are disabled."""
         return tuple(plugin.name for plugin in self.disabled if plugin.moves_money)
 
     @property

@@ -1,5 +1,6 @@
 """Credit a rejected payment by an operator's decision."""
 
+import asyncio
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -17,6 +18,9 @@ from ..store.events import Mark
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, mapping_in
 from .repair import Repairs, entry_of_top_up
+
+# In seconds. Together longer than an election, after which a row is there or rolled back.
+_READ_BACKOFF = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8)
 
 
 class AcceptedPayment(NamedTuple):
@@ -95,12 +99,24 @@ class Acceptance:
         try:
             await self._store.repair(operation)
         except ExpectationFailed:
-            row = (await self._store.ledger.by_ids([payment_id])).get(payment_id)
-            if row is None:
-                raise
-            return await self._existing(row, event)
+            return await self._existing(await self._row_of_other_process(payment_id), event)
         await self._mark_done(event)
         return AcceptedPayment(top_up, is_new=True)
+
+    async def _row_of_other_process(self, payment_id: str) -> LedgerEntry:
+        """Return the ledger row that another process has just added.
+
+        A transaction sees it before a majority has it, and a read outside of one sees it after.
+
+        Raises:
+            ExpectationFailed: The row does not appear. It was rolled back.
+        """
+        for seconds in _READ_BACKOFF:
+            row = (await self._store.ledger.by_ids([payment_id])).get(payment_id)
+            if row is not None:
+                return row
+            await asyncio.sleep(seconds)
+        raise ExpectationFailed("the credits of another process were rolled back: run this again")
 
     async def _existing(self, row: LedgerEntry, event: Event) -> AcceptedPayment:
         """Return the top-up of an existing ledger row, which is not changed."""

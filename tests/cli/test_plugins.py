@@ -66,7 +66,7 @@ async def test_list_shows_plugin_files_and_disabled_plugins(folder: Path) -> Non
     assert "\n    charge.refunded, charge.succeeded (deferred)\n" in out
     assert row(out, "top-up-credits")[2] == "off, moves money"
     assert row(out, "catalog-changed")[2] == "off"
-    assert "WARNING: The plugin top-up-credits moves money and is switched off" in out
+    assert "WARNING: The plugin top-up-credits moves money and is disabled" in out
     types = re.findall(r"^  (\S+)$", out, re.MULTILINE)
     assert "charge.refunded" in types
     code, out, _ = await run_command("plugins", "list", "--json", variables=variables)

@@ -205,7 +205,9 @@ def test_traits_in_documentation_are_sufficient() -> None:
     assert set(traits) >= set(REQUIRED)
     error = extension(**traits).configuration
     assert isinstance(error, SettingsError)
-    assert {fault.problem for fault in error.faults} == {"is a placeholder of the documents"}
+    assert {fault.problem for fault in error.faults} == {
+        "is still the placeholder of the example file"
+    }
     configuration = extension(**{**traits, **REQUIRED}).configuration
     assert isinstance(configuration, Configuration), configuration
 

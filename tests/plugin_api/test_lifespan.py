@@ -298,7 +298,7 @@ async def test_disabled_money_plugin_is_logged_as_a_warning(
     service = await open_service(settings, registry=registry)
     await service.start()
     await service.close()
-    [line] = [one for one in caplog.records if "switched off" in one.message]
+    [line] = [one for one in caplog.records if "is disabled" in one.message]
     assert line.levelname == "WARNING"
     assert "top-up-credits" in line.message
     assert "NOT added" in line.message

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from datalayer_stripe.errors import AcceptanceRefused, StoreUnavailable
+from datalayer_stripe.errors import AcceptanceRefused, ExpectationFailed, StoreUnavailable
 from datalayer_stripe.reconciliation.repair import Repairs
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
@@ -59,6 +59,28 @@ async def test_accepted_payment_is_credited_once_with_its_reason(
     assert [one async for one in service.store.events.find(status="rejected")] == []
     assert await service.processor.replay(event_id) == "duplicate"
     assert await buyer.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_row_of_another_process_is_awaited_until_a_majority_has_it(
+    buyer: Buyer, webhooks: Webhooks, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, event_id = await rejected_payment(buyer, webhooks, service)
+    repair, by_ids, reads = service.store.repair, service.store.ledger.by_ids, []
+
+    async def repair_after_another_process(operation: Any) -> None:
+        await repair(operation)
+        raise ExpectationFailed
+
+    async def read_late(ids: Any) -> Any:
+        reads.append(ids)
+        return {} if len(reads) < 4 else await by_ids(ids)
+
+    monkeypatch.setattr(service.store, "repair", repair_after_another_process)
+    monkeypatch.setattr(service.store.ledger, "by_ids", read_late)
+    done = await service.acceptance().accept(event_id, "checked by hand", credits=50)
+    assert not done.is_new
+    assert len(reads) == 4
 
 
 @pytest.mark.gen_test
