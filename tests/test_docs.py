@@ -382,6 +382,16 @@ def test_quoted_failures_and_reasons_are_in_the_code() -> None:
             assert part.strip() in sources or part.strip("/") in sources, text
 
 
+def test_log_messages_of_the_examples_are_in_the_code() -> None:
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in (ROOT / "datalayer_stripe").rglob("*.py")
+    )
+    messages = set(re.findall(r'"message": "([^"]+)"', OPERATIONS))
+    assert messages >= {"delivery", "request"}
+    for message in messages:
+        assert f'"{message}"' in sources, message
+
+
 def test_documented_sandbox_controls_and_reports_exist() -> None:
     sandbox = Sandbox()
     for row in table(OPERATIONS, "control"):

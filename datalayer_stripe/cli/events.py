@@ -87,7 +87,7 @@ def list_events(
 def _detail_of(record: EventRecord) -> str:
     """Return the line below an event in the list: its object, account and plugins."""
     account = f" of account {record.account_uid}" if record.account_uid else ""
-    runs = ", ".join(f"{name}: {run.summary}" for name, run in record.handlers.items())
+    runs = "; ".join(f"{name}: {run.summary}" for name, run in record.handlers.items())
     return f"{record.object_id or '-'}{account}: {runs or 'no plugin has run'}"
 
 

@@ -54,18 +54,24 @@ def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
             )
             await reconciliation.run(since)
 
+    is_complete = False
     try:
         run(sweep())
-    finally:  # After an error, report what was processed before it.
+        is_complete = True
+    finally:
         progress.clear()
-        _print_findings(findings, report, as_json=as_json)
+        # After an error, report what was processed before it, if anything was.
+        if is_complete or findings or report.checked:
+            _print_findings(findings, report, is_complete=is_complete, as_json=as_json)
     if dry_run and findings:
         sys.exit(DIFFERENCES_EXIT_CODE)
     if any(finding.outcome in (Outcome.FAILED, NEEDS_REPAIR) for finding in findings):
         sys.exit(1)
 
 
-def _print_findings(findings: Sequence[Finding], report: Report, *, as_json: bool) -> None:
+def _print_findings(
+    findings: Sequence[Finding], report: Report, *, is_complete: bool, as_json: bool
+) -> None:
     if as_json:
         print_json(
             {
@@ -73,6 +79,7 @@ def _print_findings(findings: Sequence[Finding], report: Report, *, as_json: boo
                 "checked": dict(report.checked),
                 "too_recent": dict(+report.too_recent),
                 "rejected": report.rejected,
+                "complete": is_complete,
             }
         )
         return
@@ -84,10 +91,16 @@ def _print_findings(findings: Sequence[Finding], report: Report, *, as_json: boo
         rows = [(one.kind, one.outcome or "missing", one.id, one.detail) for one in findings]
         print_table(("WHAT", "OUTCOME", "ID", "DETAIL"), rows)
     else:
-        click.echo("Nothing else is missing." if exceptions else "Nothing is missing.")
+        click.echo(_nothing_missing(is_complete=is_complete, has_exceptions=bool(exceptions)))
     click.echo(f"Checked {_checked(report.checked)}.")
     if exceptions:
         click.echo(f"But {'; '.join(exceptions)}.")
+
+
+def _nothing_missing(*, is_complete: bool, has_exceptions: bool) -> str:
+    if not is_complete:
+        return "Nothing was missing before the error."
+    return "Nothing else is missing." if has_exceptions else "Nothing is missing."
 
 
 def _too_recent(counts: Counter[str]) -> list[str]:

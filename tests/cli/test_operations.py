@@ -55,6 +55,31 @@ async def test_audit_finds_and_reconcile_credits_an_undelivered_payment(
     assert "No differences." in out
 
 
+@pytest.mark.parametrize("options", [(), ("--json",)])
+@pytest.mark.gen_test
+async def test_reconcile_that_cannot_start_prints_no_report(
+    variables: dict[str, str], options: tuple[str, ...]
+) -> None:
+    unreachable = {**variables, "DATALAYER_STRIPE_MONGODB_URL": "memory://"}
+    code, out, err = await run_command("reconcile", *options, variables=unreachable)
+    assert (code, out) == (2, "")
+    assert "DATALAYER_STRIPE_MONGODB_URL" in err
+
+
+@pytest.mark.gen_test
+async def test_reconcile_that_ends_early_does_not_say_that_nothing_is_missing(
+    buyer: Buyer, webhooks: Webhooks, variables: dict[str, str]
+) -> None:
+    await buyer.subscribe()
+    await webhooks.settle()
+    buyer.sandbox.api.refuse(status=500, times=1000, path_prefix="/v1/subscriptions")
+    code, out, _ = await run_command("reconcile", "--json", variables=variables)
+    assert code == 2
+    assert json.loads(out)["complete"] is False
+    code, out, _ = await run_command("reconcile", variables=variables)
+    assert (code, out.splitlines()[0]) == (2, "Nothing was missing before the error.")
+
+
 @pytest.mark.gen_test
 async def test_events_list_show_and_replay_a_rejected_event(
     buyer: Buyer, service: Service, variables: dict[str, str]
