@@ -224,4 +224,5 @@ def _print_summary(
     suffix = f", {repaired:,} repaired" if repaired else ""
     click.echo(f"{pluralize(len(found), 'difference')}{suffix}.")
     if dry_run:
-        click.echo("Nothing was changed. Add --yes to repair.")
+        is_repairable = any(one.target for one in found)
+        click.echo("Nothing was changed." + (" Add --yes to repair." if is_repairable else ""))

@@ -7,6 +7,7 @@ from datetime import datetime
 from ..clock import Clock
 from ..errors import StoreUnavailable, StripeUnavailable
 from ..events import Event
+from ..logs import log_context
 from ..plugin_api.registry import Registry
 from ..store import Store
 from ..store.event_records import HANDLED, REJECTED
@@ -131,7 +132,8 @@ class Redelivery:
 
     async def process(self, event: Event, excluded: frozenset[str]) -> str:
         """Process an event without some plugins, and return its outcome."""
-        return await self._outcome(self._processor.process(event, without=excluded))
+        with log_context(event_id=event.id, account_uid=event.account_uid):
+            return await self._outcome(self._processor.process(event, without=excluded))
 
     async def replay(self, event_id: str, excluded: frozenset[str]) -> str:
         """Process an event again without some plugins, and return its outcome."""

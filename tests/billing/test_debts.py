@@ -187,4 +187,4 @@ async def test_audit_compares_the_debt_with_the_ledger(service: Service, sandbox
     await service.store._database.accounts.insert_one(held)
     [found] = await differences(service)
     assert (found.kind, found.id) == ("debt", ACCOUNT)
-    assert found.explanation == "the debt is 4, its ledger sums to 5"
+    assert found.explanation == "the debt is 4, but its ledger sums to 5"

@@ -231,7 +231,7 @@ async def test_crash_at_any_step_leaves_one_payable_payment_intent(
         again = await request_intent(buyer)
         assert payable(sandbox) == [again] != [old], calls
         steps += 1
-    assert steps > 7, "retrieve, cancel, forget, claim, create and assign"
+    assert steps > 7, "retrieve, cancel, delete, claim, create and assign"
 
 
 def cut_at(step: int, when: str, service: Service, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -252,11 +252,13 @@ def cut_at(step: int, when: str, service: Service, monkeypatch: pytest.MonkeyPat
         return cut_or_not
 
     store, stripe = service.store, service.stripe
-    for name in ("claim", "assign", "forget"):
+    for name in ("claim", "assign", "delete"):
         call = cut(name, getattr(store.open_payment_intents, name), StoreUnavailable())
         monkeypatch.setattr(store.open_payment_intents, name, call)
     monkeypatch.setattr(
-        store.ledger, "existing", cut("existing", store.ledger.existing, StoreUnavailable())
+        store.ledger,
+        "existing_ids",
+        cut("existing_ids", store.ledger.existing_ids, StoreUnavailable()),
     )
     for name in ("retrieve_payment_intent", "cancel_payment_intent", "create_payment_intent"):
         monkeypatch.setattr(stripe, name, cut(name, getattr(stripe, name), StripeNoResponse()))
