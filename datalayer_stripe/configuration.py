@@ -86,9 +86,10 @@ def read_configuration(
         sources = PluginSources(settings.stripe_plugins_dir, settings.stripe_plugins_disabled)
     except SettingsError as error:
         faults += error.faults
-    folder_is_wrong = any(fault.variable == FOLDER_VARIABLE for fault in faults)
-    plugins = load_plugins(None if folder_is_wrong else sources.folder)
-    if not folder_is_wrong:  # Otherwise the names could be those of plugins in the folder.
+    wrong = {fault.variable for fault in faults}
+    plugins = load_plugins(None if FOLDER_VARIABLE in wrong else sources.folder)
+    # Otherwise the names could be those of plugins in the folder, or hold a secret.
+    if not wrong & {FOLDER_VARIABLE, DISABLED_VARIABLE}:
         faults += unknown_names(plugins, sources.disabled)
     enabled = [plugin for plugin in plugins if plugin.name not in sources.disabled]
     plugin_settings: PluginSettings = {}

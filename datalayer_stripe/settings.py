@@ -37,6 +37,7 @@ from .settings_checks import (
     check_sign_in_url,
     is_live,
     prefix_check,
+    refuse_secret,
     revealed,
 )
 from .settings_fields import cleaned, faults_in, guessable_faults, setting, variable_of
@@ -356,6 +357,11 @@ class Settings(BaseSettings):
     @classmethod
     def _clean(cls, values: dict[str, Any]) -> dict[str, Any]:
         return cleaned(cls, values)
+
+    @field_validator("*")
+    @classmethod
+    def _refuse_secret(cls, value: Any) -> Any:
+        return refuse_secret(value)
 
     @field_validator("stripe_js_api_key")
     @classmethod

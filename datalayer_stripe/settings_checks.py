@@ -26,6 +26,7 @@ _KINDS = {
     "plan_": "a plan id",
     "bpc_": "the id of a billing portal configuration",
 }
+_SECRET_PREFIXES = ("sk_", "rk_", "whsec_")
 _ORIGIN = re.compile(r"https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
 # The example values of the documents are public: with such a webhook secret, anybody could sign
 # events.
@@ -99,6 +100,17 @@ def _prefix_problem(text: str, prefixes: tuple[str, ...]) -> str | None:
     if not re.fullmatch(r"[A-Za-z0-9_+/=-]+", rest):
         return "is cut off, or contains a blank, a quote or another unexpected character"
     return None
+
+
+def refuse_secret(value: Any) -> Any:
+    """Raise ValueError if a value that is not secret holds a secret of Stripe.
+
+    Such a value is shown to clients or in messages.
+    """
+    for text in value if isinstance(value, tuple) else (value,):
+        if isinstance(text, str) and text.startswith(_SECRET_PREFIXES):
+            raise ValueError("holds a secret of Stripe, and this value is not secret")
+    return value
 
 
 def check_mongodb_url(value: SecretStr) -> SecretStr:

@@ -104,7 +104,7 @@ def guessable_faults(model: type[BaseModel], values: Mapping[str, Any]) -> Itera
         texts = map(revealed, value if isinstance(value, tuple | list) else (value,))
         known = [text for text in texts if isinstance(text, str)]
         if any(map(is_placeholder, known)):
-            yield _fault(field, "is still the placeholder of the example file")
+            yield _fault(field, "is still a placeholder of the documentation")
         elif name == "stripe_webhook_secrets" and any(map(is_too_short_webhook_secret, known)):
             yield _fault(field, "is shorter than any secret of Stripe, and could be guessed")
 

@@ -103,7 +103,7 @@ def test_error_names_a_placeholder_once_and_says_where_the_value_is(
         Settings.from_environment(stripe_cust_portal_id="bpc_example")
     webhook, portal = refusal.value.faults
     assert str(webhook).startswith(
-        "DATALAYER_STRIPE_WEBHOOK_SECRET: is still the placeholder of the example file. "
+        "DATALAYER_STRIPE_WEBHOOK_SECRET: is still a placeholder of the documentation. "
         "Find it in Stripe's"
     )
     assert portal.variable == "DATALAYER_STRIPE_CUST_PORTAL_ID"

@@ -92,8 +92,10 @@ class StreamLimiter:
         Raises:
             RateLimited: If the account or the process has too many open streams.
         """
-        if self._open[account_uid] >= MAX_STREAMS_PER_ACCOUNT or self._open.total() >= MAX_STREAMS:
+        if self._open[account_uid] >= MAX_STREAMS_PER_ACCOUNT:
             raise RateLimited("Too many streams are open. Close other tabs.", retry_after=30)
+        if self._open.total() >= MAX_STREAMS:
+            raise RateLimited("Too many streams are open. Try again later.", retry_after=30)
         self._count(account_uid, 1)
         try:
             yield

@@ -206,7 +206,7 @@ def test_traits_in_documentation_are_sufficient() -> None:
     error = extension(**traits).configuration
     assert isinstance(error, SettingsError)
     assert {fault.problem for fault in error.faults} == {
-        "is still the placeholder of the example file"
+        "is still a placeholder of the documentation"
     }
     configuration = extension(**{**traits, **REQUIRED}).configuration
     assert isinstance(configuration, Configuration), configuration

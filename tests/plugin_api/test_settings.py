@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from datalayer_stripe import Context, Event, LifespanContext, Plugin
 from datalayer_stripe.configuration import read_configuration
 from datalayer_stripe.errors import PluginError, SettingsError
-from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.plugin_api.registry import DISABLED_VARIABLE, Registry
 from datalayer_stripe.plugin_api.settings import read_plugin_settings, variable
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import open_service
@@ -175,6 +175,15 @@ def test_missing_plugin_folder_is_reported_as_one_fault(
     [fault] = error.value.faults
     assert fault.variable == "DATALAYER_STRIPE_PLUGINS_DIR"
     assert "nowhere" not in str(fault)
+
+
+def test_secret_among_the_disabled_names_is_not_repeated(shell: pytest.MonkeyPatch) -> None:
+    for name, value in {**REQUIRED, DISABLED_VARIABLE: "sk_live_pasted"}.items():
+        shell.setenv(name, value)
+    with pytest.raises(SettingsError) as error:
+        read_configuration()
+    assert [fault.variable for fault in error.value.faults] == [DISABLED_VARIABLE]
+    assert "pasted" not in str(error.value)
 
 
 @pytest.mark.gen_test
