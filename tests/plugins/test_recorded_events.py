@@ -106,7 +106,8 @@ async def subscription_of(api: Api) -> dict[str, Any]:
 
 
 def test_each_recorded_event_has_an_expected_effect() -> None:
-    assert {path.stem for path in EVENTS.glob("*.json")} == set(EFFECTS)
+    recorded_names = {path.stem for path in EVENTS.glob("*.json")}
+    assert recorded_names == set(EFFECTS), "state the effect of each recorded event in EFFECTS"
 
 
 @pytest.mark.parametrize("name", EFFECTS)
