@@ -67,7 +67,7 @@ async def run_demo(
 
 
 def _configure_logging(level: str) -> None:
-    """Log as text, because a person reads the log, whether or not stderr is a terminal."""
+    """Log as text even if stderr is not a terminal, because a person reads the log."""
     configure_logging(level=level, json=False)
     # Set the level of the handlers too: a logger with a level of its own ignores the root logger's
     # level, but not that of the root logger's handlers.

@@ -98,7 +98,7 @@ class WriteReversals:
 
 
 class Movements(NamedTuple):
-    """Ledger rows to insert, and the reversals after them."""
+    """The ledger rows to insert, and the top-up's reversals once they are inserted."""
 
     entries: list[LedgerEntry]
     reversals: dict[str, RecordedReversal]
