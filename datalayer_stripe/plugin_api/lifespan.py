@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any, cast
 
 from ..errors import PluginError, PluginFault
 from .context import ContextFactory, LifespanContext
@@ -38,8 +39,8 @@ class Lifespans:
             if plugin.lifespan_function is None:
                 continue
             context = self._contexts.make_for_lifespan(plugin.name)
-            lifespan = _Lifespan(plugin.name, plugin.lifespan_function, context)
             try:
+                lifespan = _Lifespan(plugin.name, plugin.lifespan_function, context)
                 self._contexts.states[plugin.name] = await lifespan.open()
             except Exception as error:
                 logger.error("plugin cannot start", extra={"plugin": plugin.name}, exc_info=error)
@@ -62,7 +63,7 @@ class Lifespans:
 
 
 class _Lifespan:
-    """One lifespan. It is entered and exited in one task, as task groups and timeouts require."""
+    """One lifespan. It runs in one task, as task groups and timeouts require."""
 
     def __init__(
         self,
@@ -71,13 +72,13 @@ class _Lifespan:
         context: LifespanContext[Any],
     ) -> None:
         self._plugin_name = plugin_name
-        self._manager = asynccontextmanager(function)(context)
+        self._generator = cast("AsyncGenerator[Any, None]", function(context))
         self._state: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
         self._task: asyncio.Task[object] | None = None
 
     async def open(self) -> Any:
-        """Enter the context manager, and return its value.
+        """Run the lifespan to its `yield`, and return what it yields.
 
         Raises:
             PluginFault: It takes too long, or raises what would end the process.
@@ -101,12 +102,12 @@ class _Lifespan:
         self._closing.set()
         if self._task.done():
             await join(self._task, STOP_SECONDS)  # raises what it raised
-            raise PluginFault("it ended before it yielded")
-        await cancel(self._task)
+        else:
+            await cancel(self._task)
         raise PluginFault(f"it took longer than {START_SECONDS:g} s")
 
     async def close(self) -> None:
-        """Exit the context manager.
+        """Run the lifespan to its end.
 
         Raises:
             PluginFault: It takes too long, or raises what would end the process.
@@ -129,6 +130,22 @@ class _Lifespan:
         )
 
     async def _run(self) -> None:
-        async with self._manager as state:
-            self._state.set_result(state)
+        """Run to the `yield`, wait until the service closes, and run to the end."""
+        try:
+            state = await anext(self._generator)
+        except StopAsyncIteration:
+            raise PluginFault("its lifespan ended before it yielded") from None
+        self._state.set_result(state)
+        try:
             await self._closing.wait()
+        except BaseException as error:
+            # The plugin's context managers see why they are closed.
+            with suppress(StopAsyncIteration):
+                await self._generator.athrow(error)
+            raise
+        try:
+            await anext(self._generator)
+        except StopAsyncIteration:
+            return
+        await self._generator.aclose()
+        raise PluginFault("its lifespan yielded more than once")

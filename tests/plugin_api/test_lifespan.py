@@ -139,6 +139,59 @@ async def test_service_does_not_start_when_a_lifespan_fails_to_open(
 
 
 @pytest.mark.gen_test
+async def test_service_does_not_start_when_a_lifespan_has_the_wrong_parameters(
+    settings: Settings,
+) -> None:
+    bad = Plugin("bad")
+
+    @bad.lifespan  # type: ignore[arg-type]
+    async def run() -> AsyncIterator[None]:
+        yield
+
+    service = await open_service(settings, registry=Registry([bad]))
+    with pytest.raises(PluginError, match=r"Plugin bad \(code\) cannot start: TypeError"):
+        await service.start()
+    await service.close()
+
+
+@pytest.mark.gen_test
+async def test_lifespan_that_yields_nothing_is_named_as_such(settings: Settings) -> None:
+    bad = Plugin("bad")
+
+    @bad.lifespan
+    async def run(_: LifespanContext) -> AsyncIterator[None]:
+        return
+        yield
+
+    service = await open_service(settings, registry=Registry([bad]))
+    with pytest.raises(PluginError, match="its lifespan ended before it yielded"):
+        await service.start()
+    await service.close()
+
+
+@pytest.mark.gen_test
+async def test_lifespan_that_yields_twice_is_reported_when_the_service_stops(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad, closed = Plugin("bad"), []
+
+    @bad.lifespan
+    async def run(_: LifespanContext) -> AsyncIterator[None]:
+        try:
+            yield
+            yield
+        finally:
+            closed.append("bad")
+
+    service = await open_service(settings, registry=Registry([bad]))
+    await service.start()
+    await service.close()
+    assert closed == ["bad"]
+    assert "plugin cannot stop" in caplog.messages
+    assert "its lifespan yielded more than once" in caplog.text
+
+
+@pytest.mark.gen_test
 async def test_lifespan_that_goes_on_after_its_cancellation_is_abandoned(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
