@@ -7,7 +7,7 @@ from ..billing.top_ups import is_customer_mismatch
 from ..events import PAYMENT_SUCCEEDED, Event
 from ..store import Store
 from ..store.event_records import HandlerRun
-from ..stripe_api.objects import id_of, payment_intent_id_of
+from ..stripe_api.objects import id_of
 
 # A plugin's run may have begun before the credits were added, and have ended after that.
 _MAX_RUN_DURATION = timedelta(minutes=5)
@@ -42,7 +42,7 @@ async def _is_customer_known_now(store: Store, event: Event, plugin_names: Colle
 async def _is_top_up_credited_since(
     store: Store, event: Event, plugin_names: Collection[str]
 ) -> bool:
-    payment_intent_id = payment_intent_id_of(event.object)
+    payment_intent_id = event.payment_intent_id
     if payment_intent_id is None:
         return False
     top_up = (await store.ledger.by_ids([payment_intent_id])).get(payment_intent_id)

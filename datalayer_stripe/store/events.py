@@ -11,7 +11,6 @@ from pymongo.errors import DuplicateKeyError
 
 from ..errors import AlreadyDone
 from ..events import Event
-from ..stripe_api.objects import account_uid_of, payment_intent_id_of
 from .collection import CollectionSpec
 from .errors import translate_errors, translate_stream_errors
 from .event_records import DONE, FAILED, HANDLED, REJECTED, EventRecord
@@ -300,10 +299,10 @@ def run_update(event: Event, plugin_name: str, status: str, at: datetime) -> dic
         "livemode": event.livemode,
         "api_version": event.api_version,
         "object_id": event.object_id,
-        "account_uid": account_uid_of(event.object),
+        "account_uid": event.account_uid,
         "received_at": at,
     }
-    if payment_intent_id := payment_intent_id_of(event.object):
+    if payment_intent_id := event.payment_intent_id:
         inserted = {**inserted, "payment_intent_id": payment_intent_id}
     return {
         "$setOnInsert": inserted,
