@@ -42,11 +42,15 @@ class Operations:
         current = {"currentOp": 1, "ns": self._namespace + plugin_name, "active": True}
         return [one["opid"] for one in (await self._admin.command(current))["inprog"]]
 
-    async def wait_for(self, plugin_name: str, number: int) -> None:
-        """Wait until so many operations on the plugin's collection run."""
+    async def wait_for(self, plugin_name: str, number: int) -> list[Any]:
+        """Wait until at least `number` operations on the plugin's collection run; return their ids.
+
+        The server does not list an operation while it yields, so one look at it may miss some.
+        """
         async with asyncio.timeout(120):
-            while len(await self.running(plugin_name)) < number:  # noqa: ASYNC110 (the server's)
+            while len(found := await self.running(plugin_name)) < number:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
+        return found
 
     async def wait_until_none(self, plugin_name: str) -> None:
         """Wait until no operation on the plugin's collection runs."""
@@ -171,13 +175,12 @@ async def test_slow_writes_of_one_plugin_do_not_delay_others(
     both = UnitOfWork([*credit("a", "pi_slow").operations, slow])
     writing = asyncio.create_task(store.commit(both, mark("slow", "evt_slow")))
     try:
-        await operations.wait_for("slow", 1)
-        before = await operations.running("slow")
+        before = await operations.wait_for("slow", 1)
         await store.commit(UnitOfWork([quick]), mark("quick", event_id))
         assert await store.find_one("plugin_quick", {"_id": 1}) == {"_id": 1, "seen": True}
         await store.commit(credit("a", "pi_1"), mark("money", event_id))
         assert (await store.accounts.get("a")).credits == 50
-        assert await operations.running("slow") == before, "it was repeated"
+        assert await operations.wait_for("slow", 1) == before, "it was repeated"
     finally:
         while not writing.done():
             await operations.kill("slow")
