@@ -87,7 +87,7 @@ EVENTS = CollectionSpec(
 
 
 class Events:
-    """Collection `events`."""
+    """Reads and writes of the collection `events`."""
 
     def __init__(self, database: Any) -> None:
         self._events = database.events

@@ -59,7 +59,7 @@ class StripeJs(RequestHandler):
     """Handler of the replacement of Stripe.js."""
 
     def get(self) -> None:
-        """Answer the script."""
+        """Return the script."""
         self.set_header("Content-Type", "text/javascript; charset=utf-8")
         self.set_header("Cache-Control", "no-cache")
         self.finish(stripe_js())

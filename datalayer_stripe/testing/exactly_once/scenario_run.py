@@ -180,7 +180,7 @@ async def run_scenario(
     async with AsyncExitStack() as stack:
         environment = await PluginEnvironment.open(database)
         stack.push_async_callback(environment.stop)
-        stack.enter_context(silent_log())  # faults make failures, which are expected
+        stack.enter_context(silent_log())  # the injected faults make plugins fail
         await _process_before(environment, tested.after)
         for event in events:
             environment.apply(event)

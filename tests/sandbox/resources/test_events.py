@@ -1,4 +1,4 @@
-"""Events."""
+"""The list of events at `/v1/events`."""
 
 import pytest
 import stripe
