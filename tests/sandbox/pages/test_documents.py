@@ -1,4 +1,4 @@
-"""Receipts."""
+"""The page of a receipt."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Customers."""
+"""The API of customers: create, update and delete."""
 
 import pytest
 import stripe

@@ -1,4 +1,4 @@
-"""Disputes."""
+"""The life of a dispute, and its effect on the charge."""
 
 import pytest
 import stripe

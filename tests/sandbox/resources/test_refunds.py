@@ -1,4 +1,4 @@
-"""Refunds."""
+"""Refunds: succeeded, pending and failed ones, and their limits."""
 
 import pytest
 import stripe

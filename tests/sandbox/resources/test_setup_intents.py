@@ -1,4 +1,4 @@
-"""SetupIntents."""
+"""SetupIntents, which save a card without a payment."""
 
 import pytest
 import stripe
