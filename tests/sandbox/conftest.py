@@ -166,6 +166,19 @@ class Shop:
     customer: str
 
 
+def create_subscription(sandbox: Sandbox, shop: Shop) -> dict[str, Any]:
+    """Create a subscription to the monthly plan that waits for its first payment."""
+    return sandbox.call(
+        "POST",
+        "/v1/subscriptions",
+        customer=shop.customer,
+        items=[{"price": shop.monthly}],
+        payment_behavior="default_incomplete",
+        payment_settings={"save_default_payment_method": "on_subscription"},
+        expand=["latest_invoice.confirmation_secret"],
+    )
+
+
 @pytest.fixture
 def shop(sandbox: Sandbox) -> Shop:
     """A package of 50 credits, a monthly plan of $29, and a customer."""

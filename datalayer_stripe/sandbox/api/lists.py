@@ -3,7 +3,7 @@
 https://docs.stripe.com/api/pagination
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ..engine.errors import bad_request, invalid
@@ -24,6 +24,18 @@ _COMPARE: dict[str, Callable[[int, int], bool]] = {
     "lt": lambda a, b: a < b,
     "lte": lambda a, b: a <= b,
 }
+
+
+def of_customer(objects: Iterable[Object], values: Mapping[str, Any]) -> Iterator[Object]:
+    """Yield the objects of the customer that a list asks for; all of them if it names none.
+
+    Args:
+        objects: the objects.
+        values: the checked parameters of the list.
+    """
+    if "customer" not in values:
+        return iter(objects)
+    return (obj for obj in objects if obj["customer"] == values["customer"])
 
 
 def page(objects: Iterable[Object], values: Mapping[str, Any], url: str) -> Object:

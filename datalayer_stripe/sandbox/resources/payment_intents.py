@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
-from ..api.lists import LIST_FIELDS, page
+from ..api.lists import LIST_FIELDS, of_customer, page
 from ..api.routes import Route
 from ..engine.backend import Backend
 from ..engine.card_vault import CardVault
@@ -163,12 +163,8 @@ class PaymentIntents:
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of PaymentIntents."""
         values = p.read(raw, {**LIST_FIELDS, "customer": p.string})
-        rows = (
-            intent
-            for intent in self._backend.store.of_kind("payment_intent")
-            if "customer" not in values or intent["customer"] == values["customer"]
-        )
-        return page(rows, values, "/v1/payment_intents")
+        intents = of_customer(self._backend.store.of_kind("payment_intent"), values)
+        return page(intents, values, "/v1/payment_intents")
 
     def routes(self) -> list[Route]:
         """Return the routes of PaymentIntents."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
-from ..api.lists import LIST_FIELDS, page
+from ..api.lists import LIST_FIELDS, of_customer, page
 from ..api.routes import Route
 from ..engine.backend import Backend
 from ..engine.billing import Billing, no_default_method
@@ -125,9 +125,8 @@ class Subscriptions:
         values = p.read(raw, {**LIST_FIELDS, **fields})
         rows = (
             subscription
-            for subscription in self._backend.store.of_kind("subscription")
-            if ("customer" not in values or subscription["customer"] == values["customer"])
-            and _has_status(subscription, values.get("status"))
+            for subscription in of_customer(self._backend.store.of_kind("subscription"), values)
+            if _has_status(subscription, values.get("status"))
             and ("price" not in values or values["price"] in _prices(subscription))
         )
         return page(rows, values, "/v1/subscriptions")

@@ -7,7 +7,7 @@ import pytest
 import stripe
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.sandbox.conftest import SECRET, Receiver, Shop
+from tests.sandbox.conftest import SECRET, Receiver, Shop, create_subscription
 from tests.sandbox.schemas import check
 
 
@@ -21,15 +21,7 @@ async def test_endpoint_of_old_api_version_receives_old_shapes(
     old, new = new_receiver(), new_receiver()
     sandbox.create_webhook_endpoint(old.url, SECRET, api_version="2024-06-20")
     sandbox.create_webhook_endpoint(new.url, SECRET, api_version="2025-09-30.clover")
-    subscription = sandbox.call(
-        "POST",
-        "/v1/subscriptions",
-        customer=shop.customer,
-        items=[{"price": shop.monthly}],
-        payment_behavior="default_incomplete",
-        payment_settings={"save_default_payment_method": "on_subscription"},
-        expand=["latest_invoice.confirmation_secret"],
-    )
+    subscription = create_subscription(sandbox, shop)
     secret = subscription["latest_invoice"]["confirmation_secret"]["client_secret"]
     sandbox.confirm_payment(secret)
     before = sandbox.get(subscription["id"])["items"]["data"][0]["current_period_end"]

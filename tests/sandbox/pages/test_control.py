@@ -7,22 +7,22 @@ import pytest
 
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.pages.control import controls, reports
-from tests.sandbox.conftest import SECRET, Http, Receiver, Shop, get_report, run_control
+from tests.sandbox.conftest import (
+    SECRET,
+    Http,
+    Receiver,
+    Shop,
+    create_subscription,
+    get_report,
+    run_control,
+)
 
 
 @pytest.mark.gen_test
 async def test_controls_drive_subscription_and_deliveries(
     sandbox: Sandbox, http: Http, shop: Shop, receiver: Receiver
 ) -> None:
-    subscription = sandbox.call(
-        "POST",
-        "/v1/subscriptions",
-        customer=shop.customer,
-        items=[{"price": shop.monthly}],
-        payment_behavior="default_incomplete",
-        payment_settings={"save_default_payment_method": "on_subscription"},
-        expand=["latest_invoice.confirmation_secret"],
-    )
+    subscription = create_subscription(sandbox, shop)
     secret = subscription["latest_invoice"]["confirmation_secret"]["client_secret"]
     await run_control(http, "confirm_payment", client_secret_or_id=secret, card="4000000000003220")
     intent_id = secret.split("_secret_")[0]

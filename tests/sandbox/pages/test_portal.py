@@ -8,7 +8,7 @@ import pytest
 from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.sandbox.conftest import FORM, Http, Shop
+from tests.sandbox.conftest import FORM, Http, Shop, create_subscription
 
 RETURN_URL = "https://shop.example.com/account"
 
@@ -53,15 +53,7 @@ def open_portal(
     features: dict[str, Any] = ALL_FEATURES,
     return_url: str = RETURN_URL,
 ) -> Portal:
-    created = sandbox.call(
-        "POST",
-        "/v1/subscriptions",
-        customer=shop.customer,
-        items=[{"price": shop.monthly}],
-        payment_behavior="default_incomplete",
-        payment_settings={"save_default_payment_method": "on_subscription"},
-        expand=["latest_invoice.confirmation_secret"],
-    )
+    created = create_subscription(sandbox, shop)
     sandbox.confirm_payment(created["latest_invoice"]["confirmation_secret"]["client_secret"])
     path = "/v1/billing_portal/configurations"
     configuration = sandbox.call("POST", path, features=features)["id"]
