@@ -39,8 +39,8 @@ from datalayer_stripe.handlers import default_handlers
 from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import checkout_handlers
 from datalayer_stripe.metrics import Metrics, PluginMetrics
-from datalayer_stripe.plugin_api.context import PluginCollection
 from datalayer_stripe.plugin_api.definition import Plugin
+from datalayer_stripe.plugin_api.recorders import PluginCollection
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.plugin_api.settings import PREFIX, read_plugin_settings
 from datalayer_stripe.sandbox import Sandbox

@@ -91,7 +91,7 @@ class Deliveries:
             return await self._process_by_deadline(event, "undelivered event")
 
     async def idle(self) -> None:
-        """Return when no delivery is in flight, those past their deadline included."""
+        """Wait until no delivery is in flight, including those past their deadline."""
         while self._in_flight:
             await asyncio.wait(self._in_flight)
 

@@ -524,7 +524,7 @@ POLLED_STEPS = {
 
 @pytest.mark.skipif(
     not (shutil.which("curl") and shutil.which("bash") and shutil.which("python3")),
-    reason="needs curl, bash and python3",
+    reason="runs the printed shell lines, which call curl and python3",
 )
 def test_printed_shell_lines_work_in_order(tmp_path: Path) -> None:
     with running_demo(tmp_path) as demo, Shell() as shell:
@@ -552,7 +552,7 @@ def shell_lines(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if line.startswith("    "))
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="needs curl")
+@pytest.mark.skipif(not shutil.which("curl"), reason="runs a printed shell line, which calls curl")
 def test_log_level_info_logs_requests_without_secrets(tmp_path: Path) -> None:
     with running_demo(tmp_path, "--log-level", "info") as demo, Shell() as shell:
         variables, _, look, *_ = re.split(r"^\d+\. (.+)\n", demo.printed, flags=re.MULTILINE)

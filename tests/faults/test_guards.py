@@ -16,7 +16,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from datalayer_stripe.billing.subscriptions import Subscriptions
-from datalayer_stripe.plugin_api.context import ContextFactory, SnapshotRecorder
+from datalayer_stripe.plugin_api.context import ContextFactory
+from datalayer_stripe.plugin_api.recorders import SnapshotRecorder
 from datalayer_stripe.store import events
 from datalayer_stripe.store.commit import Transactions
 from datalayer_stripe.store.events import Mark
@@ -287,7 +288,8 @@ def test_violation_is_printed_as_a_short_script_that_repeats_it(
 ) -> None:
     random_ledger_id(monkeypatch)
     monkeypatch.setattr(model, "section", "model without a guard")
-    # A payment that is not credited violates one law, and a refund that waits for it another one.
+    # Without its credits a payment violates one law, and its refund, which waits for the credits,
+    # violates another. One of the two is enough.
     short = settings(quick, max_examples=200, stateful_step_count=4, report_multiple_bugs=False)
     with pytest.raises(LawViolation) as caught:
         run_state_machine_as_test(model, settings=short)

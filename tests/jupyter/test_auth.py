@@ -181,7 +181,7 @@ def test_webhook_accepts_signed_delivery_under_any_host_name(server: JupyterServ
     assert server.get(CREDITS, headers=bearer(ACCOUNT)).json["credits"]["credits"] == 50
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory of the server from /proc")
 def test_huge_chunked_body_uses_no_memory_of_server(server: JupyterServer) -> None:
     def megabytes() -> int:
         status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")

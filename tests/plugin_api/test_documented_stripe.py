@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 from datalayer_stripe import testing as kit
-from datalayer_stripe.plugin_api.context import (
+from datalayer_stripe.plugin_api.recorders import (
     CustomerRecorder,
     Ledger,
     ReversalRecorder,

@@ -151,7 +151,7 @@ async def test_failed_event_is_retried_from_database(
 ) -> None:
     intent_id = await paid_without_webhook(buyer, sandbox)
     with monkeypatch.context() as broken:
-        broken.setattr("datalayer_stripe.plugin_api.context.Ledger.credit", lambda *_: 1 / 0)
+        broken.setattr("datalayer_stripe.plugin_api.recorders.Ledger.credit", lambda *_: 1 / 0)
         assert await read_status(buyer, intent_id) == ("succeeded", False, 50, 0)
     asked = calls(sandbox, "GET", "/v1/events")
     assert await read_status(buyer, intent_id) == ("succeeded", True, 50, 50)

@@ -93,7 +93,7 @@ class Process:
         return await _succeeds(self._service.deliveries.receive(body, signature))
 
     async def settle(self) -> None:
-        """Wait until no delivery is in flight, those after their deadline included."""
+        """Wait until no delivery is in flight, including those past their deadline."""
         await self._service.deliveries.idle()
 
     async def run_due(self) -> None:

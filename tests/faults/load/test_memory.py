@@ -24,7 +24,7 @@ MAX_GROWTH = 24 * 1024 * 1024
 pytestmark = [
     pytest.mark.mongod,
     pytest.mark.faults,
-    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+    pytest.mark.skipif(sys.platform != "linux", reason="reads the memory use from /proc"),
 ]
 
 
