@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from ..configuration import Configuration, read_configuration
-from ..errors import DatalayerStripeError, StartError
+from ..errors import DatalayerStripeError, StartError, StoreUnavailable, StripeUnavailable
 from ..logs import configure_logging
 from ..service import Service, open_service
 from ..settings import variable
@@ -70,6 +70,17 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """
     try:
         return asyncio.run(work)
+    except StripeUnavailable:
+        # Its own message is for the people who buy.
+        fail(
+            "Stripe does not answer, or refuses the key: see the log lines above and "
+            "https://status.stripe.com. Then run the command again."
+        )
+    except StoreUnavailable:
+        fail(
+            f"The database does not answer: check {variable('stripe_mongodb_url')} and the state "
+            "of the replica set. Then run the command again."
+        )
     except DatalayerStripeError as error:
         fail(str(error))
 

@@ -154,6 +154,8 @@ def audit(
                 on_difference=found.append,
                 on_progress=progress,
             ).run()
+            if account is not None and not await service.store.accounts.exists(account):
+                click.echo(f"No balance is stored for {account}: check the uid.", err=True)
             targets = [one.target for one in found if one.target is not None]
             return report, await repair_all(service.repairs(), targets) if yes else {}
 

@@ -22,6 +22,11 @@ class Accounts:
         return Account.model_validate({**found, "uid": account_uid})
 
     @translate_errors
+    async def exists(self, account_uid: str) -> bool:
+        """Return whether the account has a balance, which may be 0."""
+        return await self._accounts.find_one({"_id": account_uid}, {"_id": 1}) is not None
+
+    @translate_errors
     async def describe(self, account_uid: str, *, handle: str | None, email: str | None) -> None:
         """Store the handle and the address that a token contains, for the operator.
 

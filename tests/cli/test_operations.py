@@ -55,6 +55,26 @@ async def test_audit_finds_and_reconcile_credits_an_undelivered_payment(
     assert "No differences." in out
 
 
+@pytest.mark.gen_test
+async def test_audit_of_an_unknown_account_says_so(buyer: Buyer, variables: dict[str, str]) -> None:
+    await buyer.subscribe()
+    code, _, err = await run_command("audit", "--account", "typo", variables=variables)
+    assert (code, err) == (0, "No balance is stored for typo: check the uid.\n")
+    code, _, err = await run_command("audit", "--account", ACCOUNT, variables=variables)
+    assert (code, err) == (0, "")
+
+
+@pytest.mark.gen_test
+async def test_command_says_what_to_do_when_stripe_does_not_answer(
+    buyer: Buyer, variables: dict[str, str]
+) -> None:
+    buyer.sandbox.api.refuse(status=500, times=1000, path_prefix="/v1/")
+    code, out, err = await run_command("reconcile", variables=variables)
+    assert (code, out) == (2, "")
+    assert "https://status.stripe.com" in err
+    assert "payment provider" not in err
+
+
 @pytest.mark.parametrize("options", [(), ("--json",)])
 @pytest.mark.gen_test
 async def test_reconcile_that_cannot_start_prints_no_report(
