@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from ..models import ENTRY_KINDS, LedgerEntry
 from .balances import DEBT_KINDS
+from .driver import aggregate
 from .errors import translate_errors, translate_stream_errors
 from .ledger import entry_of
 from .reversals import is_top_up
@@ -79,7 +80,7 @@ class Audits:
         return _balance_of(row or {})
 
     async def _ledger_sum(self, account_uid: str) -> Balance:
-        stages = [
+        stages: list[dict[str, Any]] = [
             {"$match": {"account_uid": account_uid}},
             {
                 "$group": {
@@ -88,7 +89,7 @@ class Audits:
                 }
             },
         ]
-        sums = await self._database.ledger.aggregate(stages).to_list(None)
+        sums = await aggregate(self._database.ledger, stages)
         by_kind = {row["_id"]: row["credits"] for row in sums}
         debt = sum(by_kind.get(kind, 0) for kind in DEBT_KINDS)
         return Balance(sum(by_kind.values()), debt)

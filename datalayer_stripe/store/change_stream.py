@@ -13,6 +13,8 @@ from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from .driver import watch
+
 logger = logging.getLogger(__name__)
 
 # Without a change stream, all watchers are notified at this interval.
@@ -94,7 +96,7 @@ class StreamedChanges(Changes):
     """Notifies the watchers of accounts by a change stream.
 
     Args:
-        client: Motor's client. The `watch` of PyMongo's asyncio client would have to be awaited.
+        client: The driver's client.
         database: The database to watch.
     """
 
@@ -121,7 +123,8 @@ class StreamedChanges(Changes):
         now = (await self._client.admin.command("ping"))["operationTime"]
         self._started.set()
         self._notify_all()  # Changes may have happened without a stream.
-        stream = self._database.watch(
+        stream = await watch(
+            self._database,
             _PIPELINE,
             full_document="updateLookup",
             start_at_operation_time=now,

@@ -25,6 +25,7 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from ..errors import AlreadyDone, CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
+from .driver import start_session, start_transaction
 from .errors import ENCODING_ERRORS, translate_errors
 from .events import Mark
 from .unit_of_work import CommitReceipt, UnitOfWork
@@ -139,9 +140,11 @@ class Transactions:
     async def attempt(self, works: Sequence[Work]) -> list[CommitReceipt]:
         """Commit all works in one transaction, or none, without a retry."""
         receipts = [CommitReceipt() for _ in works]
-        async with await self._client.start_session() as mongo_session:
-            mongo_session.start_transaction(
-                read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority")
+        async with await start_session(self._client) as mongo_session:
+            await start_transaction(
+                mongo_session,
+                read_concern=ReadConcern("snapshot"),
+                write_concern=WriteConcern("majority"),
             )
             try:
                 await self._apply(works, receipts, mongo_session)

@@ -19,6 +19,7 @@ from ..settings import variable
 from .change_stream import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
 from .diagnosis import VARIABLE, explain, is_standalone, standalone_message
+from .driver import close
 from .group_commit import GroupCommitter
 from .indexes import create_collections
 from .plugin_client import PluginMotorClient
@@ -70,10 +71,10 @@ async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
         await _bind_to_mode(client[name], livemode=livemode)
         plugin_client = clients.open(PluginMotorClient, url, parsed)
     except (PyMongoError, ValueError, OSError) as error:
-        clients.close()
+        await clients.close()
         raise StoreError(await explain(url, parsed, error)) from None
     except BaseException:
-        clients.close()
+        await clients.close()
         raise
     database, plugin_database = client[name], plugin_client[name]
     return Store(
@@ -114,9 +115,9 @@ class _Clients:
         self._opened.append(client)
         return client
 
-    def close(self) -> None:
+    async def close(self) -> None:
         for client in self._opened:
-            client.close()
+            await close(client)
 
 
 async def _build_indexes(url: str, parsed: Mapping[str, Any], name: str, *, expiring: bool) -> None:
@@ -130,7 +131,7 @@ async def _build_indexes(url: str, parsed: Mapping[str, Any], name: str, *, expi
         builder = clients.open(AsyncIOMotorClient, url, parsed, socketTimeoutMS=None)
         await create_collections(builder[name], expiring=expiring)
     finally:
-        clients.close()
+        await clients.close()
 
 
 async def _connect_memory(*, livemode: bool, expiring: bool) -> Store:

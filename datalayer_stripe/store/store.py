@@ -13,6 +13,7 @@ from .audits import Audits
 from .change_stream import Changes
 from .commit import Committer, NoMark, Work
 from .customers import Customers
+from .driver import close
 from .errors import translate_errors
 from .events import Events, Mark
 from .first_seen import FirstSeen
@@ -169,5 +170,5 @@ class Store:
     async def close(self) -> None:
         """Close the change stream and the clients."""
         await self.changes.close()
-        self._client.close()
-        self._plugin_client.close()
+        await close(self._client)
+        await close(self._plugin_client)

@@ -1,0 +1,61 @@
+"""The calls that Motor and PyMongo's asyncio client do not have in common.
+
+All other methods that the store uses are the same in both. What one driver returns directly, the
+other returns from a coroutine. So each function here awaits the driver's answer if it can be
+awaited, and the rest of the store does not know which driver it uses. `memory://` has Motor's
+methods.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+Document = dict[str, Any]
+
+
+async def start_session(client: Any) -> Any:
+    """Return a new session, which is an asynchronous context manager."""
+    return await _result(client.start_session())
+
+
+async def start_transaction(mongo_session: Any, **options: Any) -> None:
+    """Start a transaction in a session, without I/O: its first operation starts it on the server.
+
+    Args:
+        mongo_session: The session.
+        options: The options of the transaction, such as `read_concern`.
+    """
+    await _result(mongo_session.start_transaction(**options))
+
+
+async def aggregate(collection: Any, stages: Sequence[Document], **options: Any) -> list[Document]:
+    """Return all documents of an aggregation.
+
+    Args:
+        collection: The collection.
+        stages: The stages of the pipeline.
+        options: Options of the driver's `aggregate`, such as `session`.
+    """
+    cursor = await _result(collection.aggregate(stages, **options))
+    documents: list[Document] = await cursor.to_list(None)
+    return documents
+
+
+async def watch(database: Any, stages: Sequence[Document], **options: Any) -> Any:
+    """Return a change stream, which is an asynchronous context manager and iterator.
+
+    Args:
+        database: The database to watch.
+        stages: The stages of its pipeline.
+        options: Options of the driver's `watch`.
+    """
+    return await _result(database.watch(stages, **options))
+
+
+async def close(client: Any) -> None:
+    """Close a client and its connections."""
+    await _result(client.close())
+
+
+async def _result(answer: Any) -> Any:
+    return await answer if inspect.isawaitable(answer) else answer
