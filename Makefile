@@ -15,7 +15,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-packages test-faults figures settings screenshots bench lint format docs build clean
+.PHONY: help run play test test-packages test-faults figures settings screenshots bench bench-micro lint format docs build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,10 +46,13 @@ settings: $(VENV)/.installed-test ## generate the documentation of the settings
 screenshots: $(VENV)/.installed-test ## create the screenshots of docs/checkout.md
 	@$(BIN)/python -m tests.browser.screenshots
 
-bench: $(VENV)/.installed-test ## measure deliveries, event streams and the redaction of the log
-	@$(BIN)/python -m benchmarks.deliveries
-	@$(BIN)/python -m benchmarks.streams
-	@$(BIN)/python -m benchmarks.redaction
+bench: $(VENV)/.installed-test ## measure `serve` against reference servers; needs Linux, two cores and wrk
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-micro: $(VENV)/.installed-test ## measure parts of the service inside one process
+	@$(BIN)/python -m benchmarks.micro.deliveries
+	@$(BIN)/python -m benchmarks.micro.streams
+	@$(BIN)/python -m benchmarks.micro.redaction
 
 lint: $(VENV)/.installed-dev ## check style and types
 	$(BIN)/ruff check .

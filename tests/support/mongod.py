@@ -88,6 +88,12 @@ class Mongod:
     def running(self) -> bool:
         return self._process is not None
 
+    @property
+    def pid(self) -> int:
+        """The id of the process, which must be running."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> Self:
         """Start the process and wait until it answers."""
         if self._process is not None:

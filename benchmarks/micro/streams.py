@@ -1,4 +1,4 @@
-"""Measure event streams: their latency, and deliveries while many are open: `make bench`."""
+"""Measure event streams: their latency, and deliveries while many are open."""
 
 import asyncio
 import statistics
@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import aiohttp
 import jwt
 
-from benchmarks.environment import (
+from benchmarks.micro.environment import (
     DELIVERIES,
     JWT_SECRET,
     measure_rate,

@@ -1,4 +1,4 @@
-"""Check that redaction takes linear time on hostile text: `make bench`.
+"""Check that redaction takes linear time on hostile text.
 
 Eight times as much text may take about eight times as long.
 """
@@ -6,7 +6,7 @@ Eight times as much text may take about eight times as long.
 import sys
 import time
 
-from benchmarks.environment import show
+from benchmarks.micro.environment import show
 from datalayer_stripe.logs import REDACTIONS, redact
 
 SMALL, LARGE = 16 * 1024, 128 * 1024

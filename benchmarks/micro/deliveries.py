@@ -1,4 +1,4 @@
-"""Measure deliveries, each value with a reference value: `make bench`.
+"""Measure deliveries, each value with a reference value.
 
 Compare the ratios. The absolute values depend on the machine.
 """
@@ -11,7 +11,7 @@ from typing import Any
 import stripe
 from pydantic import SecretStr
 
-from benchmarks.environment import (
+from benchmarks.micro.environment import (
     BODY,
     DELIVERIES,
     DELIVERIES_OF_ONE_ACCOUNT,
