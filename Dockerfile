@@ -1,9 +1,9 @@
 # docker build -t datalayer-stripe .
 # docker run --env-file datalayer-stripe.env -p 9700:9700 datalayer-stripe
-# For memory:// add an extra: docker build --build-arg EXTRAS=demo -t datalayer-stripe-demo .
+# For memory:// add an extra: docker build --build-arg EXTRAS=fast,demo -t datalayer-stripe-demo .
 
 FROM python:3.13-slim AS build
-ARG EXTRAS=""
+ARG EXTRAS="fast"
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY . .

@@ -33,10 +33,12 @@ INSTALL_REQUIRES = [
     "tornado>=6.6",
     "typing_extensions>=4.12",  # TypeVar with a default, before Python 3.13
 ]
+FAST = ["uvloop>=0.22; sys_platform != 'win32'"]  # the event loop of `serve`
 DEMO = ["mongomock-motor>=0.0.36"]
 JUPYTER = [*DEMO, "jupyter_server>=2.21"]  # memory:// is where a trial begins
 TESTING = [*DEMO, "pytest>=8"]  # the test kit for plugin authors
 TEST = [
+    *FAST,
     *JUPYTER,
     *TESTING,
     "axe-playwright-python>=0.1.8",  # axe-core 4.12; what it finds is a failure
@@ -118,6 +120,7 @@ setup(
     ],
     install_requires=INSTALL_REQUIRES,
     extras_require={
+        "fast": FAST,
         "demo": DEMO,
         "testing": TESTING,
         "jupyter": JUPYTER,

@@ -67,6 +67,7 @@ def test_wheel_has_the_expected_metadata(wheel: zipfile.ZipFile) -> None:
     assert metadata["License-Expression"] == "BSD-3-Clause"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra", [])) == {
+        "fast",
         "demo",
         "testing",
         "jupyter",

@@ -18,6 +18,7 @@ from ..logs import configure_logging
 from ..service import Service, open_service
 from ..settings import variable
 from ..store.connect import MEMORY_URL
+from .event_loop import LoopFactory
 
 T = TypeVar("T")
 
@@ -63,13 +64,18 @@ class Since(click.ParamType[datetime]):
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run(work: Coroutine[Any, Any, T], *, loop_factory: LoopFactory | None = None) -> T:
     """Run a coroutine to its end, and return its result.
 
     If it raises one of our errors, print the message on stderr and exit with code 2.
+
+    Args:
+        work: The coroutine.
+        loop_factory: Creates the event loop. The default is asyncio's.
     """
     try:
-        return asyncio.run(work)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(work)
     except StripeUnavailable:
         # Its own message is for the people who buy.
         fail(

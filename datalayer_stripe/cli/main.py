@@ -1,5 +1,6 @@
 """The command `datalayer-stripe`, and its subcommands `serve` and `demo`."""
 
+import asyncio
 import logging
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..configuration import Configuration
 from ..logs import configure_logging
 from ..service import open_service
 from .common import fail, load_configuration, run
+from .event_loop import fastest_loop_factory, loop_name
 from .events import events
 from .operations import audit, reconcile
 from .plugins import plugins
@@ -67,7 +69,7 @@ def serve(host: str, port: int, log_level: str, log_config: Path | None) -> None
             f"--log-config {log_config}: {_first_line(error)}. "
             "Use TOML for Python's logging.config.dictConfig, as in conf/logging.toml."
         )
-    run(_serve(load_configuration(), host, port))
+    run(_serve(load_configuration(), host, port), loop_factory=fastest_loop_factory())
 
 
 def _first_line(error: Exception) -> str:
@@ -95,6 +97,7 @@ async def _serve(configuration: Configuration, host: str, port: int) -> None:
                     "url": f"http://{host}:{server.port}",
                     "mode": "live" if settings.livemode else "test",
                     "plugins": [plugin.name for plugin in service.registry.plugins],
+                    "event_loop": loop_name(asyncio.get_running_loop()),
                 },
             )
             async with service.periodic_reconciliation().running():

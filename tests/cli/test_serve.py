@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -79,6 +80,8 @@ async def test_serve_answers_requests_and_finishes_them_after_sigterm(
         assert (await slow).code == 200, "a running request is finished"
         assert await serving.wait() == 0
 
+    listening = next(line for line in serving.lines if line["message"] == "listening")
+    assert listening["event_loop"] == ("uvloop" if find_spec("uvloop") else "asyncio")
     delivery = next(line for line in serving.lines if line["message"] == "delivery")
     assert delivery["request_id"] == answer.headers["X-Request-Id"]
     assert delivery["event_id"] == "evt_1xNnthCz7hWRKLEp3Wi6nFpx"
