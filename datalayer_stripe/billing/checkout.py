@@ -73,7 +73,8 @@ class Checkout:
             PriceNotFound: The price is not for sale.
             Conflict: The account has an open dispute, or buys concurrently in another window.
         """
-        if not await self._subscriptions.can_buy_credits(identity.account_uid):
+        overview = await self._store.overviews.of_account(identity.account_uid)
+        if not await self._subscriptions.can_buy_credits(overview):
             raise SubscriptionRequired
         if self._refuse_disputed and await self._store.reversals.has_open_dispute(
             identity.account_uid
@@ -89,7 +90,9 @@ class Checkout:
                 return await self._open_payment_intents.create_for_client(order, idempotency_key)
             return await self._open_payment_intents.get_or_create(order)
 
-        intent = await self._customers.run_with_customer(identity, create_intent)
+        intent = await self._customers.run_with_customer(
+            identity, create_intent, known=overview.customer_id
+        )
         return StartedTopUp(
             payment_intent_id=intent["id"], client_secret=intent["client_secret"], package=package
         )

@@ -1,5 +1,6 @@
 """Find or create the Stripe customer of an account. An account has at most one."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -44,7 +45,11 @@ class Customers:
         return known or await self._find_subscriber(account_uid)
 
     async def run_with_customer(
-        self, identity: Identity, action: Callable[[str], Awaitable[R]]
+        self,
+        identity: Identity,
+        action: Callable[[str], Awaitable[R]],
+        *,
+        known: str | None = None,
     ) -> R:
         """Run an action with the account's customer, which is created if there is none.
 
@@ -54,6 +59,7 @@ class Customers:
         Args:
             identity: The caller. Name and e-mail address become those of a new customer.
             action: Gets the customer's id, `cus_…`.
+            known: The account's customer, if the caller has just read it.
 
         Returns:
             The result of the action.
@@ -61,7 +67,7 @@ class Customers:
         Raises:
             Conflict: The account's customer was changed concurrently.
         """
-        customer_id = await self._ensure(identity)
+        customer_id = known or await self._ensure(identity)
         try:
             return await action(customer_id)
         except StripeCustomerMissing:
@@ -69,7 +75,11 @@ class Customers:
         return await action(await self._ensure(identity))
 
     async def run_with_existing_customer(
-        self, account_uid: str, action: Callable[[str], Awaitable[R]]
+        self,
+        account_uid: str,
+        action: Callable[[str], Awaitable[R]],
+        *,
+        known: str | None = None,
     ) -> R | None:
         """Run an action with the account's customer, if it has one.
 
@@ -79,11 +89,12 @@ class Customers:
         Args:
             account_uid: The account.
             action: Gets the customer's id, `cus_…`.
+            known: The account's customer, if the caller has just read it.
 
         Returns:
             The result of the action, or None if the account has no customer.
         """
-        customer_id = await self.find(account_uid)
+        customer_id = known or await self.find(account_uid)
         if customer_id is None:
             return None
         try:
@@ -114,10 +125,12 @@ class Customers:
         claim = await self._store.customers.claim(identity, self._clock())
         if claim.customer_id is not None:
             return claim.customer_id
-        await self._store.accounts.describe(
-            account_uid, handle=identity.handle, email=identity.email
+        _, customer_id = await asyncio.gather(
+            self._store.accounts.describe(
+                account_uid, handle=identity.handle, email=identity.email
+            ),
+            self._find_subscriber(account_uid),
         )
-        customer_id = await self._find_subscriber(account_uid)
         if customer_id is None:
             customer_id = await self._create(claim)
         assigned = await self._store.customers.assign(account_uid, customer_id)

@@ -1,5 +1,6 @@
 """Subscribe to a plan, and cancel and resume the subscription."""
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable
@@ -10,6 +11,7 @@ from pydantic import Field
 from ..errors import Conflict, InvalidRequest, Reject
 from ..models import Identity, Model, Plan, SubscriptionSnapshot
 from ..store import Store
+from ..store.overviews import Overview
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, id_of
 from .catalog import Catalog
@@ -72,19 +74,25 @@ class Plans:
             PriceNotFound: The price is not for sale.
             Conflict: A subscription of the account is running, with any customer.
         """
-        plan = await self._catalog.plan(price_id)
+        plan, overview = await asyncio.gather(
+            self._catalog.plan(price_id),
+            self._store.overviews.of_account(identity.account_uid),
+        )
 
         async def subscribe_as(customer_id: str) -> StartedSubscription:
-            return await self._subscribe(identity.account_uid, plan, customer_id)
+            return await self._subscribe(overview, plan, customer_id)
 
-        return await self._customers.run_with_customer(identity, subscribe_as)
+        return await self._customers.run_with_customer(
+            identity, subscribe_as, known=overview.customer_id
+        )
 
     async def _subscribe(
-        self, account_uid: str, plan: Plan, customer_id: str
+        self, overview: Overview, plan: Plan, customer_id: str
     ) -> StartedSubscription:
-        listed = await self._subscriptions.refresh_of_customer(account_uid, customer_id)
+        account_uid, known = overview.account.uid, overview.snapshots
+        listed = await self._subscriptions.refresh_of_customer(account_uid, customer_id, known)
         ids = {snapshot.id for _, snapshot in listed}
-        others = await self._subscriptions.refresh_others(account_uid, ids)
+        others = await self._subscriptions.refresh_others(known, ids)
         snapshots = [*(snapshot for _, snapshot in listed), *others]
         running = next((snapshot for snapshot in snapshots if snapshot.is_running), None)
         same = next((one for one, snapshot in listed if _is_pending(snapshot, plan)), None)
@@ -218,12 +226,16 @@ class Plans:
         """Refresh and return the account's subscriptions, with any customer."""
 
         async def refresh(customer_id: str) -> list[SubscriptionSnapshot]:
-            listed = await self._subscriptions.refresh_of_customer(account_uid, customer_id)
+            listed = await self._subscriptions.refresh_of_customer(account_uid, customer_id, known)
             return [snapshot for _, snapshot in listed]
 
-        listed = await self._customers.run_with_existing_customer(account_uid, refresh) or []
-        ids = {snapshot.id for snapshot in listed}
-        return [*listed, *await self._subscriptions.refresh_others(account_uid, ids)]
+        overview = await self._store.overviews.of_account(account_uid)
+        known = overview.snapshots
+        listed = await self._customers.run_with_existing_customer(
+            account_uid, refresh, known=overview.customer_id
+        )
+        ids = {snapshot.id for snapshot in listed or ()}
+        return [*(listed or ()), *await self._subscriptions.refresh_others(known, ids)]
 
     async def _update(
         self, subscription_id: str, changes: dict[str, Any]

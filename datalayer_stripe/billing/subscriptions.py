@@ -5,7 +5,8 @@ subscription from Stripe, and writes its snapshot unless a later ticket has writ
 change after the last fetch has an event of its own.
 """
 
-from collections.abc import Collection
+import asyncio
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -21,6 +22,7 @@ from ..errors import (
 from ..limits import AccountRateLimiter
 from ..models import SubscriptionSnapshot
 from ..store import Store
+from ..store.overviews import Overview
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import (
     StripeData,
@@ -139,13 +141,14 @@ class Subscriptions:
         return snapshot
 
     async def refresh_of_customer(
-        self, account_uid: str, customer_id: str
+        self, account_uid: str, customer_id: str, snapshots: Sequence[SubscriptionSnapshot]
     ) -> list[tuple[StripeData, SubscriptionSnapshot]]:
         """Refresh the account's subscriptions that a customer pays for, with one call to Stripe.
 
         Args:
             account_uid: The account.
             customer_id: The customer, `cus_…`.
+            snapshots: The stored snapshots of the account.
 
         Returns:
             Each subscription, as Stripe sends it, and its snapshot.
@@ -153,43 +156,39 @@ class Subscriptions:
         Raises:
             StripeCustomerMissing: Stripe does not have the customer.
         """
-        tickets = {
-            snapshot.id: await self._store.subscriptions.take_ticket(snapshot.id)
-            for snapshot in await self.snapshots_of(account_uid)
-            if not snapshot.is_over
-        }
-        refreshed = [
-            (
-                subscription,
-                await self.store_snapshot(subscription, tickets.get(subscription["id"], 0)),
-            )
-            for subscription in await self._stripe.list_subscriptions(customer_id)
-            if self.is_ours(subscription)
-        ]
+        known = [one.id for one in snapshots if not one.is_over]
+        taken = await asyncio.gather(*map(self._store.subscriptions.take_ticket, known))
+        tickets = dict(zip(known, taken, strict=True))
+        listed = await self._stripe.list_subscriptions(customer_id)
+        ours = [subscription for subscription in listed if self.is_ours(subscription)]
+        stored = await asyncio.gather(
+            *(self.store_snapshot(one, tickets.get(one["id"], 0)) for one in ours)
+        )
+        refreshed = zip(ours, stored, strict=True)
         return [pair for pair in refreshed if pair[1].account_uid == account_uid]
 
     async def refresh_others(
-        self, account_uid: str, refreshed: Collection[str]
+        self, snapshots: Sequence[SubscriptionSnapshot], refreshed: Collection[str]
     ) -> list[SubscriptionSnapshot]:
         """Refresh the account's remaining subscriptions, which other customers pay for.
 
         Args:
-            account_uid: The account.
+            snapshots: The stored snapshots of the account.
             refreshed: The ids of the subscriptions that were refreshed already.
 
         Returns:
             The snapshots of those that Stripe has, and that are still for one of the service's
             products.
         """
-        snapshots = []
-        for known in await self.snapshots_of(account_uid):
+        others = []
+        for known in snapshots:
             if known.is_over or known.id in refreshed:
                 continue
             try:
-                snapshots.append(await self.refresh(known.id))
+                others.append(await self.refresh(known.id))
             except Reject:
                 continue  # Stripe does not have it any more
-        return [one for one in snapshots if one.product_id in self._product_ids]
+        return [one for one in others if one.product_id in self._product_ids]
 
     async def store_snapshot(self, subscription: StripeData, ticket: int) -> SubscriptionSnapshot:
         """Write and return the snapshot of a subscription.
@@ -245,24 +244,26 @@ class Subscriptions:
         """
         return await self._store.subscriptions.of_account(account_uid)
 
-    async def refresh_if_incomplete(self, account_uid: str) -> list[SubscriptionSnapshot]:
+    async def refresh_if_incomplete(
+        self, account_uid: str, snapshots: Sequence[SubscriptionSnapshot]
+    ) -> Sequence[SubscriptionSnapshot]:
         """Return the account's snapshots; refresh the primary one if it awaits its first payment.
 
         A person who has just paid waits for this change, and the event may be late.
 
         Args:
             account_uid: The account.
+            snapshots: The stored snapshots of the account.
         """
-        snapshots = await self.snapshots_of(account_uid)
         primary = primary_subscription(snapshots)
         if primary is None or primary.status != "incomplete":
             return snapshots
         try:
             self._rate_limiter.take(account_uid)
-            await self.refresh(primary.id)
+            refreshed = await self.refresh(primary.id)
         except (StripeUnavailable, RateLimited, Reject):
             return snapshots  # the stored snapshots can be shown without Stripe
-        return await self.snapshots_of(account_uid)
+        return [refreshed if one.id == primary.id else one for one in snapshots]
 
     # Eligibility
 
@@ -275,28 +276,28 @@ class Subscriptions:
         now = self._clock()
         return any(allows_purchases(snapshot, self._product_ids, now) for snapshot in snapshots)
 
-    async def can_buy_credits(self, account_uid: str) -> bool:
+    async def can_buy_credits(self, overview: Overview) -> bool:
         """Return whether the account may buy credits.
 
         If the snapshots do not allow it, the subscriptions are refreshed: a person who has just
         subscribed is not refused because a webhook is late.
 
         Args:
-            account_uid: The account.
+            overview: The account as stored.
         """
-        snapshots = await self.snapshots_of(account_uid)
+        account_uid, snapshots = overview.account.uid, overview.snapshots
         if self.is_eligible(snapshots):
             return True
-        customer_id = await self._store.customers.get(account_uid)
+        customer_id = overview.customer_id
         customer_id = customer_id or next((known.customer_id for known in snapshots), None)
         if customer_id is None:
             return False
         try:
-            refreshed = await self.refresh_of_customer(account_uid, customer_id)
+            refreshed = await self.refresh_of_customer(account_uid, customer_id, snapshots)
         except StripeCustomerMissing:
             refreshed = []  # its subscriptions were cancelled when it was deleted
         listed = [snapshot for _, snapshot in refreshed]
-        others = await self.refresh_others(account_uid, {snapshot.id for snapshot in listed})
+        others = await self.refresh_others(snapshots, {snapshot.id for snapshot in listed})
         return self.is_eligible([*listed, *others])
 
 

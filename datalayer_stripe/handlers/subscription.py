@@ -4,6 +4,7 @@ The command line of 2025 calls `/subscription`, that of 2026 calls `/plans`: bot
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
@@ -37,7 +38,7 @@ class SubscriberHandler(AuthenticatedHandler):
 
     async def read_account(
         self, *, refresh: bool = False
-    ) -> tuple[Account, list[SubscriptionSnapshot]]:
+    ) -> tuple[Account, Sequence[SubscriptionSnapshot]]:
         """Read the caller's account and its subscriptions.
 
         Args:
@@ -46,12 +47,16 @@ class SubscriberHandler(AuthenticatedHandler):
         Returns:
             The account, and the snapshots of its subscriptions.
         """
-        account_uid, subscriptions = self.identity.account_uid, self.service.subscriptions
-        read = subscriptions.refresh_if_incomplete if refresh else subscriptions.snapshots_of
-        return await asyncio.gather(self.service.store.accounts.get(account_uid), read(account_uid))
+        account_uid = self.identity.account_uid
+        overview = await self.service.store.overviews.of_account(account_uid)
+        snapshots: Sequence[SubscriptionSnapshot] = overview.snapshots
+        if refresh:
+            subscriptions = self.service.subscriptions
+            snapshots = await subscriptions.refresh_if_incomplete(account_uid, snapshots)
+        return overview.account, snapshots
 
     def subscription_view(
-        self, account: Account, snapshots: list[SubscriptionSnapshot]
+        self, account: Account, snapshots: Sequence[SubscriptionSnapshot]
     ) -> SubscriptionView:
         """Return the `subscription` of the response for the caller's account.
 

@@ -127,8 +127,9 @@ class CustomerSweep:
     async def _read_subscriptions(self, account_uid: str, customer_id: str) -> None:
         """Store the customer's subscriptions, so that the account cannot subscribe again."""
         if not self._dry_run:
+            known = await self._subscriptions.snapshots_of(account_uid)
             with suppress(Reject, StripeCustomerMissing):
-                await self._subscriptions.refresh_of_customer(account_uid, customer_id)
+                await self._subscriptions.refresh_of_customer(account_uid, customer_id, known)
 
     async def _release(self, customer_id: str, account_uid: str) -> CustomerFinding:
         self._released.add(customer_id)

@@ -93,13 +93,13 @@ class TopUpStatuses:
             StripeUnavailable: Stripe does not answer.
             StoreUnavailable: The database does not answer.
         """
-        entry = await self._credited(account_uid, intent_id)
+        entry, balance = await self._credited(account_uid, intent_id)
         if entry is None:
             intent = await self._uncredited(account_uid, intent_id)
             rejected = False
             if intent["status"] == "succeeded":
                 rejected = await self._process_event(intent)
-                entry = await self._credited(account_uid, intent_id)
+                entry, balance = await self._credited(account_uid, intent_id)
             if entry is None:
                 return TopUpStatus(
                     payment_intent_id=intent_id,
@@ -107,7 +107,7 @@ class TopUpStatuses:
                     credited=False,
                     rejected=rejected,
                     credits=read_top_up_metadata(intent).credits,
-                    balance=await self._balance(account_uid),
+                    balance=balance,
                 )
         return TopUpStatus(
             payment_intent_id=intent_id,
@@ -115,18 +115,16 @@ class TopUpStatuses:
             credited=True,
             rejected=False,
             credits=entry.credits,
-            # Read after the ledger's row, so that it includes the credits.
-            balance=await self._balance(account_uid),
+            balance=balance,
         )
 
-    async def _credited(self, account_uid: str, intent_id: str) -> LedgerEntry | None:
-        entry = (await self._store.ledger.by_ids([intent_id])).get(intent_id)
+    async def _credited(self, account_uid: str, intent_id: str) -> tuple[LedgerEntry | None, int]:
+        """Return the top-up's row, or None, and the balance, which includes the row's credits."""
+        overview = await self._store.overviews.of_top_up(account_uid, intent_id)
+        entry = overview.entry
         if entry is not None and entry.account_uid != account_uid:
             raise Forbidden
-        return entry
-
-    async def _balance(self, account_uid: str) -> int:
-        return (await self._store.accounts.get(account_uid)).credits
+        return entry, overview.account.credits
 
     async def _uncredited(self, account_uid: str, intent_id: str) -> StripeData:
         self._rate_limiter.take(account_uid)

@@ -18,8 +18,7 @@ class Accounts:
     @translate_errors
     async def get(self, account_uid: str) -> Account:
         """Return the account. An unknown account has no credits."""
-        found = await self._accounts.find_one({"_id": account_uid}) or {}
-        return Account.model_validate({**found, "uid": account_uid})
+        return account_of(account_uid, await self._accounts.find_one({"_id": account_uid}) or {})
 
     @translate_errors
     async def exists(self, account_uid: str) -> bool:
@@ -41,3 +40,8 @@ class Accounts:
         if known:
             update["$set"] = known
         await self._accounts.update_one({"_id": account_uid}, update, upsert=True)
+
+
+def account_of(account_uid: str, row: dict[str, Any]) -> Account:
+    """Return the account of a document, which is empty if there is none."""
+    return Account.model_validate({**row, "uid": account_uid})

@@ -160,11 +160,15 @@ class Customers:
             another account.
         """
         try:
-            await self._customers.update_one(
-                {"_id": account_uid, "customer_id": {"$exists": False}}, _assignment(customer_id)
+            assigned = await self._customers.find_one_and_update(
+                {"_id": account_uid, "customer_id": {"$exists": False}},
+                _assignment(customer_id),
+                projection={"_id": 1},
             )
         except DuplicateKeyError:
             return None
+        if assigned is not None:
+            return customer_id
         found = await self._customers.find_one({"_id": account_uid}, {"customer_id": 1})
         return (found or {}).get("customer_id")
 

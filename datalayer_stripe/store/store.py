@@ -22,6 +22,7 @@ from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
 from .open_payment_intents import OpenPaymentIntents
+from .overviews import Overviews
 from .plugin_client import PluginReads
 from .reversals import Reversals
 from .subscriptions import Subscriptions
@@ -72,6 +73,7 @@ class Store:
         self.reversals = Reversals(database)
         self.open_payment_intents = OpenPaymentIntents(database)
         self.idempotency_keys = IdempotencyKeys(database)
+        self.overviews = Overviews(database)
         self.audits = Audits(database)
         self.leases = Leases(database)
         self.first_seen = FirstSeen(database)

@@ -123,14 +123,15 @@ class Subscriptions:
     async def of_account(self, account_uid: str) -> list[SubscriptionSnapshot]:
         """Return the account's snapshots, in no particular order."""
         found = await self._subscriptions.find({"account_uid": account_uid}).to_list(None)
-        return [_snapshot(row) for row in found]
+        return [snapshot_of(row) for row in found]
 
     @translate_errors
     async def by_ids(self, subscription_ids: Sequence[str]) -> dict[str, SubscriptionSnapshot]:
         """Return the snapshots of these subscriptions, by id."""
         wanted = {"_id": {"$in": list(subscription_ids)}, "status": {"$exists": True}}
-        return {row["_id"]: _snapshot(row) async for row in self._subscriptions.find(wanted)}
+        return {row["_id"]: snapshot_of(row) async for row in self._subscriptions.find(wanted)}
 
 
-def _snapshot(row: dict[str, Any]) -> SubscriptionSnapshot:
+def snapshot_of(row: dict[str, Any]) -> SubscriptionSnapshot:
+    """Return the snapshot that a document holds."""
     return SubscriptionSnapshot.model_validate({**row, "id": row["_id"]})

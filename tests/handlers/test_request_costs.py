@@ -1,0 +1,252 @@
+"""The calls that each route makes to the database and to Stripe, as docs/http-api.md lists them.
+
+Commands are counted by the driver's monitoring on a real MongoDB, calls to Stripe by the sandbox.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pytest
+from pymongo import monitoring
+from tornado.httpclient import HTTPResponse
+
+from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
+from datalayer_stripe.settings import Settings
+from tests.handlers.stream_reader import open_stream
+from tests.handlers.subscription_requests import cancel, renew_card, resume
+from tests.support.app import ACCOUNT, changed, recorded
+from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, Buyer, Shop
+from tests.test_docs import HTTP_API, code, table, written_routes
+
+# A command that waits for changes is not a request of its own: it runs as long as a stream is open.
+_WAITING = frozenset({"getMore"})
+# The driver sends these to the database `admin`, whatever database the transaction is about.
+_TRANSACTIONS = frozenset({"commitTransaction", "abortTransaction"})
+
+
+class CommandCounter(monitoring.CommandListener):
+    """Counts the commands that are sent to one database."""
+
+    def __init__(self) -> None:
+        self.database: str | None = None
+        self.names: list[str] = []
+
+    def clear(self) -> None:
+        """Forget what was counted."""
+        self.names = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        is_ours = event.database_name == self.database and event.command_name not in _WAITING
+        if is_ours or event.command_name in _TRANSACTIONS:
+            self.names.append(event.command_name)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        pass
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        pass
+
+
+_COUNTER = CommandCounter()
+# The driver has no way to remove a listener. This one counts nothing until it has a database.
+monitoring.register(_COUNTER)
+
+
+@pytest.fixture
+def commands(mongodb_url: str) -> Iterator[CommandCounter]:
+    """Count the commands that are sent to the database of the test."""
+    _COUNTER.database = re.sub(r"^.*/|\?.*$", "", mongodb_url)
+    yield _COUNTER
+    _COUNTER.database = None
+
+
+@pytest.fixture
+def settings(settings: Settings, shop: Shop) -> Settings:
+    """Return settings with one plan, because the prices of each plan are a call of their own."""
+    return settings.model_copy(update={"stripe_subscription_product_ids": (shop.plan_product,)})
+
+
+Request = Callable[[Buyer], Awaitable[HTTPResponse | None]]
+Step = Callable[[Buyer], Awaitable[object]]
+
+
+async def nothing(_: Buyer) -> None:
+    """Prepare nothing."""
+
+
+class Cost(NamedTuple):
+    """The commands that a request sends to the database, and its calls to Stripe."""
+
+    database: int
+    stripe: int
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A request, and what happens before it is sent first and before it is sent again."""
+
+    send: Request
+    prepare: Step = nothing
+    prepare_again: Step = nothing
+
+
+def get(path: str, prepare: Step = nothing) -> Scenario:
+    return Scenario(lambda buyer: buyer.api.get(path), prepare)
+
+
+async def subscribe(buyer: Buyer) -> None:
+    await buyer.subscribe()
+
+
+async def subscribe_and_buy(buyer: Buyer) -> None:
+    await buyer.subscribe()
+    await buyer.buy()
+
+
+async def subscribe_and_cancel(buyer: Buyer) -> None:
+    await buyer.subscribe()
+    await cancel_only(buyer)
+
+
+async def cancel_only(buyer: Buyer) -> None:
+    await cancel(buyer.api)
+
+
+async def leave_unpaid(buyer: Buyer) -> None:
+    await buyer.ask_to_subscribe()
+
+
+async def order(buyer: Buyer) -> None:
+    await buyer.subscribe()
+    await buyer.ask_to_buy()
+
+
+async def read_stream(buyer: Buyer) -> None:
+    async with open_stream(buyer.api) as reader:
+        assert [(await reader.next()).name for _ in range(2)] == ["balance", "plan"]
+
+
+async def top_up_status(buyer: Buyer) -> HTTPResponse:
+    [intent] = [one for one in buyer.sandbox.objects if one["object"] == "payment_intent"][-1:]
+    return await buyer.api.get(f"{STRIPE_ROUTES}/topup/payment-intent/{intent['id']}")
+
+
+async def open_portal(buyer: Buyer) -> HTTPResponse:
+    body = {"return_url": "https://example.com/"}
+    return await buyer.api.post(f"{IAM_ROUTES}/checkout/portal", body)
+
+
+async def account_details(buyer: Buyer) -> HTTPResponse:
+    body = {"account_uids": [ACCOUNT]}
+    return await buyer.api.post(f"{IAM_ROUTES}/plans/accounts/details", body)
+
+
+async def deliver_payment(buyer: Buyer) -> HTTPResponse:
+    return await buyer.api.deliver(recorded("payment_intent.succeeded"))
+
+
+async def deliver_subscription(buyer: Buyer) -> HTTPResponse:
+    [subscription] = [one for one in buyer.sandbox.objects if one["object"] == "subscription"]
+    return await buyer.api.deliver(
+        changed(recorded("customer.subscription.updated"), **subscription)
+    )
+
+
+SCENARIOS: dict[tuple[str, str], Scenario] = {
+    (f"GET {STRIPE_ROUTES}/topup/prices", ""): get(f"{STRIPE_ROUTES}/topup/prices"),
+    (f"GET {IAM_ROUTES}/subscription", "active"): get(f"{IAM_ROUTES}/subscription", subscribe),
+    (f"GET {IAM_ROUTES}/subscription", "none"): get(f"{IAM_ROUTES}/subscription"),
+    (f"GET {IAM_ROUTES}/subscription", "incomplete"): get(
+        f"{IAM_ROUTES}/subscription", leave_unpaid
+    ),
+    (f"GET {IAM_ROUTES}/usage/credits", ""): get(f"{IAM_ROUTES}/usage/credits"),
+    (f"GET {IAM_ROUTES}/subscription/plans", ""): get(f"{IAM_ROUTES}/subscription/plans"),
+    (f"POST {STRIPE_ROUTES}/topup/payment-intent", ""): Scenario(Buyer.ask_to_buy, subscribe),
+    (f"GET {STRIPE_ROUTES}/topup/payment-intent/{{id}}", "credited"): Scenario(
+        top_up_status, subscribe_and_buy
+    ),
+    (f"GET {STRIPE_ROUTES}/topup/payment-intent/{{id}}", "not paid"): Scenario(
+        top_up_status, order
+    ),
+    (f"GET {STRIPE_ROUTES}/topup/history", "one new receipt"): get(
+        f"{STRIPE_ROUTES}/topup/history", subscribe_and_buy
+    ),
+    (f"GET {STRIPE_ROUTES}/stream", ""): Scenario(read_stream, subscribe),
+    (f"POST {STRIPE_ROUTES}/subscription/payment-intent", ""): Scenario(Buyer.ask_to_subscribe),
+    (f"POST {STRIPE_ROUTES}/subscription/resume/setup-intent", ""): Scenario(
+        lambda buyer: renew_card(buyer.api), subscribe
+    ),
+    (f"POST {IAM_ROUTES}/subscription/cancel", ""): Scenario(
+        lambda buyer: cancel(buyer.api), subscribe
+    ),
+    (f"POST {IAM_ROUTES}/subscription/resume", ""): Scenario(
+        lambda buyer: resume(buyer.api), subscribe_and_cancel, cancel_only
+    ),
+    (f"POST {IAM_ROUTES}/checkout/portal", ""): Scenario(open_portal, subscribe),
+    (f"GET {IAM_ROUTES}/plans/eligible-accounts", ""): get(
+        f"{IAM_ROUTES}/plans/eligible-accounts", subscribe
+    ),
+    (f"POST {IAM_ROUTES}/plans/accounts/details", ""): Scenario(account_details, subscribe),
+    (f"GET {IAM_ROUTES}/whoami", ""): get(f"{IAM_ROUTES}/whoami"),
+    (f"GET {IAM_ROUTES}/memberships", ""): get(f"{IAM_ROUTES}/memberships"),
+    (f"GET {IAM_ROUTES}/ping", ""): get(f"{IAM_ROUTES}/ping"),
+    ("GET /healthz", ""): get("/healthz"),
+    ("GET /readyz", ""): get("/readyz"),
+    ("GET /metrics", ""): get("/metrics"),
+    ("GET /checkout", ""): get("/checkout"),
+    (f"POST {STRIPE_ROUTES}/webhook", "payment, then the same again"): Scenario(deliver_payment),
+    (f"POST {STRIPE_ROUTES}/webhook", "subscription"): Scenario(deliver_subscription, subscribe),
+}
+
+
+def documented() -> dict[tuple[str, str], tuple[Cost, Cost]]:
+    """Return what the documents say of the first and of each further request, by its case."""
+    return {
+        (code(row["request"])[0], row["case"]): (
+            Cost(int(row["database, first"]), int(row["Stripe, first"])),
+            Cost(int(row["database, again"]), int(row["Stripe, again"])),
+        )
+        for row in table(HTTP_API, "request")
+    }
+
+
+def test_costs_of_every_route_are_documented_and_measured() -> None:
+    requests = {tuple(request.split(" ")) for request, _ in SCENARIOS}
+    assert requests == written_routes("route"), "add a scenario for each route"
+    assert set(documented()) == set(SCENARIOS), "docs/http-api.md lists other cases"
+
+
+def test_routes_that_pages_poll_cost_one_command_at_most() -> None:
+    polled = ("topup/prices", "usage/credits", "v1/subscription")
+    for (request, case), (_, again) in documented().items():
+        if request.startswith("GET ") and request.endswith(polled) and case != "incomplete":
+            assert again.database <= 1
+            assert again.stripe == 0
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test(timeout=60)
+@pytest.mark.parametrize("case", SCENARIOS, ids=" ".join)
+async def test_request_costs_what_is_documented(
+    buyer: Buyer, webhooks: Webhooks, commands: CommandCounter, case: tuple[str, str]
+) -> None:
+    scenario, sandbox = SCENARIOS[case], buyer.sandbox
+    await scenario.prepare(buyer)
+    await webhooks.settle()
+    webhooks.hold()  # a delivery of the sandbox would be counted with the request
+    buyer.api.service.catalog.clear_cache()
+    for expected in documented()[case]:
+        calls_before = len(sandbox.api.calls)
+        commands.clear()
+        answer = await scenario.send(buyer)
+        assert answer is None or answer.code < 300, answer.body
+        measured = Cost(len(commands.names), len(sandbox.api.calls) - calls_before)
+        if case[0].endswith("/webhook"):
+            # A server that writes to several collections with one command needs fewer.
+            assert measured.database <= expected.database, commands.names
+            assert measured.stripe == expected.stripe
+        else:
+            assert measured == expected, commands.names
+        await scenario.prepare_again(buyer)
