@@ -1,63 +1,78 @@
 """Measure the service against reference servers: `make bench`."""
 
-import statistics
 import sys
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 
 import click
 
-from benchmarks.measure import Measurement, measure, prepared_requests
-from benchmarks.processes import pin_to_load_core
-from benchmarks.systems import (
-    CEILING,
-    GROUP_COMMIT,
-    ONE_TRANSACTION,
-    mongod,
-    reference,
-    service,
+from benchmarks import scenarios
+from benchmarks.bench import open_bench
+from benchmarks.books import BooksError
+from benchmarks.machine import describe
+from benchmarks.processes import BenchmarkError, pin_to_load_core
+from benchmarks.profile import profile
+from benchmarks.report import Report, write
+from benchmarks.soak import soak
+from benchmarks.tables import ratio_table, target_table
+from benchmarks.targets import check_targets
+from benchmarks.wrk import LoadError
+
+_COMPARISONS = {
+    "hot": scenarios.hot_account,
+    "stored": scenarios.stored_events,
+    "processes": scenarios.two_processes,
+    "drivers": scenarios.drivers,
+    "loops": scenarios.event_loops,
+}
+
+_METHOD = (
+    "The service, and each other server in its turn, runs alone on core 0; the database, the load "
+    "generator and everything else run on core 1. {rounds} rounds in alternating order, {seconds} "
+    "seconds each. Each request is a distinct signed event of 2.5 KB for one of 1,000 accounts. "
+    "An answer that is not a 2xx fails the run, and the books of this service are checked after "
+    "each measurement."
 )
 
 
 @click.command()
-@click.option("--connections", default="1,16,64,256", show_default=True)
+@click.option("--connections", default="1,16,64,256", show_default=True, help="Of the comparison.")
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--seconds", default=3, show_default=True)
-def main(connections: str, rounds: int, seconds: int) -> None:
-    pin_to_load_core()
-    levels = [int(one) for one in connections.split(",")]
-    found: dict[tuple[str, int], list[Measurement]] = {}
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        database = stack.enter_context(mongod(folder))
-        systems = [stack.enter_context(service(database, folder, "service"))]
-        for name in (CEILING, ONE_TRANSACTION, GROUP_COMMIT):
-            systems.append(stack.enter_context(reference(database, folder, name)))
-        with prepared_requests(folder, "warm", seconds=1) as requests:
-            for system in systems:
-                measure(system, requests, connections=16, seconds=1)
-        for number in range(rounds):
-            for level in levels:
-                with prepared_requests(folder, f"r{number}c{level}", seconds=seconds) as requests:
-                    for system in systems:
-                        one = measure(system, requests, connections=level, seconds=seconds)
-                        found.setdefault((system.name, level), []).append(one)
-                        print(
-                            f"{system.name:<30} {level:>4} {one.rate:>7.0f}/s"
-                            f" p50 {one.p50:>6.1f} p99 {one.p99:>6.1f} ms"
-                            f" server {one.server_ms:.2f} db {one.database_ms:.2f} ms"
-                            f" {one.server_mib:.0f} {one.database_mib:.0f} MiB",
-                            file=sys.stderr,
-                        )
-                systems.reverse()
-    for level in levels:
-        own = statistics.median(one.rate for one in found[systems[0].name, level])
-        names = sorted({name for name, _ in found})
-        rates = {n: statistics.median(one.rate for one in found[n, level]) for n in names}
-        own = rates["this service"]
-        for name in names:
-            print(f"{level:>4} {name:<30} {rates[name]:>7.0f}/s  ratio {own / rates[name]:.2f}")
+@click.option("--seconds", default=3, show_default=True, help="Of each measurement.")
+@click.option("--stored-events", default=1_000_000, show_default=True)
+@click.option("--soak-seconds", default=0, show_default=True, help="0 for no soak.")
+@click.option("--only-table", is_flag=True, help="Print the comparison, and write no file.")
+def main(
+    connections: str,
+    rounds: int,
+    seconds: int,
+    stored_events: int,
+    soak_seconds: int,
+    only_table: bool,
+) -> None:
+    """Measure the service, and write the results."""
+    levels = [int(number) for number in connections.split(",")]
+    try:
+        pin_to_load_core()
+        with open_bench(
+            rounds=rounds, seconds=seconds, connections=levels, stored_events=stored_events
+        ) as bench:
+            results = scenarios.main_comparison(bench)
+            if only_table:
+                print(ratio_table(results))
+                return
+            compared = {key: scenario(bench) for key, scenario in _COMPARISONS.items()}
+            report = Report(
+                machine=describe(),
+                method=_METHOD.format(rounds=rounds, seconds=seconds),
+                main=results,
+                compared=compared,
+                bursts=scenarios.duplicates(bench),
+                profile=profile(bench),
+                soak=soak(bench, soak_seconds) if soak_seconds else "",
+            )
+    except (BenchmarkError, BooksError, LoadError) as error:
+        sys.exit(f"The benchmark failed: {error}")
+    write(report)
+    print(target_table(check_targets(report.main, report.compared, report.bursts)))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ class Books:
     def __init__(self, client: MongoClient[Row]) -> None:
         self._client = client
         self._database = client.get_default_database()
-        self._events = 0
+        self._events = self._database.events.count_documents({})
 
     def check(self, *, answered: int, in_flight: int) -> int:
         """Check the state after a run, and return the number of its events.

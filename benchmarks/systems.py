@@ -1,6 +1,7 @@
 """The systems that are measured: this service and the reference servers, each on its database."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pymongo import MongoClient
 from benchmarks.books import Books, Row
 from benchmarks.processes import SERVER_CORE, running, wait_until_answered
 from benchmarks.requests import ACCOUNTS, WEBHOOK_SECRET, account_uid, customer_id
+from benchmarks.stored_events import store_events
 from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
 
 WEBHOOK_PATH = "/api/iam/stripe/v1/webhook"
@@ -20,6 +22,8 @@ SERVICE = "this service"
 CEILING = "signature check only"
 ONE_TRANSACTION = "one transaction per delivery"
 GROUP_COMMIT = "group commit, 100 lines"
+SYNC_ENGINE = "stripe-sync-engine"
+DJ_STRIPE = "dj-stripe"
 
 _REFERENCES = {
     CEILING: "benchmarks.references.ceiling",
@@ -73,6 +77,7 @@ def service(
     variables: Mapping[str, str] = {},
     options: tuple[str, ...] = (),
     core: str = str(SERVER_CORE),
+    stored_events: int = 0,
 ) -> Iterator[System]:
     """Run `datalayer-stripe serve` as a user does, on a database in which customers are stored.
 
@@ -84,16 +89,18 @@ def service(
         variables: Further environment variables.
         options: Further options of the command.
         core: The core, or the cores, that it runs on.
+        stored_events: How many events to store beforehand.
     """
     url = _database_url(server, database)
     with MongoClient[Row](url, tz_aware=True) as client:
         _store_customers(client)
+        if stored_events:
+            store_events(client, stored_events)
         port = free_port()
-        command = [str(Path(sys.executable).with_name("datalayer-stripe")), "serve"]
-        command += ["--port", str(port), *options]
+        line = [command(), "serve", "--port", str(port), *options]
         log = folder / f"{database}.log"
         environment = {**_environment(), **_settings(url), **variables}
-        with running(command, environment, log, core=core) as process:
+        with running(line, environment, log, core=core) as process:
             base = f"http://127.0.0.1:{port}"
             wait_until_answered(f"{base}/readyz", process, log)
             books = Books(client)
@@ -137,6 +144,18 @@ def reference(server: Mongod, folder: Path, name: str) -> Iterator[System]:
             log,
             Books(client) if stores else None,
         )
+
+
+def command() -> str:
+    """Return the path of the command `datalayer-stripe` of this environment."""
+    return str(Path(sys.executable).with_name("datalayer-stripe"))
+
+
+def command_help() -> str:
+    """Return the help of `serve`."""
+    return subprocess.run(
+        [command(), "serve", "--help"], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def _database_url(server: Mongod, database: str) -> str:

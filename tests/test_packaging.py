@@ -73,6 +73,7 @@ def test_wheel_has_the_expected_metadata(wheel: zipfile.ZipFile) -> None:
         "jupyter",
         "test",
         "dev",
+        "bench",
         "docs",
     }
     assert metadata.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")

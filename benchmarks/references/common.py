@@ -88,6 +88,8 @@ def read_delivery(body: bytes) -> Delivery:
         "amount": intent["amount_received"],
         "currency": intent["currency"],
         "price_id": metadata["price_id"],
+        "event_id": event["id"],
+        "reverses": None,
         "created_at": at,
     }
     uid = metadata["account_uid"]

@@ -42,7 +42,7 @@ def _describe(backend: Backend, item: Object, *, free: bool) -> str:
         return f"Trial period for {name}"
     interval, count = price["recurring"]["interval"], price["recurring"]["interval_count"]
     every = interval if count == 1 else f"{count} {interval}s"
-    return f"{item['quantity']} × {name} (at {_money(price)} / {every})"  # noqa: RUF001 - Stripe's text
+    return f"{item['quantity']} × {name} (at {_money(price)} / {every})"  # Stripe's text
 
 
 def _money(price: Object) -> str:

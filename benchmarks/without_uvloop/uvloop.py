@@ -1,0 +1,3 @@
+"""Hides uvloop from a process whose PYTHONPATH has this folder."""
+
+raise ImportError("uvloop is hidden")
