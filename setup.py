@@ -27,7 +27,6 @@ INSTALL_REQUIRES = [
     "pydantic-settings>=2.16",
     "PyJWT>=2.15",
     "pymongo>=4.20",
-    "python-json-logger>=4.2",
     "stripe>=16.1,<17",  # a major version of the SDK is another version of Stripe's API
     "throttled-py>=3.5",
     "tornado>=6.6",

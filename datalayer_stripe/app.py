@@ -20,7 +20,8 @@ from .handlers.base import BaseHandler
 from .handlers.bodies import BODY_TIMEOUT_SECONDS
 from .handlers.checkout import checkout_handlers
 from .handlers.traffic import RequestTracker
-from .logs import redact, shortened
+from .logs import shortened
+from .redaction import redact
 from .service import Service
 
 logger = logging.getLogger(__name__)

@@ -4,17 +4,19 @@ All faults are reported together, one line for each.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from .errors import Fault, SettingsError
 from .plugin_api.loading import FOLDER_VARIABLE, load_plugins
 from .plugin_api.registry import DISABLED_VARIABLE, Registry, unknown_names
 from .plugin_api.settings import read_plugin_settings
+from .redaction import protect_secrets
 from .settings import Settings
 from .settings_checks import unquoted
 
@@ -77,6 +79,8 @@ def read_configuration(
     Raises:
         PluginError: A plugin cannot be loaded.
         SettingsError: Settings are missing or not valid. The error has all faults.
+
+    The log contains none of the secrets from then on.
     """
     faults: list[Fault] = []
     settings: Settings | None = None
@@ -98,4 +102,24 @@ def read_configuration(
         faults += plugin_faults
     if settings is None or faults:
         raise SettingsError(faults)
+    protect_secrets(_secrets_in((settings, *plugin_settings.values())))
     return Configuration(settings, Registry(plugins, disabled=sources.disabled), plugin_settings)
+
+
+def _secrets_in(models: Iterable[object]) -> Iterator[str]:
+    """Yield all secrets of settings, and the passwords of URLs among them."""
+    for model in models:
+        for value in vars(model).values():
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, SecretStr):
+                    secret = one.get_secret_value()
+                    yield secret
+                    if password := _password_in(secret):
+                        yield from {password, unquote(password)}
+
+
+def _password_in(text: str) -> str | None:
+    try:
+        return urlsplit(text).password
+    except ValueError:  # not a URL
+        return None

@@ -14,7 +14,7 @@ import logging.config
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -22,61 +22,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from pythonjsonlogger.core import RESERVED_ATTRS
-from pythonjsonlogger.json import JsonFormatter as BaseJsonFormatter
-
-REDACTED = "[redacted]"
+from .redaction import is_json_without_secrets, redact
 
 _context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
 
 MAX_TEXT_CHARS = 16_384
 """The maximum length of a text in a log line. The middle of a longer text is left out."""
-
-Replacement = str | Callable[[re.Match[str]], str]
-
-
-def _redact_mongodb_url(match: re.Match[str]) -> str:
-    # A password may contain an unescaped @, so the credentials end at the last one.
-    _, at, host = match["rest"].rpartition("@")
-    return f"{match['scheme']}{REDACTED}@{host}" if at else match[0]
-
-
-def _redact_client_secret(match: re.Match[str]) -> str:
-    before, marker, after = match["id"].partition("_secret_")
-    return REDACTED if before and marker and after else match[0]
-
-
-def _redact_email(match: re.Match[str]) -> str:
-    name, at, domain = match[0].strip("@.").partition("@")
-    return REDACTED if name and at and "." in domain else match[0]
-
-
-# A secret may start at the start of a word, or after an escape sequence such as the \n of a repr.
-_START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
-# Attackers choose some of the texts, so redaction must take linear time. Each pattern begins with
-# parts of a bounded length, and cannot fail after its first unbounded part. So an attempt to match
-# either fails within a few characters or consumes all characters that it has read. If a pattern
-# cannot decide, a function decides about the matched text.
-REDACTIONS: tuple[tuple[re.Pattern[str], Replacement], ...] = (
-    (
-        re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<rest>[^\s\"<>]*)", re.IGNORECASE),
-        _redact_mongodb_url,
-    ),
-    # https://docs.stripe.com/keys and https://docs.stripe.com/webhooks (signing secrets)
-    (re.compile(_START + r"(?:sk|rk|whsec)_[A-Za-z0-9_+/=-]+"), REDACTED),
-    # https://docs.stripe.com/api/payment_intents/object#payment_intent_object-client_secret
-    (
-        re.compile(r"(?:(?<!\w)|(?<=\\[nrt]))[a-z]{2,5}_(?P<id>[A-Za-z0-9][\w-]*)"),
-        _redact_client_secret,
-    ),
-    # Base64 of JSON, such as a JWT. It may be truncated.
-    (re.compile(_START + r"eyJ[\w.-]+"), REDACTED),
-    (re.compile(r"\b(Bearer)\s{1,16}[\w.~+/=-]+"), rf"\1 {REDACTED}"),
-    # Stripe accepts a secret key as the user name of basic authentication. A short word after
-    # `bearer` or `basic` is prose, such as "a basic plan".
-    (re.compile(r"\b(bearer|basic)\s{1,16}[\w.~+/=-]{16,}", re.IGNORECASE), rf"\1 {REDACTED}"),
-    (re.compile(r"[\w.%+@-]+"), _redact_email),
-)
 
 # Terminals and log viewers interpret control characters (also those of Latin-1, C1), line
 # separators, and marks that change the text direction.
@@ -85,7 +36,18 @@ _UNPRINTABLE = [
     *range(0x7F, 0xA0),
     *(0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
 ]
+# Python calls none of them printable.
 _ESCAPES = {code: f"\\u{code:04x}" for code in _UNPRINTABLE}
+
+# What a record has besides the fields of `extra=`.
+_STANDARD_ATTRIBUTES = frozenset(logging.makeLogRecord({}).__dict__) | {
+    "asctime",
+    "message",
+    "taskName",
+}
+
+_PLAIN_TYPES = frozenset({str, int, float, bool, type(None)})
+_encode = jsonlib.JSONEncoder(ensure_ascii=False).encode
 
 
 @contextmanager
@@ -115,16 +77,6 @@ def _merged(values: Mapping[str, str | None]) -> dict[str, str]:
     return {**_context.get(), **{name: value for name, value in values.items() if value}}
 
 
-def redact(text: str) -> str:
-    """Return `text` without secrets and personal data.
-
-    Stripe keys, client secrets, tokens, e-mail addresses and MongoDB credentials are replaced.
-    """
-    for pattern, replacement in REDACTIONS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
 def shortened(text: str, limit: int = MAX_TEXT_CHARS) -> str:
     """Return `text` without its middle if it is longer than `limit` characters.
 
@@ -141,37 +93,55 @@ def _bounded(text: str) -> str:
     return shortened(redact(text))
 
 
-class JsonFormatter(BaseJsonFormatter):
+class JsonFormatter(logging.Formatter):
     """Formatter for lines of JSON: `time` (UTC), `level`, `logger`, `message`, other fields."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            ["levelname", "name", "message"],
-            rename_fields={"levelname": "level", "name": "logger"},
-            json_ensure_ascii=False,
-        )
-
-    def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
-        """Add the log context, and redact each text.
-
-        The finished line is not redacted, because the texts in it are escaped: a pattern could
-        miss a secret after an escape sequence.
-        """
-        return {name: _redacted(value) for name, value in {**log_data, **_context.get()}.items()}
-
-    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
-        """Return the line with all control characters escaped.
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line with all texts redacted, and all control characters escaped.
 
         JSON escapes only the characters below U+0020. All of these characters are in strings.
         """
-        return super().jsonify_log_record(log_data).translate(_ESCAPES)
+        fields = self._fields(record)
+        line = _usual_line(fields)
+        if line is None:
+            # The finished line is not redacted, because the texts in it are escaped: a pattern
+            # could miss a secret after an escape sequence.
+            line = _encode({name: _redacted(value) for name, value in fields.items()})
+        return line if line.isprintable() else line.translate(_ESCAPES)
 
-    def add_fields(
-        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
-    ) -> None:
-        """Add the time as the first field."""
-        log_data["time"] = _time_of(record).isoformat(timespec="milliseconds")
-        super().add_fields(log_data, record, message_dict)
+    def _fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            "time": _time_of(record).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            fields["exc_info"] = self.formatException(record.exc_info)
+        elif record.exc_text:
+            fields["exc_info"] = record.exc_text
+        if record.stack_info:
+            fields["stack_info"] = self.formatStack(record.stack_info)
+        fields.update(_extra_of(record))
+        fields.update(_context.get())
+        return fields
+
+
+def _usual_line(fields: dict[str, Any]) -> str | None:
+    """Return the line of fields that need no redaction.
+
+    Returns:
+        None if the fields may need redaction, or are longer than a text may be.
+    """
+    for value in fields.values():
+        if type(value) not in _PLAIN_TYPES:
+            return None
+    line = _encode(fields)
+    return line if len(line) <= MAX_TEXT_CHARS and is_json_without_secrets(line) else None
+
+
+def _extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    return {k: v for k, v in record.__dict__.items() if k not in _STANDARD_ATTRIBUTES}
 
 
 class MessageFormatter(logging.Formatter):
@@ -182,8 +152,8 @@ class MessageFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the redacted message, fields and traceback."""
-        extra = {k: v for k, v in record.__dict__.items() if k not in RESERVED_ATTRS}
-        fields = " ".join(f"{k}={_quoted(v)}" for k, v in {**extra, **_context.get()}.items())
+        values = {**_extra_of(record), **_context.get()}
+        fields = " ".join(f"{k}={_quoted(v)}" for k, v in values.items())
         text = f"{record.getMessage()} {fields}".rstrip()
         if record.exc_info:
             text += "\n" + self.formatException(record.exc_info)

@@ -17,6 +17,7 @@ import pytest
 from pymongo import MongoClient
 from tornado.ioloop import IOLoop
 
+from datalayer_stripe.redaction import protect_secrets
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.testing.database import with_database
 from tests.support.mongod import (
@@ -42,6 +43,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files with slow tests first, so that they run in parallel with the others."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_other_tests() -> Iterator[None]:
+    """Forget the secrets that a test has read: a process has one configuration only."""
+    yield
+    protect_secrets(())
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from types import coroutine
 from typing import Any
 
 from ..errors import PluginSignal
-from ..logs import redact
 from ..plugin_api.definition import Plugin
+from ..redaction import redact
 
 _PACKAGE = Path(__file__).parents[1]
 

@@ -13,6 +13,7 @@ from datalayer_stripe.configuration import read_configuration
 from datalayer_stripe.errors import PluginError, SettingsError
 from datalayer_stripe.plugin_api.registry import DISABLED_VARIABLE, Registry
 from datalayer_stripe.plugin_api.settings import read_plugin_settings, variable
+from datalayer_stripe.redaction import redact
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
@@ -239,3 +240,23 @@ async def test_commands_that_run_no_plugins_need_no_plugin_settings(
         code, _, said = await run_command(*command, variables=variables)
         assert code == 2, command
         assert f"{PREFIX}_HOST: is missing" in said
+
+
+def test_secrets_of_service_and_plugins_are_redacted_once_they_are_read(
+    shell: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = FILE.replace("host: str", "password: SecretStr").replace(
+        "from pydantic import BaseModel", "from pydantic import BaseModel, SecretStr"
+    )
+    (tmp_path / "mailer.py").write_text(file, encoding="utf-8")
+    secrets = {
+        "DATALAYER_JWT_SECRET": "a secret of no known pattern, long enough",
+        f"{PREFIX}_PASSWORD": "password of a plugin",
+    }
+    url = "mongodb://name:word%20of%20mine@127.0.0.1/datalayer?replicaSet=rs0"
+    for name, value in {**REQUIRED, **secrets, "DATALAYER_STRIPE_MONGODB_URL": url}.items():
+        shell.setenv(name, value)
+    shell.setenv("DATALAYER_STRIPE_PLUGINS_DIR", str(tmp_path))
+    read_configuration()
+    for secret in (*secrets.values(), "word%20of%20mine", "word of mine"):
+        assert redact(f"it is {secret}.") == "it is [redacted]."
