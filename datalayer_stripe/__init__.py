@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .errors import Reject, Retry
+    from .errors import Defer, Reject, Retry
     from .events import Event
     from .models import TopUp
     from .plugin_api.context import Context, LifespanContext
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Context",
+    "Defer",
     "Event",
     "LifespanContext",
     "Plugin",
@@ -25,6 +26,7 @@ __all__ = [
 
 _MODULES = {
     "Context": "plugin_api.context",
+    "Defer": "errors",
     "Event": "events",
     "LifespanContext": "plugin_api.context",
     "Plugin": "plugin_api.definition",

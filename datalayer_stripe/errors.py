@@ -29,6 +29,7 @@
     │       └── Overloaded                503 overloaded: too many deliveries in flight
     ├── PluginSignal                      raised by a plugin to choose the outcome
     │   ├── Retry                         run the plugin on this event again later
+    │   ├── Defer                         run it later as a job, and answer the delivery with 200
     │   └── Reject                        this event can never succeed
     ├── PluginFault                       a plugin broke a rule, such as its time limit
     ├── AlreadyDone                       another process has finished this plugin's work
@@ -273,6 +274,22 @@ class Retry(PluginSignal):
     The writes of this run are discarded, and the delivery is answered with 503, so that Stripe
     delivers the event again.
     """
+
+
+class Defer(PluginSignal):
+    """Run the plugin on this event later, as a deferred job.
+
+    The writes of this run are discarded. The job is committed, and the delivery is answered with
+    200. A job that raises it is run again later, and no failed attempt is recorded.
+
+    Args:
+        reason: The reason, for the log.
+        delay: Seconds until the job is due.
+    """
+
+    def __init__(self, reason: str, *, delay: float = 0) -> None:
+        super().__init__(reason)
+        self.delay = delay
 
 
 class Reject(PluginSignal):

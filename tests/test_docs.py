@@ -21,7 +21,7 @@ from tornado.web import Application, RequestHandler
 
 import datalayer_stripe
 import datalayer_stripe.testing as kit
-from datalayer_stripe import Context, Event, LifespanContext, Reject, TopUp
+from datalayer_stripe import Context, Event, LifespanContext, TopUp
 from datalayer_stripe.billing.catalog import Catalog
 from datalayer_stripe.billing.views import (
     BalanceView,
@@ -675,9 +675,13 @@ async def test_example_with_expectation_keeps_the_largest(settings: Settings) ->
         await service.close()
 
 
-def test_plugin_guide_lists_retry_and_reject() -> None:
+def test_plugin_guide_lists_the_signals_of_a_plugin() -> None:
     raised = [code(row["raise"]) for row in table(PLUGINS, "raise")]
-    assert [one[0].partition("(")[0] for one in raised if one] == ["Retry", Reject.__name__]
+    assert [one[0].partition("(")[0] for one in raised if one] == [
+        "Retry",
+        "Defer",
+        "Reject",
+    ]
 
 
 # The shell commands of the README, run against the local Stripe

@@ -7,7 +7,7 @@ mark lets only one of them commit.
 """
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,6 +44,9 @@ def _job_id(event_id: str, plugin_name: str) -> str:
 class Deferral(Mark):
     """Records that a plugin's work on an event is deferred, and inserts the job."""
 
+    delay: timedelta = field(default=timedelta(), kw_only=True)
+    """How long after the deferral the job is due."""
+
     async def apply(self, database: Any, mongo_session: Any) -> None:
         """Mark the event as deferred and insert the job.
 
@@ -69,7 +72,7 @@ class Deferral(Mark):
                 "event": self.event.model_dump_json(),
                 "attempts": 0,
                 "deferred_at": self.at,
-                "due_at": self.at,
+                "due_at": self.at + self.delay,
                 "until": self.at,
             },
             session=mongo_session,
@@ -219,6 +222,24 @@ class Jobs:
             {"_id": _job_id(event_id, plugin_name), "until": {"$lte": now}},
             {"$set": {"due_at": now, "attempts": 0}},
         )
+
+    @translate_errors
+    async def postpone(self, job: Job, now: datetime, due_at: datetime) -> bool:
+        """Run a leased job again later, as if this attempt had not been made.
+
+        Args:
+            job: The job.
+            now: The present time.
+            due_at: When it is due again.
+
+        Returns:
+            False if another worker holds the job by now.
+        """
+        postponed = await self._jobs.update_one(
+            {"_id": job.id, "holder": job.holder},
+            {"$set": {"due_at": due_at, "until": now}, "$inc": {"attempts": -1}},
+        )
+        return bool(postponed.matched_count)
 
     @translate_errors
     async def delete(self, job: Job) -> None:

@@ -13,7 +13,13 @@ from ..stripe_api.errors import CALL_OUTCOMES
 from ..stripe_api.transport import OPERATIONS
 from .outcome import Outcome
 
-_JOB_OUTCOMES = (Outcome.PROCESSED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.FAILED)
+_JOB_OUTCOMES = (
+    Outcome.PROCESSED,
+    Outcome.DEFERRED,
+    Outcome.DUPLICATE,
+    Outcome.REJECTED,
+    Outcome.FAILED,
+)
 
 
 def create_series(metrics: Metrics, registry: Registry) -> None:
@@ -27,8 +33,7 @@ def create_series(metrics: Metrics, registry: Registry) -> None:
     for event_type, outcome in product((*registry.types, "other"), Outcome):
         metrics.deliveries.labels(event_type, outcome.value)
     for plugin in registry.plugins:
-        if plugin.defers:
-            for outcome in _JOB_OUTCOMES:
-                metrics.jobs.labels(plugin.name, outcome.value)
+        for outcome in _JOB_OUTCOMES:  # any plugin may defer an event by `Defer`
+            metrics.jobs.labels(plugin.name, outcome.value)
     for operation, result in product(OPERATIONS, CALL_OUTCOMES):
         metrics.stripe_calls.labels(operation, result)

@@ -3,10 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from ..clock import Clock
-from ..errors import AlreadyDone, Reject, StoreUnavailable
+from ..errors import AlreadyDone, Defer, Reject, StoreUnavailable
 from ..events import Event
 from ..limits import Admission, Slot
 from ..logs import log_context
@@ -188,15 +189,21 @@ class EventProcessor:
                 outcome = await self._defer(plugin, event)
             else:
                 outcome = await self._runner.run(plugin, registration, event)
+        except Defer as signal:
+            logger.info(
+                "plugin deferred the event", extra={"plugin": plugin.name, "reason": signal.reason}
+            )
+            outcome = await self._defer(plugin, event, signal.delay)
         except Exception as error:
             raised = error
             outcome = await self._record(plugin, event, error)
         self._observers.run_ended(plugin.name, event, outcome, raised)
         return outcome
 
-    async def _defer(self, plugin: Plugin[Any], event: Event) -> Outcome:
+    async def _defer(self, plugin: Plugin[Any], event: Event, seconds: float = 0) -> Outcome:
+        deferral = Deferral(event, plugin.name, self._clock(), delay=timedelta(seconds=seconds))
         try:
-            await self._store.commit(UnitOfWork(), Deferral(event, plugin.name, self._clock()))
+            await self._store.commit(UnitOfWork(), deferral)
         except AlreadyDone:
             return Outcome.DUPLICATE
         self._on_deferred()

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..clock import Clock
-from ..errors import AlreadyDone, Reject, StoreUnavailable
+from ..errors import AlreadyDone, Defer, Reject, StoreUnavailable
 from ..logs import log_context
 from ..metrics import Metrics
 from ..plugin_api.definition import Plugin
@@ -45,6 +45,9 @@ RESERVED_FOR_MONEY = 4
 INITIAL_BACKOFF = timedelta(seconds=5)
 MAX_BACKOFF = timedelta(hours=1)
 MAX_ATTEMPTS = 80
+
+MIN_POSTPONEMENT = timedelta(seconds=1)
+"""The shortest delay of a job that raised `Defer`, so that it does not run all the time."""
 
 # A lease is longer than the plugin's time limit, for the commit and the record of a failure.
 _LEASE_MARGIN = timedelta(seconds=20)
@@ -230,6 +233,8 @@ class Worker:
         except Reject as error:
             raised = error
             outcome = await self._reject(job, error.reason)
+        except Defer as signal:
+            outcome = await self._postpone(job, signal)
         except Exception as error:
             raised = error
             outcome = await self._retry_later(job, log_failure(plugin.name, error))
@@ -239,6 +244,16 @@ class Worker:
     async def _is_done(self, job: Job) -> bool:
         runs = await self._store.events.runs([job.event.id])
         return runs.get(job.event.id, {}).get(job.plugin) == DONE
+
+    async def _postpone(self, job: Job, signal: Defer) -> Outcome:
+        """Run a job that asked for it again later, without counting the attempt."""
+        logger.info(
+            "plugin deferred the event", extra={"plugin": job.plugin, "reason": signal.reason}
+        )
+        now = self._clock()
+        due_at = now + max(timedelta(seconds=signal.delay), MIN_POSTPONEMENT)
+        is_held = await self._store.jobs.postpone(job, now, due_at)
+        return Outcome.DEFERRED if is_held else Outcome.DUPLICATE
 
     async def _retry_later(self, job: Job, error: str) -> Outcome:
         if job.attempts >= MAX_ATTEMPTS:

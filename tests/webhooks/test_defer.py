@@ -1,0 +1,133 @@
+"""A plugin that raises `Defer` gets a job: the delivery is answered 200, and nothing has failed."""
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from datalayer_stripe import Context, Defer, Event, Plugin
+from datalayer_stripe.service import Service
+from datalayer_stripe.store.event_records import EventRecord
+from tests.support.app import Api, Clock, json_of, recorded
+from tests.support.shop import rows
+
+PRICE = recorded("price.created")
+
+both_stores = pytest.mark.parametrize(
+    "store", ["memory", pytest.param("mongod", marks=pytest.mark.mongod)]
+)
+
+
+class Busy:
+    """A plugin that defers each event as often as the test says."""
+
+    def __init__(self) -> None:
+        self.deferrals = 1
+        self.delay = 0.0
+        self.plugin = Plugin("busy")
+
+        @self.plugin.on("price.created")
+        async def write(event: Event, ctx: Context) -> None:
+            ctx.collection.update_one({"_id": event.id}, {"$inc": {"n": 1}}, upsert=True)
+            if self.deferrals:
+                self.deferrals -= 1
+                raise Defer("the database of another system is busy", delay=self.delay)
+
+
+@pytest.fixture
+def busy() -> Busy:
+    return Busy()
+
+
+@pytest.fixture
+def extra_plugins(busy: Busy) -> Sequence[Plugin]:
+    return [busy.plugin]
+
+
+async def outcome(api: Api) -> str:
+    answer = await api.deliver(PRICE)
+    assert answer.code == 200
+    return str(json_of(answer)["outcome"])
+
+
+async def record(service: Service) -> EventRecord:
+    [row] = await rows(service, "events")
+    found = await service.store.events.get(row["_id"])
+    assert found is not None
+    return found
+
+
+async def written(service: Service) -> list[int]:
+    return [row["n"] for row in await rows(service, "plugin_busy")]
+
+
+@both_stores
+@pytest.mark.gen_test
+async def test_deferred_event_is_answered_200_and_run_once_as_a_job(
+    api: Api, service: Service, store: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert json_of(await api.deliver(PRICE))["outcome"] == "processed", "catalog-changed has run"
+    assert await written(service) == []
+    assert (await record(service)).handlers["busy"].status == "deferred"
+    assert await outcome(api) == "duplicate"
+    assert len(await rows(service, "jobs")) == 1
+    await service.worker.run_due()
+    assert await written(service) == [1]
+    assert await rows(service, "jobs") == []
+    assert (await record(service)).handlers["busy"].status == "done"
+    assert await outcome(api) == "duplicate"
+    assert [one for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
+@both_stores
+@pytest.mark.gen_test
+async def test_job_that_defers_again_counts_no_failure(
+    api: Api,
+    service: Service,
+    busy: Busy,
+    clock: Clock,
+    store: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    busy.deferrals, busy.delay = 3, 30
+    await api.deliver(PRICE)
+    await service.worker.run_due()
+    assert busy.deferrals == 2, "the job is due after the delay"
+    for left in (1, 0):
+        clock.advance(seconds=31)
+        await service.worker.run_due()
+        assert busy.deferrals == left
+        [job] = await rows(service, "jobs")
+        assert job["attempts"] == 0
+        assert (await record(service)).handlers["busy"].attempts == 0
+        assert (await rows(service, "events"))[0].get("failed", []) == []
+    clock.advance(seconds=31)
+    await service.worker.run_due()
+    assert await written(service) == [1]
+    assert [one for one in caplog.records if one.levelno >= logging.WARNING] == []
+
+
+@both_stores
+@pytest.mark.gen_test
+async def test_job_that_defers_without_a_delay_is_not_run_all_the_time(
+    api: Api, service: Service, busy: Busy, clock: Clock, store: str
+) -> None:
+    busy.deferrals = 1000
+    await api.deliver(PRICE)
+    await service.worker.run_due()
+    assert busy.deferrals == 1000 - 2, "the delivery and one run of the job"
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_job_of_another_worker_is_not_postponed(api: Api, service: Service) -> None:
+    await api.deliver(PRICE)
+    now = service.clock()
+    first = await service.store.jobs.take("busy", now, timedelta(seconds=1))
+    later = now + timedelta(seconds=2)
+    second = await service.store.jobs.take("busy", later, timedelta(minutes=1))
+    assert first is not None
+    assert second is not None
+    assert not await service.store.jobs.postpone(first, later, later)
+    assert await service.store.jobs.postpone(second, later, later)
