@@ -10,10 +10,10 @@ import asyncio
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import pymongo
 from pymongo import WriteConcern
@@ -25,10 +25,11 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from ..errors import AlreadyDone, CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
+from .bulk_writes import BulkWrites
 from .driver import start_session, start_transaction
 from .errors import ENCODING_ERRORS, translate_errors
 from .events import Mark
-from .unit_of_work import CommitReceipt, UnitOfWork
+from .unit_of_work import CommitReceipt, Document, UnitOfWork
 
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,
 # and it blocks others. After this time the delivery is answered 503, and Stripe retries.
@@ -49,14 +50,23 @@ _UNKNOWN = "UnknownTransactionCommitResult"
 class NoMark:
     """Replaces the mark of writes that check themselves whether they were already done."""
 
+    has_bulk_form: ClassVar[bool] = False
+
     key: tuple[str, ...] = field(default_factory=lambda: (uuid.uuid4().hex,))
     plugin_name = ""
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
         """Write nothing."""
 
+    def add_to(self, bulk: BulkWrites) -> None:
+        """Write nothing."""
+
     async def check(self, database: Any, **options: Any) -> None:
         """Raise nothing."""
+
+    def is_set(self, document: Document | None) -> bool:  # noqa: ARG002 (as Mark)
+        """Return False."""
+        return False
 
 
 class Work(NamedTuple):
@@ -64,6 +74,11 @@ class Work(NamedTuple):
 
     unit: UnitOfWork
     mark: Mark | NoMark
+
+    @property
+    def has_bulk_form(self) -> bool:
+        """Whether it can be written together with other units."""
+        return self.mark.has_bulk_form and self.unit.has_bulk_form
 
 
 class Committer(Protocol):
@@ -106,7 +121,7 @@ class Transactions:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
-        self._database = database
+        self.database = database
         self._monotonic = monotonic
         self._sleep = sleep
 
@@ -140,6 +155,31 @@ class Transactions:
     async def attempt(self, works: Sequence[Work]) -> list[CommitReceipt]:
         """Commit all works in one transaction, or none, without a retry."""
         receipts = [CommitReceipt() for _ in works]
+        async with self._transaction() as mongo_session:
+            await self._apply(works, receipts, mongo_session)
+        return receipts
+
+    async def attempt_in_bulk(self, works: Sequence[Work]) -> list[CommitReceipt]:
+        """Commit all works in one transaction with one bulk write for each collection, or none.
+
+        Args:
+            works: Works with a bulk form.
+
+        Raises:
+            DuplicateKeyError: The works need what :mod:`.bulk_writes` does not do, such as to
+                find that a mark is set.
+        """
+        bulk, receipts = BulkWrites(), [CommitReceipt() for _ in works]
+        for work, receipt in zip(works, receipts, strict=True):
+            work.mark.add_to(bulk)
+            work.unit.add_to(bulk, receipt)
+        async with self._transaction() as mongo_session:
+            await bulk.apply(self.database, mongo_session)
+        return receipts
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Any]:
+        """Yield the session of a transaction. Commit at the end, or abort on an error."""
         async with await start_session(self._client) as mongo_session:
             await start_transaction(
                 mongo_session,
@@ -147,12 +187,11 @@ class Transactions:
                 write_concern=WriteConcern("majority"),
             )
             try:
-                await self._apply(works, receipts, mongo_session)
+                yield mongo_session
             except BaseException:
                 await mongo_session.abort_transaction()
                 raise
             await _finish(mongo_session)
-        return receipts
 
     async def _apply(
         self, works: Sequence[Work], receipts: Sequence[CommitReceipt], mongo_session: Any
@@ -167,11 +206,11 @@ class Transactions:
         ]
         with pymongo.timeout(PLUGIN_WRITE_SECONDS) if with_plugin_writes else nullcontext():
             for work, receipt in with_plugin_writes:
-                await work.mark.check(self._database, session=mongo_session)
-                await work.unit.apply_plugin_writes(self._database, mongo_session, receipt)
+                await work.mark.check(self.database, session=mongo_session)
+                await work.unit.apply_plugin_writes(self.database, mongo_session, receipt)
         for work, receipt in zip(works, receipts, strict=True):
-            await work.mark.apply(self._database, mongo_session)
-            await work.unit.apply_service_writes(self._database, mongo_session, receipt)
+            await work.mark.apply(self.database, mongo_session)
+            await work.unit.apply_service_writes(self.database, mongo_session, receipt)
 
     @translate_errors
     async def _check_durable(self, mark: Mark | NoMark) -> None:
@@ -180,7 +219,7 @@ class Transactions:
         A mark that only the primary has may be lost with it. Then the delivery must not be answered
         as done: https://www.mongodb.com/docs/manual/reference/read-concern-linearizable/.
         """
-        database = self._database.with_options(read_concern=ReadConcern("linearizable"))
+        database = self.database.with_options(read_concern=ReadConcern("linearizable"))
         await mark.check(database, max_time_ms=int(COMMIT_SECONDS * 1000))
 
 
@@ -188,23 +227,23 @@ class MemoryCommitter:
     """Applies the writes one after the other, not atomically, for the demo and unit tests."""
 
     def __init__(self, database: Any) -> None:
-        self._database = database
+        self.database = database
         self._lock = asyncio.Lock()
 
     async def commit(self, work: Work) -> CommitReceipt:
         """Commit as :class:`Committer`."""
         receipt = CommitReceipt()
         async with self._lock:
-            await work.mark.check(self._database)
+            await work.mark.check(self.database)
             try:
-                await work.unit.apply(self._database, None, receipt)
+                await work.unit.apply(self.database, None, receipt)
             except DuplicateKeyError as error:
                 raise ExpectationFailed("a document with an inserted _id exists") from error
             except ENCODING_ERRORS as error:
                 raise _commit_refused(error) from error
             except PyMongoError as error:
                 raise _translated(error) from error
-            await work.mark.apply(self._database, None)
+            await work.mark.apply(self.database, None)
         return receipt
 
 

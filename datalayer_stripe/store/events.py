@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
 from ..errors import AlreadyDone
 from ..events import Event
+from .bulk_writes import BulkWrites
 from .collection import CollectionSpec
 from .errors import translate_errors, translate_stream_errors
 from .event_records import DONE, FAILED, HANDLED, REJECTED, EventRecord
@@ -22,12 +23,19 @@ class Mark:
     """Records that a plugin has finished an event, in the same commit as the plugin's writes.
 
     It is an upsert with the condition that the mark is not set. If it is set, the upsert tries to
-    insert a second document with the same `_id`, which fails.
+    insert a second document with the same `_id`, which fails. In a group, the mark of a new event
+    is an insert, which costs the database less.
     """
+
+    has_bulk_form: ClassVar[bool] = True
+    """Whether it can be written together with the marks of other units."""
+    _final_statuses: ClassVar[frozenset[str]] = frozenset({DONE})
 
     event: Event
     plugin_name: str
     at: datetime
+    is_new_event: bool = field(default=False, kw_only=True)
+    """Whether the event probably has no document yet. The result does not depend on it."""
     writes: int | None = field(default=None, kw_only=True)
     """The number of writes that are committed with the mark."""
 
@@ -46,13 +54,29 @@ class Mark:
         Raises:
             AlreadyDone: The mark is already set.
         """
+        await upsert_event(database, mongo_session, self.event, *self._update())
+
+    def add_to(self, bulk: BulkWrites) -> None:
+        """Add the mark to the writes of a group.
+
+        Args:
+            bulk: The writes of the group.
+        """
+        if self.is_new_event:
+            run = {"status": DONE, "at": self.at, "attempts": 1}
+            if self.writes is not None:
+                run["writes"] = self.writes
+            bulk.insert("events", new_document(self.event, self.plugin_name, run))
+        else:
+            add_upsert(bulk, self.event, *self._update())
+
+    def _update(self) -> tuple[Document, Document]:
+        """Return the query that the mark is not set, and the update that sets it."""
         update = run_update(self.event, self.plugin_name, DONE, self.at)
         update["$pull"] = {FAILED: self.plugin_name, REJECTED: self.plugin_name}
         if self.writes is not None:
             update["$set"][f"handlers.{self.plugin_name}.writes"] = self.writes
-        await upsert_event(
-            database, mongo_session, self.event, _not_done(self.event, self.plugin_name), update
-        )
+        return _not_done(self.event, self.plugin_name), update
 
     async def check(self, database: Any, **options: Any) -> None:
         """Check that the mark is not set.
@@ -64,9 +88,18 @@ class Mark:
         Raises:
             AlreadyDone: The mark is already set.
         """
-        done = {"_id": self.event.id, f"handlers.{self.plugin_name}.status": DONE}
-        if await database.events.find_one(done, {"_id": 1}, **options) is not None:
+        found = await database.events.find_one({"_id": self.event.id}, {"handlers": 1}, **options)
+        if self.is_set(found):
             raise AlreadyDone
+
+    def is_set(self, document: Document | None) -> bool:
+        """Return whether the mark is set.
+
+        Args:
+            document: The `_id` and `handlers` of the event's document, or None if it has none.
+        """
+        handlers = (document or {}).get("handlers") or {}
+        return handlers.get(self.plugin_name, {}).get("status") in self._final_statuses
 
 
 # Stripe keeps events for 30 days. Ours expire much later. Ledger rows never expire, and their ids
@@ -276,11 +309,40 @@ async def upsert_event(
     if updated.upserted_id is None:
         # The payload may contain a name and an address. It is deleted in the transaction, because a
         # process may crash after the commit, and other deliveries may run concurrently.
-        none = {"$exists": False}
-        nothing_left = {"_id": event.id, f"{FAILED}.0": none, f"{REJECTED}.0": none}
         await database.events.update_one(
-            nothing_left, {"$unset": {"payload": ""}}, session=mongo_session
+            _without_open_runs(event), _DELETE_PAYLOAD, session=mongo_session
         )
+
+
+def add_upsert(bulk: BulkWrites, event: Event, query: Document, update: Document) -> None:
+    """Add the writes of :func:`upsert_event` to those of a group."""
+    bulk.update("events", query, update, upsert=True)
+    bulk.update("events", _without_open_runs(event), _DELETE_PAYLOAD)
+
+
+_DELETE_PAYLOAD = {"$unset": {"payload": ""}}
+
+
+def _without_open_runs(event: Event) -> Document:
+    """Return a query for the event's document if no plugin has to run again."""
+    none = {"$exists": False}
+    return {"_id": event.id, f"{FAILED}.0": none, f"{REJECTED}.0": none}
+
+
+def new_document(event: Event, plugin_name: str, run: Document) -> dict[str, Any]:
+    """Return the document of an event that one plugin has run on.
+
+    Args:
+        event: The event.
+        plugin_name: The plugin.
+        run: The state of the plugin's work, with its time `at`.
+    """
+    return {
+        "_id": event.id,
+        **_fields(event),
+        "received_at": run["at"],
+        "handlers": {plugin_name: run},
+    }
 
 
 def run_update(event: Event, plugin_name: str, status: str, at: datetime) -> dict[str, Any]:
@@ -293,19 +355,23 @@ def run_update(event: Event, plugin_name: str, status: str, at: datetime) -> dic
         at: The present time.
     """
     handler = f"handlers.{plugin_name}"
-    inserted: Document = {
+    return {
+        "$setOnInsert": {**_fields(event), "received_at": at},
+        "$set": {f"{handler}.status": status, f"{handler}.at": at},
+        "$inc": {f"{handler}.attempts": 1},
+    }
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    """Return the fields of the event's document that never change."""
+    fields: dict[str, Any] = {
         "type": event.type,
         "created": event.created,
         "livemode": event.livemode,
         "api_version": event.api_version,
         "object_id": event.object_id,
         "account_uid": event.account_uid,
-        "received_at": at,
     }
     if payment_intent_id := event.payment_intent_id:
-        inserted = {**inserted, "payment_intent_id": payment_intent_id}
-    return {
-        "$setOnInsert": inserted,
-        "$set": {f"{handler}.status": status, f"{handler}.at": at},
-        "$inc": {f"{handler}.attempts": 1},
-    }
+        fields["payment_intent_id"] = payment_intent_id
+    return fields

@@ -1,8 +1,13 @@
 """Commit concurrent deliveries in one transaction.
 
 Concurrent transactions on one account's documents conflict, and each conflict costs a backoff and a
-retry. Units of work that arrive during a commit are committed together after it, one after the
-other in one transaction, without conflicts. A unit that arrives alone is committed immediately.
+retry. Units of work that arrive during a commit are committed together after it, without conflicts.
+A unit that arrives alone is committed immediately.
+
+Units that have a bulk form are written by one bulk write for each collection, other units one after
+the other. A group that the database refuses because marks are set, or because a unit is unusual, is
+examined: what is done is a duplicate, and the rest is committed again. A group that fails for
+another reason is halved, so that one bad unit among n costs about 2 log₂ n commits.
 
 Plugins' writes to their own collections may be slow. Such units wait in one queue per plugin, and
 are committed with the client of the plugins, so that credits and other plugins do not wait for
@@ -10,26 +15,40 @@ them.
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pymongo.errors import ConnectionFailure, DuplicateKeyError
 
 from ..errors import AlreadyDone
-from .commit import Transactions, Work
+from .commit import NoMark, Transactions, Work
+from .refused_groups import examine
 from .unit_of_work import CommitReceipt
+
+MAX_BULK_SIZE = 64
+"""Maximum number of units that are written by bulk writes in one transaction."""
 
 # Transactions must be short, because they lock their documents until their end.
 MAX_GROUP_SIZE = 32
+"""Maximum number of units that are written one after the other in one transaction."""
 
 # Limits the concurrent transactions of one plugin, in addition to the one of its group.
 MAX_PLUGIN_TRANSACTIONS = 2
 
 
-class _Request(NamedTuple):
+@dataclass(eq=False)
+class _Request:
     """A unit of work that waits for its commit."""
 
     work: Work
     receipt: asyncio.Future[CommitReceipt]
+    in_bulk: bool
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        return self.work.mark.key
 
 
 class GroupCommitter:
@@ -90,12 +109,12 @@ class _Queue:
 
     async def commit(self, work: Work) -> CommitReceipt:
         """Commit as :class:`.commit.Committer`."""
-        request = _Request(work, asyncio.get_running_loop().create_future())
-        self._requests.append(request)
+        receipt: asyncio.Future[CommitReceipt] = asyncio.get_running_loop().create_future()
+        self._requests.append(_Request(work, receipt, in_bulk=work.has_bulk_form))
         if not self._draining:
             self._draining = True
             self._start(self._drain())
-        return await request.receipt
+        return await receipt
 
     async def _drain(self) -> None:
         try:
@@ -105,40 +124,95 @@ class _Queue:
             self._draining = False
 
     def _next_group(self) -> list[_Request]:
-        """Remove and return the oldest requests, at most one for each event and plugin.
+        """Remove and return the oldest request, and others that can be committed with it.
 
         A second request for the same event and plugin would abort the whole transaction.
         """
+        in_bulk = self._requests[0].in_bulk
+        max_size = MAX_BULK_SIZE if in_bulk else MAX_GROUP_SIZE
         group: dict[tuple[str, ...], _Request] = {}
         remaining = []
         for request in self._requests:
-            key = request.work.mark.key
-            if key in group or len(group) == MAX_GROUP_SIZE:
-                remaining.append(request)
+            if request.in_bulk is in_bulk and len(group) < max_size and request.key not in group:
+                group[request.key] = request
             else:
-                group[key] = request
+                remaining.append(request)
         self._requests = remaining
         return list(group.values())
 
-    async def _commit_group(self, group: list[_Request]) -> None:
+    async def _commit_group(self, group: Sequence[_Request]) -> None:
+        in_bulk = group[0].in_bulk
+        attempt = self._transactions.attempt_in_bulk if in_bulk else self._transactions.attempt
         try:
-            receipts = await self._transactions.attempt([request.work for request in group])
+            receipts = await attempt([request.work for request in group])
+        except (AlreadyDone, DuplicateKeyError):
+            if not await self._put_back(group):
+                await self._halve(group)
+        except ConnectionFailure:
+            self._commit_singly(group)  # It is no unit's fault.
         except Exception:
-            # One unit, or another process, caused a conflict or an error. Each unit is committed
-            # alone, so that a unit that fails or waits does not affect the others.
-            for request in group:
-                self._start(self._commit_single(request))
+            # One unit, or another process, has caused a conflict or an error.
+            await self._halve(group)
+        else:
+            for request, receipt in zip(group, receipts, strict=True):
+                _resolve(request, receipt)
+            self._resolve_duplicates({request.key for request in group})
+
+    async def _halve(self, group: Sequence[_Request]) -> None:
+        """Commit the halves of a group that has failed. A unit alone is retried beside the queue.
+
+        So a unit that fails or has to wait does not affect the others.
+        """
+        middle = len(group) // 2
+        if not middle:
+            self._commit_singly(group)
             return
-        for request, receipt in zip(group, receipts, strict=True):
-            _resolve(request, receipt)
-        self._resolve_duplicates({request.work.mark.key for request in group})
+        for half in (group[:middle], group[middle:]):
+            await self._commit_group(half)
+
+    async def _put_back(self, group: Sequence[_Request]) -> bool:
+        """Put the units of a refused group back into the queue, in the form that suits them.
+
+        Those that are done are resolved.
+
+        Returns:
+            False if nothing was found that explains the refusal.
+        """
+        try:
+            findings = await examine(
+                self._transactions.database, [request.work for request in group]
+            )
+        except Exception:
+            return False  # Each unit will find out for itself.
+        done, remaining, is_explained = set(), [], False
+        for request, finding in zip(group, findings, strict=True):
+            if finding.is_done:
+                done.add(request.key)
+                _resolve(request, AlreadyDone())
+                continue
+            remaining.append(request)
+            mark = request.work.mark
+            if request.in_bulk and finding.is_unusual:
+                request.in_bulk, is_explained = False, True
+            elif finding.is_known_event and not isinstance(mark, NoMark) and mark.is_new_event:
+                request.work = request.work._replace(mark=replace(mark, is_new_event=False))
+                is_explained = True
+        if not (done or is_explained):
+            return False
+        self._requests[:0] = remaining
+        self._resolve_duplicates(done)
+        return True
 
     def _resolve_duplicates(self, done: set[tuple[str, ...]]) -> None:
-        """Resolve the requests whose mark has just been committed, without a transaction."""
+        """Resolve the requests whose mark is known to be committed, without a transaction."""
         for request in self._requests:
-            if request.work.mark.key in done:
+            if request.key in done:
                 _resolve(request, AlreadyDone())
-        self._requests = [one for one in self._requests if one.work.mark.key not in done]
+        self._requests = [one for one in self._requests if one.key not in done]
+
+    def _commit_singly(self, group: Sequence[_Request]) -> None:
+        for request in group:
+            self._start(self._commit_single(request))
 
     async def _commit_single(self, request: _Request) -> None:
         try:

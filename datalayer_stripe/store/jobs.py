@@ -9,17 +9,19 @@ mark lets only one of them commit.
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
 
 from ..errors import AlreadyDone
 from ..events import Event
 from ..models import Model
+from .bulk_writes import BulkWrites
 from .collection import CollectionSpec
 from .errors import translate_errors
 from .event_records import DEFERRED, DONE, FAILED, HANDLED, REJECTED
-from .events import Mark, not_handled, run_update, upsert_event
+from .events import Mark, add_upsert, new_document, not_handled, run_update, upsert_event
+from .unit_of_work import Document
 
 
 class Job(Model):
@@ -44,6 +46,8 @@ def _job_id(event_id: str, plugin_name: str) -> str:
 class Deferral(Mark):
     """Records that a plugin's work on an event is deferred, and inserts the job."""
 
+    _final_statuses: ClassVar[frozenset[str]] = HANDLED
+
     delay: timedelta = field(default=timedelta(), kw_only=True)
     """How long after the deferral the job is due."""
 
@@ -57,32 +61,37 @@ class Deferral(Mark):
         Raises:
             AlreadyDone: The work is already done or deferred.
         """
-        name, handler = self.plugin_name, f"handlers.{self.plugin_name}"
-        update = run_update(self.event, name, DEFERRED, self.at)
-        del update["$inc"]  # A deferral is not an attempt.
-        update["$set"] = {handler: {"status": DEFERRED, "at": self.at, "attempts": 0}}
-        update["$pull"] = {FAILED: name, REJECTED: name}
-        await upsert_event(
-            database, mongo_session, self.event, not_handled(self.event, name), update
-        )
-        await database.jobs.insert_one(
-            {
-                "_id": _job_id(self.event.id, name),
-                "plugin": name,
-                "event": self.event.model_dump_json(),
-                "attempts": 0,
-                "deferred_at": self.at,
-                "due_at": self.at + self.delay,
-                "until": self.at,
-            },
-            session=mongo_session,
-        )
+        await upsert_event(database, mongo_session, self.event, *self._update())
+        await database.jobs.insert_one(self._job(), session=mongo_session)
 
-    async def check(self, database: Any, **options: Any) -> None:
-        status = f"handlers.{self.plugin_name}.status"
-        handled = {"_id": self.event.id, status: {"$in": sorted(HANDLED)}}
-        if await database.events.find_one(handled, {"_id": 1}, **options) is not None:
-            raise AlreadyDone
+    def add_to(self, bulk: BulkWrites) -> None:
+        if self.is_new_event:
+            bulk.insert("events", new_document(self.event, self.plugin_name, self._run()))
+        else:
+            add_upsert(bulk, self.event, *self._update())
+        bulk.insert("jobs", self._job())
+
+    def _run(self) -> dict[str, Any]:
+        return {"status": DEFERRED, "at": self.at, "attempts": 0}  # A deferral is not an attempt.
+
+    def _update(self) -> tuple[Document, Document]:
+        name = self.plugin_name
+        update = run_update(self.event, name, DEFERRED, self.at)
+        del update["$inc"]
+        update["$set"] = {f"handlers.{name}": self._run()}
+        update["$pull"] = {FAILED: name, REJECTED: name}
+        return not_handled(self.event, name), update
+
+    def _job(self) -> dict[str, Any]:
+        return {
+            "_id": _job_id(self.event.id, self.plugin_name),
+            "plugin": self.plugin_name,
+            "event": self.event.model_dump_json(),
+            "attempts": 0,
+            "deferred_at": self.at,
+            "due_at": self.at + self.delay,
+            "until": self.at,
+        }
 
 
 @dataclass(frozen=True)
@@ -97,8 +106,15 @@ class JobDone(Mark):
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
         await super().apply(database, mongo_session)
-        job_id = _job_id(self.event.id, self.plugin_name)
-        await database.jobs.delete_one({"_id": job_id}, session=mongo_session)
+        await database.jobs.delete_one(self._job_query, session=mongo_session)
+
+    def add_to(self, bulk: BulkWrites) -> None:
+        super().add_to(bulk)
+        bulk.delete("jobs", self._job_query)
+
+    @property
+    def _job_query(self) -> Document:
+        return {"_id": _job_id(self.event.id, self.plugin_name)}
 
 
 @dataclass(frozen=True)
@@ -107,6 +123,8 @@ class _UnsuccessfulAttempt(Mark):
 
     Its commit raises AlreadyDone if another worker has leased the job or done the work.
     """
+
+    has_bulk_form: ClassVar[bool] = False
 
     job: Job
     error: str

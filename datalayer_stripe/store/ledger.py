@@ -9,13 +9,14 @@ from pymongo import ASCENDING, DESCENDING, IndexModel
 
 from ..models import LedgerEntry
 from .balances import move_balance, row_of
+from .bulk_writes import BulkWrites
 from .collection import CollectionSpec
 from .errors import translate_errors
-from .unit_of_work import CommitReceipt
+from .unit_of_work import BulkOperation, CommitReceipt
 
 
 @dataclass(frozen=True)
-class Credit:
+class Credit(BulkOperation):
     """Insert a ledger row and add its credits to the balance, unless the row exists.
 
     The row's id is the id of its cause. The balance changes only if the row was inserted, in the
@@ -23,6 +24,11 @@ class Credit:
     """
 
     entry: LedgerEntry
+
+    def add_to(self, bulk: BulkWrites, receipt: CommitReceipt) -> None:
+        bulk.insert("ledger", {"_id": self.entry.id, **row_of(self.entry)})
+        bulk.add_credits(self.entry)
+        receipt.credits_added += self.entry.credits
 
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
         inserted = await database.ledger.update_one(

@@ -7,13 +7,14 @@ from typing import Any
 from pymongo import ASCENDING, IndexModel, ReturnDocument
 
 from ..models import SavedCard, SubscriptionSnapshot
+from .bulk_writes import BulkWrites
 from .collection import CollectionSpec
 from .errors import translate_errors
-from .unit_of_work import CommitReceipt
+from .unit_of_work import BulkOperation, CommitReceipt, Document
 
 
 @dataclass(frozen=True)
-class WriteSnapshot:
+class WriteSnapshot(BulkOperation):
     """Write a snapshot, unless a later ticket has written one.
 
     Ticket 0 is for a snapshot that was fetched before a ticket could be taken. It is written only
@@ -23,24 +24,25 @@ class WriteSnapshot:
     snapshot: SubscriptionSnapshot
     ticket: int
 
+    def add_to(self, bulk: BulkWrites, _: CommitReceipt) -> None:
+        query, update, upsert = self._update()
+        bulk.update("subscriptions", query, update, upsert=upsert)
+
     async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
+        query, update, upsert = self._update()
+        await database.subscriptions.update_one(query, update, upsert=upsert, session=mongo_session)
+
+    def _update(self) -> tuple[Document, Document, bool]:
+        """Return the query, the update, and whether it is an upsert."""
         document = self.snapshot.model_dump(exclude={"id"})
         if document["plan_name"] is None:
             # Stripe's list cannot be expanded as deep as the product: keep the stored name.
             del document["plan_name"]
         if self.ticket == 0:
-            await database.subscriptions.update_one(
-                {"_id": self.snapshot.id},
-                {"$setOnInsert": {**document, "ticket": 0, "written_ticket": 0}},
-                upsert=True,
-                session=mongo_session,
-            )
-            return
-        await database.subscriptions.update_one(
-            {"_id": self.snapshot.id, "written_ticket": {"$lt": self.ticket}},
-            {"$set": {**document, "written_ticket": self.ticket}},
-            session=mongo_session,
-        )
+            inserted = {**document, "ticket": 0, "written_ticket": 0}
+            return {"_id": self.snapshot.id}, {"$setOnInsert": inserted}, True
+        query = {"_id": self.snapshot.id, "written_ticket": {"$lt": self.ticket}}
+        return query, {"$set": {**document, "written_ticket": self.ticket}}, False
 
 
 SUBSCRIPTIONS = CollectionSpec(

@@ -4,12 +4,14 @@ Recorded writes are not written yet. A unit can be discarded, or recorded again 
 plugin again.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import filterfalse
 from typing import Any, Protocol
 
 from ..errors import ExpectationFailed
+from .bulk_writes import BulkWrites
 
 Document = Mapping[str, Any]
 
@@ -36,6 +38,19 @@ class Operation(Protocol):
         """
 
 
+class BulkOperation(ABC):
+    """Base of the operations that can be written together with those of other units."""
+
+    @abstractmethod
+    def add_to(self, bulk: BulkWrites, receipt: CommitReceipt) -> None:
+        """Add the write to those of a group.
+
+        Args:
+            bulk: The writes of the group.
+            receipt: Gets what the write does if the group is committed.
+        """
+
+
 @dataclass
 class UnitOfWork:
     """Recorded writes, in order. Writes to plugins' own collections are applied first."""
@@ -50,6 +65,17 @@ class UnitOfWork:
     def has_plugin_writes(self) -> bool:
         """Whether a write goes to a plugin's own collection. Its filter may use no index."""
         return any(map(_is_plugin_write, self.operations))
+
+    @property
+    def has_bulk_form(self) -> bool:
+        """Whether all writes can be written together with those of other units."""
+        return all(isinstance(operation, BulkOperation) for operation in self.operations)
+
+    def add_to(self, bulk: BulkWrites, receipt: CommitReceipt) -> None:
+        """Add all writes to those of a group, as :class:`BulkOperation`."""
+        for operation in self.operations:
+            assert isinstance(operation, BulkOperation)  # noqa: S101 (it has a bulk form)
+            operation.add_to(bulk, receipt)
 
     async def apply(self, database: Any, mongo_session: Any, receipt: CommitReceipt) -> None:
         """Apply all writes."""

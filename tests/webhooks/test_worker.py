@@ -277,7 +277,7 @@ async def test_job_that_runs_before_its_deferral_is_acknowledged_is_done(
 ) -> None:
     committer = service.store._committer
     assert isinstance(committer, GroupCommitter)
-    attempt, works_meanwhile = committer.transactions.attempt, []
+    attempt, works_meanwhile = committer.transactions.attempt_in_bulk, []
 
     async def slow(works: Sequence[Work]) -> list[CommitReceipt]:
         receipts = await attempt(works)
@@ -286,13 +286,14 @@ async def test_job_that_runs_before_its_deferral_is_acknowledged_is_done(
             works_meanwhile.append(asyncio.create_task(service.worker.run_due()))
 
             async def wants_to_commit() -> bool:
-                return bool(committer._ours._waiting)
+                return bool(committer._service_queue._requests)
 
             await until(wants_to_commit)
         return receipts
 
-    monkeypatch.setattr(committer.transactions, "attempt", slow)
+    monkeypatch.setattr(committer.transactions, "attempt_in_bulk", slow)
     await outcome(api)
+    assert len(works_meanwhile) == 1
     await asyncio.gather(*works_meanwhile)
     assert (await handler_run(service, "caller"))["status"] == "done"
     assert await rows(service, "jobs") == []
