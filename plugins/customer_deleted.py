@@ -2,7 +2,7 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("customer-deleted", catch_up=True)
+plugin = Plugin("customer-deleted", catch_up=True, only_records=True)
 
 
 @plugin.on("customer.deleted")

@@ -2,7 +2,9 @@
 
 from datalayer_stripe import Context, Event, Plugin
 
-plugin = Plugin("top-up-credits", order=0, timeout=10, moves_money=True, catch_up=True)
+plugin = Plugin(
+    "top-up-credits", order=0, timeout=10, moves_money=True, catch_up=True, only_records=True
+)
 
 
 @plugin.on("payment_intent.succeeded")

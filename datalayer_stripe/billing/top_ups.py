@@ -67,7 +67,9 @@ class TopUps:
     async def _check_customer(self, top_up: TopUp, customer_id: str | None) -> None:
         """Raise Reject unless a present or former customer of the account has paid."""
         customers = self._store.customers
-        owner = await customers.account_of(customer_id) if customer_id else None
+        owner = None
+        if customer_id:
+            owner = await customers.account_of(customer_id, expected=top_up.account_uid)
         if owner == top_up.account_uid:
             return
         if owner is not None:

@@ -1,6 +1,7 @@
 """Handler of the webhook, which receives Stripe's deliveries."""
 
-from ..errors import InvalidSignature
+from ..errors import DeliveryFailed, InvalidSignature, RequestError
+from ..webhooks.delivery import STILL_PROCESSING
 from .base import BaseHandler
 from .urls import WEBHOOK_PATH
 
@@ -29,10 +30,21 @@ class WebhookHandler(BaseHandler):
             raise InvalidSignature  # without reading the body
 
     async def post(self) -> None:
-        event, outcome = await self.service.deliveries.receive(
-            self.body, self.request.headers.get("Stripe-Signature")
-        )
-        self._finish_json({"received": True, "event": event.id, "outcome": outcome.value})
+        signature = self.request.headers.get("Stripe-Signature")
+        try:
+            event, outcome = await self.service.deliveries.receive(
+                self.body, signature, on_late=self._answer_late
+            )
+        except RequestError:
+            if not self._finished:
+                raise
+            return
+        if not self._finished:
+            self._finish_json({"received": True, "event": event.id, "outcome": outcome.value})
+
+    def _answer_late(self) -> None:
+        """Answer 503 while the event is still being processed."""
+        self._handle_request_exception(DeliveryFailed(STILL_PROCESSING))
 
 
 default_handlers = [(WEBHOOK_PATH, WebhookHandler)]

@@ -72,6 +72,9 @@ class Plugin(Generic[S]):
         moves_money: Whether it adds or takes back credits. Plugins that do run before all others,
             and the others wait until these have finished the event.
         catch_up: Whether reconciliation also gives it events from before it was first installed.
+        only_records: Whether a run has no effect but the writes that it records, so that it calls
+            neither Stripe nor another service. Such a plugin may run again on an event that it has
+            finished: the commit finds that the mark is set. This saves a read for each delivery.
         settings: A pydantic model, filled from `DATALAYER_STRIPE_PLUGIN_<NAME>_<FIELD>`.
 
     Raises:
@@ -86,6 +89,7 @@ class Plugin(Generic[S]):
         timeout: float = DEFAULT_TIMEOUT_SECONDS,
         moves_money: bool = False,
         catch_up: bool = False,
+        only_records: bool = False,
         settings: type[S] | None = None,
     ) -> None:
         if not _NAME.fullmatch(name):
@@ -97,6 +101,7 @@ class Plugin(Generic[S]):
         self.timeout = self._checked(timeout, MAX_TIMEOUT_SECONDS)
         self.moves_money = moves_money
         self.catch_up = catch_up
+        self.only_records = only_records
         if settings is not None and not (
             isinstance(settings, type) and issubclass(settings, BaseModel)
         ):
@@ -179,6 +184,14 @@ class Plugin(Generic[S]):
     def max_timeout(self) -> float:
         """The longest time limit of its functions, in seconds."""
         return max((one.seconds for one in self._registrations.values()), default=self.timeout)
+
+    @property
+    def needs_isolation(self) -> bool:
+        """Whether it runs in a task of its own, with a copy of the event and a time limit.
+
+        A built-in plugin that only records needs none of them.
+        """
+        return not (self.only_records and self.origin.kind == "built-in")
 
     def freeze(self) -> None:
         """Refuse further functions from now on."""

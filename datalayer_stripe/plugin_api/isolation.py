@@ -35,7 +35,7 @@ async def run_isolated(work: Coroutine[Any, Any, object], seconds: float) -> Non
             would end the process or the task.
         Exception: Whatever else the plugin raises.
     """
-    task = asyncio.create_task(_checked(work))
+    task = asyncio.create_task(run_checked(work))
     await join(task, seconds)
 
 
@@ -78,8 +78,16 @@ def _forget(task: asyncio.Task[Any]) -> None:
         task.exception()  # mark it as retrieved: the caller has it, or no longer needs it
 
 
-async def _checked(work: Coroutine[Any, Any, object]) -> None:
-    """Await the coroutine; raise PluginFault if it returns a value."""
+async def run_checked(work: Coroutine[Any, Any, object]) -> None:
+    """Await a plugin's coroutine.
+
+    Args:
+        work: The coroutine. It must return None.
+
+    Raises:
+        PluginFault: It returned a value, or raised what would end the process or the task.
+        Exception: Whatever else the plugin raises.
+    """
     value = await contain(work)
     if value is not None:
         if inspect.iscoroutine(value):

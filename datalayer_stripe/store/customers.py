@@ -16,6 +16,7 @@ from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from ..models import Identity, Model
+from .batched_read import BatchedRead
 from .collection import CollectionSpec
 from .errors import translate_errors
 from .unit_of_work import CommitReceipt
@@ -83,10 +84,16 @@ CUSTOMERS = CollectionSpec(
 FORMER_CUSTOMERS = CollectionSpec("former_customers")
 
 
+MAX_KNOWN_OWNERS = 100_000
+"""Maximum number of customers whose accounts are in memory, about 20 MB."""
+
+
 class Customers:
     """Collections `customers` and `former_customers`."""
 
     def __init__(self, database: Any) -> None:
+        self._known_owners: dict[str, str] = {}
+        self._owners = BatchedRead(self.accounts_of)
         self._database = database
         self._customers = database.customers
         self._former = database.former_customers
@@ -97,26 +104,42 @@ class Customers:
         found = await self._customers.find_one({"_id": account_uid}, {"customer_id": 1})
         return (found or {}).get("customer_id")
 
-    @translate_errors
-    async def account_of(self, customer_id: str) -> str | None:
-        """Return the account of a present or former customer, or None if it is unknown."""
-        return (await self._accounts_of([customer_id])).get(customer_id)
+    async def account_of(self, customer_id: str, *, expected: str | None = None) -> str | None:
+        """Return the account of a present or former customer, or None if it is unknown.
+
+        Concurrent calls share a read.
+
+        Args:
+            customer_id: The customer.
+            expected: The account that probably has the customer. A customer never changes its
+                account, so that the database is not read if a former read has found this account.
+
+        Raises:
+            StoreUnavailable: The database does not answer.
+        """
+        if expected is not None and self._known_owners.get(customer_id) == expected:
+            return expected
+        account_uid = await self._owners.get(customer_id)
+        if account_uid is not None:
+            if len(self._known_owners) >= MAX_KNOWN_OWNERS:
+                del self._known_owners[next(iter(self._known_owners))]  # the oldest one
+            self._known_owners[customer_id] = account_uid
+        return account_uid
 
     @translate_errors
     async def accounts_of(self, customer_ids: Collection[str]) -> dict[str, str]:
         """Return the accounts of present and former customers, by customer id."""
-        return await self._accounts_of(customer_ids)
-
-    async def _accounts_of(self, customer_ids: Collection[str]) -> dict[str, str]:
         wanted = {"$in": list(customer_ids)}
-        former = await self._former.find({"_id": wanted}, {"account_uid": 1}).to_list(None)
+        # The order matters: a customer that is released between the two reads is in one of them.
         present = await self._customers.find({"customer_id": wanted}, {"customer_id": 1}).to_list(
             None
         )
-        return {
-            **{row["_id"]: row["account_uid"] for row in former},
-            **{row["customer_id"]: row["_id"] for row in present},
-        }
+        owners: dict[str, str] = {row["customer_id"]: row["_id"] for row in present}
+        others = [one for one in customer_ids if one not in owners]
+        if others:
+            former = self._former.find({"_id": {"$in": others}}, {"account_uid": 1})
+            owners |= {row["_id"]: row["account_uid"] for row in await former.to_list(None)}
+        return owners
 
     @translate_errors
     async def in_use(self, customer_ids: Collection[str]) -> dict[str, str]:

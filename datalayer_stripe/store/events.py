@@ -1,7 +1,7 @@
 """Events, and the state of each plugin's work on them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from ..errors import AlreadyDone
 from ..events import Event
+from .batched_read import BatchedRead
 from .bulk_writes import BulkWrites
 from .collection import CollectionSpec
 from .errors import translate_errors, translate_stream_errors
@@ -124,9 +125,26 @@ class Events:
 
     def __init__(self, database: Any) -> None:
         self._events = database.events
+        self._statuses = BatchedRead(self.runs)
+
+    async def statuses(self, event_id: str) -> dict[str, str] | None:
+        """Return the status of each plugin that has run on an event, by name.
+
+        Concurrent calls share a read.
+
+        Args:
+            event_id: The event.
+
+        Returns:
+            None if the event is unknown.
+
+        Raises:
+            StoreUnavailable: The database does not answer.
+        """
+        return await self._statuses.get(event_id)
 
     @translate_errors
-    async def runs(self, event_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    async def runs(self, event_ids: Collection[str]) -> dict[str, dict[str, str]]:
         """Return the status of each plugin that has run, by event id and plugin name.
 
         Unknown events are left out.

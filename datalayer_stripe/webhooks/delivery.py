@@ -6,7 +6,8 @@ order, `runner` runs one plugin and commits, and the outcome is the answer.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Stripe gives up on an answer after some 20 s. Ours must be sent before, whatever hangs.
 ANSWER_DEADLINE_SECONDS = 15.0
+
+STILL_PROCESSING = "The event is still being processed."
 
 
 class Deliveries:
@@ -51,14 +54,19 @@ class Deliveries:
         self._secrets = tuple(secrets)
         self.livemode = livemode
         self.signatures = SignatureMonitor()
-        self._in_flight: set[asyncio.Task[Outcome]] = set()
+        self._in_flight: set[asyncio.Task[Any]] = set()
 
-    async def receive(self, body: bytes, signature: str | None) -> tuple[Event, Outcome]:
+    async def receive(
+        self, body: bytes, signature: str | None, *, on_late: Callable[[], None] | None = None
+    ) -> tuple[Event, Outcome]:
         """Process one delivery. Its effects are durable when this returns.
 
         Args:
             body: The raw body of the request.
             signature: The `Stripe-Signature` header.
+            on_late: Called at the deadline of the answer if the delivery is still being processed;
+                this method returns or raises later. Without it, this method raises at the
+                deadline, which costs a task.
 
         Returns:
             The event, and how its delivery ended.
@@ -74,7 +82,10 @@ class Deliveries:
         event = parse(body)
         with log_context(event_id=event.id, account_uid=event.account_uid):
             self._check_mode(event)
-            outcome = await self._process_by_deadline(event, "delivery")
+            if on_late is None:
+                outcome = await self._process_by_deadline(event, "delivery")
+            else:
+                outcome = await self._process(event, "delivery", on_late)
         if outcome is Outcome.FAILED:
             raise DeliveryFailed
         return event, outcome
@@ -111,20 +122,45 @@ class Deliveries:
             raise InvalidRequest(f"This endpoint takes events of {mode} mode only.")
 
     async def _process_by_deadline(self, event: Event, label: str) -> Outcome:
-        """Process the event, and return or raise before the deadline.
+        """Process the event in a task, and return or raise at the deadline at the latest."""
+        late: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        processing = self._process(event, label, lambda: late.set_result(None))
+        task = asyncio.create_task(processing)
+        task.add_done_callback(_retrieve)
+        either: set[asyncio.Future[Any]] = {task, late}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise DeliveryFailed(STILL_PROCESSING)
+        return task.result()
 
-        What is late goes on in the background and keeps its slot. Either way one line of the log
-        says how it ended; `label` is that line's message.
+    async def _process(self, event: Event, label: str, on_late: Callable[[], None]) -> Outcome:
+        """Process the event, and call `on_late` if it is still being processed at the deadline.
+
+        What is late keeps its slot. One line of the log says how it ended; `label` is that line's
+        message.
         """
-        task = asyncio.create_task(self._admit(event))
-        self._in_flight.add(task)
-        task.add_done_callback(self._in_flight.discard)
-        done, _ = await asyncio.wait({task}, timeout=ANSWER_DEADLINE_SECONDS)
-        if not done:
-            task.add_done_callback(lambda late: self._end_late(event, label, late))
-            raise DeliveryFailed("The event is still being processed.")
-        outcome = task.result()
-        self._end(event, label, outcome)
+        is_late = False
+
+        def call_on_late() -> None:
+            nonlocal is_late
+            is_late = True
+            on_late()
+
+        current = asyncio.current_task()
+        assert current is not None  # noqa: S101 (the event loop runs coroutines in tasks)
+        self._in_flight.add(current)
+        deadline = asyncio.get_running_loop().call_later(ANSWER_DEADLINE_SECONDS, call_on_late)
+        try:
+            outcome = await self._admit(event)
+        except Exception as error:
+            if is_late:
+                fields = {"type": event.type, "cause": type(error).__name__}
+                logger.warning("%s failed after its deadline", label, extra=fields)
+            raise
+        finally:
+            deadline.cancel()
+            self._in_flight.discard(current)
+        self._end(event, label, outcome, late=is_late)
         return outcome
 
     async def _admit(self, event: Event) -> Outcome:
@@ -141,11 +177,7 @@ class Deliveries:
         logger.info(label, extra=fields)
         self._observers.delivery_ended(event, outcome)
 
-    def _end_late(self, event: Event, label: str, task: asyncio.Task[Outcome]) -> None:
-        if task.cancelled():
-            return
-        if error := task.exception():
-            fields = {"type": event.type, "cause": type(error).__name__}
-            logger.warning("%s failed after its deadline", label, extra=fields)
-        else:
-            self._end(event, label, task.result(), late=True)
+
+def _retrieve(task: "asyncio.Task[Outcome]") -> None:
+    if not task.cancelled():
+        task.exception()  # Otherwise asyncio logs it if it is late.

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -27,6 +28,16 @@ logger = logging.getLogger(__name__)
 
 # While a plugin that moves money ends like this, plugins that do not move money are not run.
 _BLOCKING_OUTCOMES = frozenset({Outcome.FAILED, Outcome.REJECTED})
+
+
+@dataclass
+class _Progress:
+    """What one delivery knows about the work on its event."""
+
+    statuses: Mapping[str, str] | None = None
+    """The statuses of the plugins at the start of the delivery; None if they were not read yet."""
+    is_new_event: bool = True
+    """Whether the event probably has no document."""
 
 
 class EventProcessor:
@@ -137,7 +148,7 @@ class EventProcessor:
         self, stages: Sequence[Stage], event: Event, slot: Slot | None
     ) -> Outcome:
         """Run the stages in order, and the plugins of one stage concurrently."""
-        statuses = (await self._store.events.runs([event.id])).get(event.id, {})
+        progress = _Progress()
         outcomes: set[Outcome] = set()
         is_blocked = False
         for stage in stages:
@@ -148,21 +159,30 @@ class EventProcessor:
                 break
             if slot is not None and not moves_money:
                 slot.move_to(self._admission)
-            stage_outcomes = await self._run_stage(stage, event, statuses)
+            stage_outcomes = await self._run_stage(stage, event, progress)
             is_blocked |= moves_money and bool(stage_outcomes & _BLOCKING_OUTCOMES)
             outcomes |= stage_outcomes
         return combined(outcomes)
 
-    async def _run_stage(
-        self, stage: Stage, event: Event, statuses: Mapping[str, str]
-    ) -> set[Outcome]:
-        outcomes = {Outcome.DUPLICATE for plugin in stage if statuses.get(plugin.name) in HANDLED}
+    async def _run_stage(self, stage: Stage, event: Event, progress: "_Progress") -> set[Outcome]:
+        """Run those plugins of a stage that have not finished the event."""
+        if progress.statuses is None and not all(_finds_duplicates(one, event) for one in stage):
+            found = await self._store.events.statuses(event.id)
+            progress.statuses = found or {}
+            progress.is_new_event &= found is None
+        statuses = progress.statuses or {}
+        unfinished = [one for one in stage if statuses.get(one.name) not in HANDLED]
+        outcomes = {Outcome.DUPLICATE} if len(unfinished) < len(stage) else set()
+        # The first of several plugins inserts the document that the others update.
+        is_new_event = progress.is_new_event and len(unfinished) == 1
+        progress.is_new_event = False
+        if len(unfinished) == 1:
+            return {
+                await self.run_plugin(unfinished[0], event, is_new_event=is_new_event),
+                *outcomes,
+            }
         ended = await asyncio.gather(
-            *(
-                self.run_plugin(plugin, event)
-                for plugin in stage
-                if statuses.get(plugin.name) not in HANDLED
-            ),
+            *(self.run_plugin(plugin, event) for plugin in unfinished),
             return_exceptions=True,  # all of them end before one is raised
         )
         for outcome in ended:
@@ -171,8 +191,15 @@ class EventProcessor:
             outcomes.add(outcome)
         return outcomes
 
-    async def run_plugin(self, plugin: Plugin[Any], event: Event) -> Outcome:
+    async def run_plugin(
+        self, plugin: Plugin[Any], event: Event, *, is_new_event: bool = False
+    ) -> Outcome:
         """Run one plugin, or commit a job for it, and record how it ended.
+
+        Args:
+            plugin: The plugin.
+            event: The event.
+            is_new_event: Whether the event probably has no document yet.
 
         Returns:
             PROCESSED, DEFERRED, REJECTED or FAILED; DUPLICATE if another delivery has finished or
@@ -186,22 +213,34 @@ class EventProcessor:
         raised: Exception | None = None
         try:
             if registration.deferred:
-                outcome = await self._defer(plugin, event)
+                outcome = await self._defer(plugin, event, is_new_event=is_new_event)
             else:
-                outcome = await self._runner.run(plugin, registration, event)
+                outcome = await self._runner.run(
+                    plugin, registration, event, is_new_event=is_new_event
+                )
         except Defer as signal:
             logger.info(
                 "plugin deferred the event", extra={"plugin": plugin.name, "reason": signal.reason}
             )
-            outcome = await self._defer(plugin, event, signal.delay)
+            outcome = await self._defer(
+                plugin, event, seconds=signal.delay, is_new_event=is_new_event
+            )
         except Exception as error:
             raised = error
             outcome = await self._record(plugin, event, error)
         self._observers.run_ended(plugin.name, event, outcome, raised)
         return outcome
 
-    async def _defer(self, plugin: Plugin[Any], event: Event, seconds: float = 0) -> Outcome:
-        deferral = Deferral(event, plugin.name, self._clock(), delay=timedelta(seconds=seconds))
+    async def _defer(
+        self, plugin: Plugin[Any], event: Event, *, is_new_event: bool, seconds: float = 0
+    ) -> Outcome:
+        deferral = Deferral(
+            event,
+            plugin.name,
+            self._clock(),
+            delay=timedelta(seconds=seconds),
+            is_new_event=is_new_event,
+        )
         try:
             await self._store.commit(UnitOfWork(), deferral)
         except AlreadyDone:
@@ -239,6 +278,12 @@ class EventProcessor:
     def count_overloaded(self) -> None:
         """Count a delivery that was refused because too many are in flight."""
         self._count("other", Outcome.OVERLOADED)
+
+
+def _finds_duplicates(plugin: Plugin[Any], event: Event) -> bool:
+    """Return whether the commit finds a duplicate in time, so that no read is needed before it."""
+    registration = plugin.registration(event.type)
+    return plugin.only_records or (registration is not None and registration.deferred)
 
 
 def log_rejection(plugin_name: str, reason: str) -> None:

@@ -11,7 +11,7 @@ from ..events import Event
 from ..metrics import Metrics
 from ..plugin_api.context import ContextFactory
 from ..plugin_api.definition import Plugin, Registration
-from ..plugin_api.isolation import run_isolated
+from ..plugin_api.isolation import run_checked, run_isolated
 from ..store import Store, UnitOfWork
 from ..store.events import Mark
 from .outcome import Outcome
@@ -42,17 +42,20 @@ class Runner:
         registration: Registration[Any],
         event: Event,
         make_mark: MakeMark = Mark,
+        *,
+        is_new_event: bool = False,
     ) -> Outcome:
         """Run the plugin, and commit what it has recorded together with its mark.
 
-        Each run gets a copy of the event: a plugin that changes it changes neither what other
-        plugins see nor what is stored.
+        Each run gets a copy of the event, unless the plugin needs no isolation: a plugin that
+        changes it changes neither what other plugins see nor what is stored.
 
         Args:
             plugin: The plugin.
             registration: Its function for the event's type.
             event: The verified event.
             make_mark: What marks the event as finished by the plugin.
+            is_new_event: Whether the event probably has no document yet.
 
         Returns:
             PROCESSED, or DUPLICATE if the mark is set already. In the latter case, and if this
@@ -67,8 +70,16 @@ class Runner:
             now = self._clock()
             unit = UnitOfWork()
             context = self._contexts.make(event, plugin.name, unit, now)
-            await run_isolated(registration.function(event.copied(), context), registration.seconds)
-            mark = replace(make_mark(event, plugin.name, now), writes=len(unit.operations))
+            if plugin.needs_isolation:
+                work = registration.function(event.copied(), context)
+                await run_isolated(work, registration.seconds)
+            else:
+                await run_checked(registration.function(event, context))
+            mark = replace(
+                make_mark(event, plugin.name, now),
+                writes=len(unit.operations),
+                is_new_event=is_new_event,
+            )
             try:
                 receipt = await self._store.commit(unit, mark)
             except AlreadyDone:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 
 import pytest
@@ -45,13 +44,13 @@ async def test_excess_deliveries_are_refused_before_any_work(
     api: Api, small: Service, hanging: HangingPlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looked_up: Counter[str] = Counter()
-    runs = small.store.events.runs
+    statuses = small.store.events.statuses
 
-    async def counting_runs(event_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        looked_up.update(event_ids)
-        return await runs(event_ids)
+    async def counting_statuses(event_id: str) -> dict[str, str] | None:
+        looked_up[event_id] += 1
+        return await statuses(event_id)
 
-    monkeypatch.setattr(small.store.events, "runs", counting_runs)
+    monkeypatch.setattr(small.store.events, "statuses", counting_statuses)
     bodies = [payment(f"account-{number}", 1, event_type=PROCESSING) for number in range(40)]
     admitted = [asyncio.create_task(api.deliver(body)) for body in bodies[:SLOTS_OF_TYPE]]
     await hanging.wait_until_running(SLOTS_OF_TYPE)
