@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from datalayer_stripe.events import Event
 from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.unit_of_work import UnitOfWork
 from datalayer_stripe.testing.faults import WHENS, Fault, FaultKind
@@ -133,6 +134,15 @@ async def two_events_of_one_payment(simulation: Simulation) -> None:
     await laws.check_all(simulation)
 
 
+async def later_event_of_one_payment(simulation: Simulation) -> None:
+    """Stripe sends a second event about a payment whose credits are added."""
+    event = pay(simulation)
+    await simulation.deliver(event)
+    simulation.sandbox.put_event({**event, "id": f"{event['id']}_again"})
+    await simulation.deliver_waiting()
+    await laws.check_all(simulation)
+
+
 async def outdated_read_of_subscription(simulation: Simulation) -> None:
     """A process has read a subscription from Stripe, and writes it after it has changed."""
     subscribe(simulation)
@@ -203,6 +213,15 @@ async def one_event_in_two_processes(simulation: Simulation) -> None:
     event = pay(simulation)
     await _late_commit(simulation, event, event)
     await simulation.deliver_waiting()
+    await laws.check_all(simulation)
+
+
+async def failed_event(simulation: Simulation) -> None:
+    """An event is delivered again after an attempt has failed and was recorded."""
+    event = Event.model_validate(pay(simulation))
+    service = simulation.processes[0].service
+    await service.store.events.record_failure(event, "top-up-credits", "error", service.clock())
+    await simulation.deliver_all()
     await laws.check_all(simulation)
 
 

@@ -18,10 +18,12 @@ from hypothesis.stateful import run_state_machine_as_test
 from datalayer_stripe.billing.subscriptions import Subscriptions
 from datalayer_stripe.plugin_api.context import ContextFactory
 from datalayer_stripe.plugin_api.recorders import SnapshotRecorder
-from datalayer_stripe.store import events
+from datalayer_stripe.store import events, group_commit
+from datalayer_stripe.store.bulk_writes import BulkWrites
 from datalayer_stripe.store.commit import Transactions
 from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.ledger import Credit
+from datalayer_stripe.store.refused_groups import Finding
 from datalayer_stripe.store.reversals import WriteReversals
 from datalayer_stripe.store.subscriptions import WriteSnapshot
 from datalayer_stripe.store.unit_of_work import CommitReceipt, UnitOfWork, UpdateOne
@@ -41,22 +43,24 @@ every_crash = partial(stories.every_fault, make_event=stories.pay, kinds=[FaultK
 STORIES: dict[str, Story] = {
     "a process crashes at each call of a delivery": every_crash,
     "two events about one payment": stories.two_events_of_one_payment,
+    "a later event about one payment": stories.later_event_of_one_payment,
     "an outdated read of a subscription": stories.outdated_read_of_subscription,
     "an outdated read of a refund": stories.outdated_read_of_refund,
     "two changes within a second": stories.two_changes_in_a_second,
     "one event in two processes": stories.one_event_in_two_processes,
     "a concurrent change of what was read": stories.concurrent_change_of_what_was_read,
+    "a failed event": stories.failed_event,
 }
 
 
 def random_ledger_id(patch: Patch) -> None:
-    apply = Credit.apply
+    apply, add_to = Credit.apply, Credit.add_to
 
-    async def with_random_id(self: Credit, *args: Any) -> None:
-        entry = self.entry.model_copy(update={"id": f"row_{uuid.uuid4().hex}"})
-        await apply(Credit(entry), *args)
+    def with_random_id(credit: Credit) -> Credit:
+        return Credit(credit.entry.model_copy(update={"id": f"row_{uuid.uuid4().hex}"}))
 
-    patch.setattr(Credit, "apply", with_random_id)
+    patch.setattr(Credit, "apply", lambda self, *args: apply(with_random_id(self), *args))
+    patch.setattr(Credit, "add_to", lambda self, *args: add_to(with_random_id(self), *args))
 
 
 def mark_before_the_transaction(patch: Patch) -> None:
@@ -68,23 +72,28 @@ def mark_after_the_transaction(patch: Patch) -> None:
 
 
 def _mark_outside(patch: Patch, *, first: bool) -> None:
-    attempt, apply = Transactions.attempt, Mark.apply
+    apply = Mark.apply
 
-    async def attempt_and_mark(self: Transactions, works: Any) -> Any:
-        if first:
-            for work in works:
-                await apply(work.mark, self._database, None)
-        receipts = await attempt(self, works)
-        if not first:
-            for work in works:
-                await apply(work.mark, self._database, None)
-        return receipts
+    def marking(attempt: Callable[..., Any]) -> Callable[..., Any]:
+        async def attempt_and_mark(self: Transactions, works: Any) -> Any:
+            if first:
+                for work in works:
+                    await apply(work.mark, self.database, None)
+            receipts = await attempt(self, works)
+            if not first:
+                for work in works:
+                    await apply(work.mark, self.database, None)
+            return receipts
 
-    async def nothing(*_: Any) -> None:
+        return attempt_and_mark
+
+    async def apply_nothing(*_: Any) -> None:
         pass
 
-    patch.setattr(Mark, "apply", nothing)
-    patch.setattr(Transactions, "attempt", attempt_and_mark)
+    patch.setattr(Mark, "apply", apply_nothing)
+    patch.setattr(Mark, "add_to", lambda *_: None)
+    patch.setattr(Transactions, "attempt", marking(Transactions.attempt))
+    patch.setattr(Transactions, "attempt_in_bulk", marking(Transactions.attempt_in_bulk))
     _no_check_in_the_transaction(patch)
 
 
@@ -103,16 +112,51 @@ def no_transaction(patch: Patch) -> None:
     async def write_one_after_the_other(self: Transactions, works: Any) -> list[CommitReceipt]:
         receipts = [CommitReceipt() for _ in works]
         for work, receipt in zip(works, receipts, strict=True):
-            await work.unit.apply(self._database, None, receipt)
-            await work.mark.apply(self._database, None)
+            await work.unit.apply(self.database, None, receipt)
+            await work.mark.apply(self.database, None)
         return receipts
 
     patch.setattr(Transactions, "attempt", write_one_after_the_other)
+    patch.setattr(Transactions, "attempt_in_bulk", write_one_after_the_other)
+
+
+def no_transaction_in_bulk(patch: Patch) -> None:
+    async def write_in_bulk(self: Transactions, works: Any) -> list[CommitReceipt]:
+        bulk, receipts = BulkWrites(), [CommitReceipt() for _ in works]
+        for work, receipt in zip(works, receipts, strict=True):
+            work.mark.add_to(bulk)
+            work.unit.add_to(bulk, receipt)
+        await bulk.apply(self.database, None)
+        return receipts
+
+    patch.setattr(Transactions, "attempt_in_bulk", write_in_bulk)
+
+
+def rows_replaced_in_bulk(patch: Patch) -> None:
+    """Let a bulk write replace a ledger row that exists, instead of refusing the group."""
+    insert = BulkWrites.insert
+
+    def insert_or_replace(self: BulkWrites, collection: str, document: dict[str, Any]) -> None:
+        if collection == "ledger":
+            self.update(collection, {"_id": document["_id"]}, {"$set": document}, upsert=True)
+        else:
+            insert(self, collection, document)
+
+    patch.setattr(BulkWrites, "insert", insert_or_replace)
+
+
+def refused_group_taken_as_done(patch: Patch) -> None:
+    """Answer all units of a refused group as duplicates, whatever the database has."""
+
+    async def find_all_done(_: Any, works: Any) -> list[Finding]:
+        return [Finding(is_done=True, is_known_event=True, is_unusual=False) for _ in works]
+
+    patch.setattr(group_commit, "examine", find_all_done)
 
 
 def mark_without_the_done_check(patch: Patch) -> None:
     patch.setattr(events, "_not_done", lambda event, _: {"_id": event.id})
-    _no_check_in_the_transaction(patch)
+    patch.setattr(Mark, "is_set", lambda *_: False)
 
 
 def expectation_ignored(patch: Patch) -> None:
@@ -125,15 +169,11 @@ def expectation_ignored(patch: Patch) -> None:
 
 
 def no_ticket_on_snapshots(patch: Patch) -> None:
-    async def write_always(
-        self: WriteSnapshot, database: Any, mongo_session: Any, _: CommitReceipt
-    ) -> None:
+    def write_always(self: WriteSnapshot) -> Any:
         document = self.snapshot.model_dump(exclude={"id"})
-        await database.subscriptions.update_one(
-            {"_id": self.snapshot.id}, {"$set": document}, upsert=True, session=mongo_session
-        )
+        return {"_id": self.snapshot.id}, {"$set": document}, True
 
-    patch.setattr(WriteSnapshot, "apply", write_always)
+    patch.setattr(WriteSnapshot, "_update", write_always)
 
 
 def ticket_taken_after_the_read(patch: Patch) -> None:
@@ -196,6 +236,7 @@ def _order_by_created(patch: Patch, *, ties: int) -> None:
 
     patch.setattr(ContextFactory, "make", make_with_created)
     patch.setattr(WriteSnapshot, "apply", apply_with_ties)
+    patch.setattr(UnitOfWork, "has_bulk_form", False)
 
 
 # How each guard is removed, the story that then fails, and the law that it violates.
@@ -219,6 +260,21 @@ GUARDS: dict[str, tuple[Callable[[Patch], None], str, str]] = {
         no_transaction,
         "a process crashes at each call of a delivery",
         "balances match the ledger",
+    ),
+    "one transaction for all bulk writes": (
+        no_transaction_in_bulk,
+        "a process crashes at each call of a delivery",
+        "no loss",
+    ),
+    "bulk writes insert ledger rows": (
+        rows_replaced_in_bulk,
+        "a later event about one payment",
+        "balances match the ledger",
+    ),
+    "duplicates are found by a read": (
+        refused_group_taken_as_done,
+        "a failed event",
+        "no loss",
     ),
     "mark only if the event is not done": (
         mark_without_the_done_check,

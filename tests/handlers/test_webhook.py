@@ -189,7 +189,8 @@ async def test_webhook_answers_503_when_database_is_down(
     def fail(*_: object, **__: object) -> None:
         raise AutoReconnect("mongodb://user:password@host is down")
 
-    monkeypatch.setattr(type(service.store._database.events), "find", fail)
+    for method in ("find", "find_one", "update_one"):
+        monkeypatch.setattr(type(service.store._database.events), method, fail)
     answer = await api.deliver(PAID)
     assert (answer.code, json_of(answer)["code"]) == (503, "store_unavailable")
     assert answer.headers["Retry-After"]
