@@ -4,7 +4,8 @@ import asyncio
 import errno
 import logging
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import unquote
 
@@ -68,19 +69,34 @@ def make_app(service: Service) -> Application:
     )
 
 
-class Server:
-    """HTTP server of one application on one port.
+def listen(address: str, port: int) -> list[socket.socket]:
+    """Listen on one port, and return a socket for each of its IP addresses.
 
     Args:
-        app: The application that :func:`make_app` has built.
         address: The host name or IP address to bind.
         port: The port to bind. 0 chooses a free port.
 
     Raises:
         StartError: If the address or the port cannot be used.
     """
+    try:
+        return bind_sockets(port, address)
+    except (OSError, UnicodeError) as error:
+        cause = getattr(error, "strerror", None) or "this is not a host name"
+        in_use = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
+        remedy = "Choose another --port." if in_use else "Choose an --host of this machine."
+        raise StartError(f"Cannot listen on {address}:{port}: {cause}. {remedy}") from None
 
-    def __init__(self, app: Application, *, address: str, port: int) -> None:
+
+class Server:
+    """HTTP server of one application on one port.
+
+    Args:
+        app: The application that :func:`make_app` has built.
+        sockets: What :func:`listen` has returned.
+    """
+
+    def __init__(self, app: Application, sockets: Sequence[socket.socket]) -> None:
         self._request_tracker: RequestTracker = app.settings["datalayer_stripe"].request_tracker
         self._http = HTTPServer(
             app,
@@ -89,13 +105,6 @@ class Server:
             idle_connection_timeout=_IDLE_TIMEOUT_SECONDS,
             max_header_size=_MAX_HEADER_BYTES,
         )
-        try:
-            sockets = bind_sockets(port, address)
-        except (OSError, UnicodeError) as error:
-            cause = getattr(error, "strerror", None) or "this is not a host name"
-            in_use = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
-            remedy = "Choose another --port." if in_use else "Choose an --host of this machine."
-            raise StartError(f"Cannot listen on {address}:{port}: {cause}. {remedy}") from None
         self.port: int = sockets[0].getsockname()[1]
         """The port that the server listens on."""
         self._http.add_sockets(sockets)

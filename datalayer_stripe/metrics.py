@@ -6,12 +6,14 @@ https://prometheus.github.io/client_python/
 import re
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from .errors import PluginFault
+from .metric_files import MetricFiles
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -27,6 +29,9 @@ _BUCKETS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 M = TypeVar("M", Counter, Gauge, Histogram)
+
+GaugeMode = Literal["liveall", "livesum", "livemin", "livemax", "all", "sum", "min", "max"]
+"""How a gauge is exported by `serve --processes`: each process by itself, or one number for all."""
 
 
 class PluginMetrics:
@@ -59,18 +64,29 @@ class PluginMetrics:
         """
         return self._metric(Counter, name, documentation, labels)
 
-    def gauge(self, name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
+    def gauge(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str] = (),
+        *,
+        multiprocess_mode: GaugeMode = "liveall",
+    ) -> Gauge:
         """Return a gauge: a value that goes up and down.
 
         Args:
             name: The short name: lower-case letters, digits and underscores.
             documentation: The help text.
             labels: The names of the labels.
+            multiprocess_mode: How `serve --processes` exports it. `liveall` exports a series for
+                each running process, with its number as the label `pid`; `livesum`, `livemin` and
+                `livemax` export one number for all running processes. Without `live`, the last
+                values of dead processes count until they are replaced.
 
         Raises:
             PluginFault: The name is not valid, or is a metric of another kind or with other labels.
         """
-        return self._metric(Gauge, name, documentation, labels)
+        return self._metric(Gauge, name, documentation, labels, multiprocess_mode=multiprocess_mode)
 
     def histogram(
         self,
@@ -124,10 +140,15 @@ class Metrics:
 
     Args:
         monotonic: Returns the time of a monotonic clock, in seconds.
+        folder: The folder in which several processes keep their values, which are all exported.
+            None if the values are in the memory of this process.
     """
 
-    def __init__(self, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, monotonic: Callable[[], float] = time.monotonic, folder: Path | None = None
+    ) -> None:
         self.registry = CollectorRegistry()
+        self._exported = MetricFiles(folder).registry() if folder else self.registry
         self._monotonic = monotonic
         self._exposition = b""
         self._exposition_time = float("-inf")
@@ -149,16 +170,19 @@ class Metrics:
             "datalayer_stripe_requests_in_flight",
             "HTTP requests in flight.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.body_bytes = Gauge(
             "datalayer_stripe_body_bytes",
             "Size of the request bodies in memory, in bytes.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.streams = Gauge(
             "datalayer_stripe_streams",
             "Open streams of balance and plan changes.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.deliveries = Counter(
             "datalayer_stripe_deliveries",
@@ -173,11 +197,13 @@ class Metrics:
             "counted once a minute.",
             ["status", "plugin"],
             registry=self.registry,
+            multiprocess_mode="livemax",
         )
         self.deliveries_in_flight = Gauge(
             "datalayer_stripe_deliveries_in_flight",
             "Deliveries in flight.",
             registry=self.registry,
+            multiprocess_mode="livesum",
         )
         self.credits_added = Counter(
             "datalayer_stripe_credits_added",
@@ -200,12 +226,14 @@ class Metrics:
             "datalayer_stripe_jobs_waiting",
             "Deferred jobs that are not finished, of all processes.",
             registry=self.registry,
+            multiprocess_mode="livemax",
         )
         self.reconcile_last_success = Gauge(
             "datalayer_stripe_reconcile_last_success_timestamp_seconds",
             "Start time of the last successful periodic reconciliation of any process, in epoch "
             "seconds. 0 before the first one.",
             registry=self.registry,
+            multiprocess_mode="max",
         )
         self.stripe_calls = Counter(
             "datalayer_stripe_stripe_calls",
@@ -229,5 +257,5 @@ class Metrics:
         """Return the metrics in the text format of Prometheus. They may be CACHE_SECONDS old."""
         now = self._monotonic()
         if now - self._exposition_time >= CACHE_SECONDS:
-            self._exposition, self._exposition_time = generate_latest(self.registry), now
+            self._exposition, self._exposition_time = generate_latest(self._exported), now
         return self._exposition

@@ -18,7 +18,7 @@ from benchmarks.micro.environment import (
     show,
     sign,
 )
-from datalayer_stripe.app import Server, make_app
+from datalayer_stripe.app import Server, listen, make_app
 from datalayer_stripe.handlers.urls import STRIPE_PREFIX
 from datalayer_stripe.service import Service
 
@@ -53,7 +53,7 @@ def bearer(account_uid: str) -> dict[str, str]:
 @asynccontextmanager
 async def serve(service: Service) -> AsyncIterator[StreamClient]:
     """Serve a service over HTTP."""
-    server = Server(make_app(service), address="127.0.0.1", port=0)
+    server = Server(make_app(service), listen("127.0.0.1", 0))
     connector = aiohttp.TCPConnector(limit=0)
     try:
         async with aiohttp.ClientSession(connector=connector) as session:

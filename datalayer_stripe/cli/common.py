@@ -22,6 +22,9 @@ from .event_loop import LoopFactory
 
 T = TypeVar("T")
 
+FAILURE_EXIT_CODE = 2
+"""The exit code of a command that ended with one of our errors."""
+
 DIFFERENCES_EXIT_CODE = 3
 """The exit code of a command that found differences and did not correct them."""
 
@@ -76,25 +79,31 @@ def run(work: Coroutine[Any, Any, T], *, loop_factory: LoopFactory | None = None
     try:
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(work)
-    except StripeUnavailable:
-        # Its own message is for the people who buy.
-        fail(
-            "Stripe does not answer, or refuses the key: see the log lines above and "
-            "https://status.stripe.com. Then run the command again."
-        )
-    except StoreUnavailable:
-        fail(
-            f"The database does not answer: check {variable('stripe_mongodb_url')} and the state "
-            "of the replica set. Then run the command again."
-        )
     except DatalayerStripeError as error:
-        fail(str(error))
+        fail(explain(error))
+
+
+def explain(error: DatalayerStripeError) -> str:
+    """Return the message of an error for the person who has run the command."""
+    match error:
+        case StripeUnavailable():
+            # Its own message is for the people who buy.
+            return (
+                "Stripe does not answer, or refuses the key: see the log lines above and "
+                "https://status.stripe.com. Then run the command again."
+            )
+        case StoreUnavailable():
+            return (
+                f"The database does not answer: check {variable('stripe_mongodb_url')} and the "
+                "state of the replica set. Then run the command again."
+            )
+    return str(error)
 
 
 def fail(message: str) -> NoReturn:
     """Print a message on stderr and exit with code 2."""
     click.echo(message, err=True)
-    sys.exit(2)
+    sys.exit(FAILURE_EXIT_CODE)
 
 
 def load_configuration(*, running_plugins: bool = True) -> Configuration:

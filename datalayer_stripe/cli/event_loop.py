@@ -21,6 +21,6 @@ def fastest_loop_factory() -> LoopFactory | None:
     return uvloop.new_event_loop
 
 
-def loop_name(loop: asyncio.AbstractEventLoop) -> str:
-    """Return the name of the library that the loop is from: `uvloop` or `asyncio`."""
-    return type(loop).__module__.partition(".")[0]
+def fastest_loop_name() -> str:
+    """Return the name of the library of that loop: `uvloop` or `asyncio`."""
+    return "uvloop" if fastest_loop_factory() else "asyncio"

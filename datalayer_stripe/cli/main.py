@@ -1,31 +1,30 @@
 """The command `datalayer-stripe`, and its subcommands `serve` and `demo`."""
 
-import asyncio
-import logging
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import click
 
 from .._version import __version__
-from ..app import DEFAULT_HOST, Server, make_app, shutdown_signal
+from ..app import DEFAULT_HOST, listen
 from ..configuration import Configuration
+from ..errors import StartError
 from ..logs import configure_logging
-from ..service import open_service
+from ..settings import variable
+from ..store.connect import MEMORY_URL
 from .common import fail, load_configuration, run
-from .event_loop import fastest_loop_factory, loop_name
+from .event_loop import fastest_loop_factory
 from .events import events
 from .operations import audit, reconcile
 from .plugins import plugins
+from .serving import log_address, serve_until_signalled
+from .shared_port import SharedPort
+from .supervisor import Supervisor
 from .token import token
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_PORT = 9700
 DEFAULT_SANDBOX_PORT = 9701
-
-# Time for running requests to finish, in seconds. Kubernetes kills a container 30 s after SIGTERM.
-SHUTDOWN_GRACE_PERIOD = 20
 
 _PORT = click.IntRange(0, 65535)
 _LOG_LEVEL = click.Choice(["debug", "info", "warning", "error"], case_sensitive=False)
@@ -49,18 +48,24 @@ def main() -> None:
 @click.option(
     "--port", type=_PORT, default=DEFAULT_PORT, help="Port to listen on; 0 for any free port."
 )
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    default=1,
+    help="Number of processes that serve the port; at most one for each core.",
+)
 @click.option("--log-level", type=_LOG_LEVEL, default="info", help="Log level.")
 @click.option(
     "--log-config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Logging configuration in TOML, such as conf/logging.toml.",
 )
-def serve(host: str, port: int, log_level: str, log_config: Path | None) -> None:
+def serve(host: str, port: int, processes: int, log_level: str, log_config: Path | None) -> None:
     """Run the service with your Stripe account.
 
     The settings are environment variables, described in the file conf/datalayer-stripe.env.example.
     Logs are written to stderr, as text on a terminal and as JSON lines otherwise. SIGTERM stops the
-    service after the running requests.
+    service after the running requests. With --processes, a supervisor replaces processes that die.
     """
     try:
         configure_logging(level=log_level.upper(), config_file=log_config)
@@ -69,7 +74,24 @@ def serve(host: str, port: int, log_level: str, log_config: Path | None) -> None
             f"--log-config {log_config}: {_first_line(error)}. "
             "Use TOML for Python's logging.config.dictConfig, as in conf/logging.toml."
         )
-    run(_serve(load_configuration(), host, port), loop_factory=fastest_loop_factory())
+    configuration = load_configuration()
+    if processes == 1:
+        run(
+            serve_until_signalled(
+                configuration,
+                lambda: listen(host, port),
+                on_listening=lambda server: log_address(configuration, host, server.port),
+            ),
+            loop_factory=fastest_loop_factory(),
+        )
+        return
+    try:
+        exit_code = _supervise(
+            configuration, host, port, processes, log_level=log_level, log_config=log_config
+        )
+    except StartError as error:
+        fail(str(error))
+    sys.exit(exit_code)
 
 
 def _first_line(error: Exception) -> str:
@@ -81,31 +103,36 @@ def _first_line(error: Exception) -> str:
     return (str(cause) or type(cause).__name__).splitlines()[0].rstrip(".")
 
 
-async def _serve(configuration: Configuration, host: str, port: int) -> None:
-    settings = configuration.settings
-    service = await open_service(
-        settings, registry=configuration.registry, plugin_settings=configuration.plugin_settings
-    )
-    try:
-        await service.start()
-        server = Server(make_app(service), address=host, port=port)
-        # Install the signal handlers before logging "listening".
-        with shutdown_signal() as signalled:
-            logger.info(
-                "listening",
-                extra={
-                    "url": f"http://{host}:{server.port}",
-                    "mode": "live" if settings.livemode else "test",
-                    "plugins": [plugin.name for plugin in service.registry.plugins],
-                    "event_loop": loop_name(asyncio.get_running_loop()),
-                },
-            )
-            async with service.periodic_reconciliation().running():
-                await signalled.wait()
-                logger.info("shutting down")
-                await server.stop(seconds=SHUTDOWN_GRACE_PERIOD)
-    finally:
-        await service.close()
+def _supervise(
+    configuration: Configuration,
+    host: str,
+    port: int,
+    processes: int,
+    *,
+    log_level: str,
+    log_config: Path | None,
+) -> int:
+    """Run several processes, and return the exit code.
+
+    Raises:
+        StartError: The processes cannot share the port or the database.
+    """
+    if configuration.settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
+        raise StartError(
+            f"{variable('stripe_mongodb_url')} is memory://, which other processes cannot read. "
+            "Use --processes 1, or set it to a database."
+        )
+    with closing(SharedPort(host, port)) as shared_port:
+        supervisor = Supervisor(
+            shared_port,
+            processes,
+            log_level=log_level,
+            log_config=log_config,
+            on_listening=lambda: log_address(
+                configuration, host, shared_port.port, processes=processes
+            ),
+        )
+        return supervisor.run()
 
 
 @main.command(short_help="Try the service without a Stripe account or a database.")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
 
-from ..app import DEFAULT_HOST, Server, make_app
+from ..app import DEFAULT_HOST, Server, listen, make_app
 from ..auth import issue_token
 from ..clock import Clock, system_clock
 from ..configuration import PluginSources
@@ -105,7 +105,7 @@ async def open_environment(
         )
         app = make_app(service)
         app.add_handlers(*sign_in_handlers(token, settings.checkout_path or "/"))
-        server = Server(app, address=DEFAULT_HOST, port=port)
+        server = Server(app, listen(DEFAULT_HOST, port))
         stack.push_async_callback(server.stop, seconds=_SHUTDOWN_TIMEOUT)
 
         url = f"http://{DEFAULT_HOST}:{server.port}"

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from tornado.httpclient import AsyncHTTPClient
 
-from ..app import DEFAULT_HOST, Server, make_app
+from ..app import DEFAULT_HOST, Server, listen, make_app
 from ..handlers.urls import WEBHOOK_PATH
 from ..plugin_api.definition import Plugin
 from ..service import Service
@@ -94,7 +94,7 @@ class Harness:
                 store=gated_store(database.store(0), CallGate(FaultInjector())),
             )
             closing.push_async_callback(service.close)
-            server = Server(make_app(service), address=DEFAULT_HOST, port=0)
+            server = Server(make_app(service), listen(DEFAULT_HOST, 0))
             closing.push_async_callback(server.stop, seconds=_SHUTDOWN_SECONDS)
         except BaseException:
             await closing.aclose()

@@ -1,15 +1,10 @@
 """The command `serve`, run in a process with environment variables and signals."""
 
 import asyncio
-import json
 import signal
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import pytest
 from click.testing import CliRunner
@@ -17,48 +12,10 @@ from click.testing import CliRunner
 from datalayer_stripe import __version__
 from datalayer_stripe.cli.main import main
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.service import Service
 from tests.support.app import ACCOUNT, Api, json_of, recorded
-from tests.support.command import COMMAND, complete, run_command
+from tests.support.command import complete, run_command
+from tests.support.serving import serve
 from tests.support.shop import Shop
-
-
-@dataclass
-class Serving:
-    """A running `serve`."""
-
-    process: asyncio.subprocess.Process
-    api: Api
-    lines: list[dict[str, str]]
-
-    async def wait(self) -> int:
-        """Wait until the process ends, and return its exit code."""
-        assert self.process.stderr is not None
-        self.lines += [json.loads(line) async for line in self.process.stderr]
-        return await self.process.wait()
-
-
-@asynccontextmanager
-async def serve(variables: dict[str, str], bearer: Callable[..., str]) -> AsyncIterator[Serving]:
-    process = await asyncio.create_subprocess_exec(
-        COMMAND, "serve", "--port", "0", env=variables, stderr=asyncio.subprocess.PIPE
-    )
-    assert process.stderr is not None
-    lines: list[dict[str, str]] = []
-    try:
-        while not lines or lines[-1]["message"] != "listening":
-            line = await process.stderr.readline()
-            assert line, f"serve ended early: {lines}"
-            lines.append(json.loads(line))
-        port = int(lines[-1]["url"].rsplit(":", 1)[1])
-        no_service = cast("Service", SimpleNamespace())  # the service is in the other process
-        api = Api(port, no_service, bearer)
-        yield Serving(process, api, lines)
-        api.http.close()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 @pytest.mark.gen_test

@@ -1,0 +1,78 @@
+"""Run the service in one process until it is asked to end."""
+
+import logging
+import socket
+from collections.abc import Callable, Sequence
+
+from ..app import Server, make_app, shutdown_signal
+from ..configuration import Configuration
+from ..metrics import Metrics
+from ..service import open_service
+from .event_loop import fastest_loop_name
+
+logger = logging.getLogger(__name__)
+
+SHUTDOWN_GRACE_PERIOD = 20
+"""Time for running requests to finish, in seconds.
+
+Kubernetes kills a container 30 s after SIGTERM. Closing the service takes up to 5 s more.
+"""
+
+
+async def serve_until_signalled(
+    configuration: Configuration,
+    bind: Callable[[], Sequence[socket.socket]],
+    *,
+    on_listening: Callable[[Server], None],
+    metrics: Metrics | None = None,
+) -> None:
+    """Serve until the first SIGTERM or SIGINT, then finish the running requests.
+
+    Args:
+        configuration: The settings and the plugins.
+        bind: Returns the sockets to listen on. It is called when the service has started.
+        on_listening: Called with the server when it listens.
+        metrics: The metrics; by default new ones.
+
+    Raises:
+        DatalayerStripeError: The service cannot start. The message says what to do.
+    """
+    service = await open_service(
+        configuration.settings,
+        registry=configuration.registry,
+        plugin_settings=configuration.plugin_settings,
+        metrics=metrics,
+    )
+    try:
+        await service.start()
+        server = Server(make_app(service), bind())
+        # Install the signal handlers before the caller says that the service listens.
+        with shutdown_signal() as signalled:
+            on_listening(server)
+            async with service.periodic_reconciliation().running():
+                await signalled.wait()
+                logger.info("shutting down")
+                await server.stop(seconds=SHUTDOWN_GRACE_PERIOD)
+    finally:
+        await service.close()
+
+
+def log_address(configuration: Configuration, host: str, port: int, **fields: int) -> None:
+    """Log the address that the service listens on.
+
+    Args:
+        configuration: The settings and the plugins.
+        host: The host name or IP address of the command line.
+        port: The port.
+        **fields: Further fields of the line.
+    """
+    logger.info(
+        "listening",
+        extra={
+            "url": f"http://{host}:{port}",
+            "mode": "live" if configuration.settings.livemode else "test",
+            "plugins": [plugin.name for plugin in configuration.registry.plugins],
+            "event_loop": fastest_loop_name(),
+            **fields,
+        },
+    )
