@@ -1,5 +1,6 @@
 """Run the service in one process until it is asked to end."""
 
+import gc
 import logging
 import socket
 from collections.abc import Callable, Sequence
@@ -46,6 +47,9 @@ async def serve_until_signalled(
     try:
         await service.start()
         server = Server(make_app(service), bind())
+        # What exists now lives as long as the process, so the garbage collector need not visit it.
+        gc.collect()
+        gc.freeze()
         # Install the signal handlers before the caller says that the service listens.
         with shutdown_signal() as signalled:
             on_listening(server)

@@ -34,10 +34,14 @@ class Ledger:
         """
         entry = LedgerEntry(
             id=top_up.payment_intent_id,
+            account_uid=top_up.account_uid,
             kind="top-up",
+            credits=top_up.credits,
+            amount=top_up.amount,
+            currency=top_up.currency,
+            price_id=top_up.price_id,
             event_id=self._event.id,
             created_at=self._now,
-            **top_up.model_dump(exclude={"payment_intent_id"}),
         )
         self._unit.record(Credit(entry))
 

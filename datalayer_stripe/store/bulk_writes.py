@@ -10,30 +10,35 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-import pymongo
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError, WriteError
 
 from ..models import LedgerEntry
 
 _DUPLICATE_KEY = 11000
 
+# In this order: a delete is the last write of a document, and an insert the first one. Each is a
+# command of MongoDB and the name of its list of writes:
+# https://www.mongodb.com/docs/manual/reference/command/nav-crud/
+_COMMANDS = {"insert": "documents", "update": "updates", "delete": "deletes"}
+
 
 class BulkWrites:
     """The writes of a group of units, by collection.
 
-    Inserts are applied before updates, and updates before deletes.
+    They are sent as commands. The driver's `bulk_write` checks each write, which takes longer than
+    all other work of the driver.
     """
 
     def __init__(self) -> None:
-        self._inserts: defaultdict[str, list[Any]] = defaultdict(list)
-        self._updates: defaultdict[str, list[Any]] = defaultdict(list)
-        self._deletes: defaultdict[str, list[Any]] = defaultdict(list)
+        self._writes: dict[str, defaultdict[str, list[Any]]] = {
+            command: defaultdict(list) for command in _COMMANDS
+        }
         self._credits: Counter[str] = Counter()
         self._credited_at: dict[str, datetime] = {}
 
     def insert(self, collection: str, document: dict[str, Any]) -> None:
         """Add an insert. There must be no document with this `_id`."""
-        self._inserts[collection].append(pymongo.InsertOne(document))
+        self._writes["insert"][collection].append(document)
 
     def update(
         self,
@@ -52,11 +57,11 @@ class BulkWrites:
             upsert: Whether to insert the document if there is none with this `_id`. There must be
                 none that has this `_id` and does not meet the conditions.
         """
-        self._updates[collection].append(pymongo.UpdateOne(query, update, upsert=upsert))
+        self._writes["update"][collection].append({"q": query, "u": update, "upsert": upsert})
 
     def delete(self, collection: str, query: Mapping[str, Any]) -> None:
         """Add a delete of the document that matches, if there is one."""
-        self._deletes[collection].append(pymongo.DeleteOne(query))
+        self._writes["delete"][collection].append({"q": query, "limit": 1})
 
     def add_credits(self, entry: LedgerEntry) -> None:
         """Add the credits of a new ledger row to the balance of its account.
@@ -67,7 +72,7 @@ class BulkWrites:
         self._credited_at[entry.account_uid] = entry.created_at
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
-        """Apply all writes.
+        """Apply all writes. Accounts, which are the most contended, are written last.
 
         Args:
             database: The driver's database.
@@ -76,32 +81,31 @@ class BulkWrites:
         Raises:
             DuplicateKeyError: A document exists that must not exist.
         """
-        for name in dict.fromkeys([*self._inserts, *self._updates, *self._deletes]):
-            writes = [*self._inserts[name], *self._updates[name], *self._deletes[name]]
-            await _write(database[name], writes, mongo_session)
+        for command, name in _COMMANDS.items():
+            for collection, writes in self._writes[command].items():
+                await _run(database, {command: collection, name: writes}, mongo_session)
         if self._credits:
-            await _write(database.accounts, self._balance_updates(), mongo_session)
+            updates = self._balance_updates()
+            await _run(database, {"update": "accounts", "updates": updates}, mongo_session)
 
-    def _balance_updates(self) -> list[Any]:
+    def _balance_updates(self) -> list[dict[str, Any]]:
         # An account with a debt does not match, and the upsert then violates the unique `_id`.
         return [
-            pymongo.UpdateOne(
-                {"_id": account_uid, "debt": {"$not": {"$gt": 0}}},
-                {
+            {
+                "q": {"_id": account_uid, "debt": {"$not": {"$gt": 0}}},
+                "u": {
                     "$inc": {"credits": credits},
                     "$set": {"updated_at": self._credited_at[account_uid]},
                 },
-                upsert=True,
-            )
+                "upsert": True,
+            }
             for account_uid, credits in self._credits.items()
         ]
 
 
-async def _write(collection: Any, writes: list[Any], mongo_session: Any) -> None:
-    try:
-        await collection.bulk_write(writes, session=mongo_session)
-    except BulkWriteError as error:
-        [first] = error.details["writeErrors"]
-        if first["code"] == _DUPLICATE_KEY:
-            raise DuplicateKeyError(f"a document exists in {collection.name}") from error
-        raise
+async def _run(database: Any, command: dict[str, Any], mongo_session: Any) -> None:
+    reply = await database.command(command, session=mongo_session)
+    for error in reply.get("writeErrors", ()):
+        if error["code"] == _DUPLICATE_KEY:
+            raise DuplicateKeyError(error["errmsg"], error["code"], error)
+        raise WriteError(error["errmsg"], error["code"], error)

@@ -42,6 +42,9 @@ PLUGIN_WRITE_SECONDS = 5.0
 _INITIAL_BACKOFF = 0.002
 _MAX_BACKOFF = 0.1
 
+# More are needed only while units that have failed are retried.
+_MAX_IDLE_SESSIONS = 4
+
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
 
@@ -124,6 +127,7 @@ class Transactions:
         self.database = database
         self._monotonic = monotonic
         self._sleep = sleep
+        self._idle_sessions: list[Any] = []
 
     async def commit(self, work: Work) -> CommitReceipt:
         """Commit as :class:`Committer`. Retry on conflicts, up to COMMIT_SECONDS."""
@@ -179,8 +183,13 @@ class Transactions:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Any]:
-        """Yield the session of a transaction. Commit at the end, or abort on an error."""
-        async with await start_session(self._client) as mongo_session:
+        """Yield the session of a transaction. Commit at the end, or abort on an error.
+
+        A session is used again after a commit: to start and end one costs two calls of the driver.
+        """
+        idle = self._idle_sessions
+        mongo_session = idle.pop() if idle else await start_session(self._client)
+        try:
             await start_transaction(
                 mongo_session,
                 read_concern=ReadConcern("snapshot"),
@@ -192,6 +201,13 @@ class Transactions:
                 await mongo_session.abort_transaction()
                 raise
             await _finish(mongo_session)
+        except BaseException:
+            await mongo_session.end_session()
+            raise
+        if len(idle) < _MAX_IDLE_SESSIONS:
+            idle.append(mongo_session)
+        else:
+            await mongo_session.end_session()
 
     async def _apply(
         self, works: Sequence[Work], receipts: Sequence[CommitReceipt], mongo_session: Any

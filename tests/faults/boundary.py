@@ -135,10 +135,7 @@ class GatedSession:
         # The driver hides the error of an abort.
         await self._gate.call("abort", self.raw.abort_transaction, lambda _: None)
 
-    async def __aenter__(self) -> "GatedSession":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
+    async def end_session(self) -> None:
         if self._gate.dead:
             return  # `Process.stop` ends it, as the server does
         self._gate.sessions.discard(self)

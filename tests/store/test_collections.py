@@ -19,6 +19,7 @@ MODULES = sorted((ROOT / "datalayer_stripe" / "store").glob("*.py"))
 # Attributes of the driver's database that are not collections.
 DRIVER_ATTRIBUTES = frozenset(
     {
+        "command",
         "create_collection",
         "drop_collection",
         "list_collection_names",
