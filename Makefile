@@ -1,11 +1,12 @@
 # Needs Python 3.11 or later, and make. Everything else is installed into .venv.
 # PYTHON=python3.12 selects an interpreter, VENV=.venv-3.12 the folder of the virtual environment,
 # ARGS="--port 9800" the options of the demo, and PYTEST_ARGS="-k settings" the options of pytest.
-# SOAK=1 adds ten minutes of load to the benchmark.
+# PEERS=1 adds other webhook receivers to the benchmark, and SOAK=1 ten minutes of load.
 
 PYTHON ?=
 ARGS ?=
 PYTEST_ARGS ?=
+PEERS ?=
 SOAK ?=
 
 VENV := .venv
@@ -49,7 +50,7 @@ screenshots: $(VENV)/.installed-test ## create the screenshots of docs/checkout.
 	@$(BIN)/python -m tests.browser.screenshots
 
 bench: $(VENV)/.installed-bench ## measure `serve` beside reference servers; needs Linux, two cores and wrk
-	@$(BIN)/python -m benchmarks $(if $(SOAK),--soak-seconds 600) $(ARGS)
+	@$(BIN)/python -m benchmarks $(if $(PEERS),--peers) $(if $(SOAK),--soak-seconds 600) $(ARGS)
 
 bench-micro: $(VENV)/.installed-test ## measure parts of the service inside one process
 	@$(BIN)/python -m benchmarks.micro.deliveries

@@ -1,6 +1,7 @@
 """Measure the service against reference servers: `make bench`."""
 
 import sys
+from contextlib import nullcontext
 
 import click
 
@@ -8,6 +9,7 @@ from benchmarks import scenarios
 from benchmarks.bench import open_bench
 from benchmarks.books import BooksError
 from benchmarks.machine import describe
+from benchmarks.peers.systems import open_peers
 from benchmarks.processes import BenchmarkError, pin_to_load_core
 from benchmarks.profile import profile
 from benchmarks.report import Report, write
@@ -39,6 +41,7 @@ _METHOD = (
 @click.option("--seconds", default=3, show_default=True, help="Of each measurement.")
 @click.option("--stored-events", default=1_000_000, show_default=True)
 @click.option("--soak-seconds", default=0, show_default=True, help="0 for no soak.")
+@click.option("--peers", is_flag=True, help="Also stripe-sync-engine and dj-stripe.")
 @click.option("--only-table", is_flag=True, help="Print the comparison, and write no file.")
 def main(
     connections: str,
@@ -46,6 +49,7 @@ def main(
     seconds: int,
     stored_events: int,
     soak_seconds: int,
+    peers: bool,
     only_table: bool,
 ) -> None:
     """Measure the service, and write the results."""
@@ -55,7 +59,8 @@ def main(
         with open_bench(
             rounds=rounds, seconds=seconds, connections=levels, stored_events=stored_events
         ) as bench:
-            results = scenarios.main_comparison(bench)
+            with open_peers(bench.folder) if peers else nullcontext([]) as systems:
+                results = scenarios.main_comparison(bench, systems)
             if only_table:
                 print(ratio_table(results))
                 return

@@ -52,11 +52,11 @@ def process_tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the processor time that a process and its descendants have used."""
+    """Return the processor time of a process and its descendants, also those that have ended."""
     ticks = 0
     for one in process_tree(pid):
         if fields := _stat(one):
-            ticks += int(fields[11]) + int(fields[12])  # utime and stime, see proc(5)
+            ticks += sum(map(int, fields[11:15]))  # utime, stime, cutime and cstime, see proc(5)
     return ticks / _TICKS
 
 

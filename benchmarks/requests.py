@@ -5,7 +5,9 @@ import hmac
 import json
 import time
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from datalayer_stripe.testing.recordings import recorded_event
 
@@ -34,15 +36,16 @@ def event_bodies(run: str, count: int, *, accounts: int = ACCOUNTS) -> Iterator[
         count: The number of events.
         accounts: The number of accounts that the events are for, in turn.
     """
-    template = _template()
     for number in range(count):
-        account = number % accounts
-        yield (
-            template.replace("NUMBER", f"{run}x{number:07}")
-            .replace("ACCOUNT", account_uid(account))
-            .replace("CUSTOMER", customer_id(account))
-            .encode()
-        )
+        yield _event(f"{run}x{number:07}", number % accounts).encode()
+
+
+def payment_intent(intent_id: str) -> dict[str, Any]:
+    """Return the PaymentIntent of one of the events that are for :data:`ACCOUNTS` accounts."""
+    number = intent_id.removeprefix("pi_")
+    event = json.loads(_event(number, int(number.rpartition("x")[2]) % ACCOUNTS))
+    found: dict[str, Any] = event["data"]["object"]
+    return found
 
 
 def sign(body: bytes, timestamp: int) -> str:
@@ -73,6 +76,16 @@ def write_requests(path: Path, bodies: Iterable[bytes]) -> None:
             file.write(b"%06d\n%b" % (len(request), request))
 
 
+def _event(number: str, account: int) -> str:
+    return (
+        _template()
+        .replace("NUMBER", number)
+        .replace("ACCOUNT", account_uid(account))
+        .replace("CUSTOMER", customer_id(account))
+    )
+
+
+@cache
 def _template() -> str:
     """Return the text of an event with placeholders, as long as Stripe's are."""
     event = recorded_event(

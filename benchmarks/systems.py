@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from pymongo import MongoClient
 
@@ -35,6 +36,13 @@ _REFERENCES = {
 _NO_STRIPE = "http://127.0.0.1:9"
 
 
+class Records(Protocol):
+    """Checks what a system has stored."""
+
+    def check(self, *, answered: int, in_flight: int) -> int:
+        """Return the number of events since the last check. Raise if it is not possible."""
+
+
 @dataclass(frozen=True)
 class System:
     """A running system.
@@ -53,7 +61,7 @@ class System:
     pid: int
     database_pid: int | None
     log: Path
-    books: Books | None = None
+    books: Records | None = None
 
 
 @contextmanager
