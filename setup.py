@@ -53,7 +53,7 @@ TEST = [
 ]
 RUFF = "ruff>=0.17.6"
 DEV = [*TEST, "build>=1.3", "mypy>=2.4", RUFF]
-BENCH = [*TEST, "py-spy>=0.4.2"]  # wrk, the load generator, is no Python package
+BENCH = [*TEST, *FAST, "py-spy>=0.4.2"]  # wrk, the load generator, is no Python package
 DOCS = [
     "mkdocs>=1.6.1,<2",  # mkdocs-material and mkdocstrings need MkDocs 1
     "mkdocs-material>=9.8.2",

@@ -136,4 +136,4 @@ def wait_until_idle(pid: int) -> None:
 
 def tail(log: Path) -> str:
     """Return the last lines of a log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-60:])
+    return "\n".join(log.read_text(errors="replace").splitlines()[-20:])

@@ -1,5 +1,6 @@
 """The systems that are measured: this service and the reference servers, each on its database."""
 
+import math
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from benchmarks.books import Books, Row
 from benchmarks.processes import SERVER_CORE, running, wait_until_answered
 from benchmarks.requests import ACCOUNTS, WEBHOOK_SECRET, account_uid, customer_id
 from benchmarks.stored_events import store_events
+from datalayer_stripe.limits import MAX_DELIVERIES_IN_FLIGHT
 from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
 
 WEBHOOK_PATH = "/api/iam/stripe/v1/webhook"
@@ -43,6 +45,10 @@ class Records(Protocol):
         """Return the number of events since the last check. Raise if it is not possible."""
 
 
+# An event type may use seven eighths of the service's capacity. See datalayer_stripe/limits.py.
+_MAX_IN_FLIGHT = MAX_DELIVERIES_IN_FLIGHT * 7 // 8
+
+
 @dataclass(frozen=True)
 class System:
     """A running system.
@@ -54,6 +60,7 @@ class System:
         database_pid: The process of its database; None if it has none.
         log: The file with its output.
         books: Checks its database; None if there is nothing to check.
+        max_in_flight: Above this number of connections it may refuse deliveries with status 503.
     """
 
     name: str
@@ -62,6 +69,7 @@ class System:
     database_pid: int | None
     log: Path
     books: Records | None = None
+    max_in_flight: float = math.inf
 
 
 @contextmanager
@@ -112,7 +120,9 @@ def service(
             base = f"http://127.0.0.1:{port}"
             wait_until_answered(f"{base}/readyz", process, log)
             books = Books(client)
-            yield System(name, base + WEBHOOK_PATH, process.pid, server.pid, log, books)
+            yield System(
+                name, base + WEBHOOK_PATH, process.pid, server.pid, log, books, _MAX_IN_FLIGHT
+            )
 
 
 @contextmanager
