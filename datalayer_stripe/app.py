@@ -7,26 +7,22 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from urllib.parse import unquote
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
-from tornado.web import Application, RequestHandler
+from tornado.web import Application
 
 from .errors import StartError
 from .handlers import default_handlers
+from .handlers.access_log import log_request
 from .handlers.api import NotFoundHandler
 from .handlers.app_state import AppState
-from .handlers.base import BaseHandler
 from .handlers.bodies import BODY_TIMEOUT_SECONDS
 from .handlers.checkout import checkout_handlers
 from .handlers.traffic import RequestTracker
-from .logs import shortened
-from .redaction import redact
 from .service import Service
 
 logger = logging.getLogger(__name__)
-access_logger = logging.getLogger("datalayer_stripe.access")
 
 DEFAULT_HOST = "127.0.0.1"
 """The address to listen on unless another is chosen: only this machine can connect."""
@@ -37,13 +33,6 @@ _IDLE_TIMEOUT_SECONDS = 120
 
 # Tokens have some KB. Header bytes count in no other limit, so this one is low.
 _MAX_HEADER_BYTES = 32 * 1024
-
-# Probes call these every few seconds, so they are logged at DEBUG only.
-_PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-
-# Longer than every valid method and path. Clients choose both, so the log has to be protected.
-_MAX_LOGGED_METHOD_CHARS = 32
-_MAX_LOGGED_PATH_CHARS = 500
 
 _SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -64,7 +53,7 @@ def make_app(service: Service) -> Application:
     return Application(
         handlers,
         default_handler_class=NotFoundHandler,
-        log_function=_log_request,
+        log_function=log_request,
         datalayer_stripe=app_state,
     )
 
@@ -147,27 +136,3 @@ def shutdown_signal() -> Iterator[asyncio.Event]:
         yield signalled
     finally:
         remove_handlers()
-
-
-def _logged_path(path: str) -> str:
-    """Return a path for the log, without its query, which may contain secrets.
-
-    The path is decoded first, so that `ada%40example.com` is redacted as an e-mail address. It is
-    shortened last, so that no half of an address is left unredacted.
-    """
-    return shortened(redact(unquote(path)), _MAX_LOGGED_PATH_CHARS)
-
-
-def _log_request(handler: RequestHandler) -> None:
-    level = logging.DEBUG if handler.request.path in _PROBE_PATHS else logging.INFO
-    access_logger.log(
-        level,
-        "request",
-        extra={
-            "method": shortened(str(handler.request.method), _MAX_LOGGED_METHOD_CHARS),
-            "path": _logged_path(handler.request.path),
-            "status": handler.get_status(),
-            "milliseconds": round(handler.request.request_time() * 1000, 1),
-            "request_id": handler.request_id if isinstance(handler, BaseHandler) else None,
-        },
-    )

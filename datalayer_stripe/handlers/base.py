@@ -176,10 +176,10 @@ class BaseHandler(BodyHandler):
         tb: TracebackType | None,  # noqa: ARG002
     ) -> None:
         if isinstance(value, RequestError):
-            is_warning = value.status >= 500 and not isinstance(value, _LOGGED_AT_START)
-            level = logging.WARNING if is_warning else logging.INFO
             cause = type(value.__cause__).__name__ if value.__cause__ else None
-            logger.log(level, value.message, extra={"code": value.code, "cause": cause})
+            logger.log(
+                refusal_level(value), value.message, extra={"code": value.code, "cause": cause}
+            )
         elif isinstance(value, HTTPError):
             logger.info("refused", extra={"status": value.status_code})
         else:
@@ -200,6 +200,12 @@ class BaseHandler(BodyHandler):
         method = self.request.method if self.request.method in self.SUPPORTED_METHODS else "other"
         metrics.requests.labels(method, route, self.get_status()).inc()
         metrics.request_seconds.labels(method, route).observe(elapsed)
+
+
+def refusal_level(error: RequestError) -> int:
+    """Return the level of the line that logs an error response."""
+    is_warning = error.status >= 500 and not isinstance(error, _LOGGED_AT_START)
+    return logging.WARNING if is_warning else logging.INFO
 
 
 def _invalid_request(error: ValidationError, fallback: str) -> InvalidRequest:

@@ -1,8 +1,15 @@
 """Handler of the webhook, which receives Stripe's deliveries."""
 
+import logging
+from types import TracebackType
+from typing import Any
+
+from tornado.web import HTTPError
+
 from ..errors import DeliveryFailed, InvalidSignature, RequestError
-from ..webhooks.delivery import STILL_PROCESSING
-from .base import BaseHandler
+from ..webhooks.delivery import DELIVERY, STILL_PROCESSING
+from .access_log import access_logger, request_fields
+from .base import BaseHandler, refusal_level
 from .urls import WEBHOOK_PATH
 
 
@@ -16,6 +23,14 @@ class WebhookHandler(BaseHandler):
     """
 
     max_body_bytes = 1024 * 1024
+
+    logs_requests = True
+    """The line of a delivery is this handler's, in a Jupyter Server, too."""
+
+    def initialize(self) -> None:
+        super().initialize()
+        self._log_level = logging.INFO
+        self._refusal: dict[str, Any] = {}
 
     def check_xsrf_cookie(self) -> None:
         """Skip the XSRF check: Stripe has no cookie of this server."""
@@ -41,6 +56,24 @@ class WebhookHandler(BaseHandler):
             return
         if not self._finished:
             self._finish_json({"received": True, "event": event.id, "outcome": outcome.value})
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Keep the cause of a refusal for the line of the delivery, and log other errors."""
+        if isinstance(value, RequestError):
+            self._log_level = refusal_level(value)
+            cause = type(value.__cause__).__name__ if value.__cause__ else None
+            self._refusal = {"code": value.code, "reason": value.message, "cause": cause}
+        elif not isinstance(value, HTTPError):  # whose only fact is the status
+            super().log_exception(typ, value, tb)
+
+    def on_finish(self) -> None:
+        super().on_finish()
+        access_logger.log(self._log_level, DELIVERY, extra=request_fields(self) | self._refusal)
 
     def _answer_late(self) -> None:
         """Answer 503 while the event is still being processed."""

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from ..clock import Clock
 from ..errors import DeliveryFailed, InvalidRequest, InvalidSignature, Overloaded
 from ..events import Event, parse, verify
-from ..logs import log_context
+from ..logs import bind_log_context, log_context
 from .observers import Observers
 from .outcome import Outcome
 from .processor import EventProcessor
@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 # Stripe gives up on an answer after some 20 s. Ours must be sent before, whatever hangs.
 ANSWER_DEADLINE_SECONDS = 15.0
+
+DELIVERY = "delivery"
+"""Message of the line that the log has for each delivery."""
 
 STILL_PROCESSING = "The event is still being processed."
 
@@ -61,6 +64,9 @@ class Deliveries:
     ) -> tuple[Event, Outcome]:
         """Process one delivery. Its effects are durable when this returns.
 
+        It logs a line only if it ends after the deadline. Otherwise the caller does: this adds the
+        event's fields and the outcome to the log context of the current task.
+
         Args:
             body: The raw body of the request.
             signature: The `Stripe-Signature` header.
@@ -80,12 +86,13 @@ class Deliveries:
         """
         self._verify(body, signature)
         event = parse(body)
-        with log_context(event_id=event.id, account_uid=event.account_uid):
-            self._check_mode(event)
-            if on_late is None:
-                outcome = await self._process_by_deadline(event, "delivery")
-            else:
-                outcome = await self._process(event, "delivery", on_late)
+        bind_log_context(event_id=event.id, account_uid=event.account_uid, type=event.type)
+        self._check_mode(event)
+        if on_late is None:
+            outcome = await self._process_by_deadline(event, DELIVERY)
+        else:
+            outcome = await self._process(event, DELIVERY, on_late)
+        bind_log_context(outcome=outcome.value)
         if outcome is Outcome.FAILED:
             raise DeliveryFailed
         return event, outcome
@@ -136,8 +143,8 @@ class Deliveries:
     async def _process(self, event: Event, label: str, on_late: Callable[[], None]) -> Outcome:
         """Process the event, and call `on_late` if it is still being processed at the deadline.
 
-        What is late keeps its slot. One line of the log says how it ended; `label` is that line's
-        message.
+        What is late keeps its slot. One line of the log says how it ended, unless the line of the
+        request does; `label` is that line's message.
         """
         is_late = False
 
@@ -174,7 +181,8 @@ class Deliveries:
 
     def _end(self, event: Event, label: str, outcome: Outcome, *, late: bool = False) -> None:
         fields = {"type": event.type, "outcome": outcome.value, **({"late": True} if late else {})}
-        logger.info(label, extra=fields)
+        if late or label != DELIVERY:
+            logger.info(label, extra=fields)
         self._observers.delivery_ended(event, outcome)
 
 

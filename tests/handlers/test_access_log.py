@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 from tornado.iostream import IOStream
 
+from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.logs import JsonFormatter, default_config
 from datalayer_stripe.sandbox import SandboxCardError
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, changed, json_of, recorded
+from datalayer_stripe.webhooks import delivery
+from datalayer_stripe.webhooks.outcome import Outcome
+from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, changed, json_of, recorded, sign
 from tests.support.shop import DECLINED_CARD, IAM_ROUTES, STRIPE_ROUTES, Buyer
 
 PAID = recorded("payment_intent.succeeded")
+WEBHOOK = f"{STRIPE_ROUTES}/webhook"
 CONFIG = default_config(level="DEBUG", json=True)
 
 
@@ -49,18 +53,120 @@ def package_lines(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.gen_test
-async def test_delivery_is_logged_with_event_and_account(
+async def test_delivery_has_one_line_with_event_account_and_request(
+    api: Api, lines: list[dict[str, Any]]
+) -> None:
+    answer = await api.deliver(PAID)
+    [line] = package_lines(lines)
+    assert line.pop("time")
+    assert line.pop("milliseconds") > 0
+    assert line == {
+        "level": "INFO",
+        "logger": "datalayer_stripe.access",
+        "message": "delivery",
+        "method": "POST",
+        "path": WEBHOOK,
+        "status": 200,
+        "request_id": answer.headers["X-Request-Id"],
+        "event_id": json.loads(PAID)["id"],
+        "account_uid": ACCOUNT,
+        "type": "payment_intent.succeeded",
+        "outcome": "processed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (PAID, {}, 400, "invalid_signature"),
+        (PAID, {"Stripe-Signature": "t=1,v1=00"}, 400, "invalid_signature"),
+        (b"[]", {"Stripe-Signature": sign(b"[]")}, 400, "invalid_request"),
+        (b" " * (1024 * 1024 + 1), {"Stripe-Signature": "t=1,v1=00"}, 413, "too_large"),
+    ],
+    ids=["no signature", "wrong signature", "not an event", "too large"],
+)
+@pytest.mark.gen_test
+async def test_refused_delivery_has_one_line_with_code_and_reason(
+    api: Api,
+    lines: list[dict[str, Any]],
+    body: bytes,
+    headers: dict[str, str],
+    status: int,
+    code: str,
+) -> None:
+    answer = await api.request("POST", WEBHOOK, body=body, headers=headers)
+    assert answer.code == status
+    # The warning that no delivery was ever verified is another line, once an hour.
+    monitor = "datalayer_stripe.webhooks.signature_monitor"
+    [line] = [line for line in package_lines(lines) if line["logger"] != monitor]
+    assert (line["message"], line["level"]) == ("delivery", "INFO")
+    assert (line["status"], line["code"]) == (status, code)
+    assert line["reason"] == json_of(answer)["message"]
+    assert line["request_id"] == answer.headers["X-Request-Id"]
+    assert "outcome" not in line
+
+
+@pytest.mark.gen_test
+async def test_delivery_without_a_database_has_one_line_with_event_and_cause(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]]
+) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise StoreUnavailable from ConnectionError("sk_test_example")
+
+    monkeypatch.setattr(service.processor, "process", fail)
+    assert (await api.deliver(PAID)).code == 503
+    [line] = package_lines(lines)
+    assert (line["message"], line["level"], line["status"]) == ("delivery", "WARNING", 503)
+    assert (line["code"], line["cause"]) == ("store_unavailable", "ConnectionError")
+    assert (line["event_id"], line["account_uid"]) == (json.loads(PAID)["id"], ACCOUNT)
+    assert line["type"] == "payment_intent.succeeded"
+
+
+@pytest.mark.gen_test
+async def test_failed_delivery_has_its_outcome_in_the_line(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]]
+) -> None:
+    async def fail(*_: object, **__: object) -> Outcome:
+        return Outcome.FAILED
+
+    monkeypatch.setattr(service.processor, "process", fail)
+    assert (await api.deliver(PAID)).code == 503
+    [line] = package_lines(lines)
+    assert (line["message"], line["level"], line["status"]) == ("delivery", "WARNING", 503)
+    assert (line["outcome"], line["code"]) == ("failed", "delivery_failed")
+
+
+@pytest.mark.gen_test
+async def test_late_delivery_has_a_line_for_its_answer_and_one_for_its_end(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch, lines: list[dict[str, Any]]
+) -> None:
+    may_end = asyncio.Event()
+
+    async def wait(*_: object, **__: object) -> Outcome:
+        await may_end.wait()
+        return Outcome.PROCESSED
+
+    monkeypatch.setattr(service.processor, "process", wait)
+    monkeypatch.setattr(delivery, "ANSWER_DEADLINE_SECONDS", 0.01)
+    assert (await api.deliver(PAID)).code == 503
+    may_end.set()
+    await service.deliveries.idle()
+    answered, ended = package_lines(lines)
+    assert (answered["status"], answered["code"]) == (503, "delivery_failed")
+    assert (ended["late"], ended["outcome"]) == (True, "processed")
+    for line in (answered, ended):
+        assert (line["message"], line["event_id"]) == ("delivery", json.loads(PAID)["id"])
+    assert answered["request_id"] == ended["request_id"]
+
+
+@pytest.mark.gen_test
+async def test_event_of_one_delivery_is_not_in_the_line_of_the_next(
     api: Api, lines: list[dict[str, Any]]
 ) -> None:
     await api.deliver(PAID)
-    [line] = [line for line in lines if line["message"] == "delivery"]
-    assert line["event_id"] == json.loads(PAID)["id"]
-    assert line["account_uid"] == ACCOUNT
-    assert (line["type"], line["outcome"]) == ("payment_intent.succeeded", "processed")
-    [request] = [line for line in lines if line["message"] == "request"]
-    assert (request["method"], request["status"]) == ("POST", 200)
-    assert request["path"] == f"{STRIPE_ROUTES}/webhook"
-    assert line["request_id"] == request["request_id"]
+    await api.deliver(PAID, "t=1,v1=00")
+    _, refused = [line for line in lines if line["message"] == "delivery"]
+    assert not {"event_id", "account_uid", "type", "outcome"} & set(refused)
 
 
 @pytest.mark.gen_test
