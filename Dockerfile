@@ -1,5 +1,6 @@
 # docker build -t datalayer-stripe .
 # docker run --env-file datalayer-stripe.env -p 9700:9700 datalayer-stripe
+# On several cores: docker run … datalayer-stripe serve --host 0.0.0.0 --processes 2
 # For memory:// add an extra: docker build --build-arg EXTRAS=fast,demo -t datalayer-stripe-demo .
 
 FROM python:3.13-slim AS build

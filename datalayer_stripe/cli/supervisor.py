@@ -35,6 +35,7 @@ MAX_BACKOFF = 30.0
 STABLE_SECONDS = 60.0
 """A process that has listened for this time does not count as one that died soon."""
 
+_MODULE = "datalayer_stripe.cli.serve_process"
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MAX_DATAGRAM_BYTES = 65_536
 
@@ -185,16 +186,19 @@ class Supervisor:
                 report_fd=self._report_end.fileno(),
                 lifeline_fd=self._lifeline,
             )
-            module = "datalayer_stripe.cli.serve_process"
-            process.popen = subprocess.Popen(  # noqa: S603 (our own command)
-                # -P: modules in the present folder are not imported.
-                [sys.executable, "-P", "-m", module, arguments.to_json()],
-                stdin=subprocess.DEVNULL,
-                pass_fds=arguments.inherited_fds,
-                # Ctrl-C in a terminal signals only the supervisor, which passes it on once.
-                process_group=0,
-            )
-        process.listening_since = None
+            # -P: modules in the present folder are not imported.
+            command = [sys.executable, "-P", "-m", _MODULE, arguments.to_json()]
+            try:
+                process.popen = subprocess.Popen(  # noqa: S603 (our own command)
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=arguments.inherited_fds,
+                    # Ctrl-C in a terminal signals only the supervisor, which passes it on once.
+                    process_group=0,
+                )
+            except OSError as error:  # the machine has no memory or no process left
+                process.error = f"Cannot start a process: {error.strerror}."
+                self._schedule(process)
 
     def _seconds_to_wait(self) -> float | None:
         """Return the seconds until something is due that no signal or report announces."""
@@ -253,7 +257,7 @@ class Supervisor:
 
     def _note_end(self, process: _Process) -> None:
         assert process.popen is not None  # noqa: S101 (it has ended)
-        pid, code, now = process.popen.pid, process.popen.returncode, time.monotonic()
+        pid, code = process.popen.pid, process.popen.returncode
         process.popen = None
         forget_dead_process(self._metrics_folder, process.number)
         if self._stopping_since is not None:
@@ -261,12 +265,7 @@ class Supervisor:
             if code not in (0, -signal.SIGTERM):
                 self._exit_code = 1
             return
-        listened_for = now - process.listening_since if process.listening_since else 0.0
-        process.failed_at_start = process.listening_since is None
-        process.listening_since = None
-        process.early_deaths = 1 if listened_for >= STABLE_SECONDS else process.early_deaths + 1
-        backoff = backoff_after(process.early_deaths)
-        process.start_at = now + backoff
+        backoff = self._schedule(process)
         if not process.failed_at_start:
             logger.error(
                 "process ended and is replaced",
@@ -278,6 +277,17 @@ class Supervisor:
                     "seconds": backoff,
                 },
             )
+
+    def _schedule(self, process: _Process) -> float:
+        """Schedule the start of a process that does not run, and return the seconds until then."""
+        now, since = time.monotonic(), process.listening_since
+        was_stable = since is not None and now - since >= STABLE_SECONDS
+        process.failed_at_start = since is None
+        process.listening_since = None
+        process.early_deaths = 1 if was_stable else process.early_deaths + 1
+        backoff = backoff_after(process.early_deaths)
+        process.start_at = now + backoff
+        return backoff
 
     def _kill_late(self) -> None:
         if self._stopping_since is None or time.monotonic() < self._stopping_since + STOP_TIMEOUT:

@@ -69,6 +69,7 @@ async def serve(
         *(COMMAND, "serve", "--port", "0", *arguments),
         env=variables,
         stderr=asyncio.subprocess.PIPE,
+        process_group=0,  # so that a test can signal it as a terminal does
     )
     serving = Serving(process, bearer)
     try:
