@@ -31,7 +31,7 @@ from tests.support.mongod import (
 
 Bearer = Callable[..., str]
 
-pytest_plugins = ["tests.support.app", "tests.support.shop"]
+pytest_plugins = ["tests.support.app", "tests.support.commands", "tests.support.shop"]
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -7,7 +7,8 @@ A unit that arrives alone is committed immediately.
 Units that have a bulk form are written by one bulk write for each collection, other units one after
 the other. A group that the database refuses because marks are set, or because a unit is unusual, is
 examined: what is done is a duplicate, and the rest is committed again. A group that fails for
-another reason is halved, so that one bad unit among n costs about 2 log₂ n commits.
+another reason is halved, so that one bad unit among n costs about 2 log₂ n commits. If the database
+does not answer, or a write exceeds its time limit, each unit is committed by itself.
 
 Plugins' writes to their own collections may be slow. Such units wait in one queue per plugin, and
 are committed with the client of the plugins, so that credits and other plugins do not wait for
@@ -20,7 +21,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pymongo.errors import ConnectionFailure, DuplicateKeyError
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from ..errors import AlreadyDone
 from .commit import NoMark, Transactions, Work
@@ -148,11 +149,12 @@ class _Queue:
         except (AlreadyDone, DuplicateKeyError):
             if not await self._put_back(group):
                 await self._halve(group)
-        except ConnectionFailure:
-            self._commit_singly(group)  # It is no unit's fault.
-        except Exception:
-            # One unit, or another process, has caused a conflict or an error.
-            await self._halve(group)
+        except Exception as error:
+            if _takes_long(error):
+                self._commit_singly(group)  # The halves could take as long, one after the other.
+            else:
+                # One unit, or another process, has caused a conflict or an error.
+                await self._halve(group)
         else:
             for request, receipt in zip(group, receipts, strict=True):
                 _resolve(request, receipt)
@@ -226,6 +228,13 @@ class _Queue:
         # The event loop has only weak references to tasks.
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+
+def _takes_long(error: Exception) -> bool:
+    """Return whether the database does not answer, or a write has exceeded its time limit."""
+    return isinstance(error, ConnectionFailure) or (
+        isinstance(error, PyMongoError) and error.timeout
+    )
 
 
 def _resolve(request: _Request, outcome: CommitReceipt | Exception) -> None:

@@ -3,13 +3,11 @@
 Commands are counted by the driver's monitoring on a real MongoDB, calls to Stripe by the sandbox.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pytest
-from pymongo import monitoring
 from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
@@ -17,49 +15,9 @@ from datalayer_stripe.settings import Settings
 from tests.handlers.stream_reader import open_stream
 from tests.handlers.subscription_requests import cancel, renew_card, resume
 from tests.support.app import ACCOUNT, changed, recorded
+from tests.support.commands import CommandCounter
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, Buyer, Shop
 from tests.test_docs import HTTP_API, code, table, written_routes
-
-# A command that waits for changes is not a request of its own: it runs as long as a stream is open.
-_WAITING = frozenset({"getMore"})
-# The driver sends these to the database `admin`, whatever database the transaction is about.
-_TRANSACTIONS = frozenset({"commitTransaction", "abortTransaction"})
-
-
-class CommandCounter(monitoring.CommandListener):
-    """Counts the commands that are sent to one database."""
-
-    def __init__(self) -> None:
-        self.database: str | None = None
-        self.names: list[str] = []
-
-    def clear(self) -> None:
-        """Forget what was counted."""
-        self.names = []
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        is_ours = event.database_name == self.database and event.command_name not in _WAITING
-        if is_ours or event.command_name in _TRANSACTIONS:
-            self.names.append(event.command_name)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        pass
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        pass
-
-
-_COUNTER = CommandCounter()
-# The driver has no way to remove a listener. This one counts nothing until it has a database.
-monitoring.register(_COUNTER)
-
-
-@pytest.fixture
-def commands(mongodb_url: str) -> Iterator[CommandCounter]:
-    """Count the commands that are sent to the database of the test."""
-    _COUNTER.database = re.sub(r"^.*/|\?.*$", "", mongodb_url)
-    yield _COUNTER
-    _COUNTER.database = None
 
 
 @pytest.fixture
