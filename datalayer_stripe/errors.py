@@ -284,11 +284,18 @@ class Defer(PluginSignal):
 
     Args:
         reason: The reason, for the log.
-        delay: Seconds until the job is due.
+        delay: Seconds until the job is due, at most MAX_DELAY_SECONDS.
+
+    Raises:
+        ValueError: The delay is negative or too long.
     """
+
+    MAX_DELAY_SECONDS: ClassVar[float] = 30 * 24 * 3600
 
     def __init__(self, reason: str, *, delay: float = 0) -> None:
         super().__init__(reason)
+        if not 0 <= delay <= self.MAX_DELAY_SECONDS:
+            raise ValueError(f"a delay is from 0 to {self.MAX_DELAY_SECONDS} s, not {delay}")
         self.delay = delay
 
 

@@ -208,31 +208,36 @@ class EventProcessor:
         Raises:
             StoreUnavailable: The database does not answer.
         """
-        registration = plugin.registration(event.type)
-        assert registration is not None  # noqa: S101 (the registry chose it for this type)
         raised: Exception | None = None
         try:
-            if registration.deferred:
-                outcome = await self._defer(plugin, event, is_new_event=is_new_event)
-            else:
-                outcome = await self._runner.run(
-                    plugin, registration, event, is_new_event=is_new_event
-                )
-        except Defer as signal:
-            logger.info(
-                "plugin deferred the event", extra={"plugin": plugin.name, "reason": signal.reason}
-            )
-            outcome = await self._defer(
-                plugin, event, seconds=signal.delay, is_new_event=is_new_event
-            )
+            outcome = await self._run_or_defer(plugin, event, is_new_event=is_new_event)
         except Exception as error:
             raised = error
             outcome = await self._record(plugin, event, error)
         self._observers.run_ended(plugin.name, event, outcome, raised)
         return outcome
 
+    async def _run_or_defer(
+        self, plugin: Plugin[Any], event: Event, *, is_new_event: bool
+    ) -> Outcome:
+        registration = plugin.registration(event.type)
+        assert registration is not None  # noqa: S101 (the registry chose it for this type)
+        seconds = 0.0
+        if not registration.deferred:
+            try:
+                return await self._runner.run(
+                    plugin, registration, event, is_new_event=is_new_event
+                )
+            except Defer as signal:
+                logger.info(
+                    "plugin deferred the event",
+                    extra={"plugin": plugin.name, "reason": signal.reason},
+                )
+                seconds = signal.delay
+        return await self._defer(plugin, event, seconds=seconds, is_new_event=is_new_event)
+
     async def _defer(
-        self, plugin: Plugin[Any], event: Event, *, is_new_event: bool, seconds: float = 0
+        self, plugin: Plugin[Any], event: Event, *, seconds: float, is_new_event: bool
     ) -> Outcome:
         deferral = Deferral(
             event,

@@ -9,6 +9,7 @@ import pytest
 from datalayer_stripe import Context, Defer, Event, Plugin
 from datalayer_stripe.service import Service
 from datalayer_stripe.store.event_records import EventRecord
+from datalayer_stripe.store.jobs import Deferral
 from tests.support.app import Api, Clock, json_of, recorded
 from tests.support.shop import rows
 
@@ -26,6 +27,8 @@ class Busy:
         self.deferrals = 1
         self.delay = 0.0
         self.plugin = Plugin("busy")
+        self.later = Plugin("later", order=self.plugin.order + 1)
+        self.later.on("price.created")(self.write_later)
 
         @self.plugin.on("price.created")
         async def write(event: Event, ctx: Context) -> None:
@@ -33,6 +36,9 @@ class Busy:
             if self.deferrals:
                 self.deferrals -= 1
                 raise Defer("the database of another system is busy", delay=self.delay)
+
+    async def write_later(self, event: Event, ctx: Context) -> None:
+        ctx.collection.insert_one({"_id": event.id})
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def busy() -> Busy:
 
 @pytest.fixture
 def extra_plugins(busy: Busy) -> Sequence[Plugin]:
-    return [busy.plugin]
+    return [busy.plugin, busy.later]
 
 
 async def outcome(api: Api) -> str:
@@ -131,3 +137,31 @@ async def test_job_of_another_worker_is_not_postponed(api: Api, service: Service
     assert second is not None
     assert not await service.store.jobs.postpone(first, later, later)
     assert await service.store.jobs.postpone(second, later, later)
+
+
+@pytest.mark.parametrize("delay", [-1, 1e300, float("inf"), float("nan")])
+@pytest.mark.gen_test
+async def test_plugin_that_defers_by_an_invalid_delay_has_failed(
+    api: Api, service: Service, busy: Busy, delay: float
+) -> None:
+    busy.delay = delay
+    assert (await api.deliver(PRICE)).code == 503
+    failed = await record(service)
+    assert failed.handlers["busy"].status == "failed"
+    assert "ValueError" in (failed.handlers["busy"].error or "")
+    assert failed.handlers["later"].status == "done"
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_plugin_whose_job_is_refused_has_failed_and_others_run(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Deferral, "_job", lambda _: {"_id": {"$no": object()}})
+    assert (await api.deliver(PRICE)).code == 503
+    failed = await record(service)
+    assert failed.handlers["busy"].status == "failed"
+    assert failed.handlers["later"].status == "done"
+    monkeypatch.undo()
+    assert await outcome(api) == "processed"
+    assert await written(service) == [1]
