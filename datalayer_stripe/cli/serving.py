@@ -20,6 +20,12 @@ Kubernetes kills a container 30 s after SIGTERM. Closing the service takes up to
 """
 
 
+# A request leaves few objects to the garbage collector. With Python's default of 700, a busy
+# service would spend a tenth of its processor time looking for them.
+GC_THRESHOLD = 10_000
+"""The garbage collector runs after so many more objects were created than freed."""
+
+
 async def serve_until_signalled(
     configuration: Configuration,
     bind: Callable[[], Sequence[socket.socket]],
@@ -50,6 +56,7 @@ async def serve_until_signalled(
         # What exists now lives as long as the process, so the garbage collector need not visit it.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GC_THRESHOLD)
         # Install the signal handlers before the caller says that the service listens.
         with shutdown_signal() as signalled:
             on_listening(server)
