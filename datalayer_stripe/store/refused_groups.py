@@ -20,7 +20,7 @@ class Finding(NamedTuple):
 
 
 async def examine(database: Any, works: Sequence[Work]) -> list[Finding]:
-    """Read the documents that the units assume not to exist, with one query per collection.
+    """Read the documents that the units assume not to exist, with one query for each collection.
 
     Args:
         database: The driver's database, which reads what a majority has.
@@ -29,24 +29,25 @@ async def examine(database: Any, works: Sequence[Work]) -> list[Finding]:
     Returns:
         A finding for each work, in the same order.
     """
+    events = await _find(database.events, [work.mark.key[0] for work in works], {"handlers": 1})
+    are_done = [work.mark.is_set(events.get(work.mark.key[0])) for work in works]
     entries = [
-        [one.entry for one in work.unit.operations if isinstance(one, Credit)] for work in works
+        [] if is_done else [one.entry for one in work.unit.operations if isinstance(one, Credit)]
+        for work, is_done in zip(works, are_done, strict=True)
     ]
     flat = [entry for those in entries for entry in those]
-    events, rows, debtors = await asyncio.gather(
-        _find(database.events, [work.mark.key[0] for work in works], {"handlers": 1}),
+    account_uids = [entry.account_uid for entry in flat]
+    rows, debtors = await asyncio.gather(
         _find(database.ledger, [entry.id for entry in flat], {"_id": 1}),
-        _find(
-            database.accounts, [entry.account_uid for entry in flat], {"_id": 1}, debt={"$gt": 0}
-        ),
+        _find(database.accounts, account_uids, {"_id": 1}, debt={"$gt": 0}),
     )
     return [
         Finding(
-            is_done=work.mark.is_set(events.get(work.mark.key[0])),
+            is_done=is_done,
             is_known_event=work.mark.key[0] in events,
             is_unusual=any(one.id in rows or one.account_uid in debtors for one in those),
         )
-        for work, those in zip(works, entries, strict=True)
+        for work, is_done, those in zip(works, are_done, entries, strict=True)
     ]
 
 
