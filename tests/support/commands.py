@@ -13,20 +13,28 @@ _TRANSACTIONS = frozenset({"commitTransaction", "abortTransaction"})
 
 
 class CommandCounter(monitoring.CommandListener):
-    """Counts the commands that are sent to one database."""
+    """Counts the commands that are sent to one database.
+
+    Attributes:
+        names: The names of the commands, in order.
+        updates: The collection and the number of updates of each command `update`.
+    """
 
     def __init__(self) -> None:
         self.database: str | None = None
-        self.names: list[str] = []
+        self.clear()
 
     def clear(self) -> None:
         """Forget what was counted."""
-        self.names = []
+        self.names: list[str] = []
+        self.updates: list[tuple[str, int]] = []
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         is_ours = event.database_name == self.database and event.command_name not in _WAITING
         if is_ours or event.command_name in _TRANSACTIONS:
             self.names.append(event.command_name)
+        if is_ours and event.command_name == "update":
+            self.updates.append((event.command["update"], len(event.command["updates"])))
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
         pass
