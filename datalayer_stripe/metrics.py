@@ -251,7 +251,10 @@ class Metrics:
 
     def of_plugin(self, name: str) -> PluginMetrics:
         """Return the metrics of a plugin, the same object at each call."""
-        return self._plugins.setdefault(name, PluginMetrics(self.registry, name))
+        found = self._plugins.get(name)
+        if found is None:
+            found = self._plugins[name] = PluginMetrics(self.registry, name)
+        return found
 
     def exposition(self) -> bytes:
         """Return the metrics in the text format of Prometheus. They may be CACHE_SECONDS old."""

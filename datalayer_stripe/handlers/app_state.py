@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from prometheus_client import Counter, Histogram
 from tornado.web import RequestHandler, StaticFileHandler
 
 from ..errors import Starting, Unavailable
 from ..metrics import Metrics
 from ..service import Service
-from .bodies import BodyBudget
+from .bodies import BodyBudget, BodyDeadlines
 from .methods import implemented_methods
 from .traffic import RequestTracker, StreamLimiter
 
@@ -35,11 +36,13 @@ class AppState:
         self.metrics = metrics
         self.request_tracker = RequestTracker(metrics.requests_in_flight)
         self.body_budget = BodyBudget(metrics.body_bytes)
+        self.body_deadlines = BodyDeadlines()
         self.stream_limiter = StreamLimiter(metrics.streams)
         self.base_path = base_url.rstrip("/")
         self.identity_kind = identity_kind
         self.route_labels: Mapping[type[RequestHandler], str] = {}
         """The metric label of each handler class."""
+        self._series: dict[tuple[type[RequestHandler], str, int], tuple[Counter, Histogram]] = {}
         self._service: Service | None = None
         self._unavailable: type[Unavailable] = Starting
 
@@ -71,12 +74,33 @@ class AppState:
             handlers: The routes, as Tornado's `Application` takes them: pattern, handler, options.
         """
         self.route_labels = _labels(handlers)
+        self._series.clear()
         for handler, route in self.route_labels.items():
             for method in implemented_methods(handler):
                 if method == "OPTIONS":
                     continue  # a preflight request
                 for status in _ALERT_STATUSES:
                     self.metrics.requests.labels(method, route, status)
+
+    def series_of(
+        self, handler: type[RequestHandler], method: str, status: int
+    ) -> tuple[Counter, Histogram]:
+        """Return the series that count a request: their labels are looked up once.
+
+        Args:
+            handler: The class of the handler. A path that is no route must not have its own series.
+            method: The method, from a limited set.
+            status: The status of the response.
+        """
+        key = (handler, method, status)
+        found = self._series.get(key)
+        if found is None:
+            route = self.route_labels.get(handler, "unmatched")
+            found = self._series[key] = (
+                self.metrics.requests.labels(method, route, status),
+                self.metrics.request_seconds.labels(method, route),
+            )
+        return found
 
     @property
     def page_path(self) -> str | None:

@@ -2,9 +2,9 @@
 
 import json
 import logging
+import os
 import re
 import time
-import uuid
 from http.client import responses
 from types import TracebackType
 from typing import Any, ClassVar, TypeVar
@@ -19,7 +19,7 @@ from ..errors import (
     Starting,
     UnsupportedMediaType,
 )
-from ..logs import log_context
+from ..logs import bind_log_context
 from ..service import Service
 from .app_state import AppState
 from .bodies import BodyHandler
@@ -57,8 +57,13 @@ class BaseHandler(BodyHandler):
     ) -> None:
         # Tornado calls no other method that encloses the whole request, including one whose
         # client disconnects early.
-        with self.app_state.request_tracker.track(), log_context(request_id=self.request_id):
+        request_tracker = self.app_state.request_tracker
+        bind_log_context(request_id=self.request_id)  # each request has a task of its own
+        request_tracker.begin()
+        try:
             await super()._execute(transforms, *args, **kwargs)
+        finally:
+            request_tracker.end()
 
     @property
     def app_state(self) -> AppState:
@@ -133,7 +138,7 @@ class BaseHandler(BodyHandler):
 
     def _finish_json(self, fields: dict[str, Any]) -> None:
         self.set_header("Content-Type", "application/json; charset=UTF-8")
-        self.finish(json.dumps(fields, default=_to_json, separators=(",", ":")))
+        self.finish(_encode(fields))
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -194,12 +199,12 @@ class BaseHandler(BodyHandler):
             super()._handle_request_exception(e)
 
     def on_finish(self) -> None:
-        metrics, elapsed = self.app_state.metrics, time.perf_counter() - self._started_at
-        # Arbitrary paths and methods of clients must not create new time series.
-        route = self.app_state.route_labels.get(type(self), "unmatched")
+        elapsed = time.perf_counter() - self._started_at
+        # Arbitrary methods of clients must not create new time series.
         method = self.request.method if self.request.method in self.SUPPORTED_METHODS else "other"
-        metrics.requests.labels(method, route, self.get_status()).inc()
-        metrics.request_seconds.labels(method, route).observe(elapsed)
+        requests, seconds = self.app_state.series_of(type(self), str(method), self.get_status())
+        requests.inc()
+        seconds.observe(elapsed)
 
 
 def refusal_level(error: RequestError) -> int:
@@ -225,7 +230,7 @@ def _request_id(header: str | None) -> str:
     """Return the request id of the client if it is valid, else a new one."""
     if header and _VALID_REQUEST_ID.fullmatch(header):
         return header
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def _tornado_error(status: int) -> RequestError:
@@ -239,3 +244,7 @@ def _to_json(value: Any) -> Any:
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+# An encoder is created once: `json.dumps` with these arguments creates one at each call.
+_encode = json.JSONEncoder(default=_to_json, separators=(",", ":")).encode

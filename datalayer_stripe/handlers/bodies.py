@@ -1,5 +1,7 @@
 """Read request bodies with a size limit, a memory limit over all connections, and a timeout."""
 
+import asyncio
+import logging
 import re
 import sys
 from collections.abc import Awaitable
@@ -12,6 +14,8 @@ from tornado.web import HTTPError, OutputTransform, RequestHandler, stream_reque
 
 from ..errors import InvalidRequest, Overloaded, RequestError, TooLarge
 from .methods import implements
+
+logger = logging.getLogger(__name__)
 
 MAX_BUFFERED_BYTES = 64 * 1024 * 1024
 """Maximum bytes of request bodies in memory, over all connections of a process."""
@@ -29,6 +33,9 @@ class BodyReceiver(Protocol):
 
     def discard_body(self) -> None:
         """Release the memory of the body, and fail the request because there was no room."""
+
+    def close_if_incomplete(self) -> None:
+        """Close the connection if the body has not arrived."""
 
 
 class BodyBudget:
@@ -89,6 +96,46 @@ class BodyBudget:
         self._gauge.set(self.reserved)
 
 
+class BodyDeadlines:
+    """Give each body BODY_TIMEOUT_SECONDS to arrive, with one timer for all of them.
+
+    All bodies have the same time, so the oldest expires first. Tornado's own timeout costs a task
+    and a timer for each request.
+    """
+
+    def __init__(self) -> None:
+        self._deadlines: dict[BodyReceiver, float] = {}  # the earliest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self, receiver: BodyReceiver) -> None:
+        """Call `close_if_incomplete` at the deadline, unless :meth:`stop` is called before.
+
+        Args:
+            receiver: The handler that receives the body.
+        """
+        loop = asyncio.get_running_loop()
+        self._deadlines[receiver] = deadline = loop.time() + BODY_TIMEOUT_SECONDS
+        if self._timer is None:
+            self._timer = loop.call_at(deadline, self._close_expired)
+
+    def stop(self, receiver: BodyReceiver) -> None:
+        """Forget a request that has ended.
+
+        Args:
+            receiver: The handler of the request.
+        """
+        self._deadlines.pop(receiver, None)
+
+    def _close_expired(self) -> None:
+        self._timer, loop = None, asyncio.get_running_loop()
+        for receiver, deadline in tuple(self._deadlines.items()):
+            if deadline > loop.time():
+                self._timer = loop.call_at(deadline, self._close_expired)
+                return
+            del self._deadlines[receiver]
+            receiver.close_if_incomplete()
+
+
 @stream_request_body
 class BodyHandler(RequestHandler):
     """Base of every handler: receives a body with limits. Only POST requests may have a body."""
@@ -107,6 +154,7 @@ class BodyHandler(RequestHandler):
         try:
             await super()._execute(transforms, *args, **kwargs)
         finally:
+            self._deadlines.stop(self)
             self._free_buffer()
 
     def _set_connection_limits(self) -> None:
@@ -115,15 +163,22 @@ class BodyHandler(RequestHandler):
         If Tornado itself rejected the length, it would do so after this handler has sent an
         error, and would send a second response.
         """
-        connection = cast("HTTP1Connection", self.request.connection)
-        connection.set_body_timeout(BODY_TIMEOUT_SECONDS)
-        content_length = self.request.headers.get("Content-Length", "0")
+        headers = self.request.headers
+        self._connection = cast("HTTP1Connection", self.request.connection)
+        self._deadlines: BodyDeadlines = self.settings["datalayer_stripe"].body_deadlines
+        self._is_chunked = "Transfer-Encoding" in headers
+        content_length = headers.get("Content-Length", "0")
         self._length_is_valid = _CONTENT_LENGTH.fullmatch(content_length) is not None
+        self._content_length = int(content_length) if self._length_is_valid else 0
         if not self._length_is_valid:
             # The end of this body is unknown, so the connection is closed after the response.
-            self.request.headers["Content-Length"] = "0"
-        elif "Transfer-Encoding" not in self.request.headers:
-            connection.set_max_body_size(sys.maxsize)
+            headers["Content-Length"] = "0"
+        elif not self._is_chunked:
+            self._connection.set_max_body_size(sys.maxsize)
+        # Without a timeout, Tornado creates neither a task nor a timer.
+        self._connection.set_body_timeout(None)  # type: ignore[arg-type]
+        if self._is_chunked or self._content_length:
+            self._deadlines.start(self)
 
     @property
     def body_budget(self) -> BodyBudget:
@@ -143,9 +198,8 @@ class BodyHandler(RequestHandler):
             raise HTTPError(405)
         if not self._length_is_valid:
             raise InvalidRequest("The Content-Length is not a number.")
-        is_chunked = "Transfer-Encoding" in self.request.headers
-        content_length = int(self.request.headers.get("Content-Length", "0"))
-        if content_length > self._body_limit or (is_chunked and not self._body_limit):
+        limit = self._body_limit
+        if self._content_length > limit or (self._is_chunked and not limit):
             raise self._too_large()
         return None
 
@@ -179,6 +233,12 @@ class BodyHandler(RequestHandler):
         self._body_error = Overloaded("The server is receiving too many request bodies.")
         self._free_buffer()
 
+    def close_if_incomplete(self) -> None:
+        """Close the connection if the body has not arrived."""
+        if not self.request._body_future.done():
+            logger.info("closed a connection whose request body did not arrive in time")
+            self._connection.stream.close()
+
     def _free_buffer(self) -> None:
         self.body_budget.release(self, len(self._buffer))
         self._buffer = bytearray()
@@ -207,6 +267,8 @@ class BodyHandler(RequestHandler):
         """
         if not self._headers_written and not self.request._body_future.done():
             self.set_header("Connection", "close")
+            # The deadline of the body ends with the request. Tornado's is for what still arrives.
+            self._connection.set_body_timeout(BODY_TIMEOUT_SECONDS)
             # Otherwise Tornado would confirm the keep-alive that an HTTP/1.0 client asked for.
             self.request.headers.pop("Connection", None)
         return super().finish(chunk)

@@ -33,19 +33,18 @@ class RequestTracker:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    @contextmanager
-    def track(self) -> Iterator[None]:
-        """Count a request while it is in progress."""
+    def begin(self) -> None:
+        """Count a request that begins. :meth:`end` must follow."""
         self.in_progress += 1
         self._idle.clear()
         self._gauge.set(self.in_progress)
-        try:
-            yield
-        finally:
-            self.in_progress -= 1
-            self._gauge.set(self.in_progress)
-            if not self.in_progress:
-                self._idle.set()
+
+    def end(self) -> None:
+        """Count the end of a request."""
+        self.in_progress -= 1
+        self._gauge.set(self.in_progress)
+        if not self.in_progress:
+            self._idle.set()
 
     def drain(self) -> None:
         """Begin the shutdown: close connections after their response, and end the streams."""

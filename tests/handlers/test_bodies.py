@@ -170,6 +170,47 @@ async def test_connection_closes_when_body_takes_too_long(
         await until(lambda: app_state.body_budget.reserved == 0)
 
 
+@pytest.mark.gen_test
+async def test_each_connection_closes_at_its_own_deadline(
+    api: Api, app_state: AppState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_SECONDS", 0.3)
+    async with connected(api) as first, connected(api) as second:
+        await first.send("POST", WEBHOOK, webhook_headers(900 * KB), b"x" * 100)
+        await until(lambda: app_state.body_budget.reserved == 100)
+        started_at = asyncio.get_running_loop().time()
+        await until(lambda: asyncio.get_running_loop().time() > started_at + 0.1)
+        await second.send("POST", WEBHOOK, webhook_headers(900 * KB))
+        assert await first.reader.read() == b""
+        assert not second.reader.at_eof()
+        assert await second.reader.read() == b""
+
+
+@pytest.mark.gen_test
+async def test_complete_body_may_be_handled_longer_than_the_body_timeout(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receive, may_continue = api.service.deliveries.receive, asyncio.Event()
+    expired: list[bool] = []
+
+    async def wait_and_receive(body: bytes, signature: str | None, **options: Any) -> Any:
+        await may_continue.wait()
+        return await receive(body, signature, **options)
+
+    def note(handler: bodies.BodyHandler) -> None:
+        close_if_incomplete(handler)
+        expired.append(True)
+
+    close_if_incomplete = bodies.BodyHandler.close_if_incomplete
+    monkeypatch.setattr(bodies.BodyHandler, "close_if_incomplete", note)
+    monkeypatch.setattr(api.service.deliveries, "receive", wait_and_receive)
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_SECONDS", 0.05)
+    delivering = asyncio.create_task(api.deliver(recorded("payment_intent.succeeded")))
+    await until(lambda: bool(expired))
+    may_continue.set()
+    assert json_of(await delivering)["outcome"] == "processed"
+
+
 def test_body_timeout_is_thirty_seconds() -> None:
     assert bodies.BODY_TIMEOUT_SECONDS == 30
 
