@@ -235,7 +235,9 @@ async def open_service(
         if faults:
             raise SettingsError(faults)
     store = store or await connect(
-        settings.stripe_mongodb_url.get_secret_value(), livemode=settings.livemode
+        settings.stripe_mongodb_url.get_secret_value(),
+        livemode=settings.livemode,
+        driver=settings.stripe_mongodb_driver,
     )
     metrics = metrics or Metrics()
     create_series(metrics, registry)

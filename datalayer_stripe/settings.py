@@ -42,6 +42,8 @@ from .settings_checks import (
 )
 from .settings_fields import cleaned, faults_in, guessable_faults, setting, variable_of
 
+DriverName = Literal["motor", "pymongo"]
+
 DEFAULT_JWT_ISSUER = "https://id.datalayer.run"
 
 _KEYS_PAGE = "in Stripe's dashboard, Developers → API keys, https://dashboard.stripe.com/apikeys"
@@ -243,6 +245,14 @@ class Settings(BaseSettings):
         "the service.",
         default="memory://",
         refuse_placeholder=True,
+    )
+    stripe_mongodb_driver: DriverName = setting(
+        "DATALAYER_STRIPE_MONGODB_DRIVER",
+        section="Service",
+        doc="The driver for MongoDB: `motor`, or `pymongo` for PyMongo's asyncio client. See "
+        "[which one to take](operations.md#mongodb). `memory://` has its own.",
+        remedy="Set motor, or pymongo for PyMongo's asyncio client.",
+        default="motor",
     )
     stripe_reconcile_interval: Annotated[int, AfterValidator(check_interval)] = setting(
         "DATALAYER_STRIPE_RECONCILE_INTERVAL",

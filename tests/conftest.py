@@ -20,6 +20,7 @@ from tornado.ioloop import IOLoop
 from datalayer_stripe.redaction import protect_secrets
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.testing.database import with_database
+from tests.support.database import DRIVER
 from tests.support.mongod import (
     Mongod,
     find_mongod,
@@ -32,6 +33,16 @@ from tests.support.mongod import (
 Bearer = Callable[..., str]
 
 pytest_plugins = ["tests.support.app", "tests.support.commands", "tests.support.shop"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Allow that PyMongo does not close a socket itself.
+
+    A client that is closed while one of its monitors connects leaves the socket to the garbage
+    collector.
+    """
+    if DRIVER == "pymongo":
+        config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -142,13 +142,17 @@ def _failures_of_last_day(registry: Registry) -> tuple[dict[str, int], str | Non
             f"FAILED: {variable('stripe_mongodb_url')} is memory://, which keeps no failures.",
         )
     try:
-        return asyncio.run(_count_failures(url, registry, livemode=settings.livemode)), None
+        return asyncio.run(_count_failures(settings, registry)), None
     except (StartError, StoreUnavailable) as error:
         return {}, f"FAILED: {error}"
 
 
-async def _count_failures(url: str, registry: Registry, *, livemode: bool) -> dict[str, int]:
-    store = await connect(url, livemode=livemode)
+async def _count_failures(settings: Settings, registry: Registry) -> dict[str, int]:
+    store = await connect(
+        settings.stripe_mongodb_url.get_secret_value(),
+        livemode=settings.livemode,
+        driver=settings.stripe_mongodb_driver,
+    )
     since = datetime.now(UTC) - _FAILURES_PERIOD
     try:
         names = [plugin.name for plugin in (*registry.plugins, *registry.disabled)]

@@ -71,6 +71,9 @@ class DatalayerStripe(ExtensionApp):
         help="URL of the MongoDB replica set, or memory:// for a trial that forgets everything "
         "when the server stops. Environment: DATALAYER_STRIPE_MONGODB_URL."
     ).tag(config=True)
+    stripe_mongodb_driver = Any(
+        help="Driver for MongoDB: motor or pymongo. Environment: DATALAYER_STRIPE_MONGODB_DRIVER."
+    ).tag(config=True)
     stripe_negative_balance = Any(
         help="What a refund does if the credits are spent already: allow a negative balance, or "
         "keep a debt. Environment: DATALAYER_STRIPE_NEGATIVE_BALANCE."

@@ -1,28 +1,27 @@
-"""Open the database: a MongoDB with Motor, or its substitute `memory://`.
+"""Open the database: a MongoDB with Motor or PyMongo's asyncio client, or `memory://`.
 
-PyMongo's asyncio client, the successor of Motor, has the same methods as are used in the rest of
-the package, so that only this module depends on Motor's classes.
+Only this module chooses between the drivers. `driver` has the few calls in which they differ.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pymongo
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from ..errors import StoreError
-from ..settings import variable
+from ..settings import DriverName, variable
 from .change_stream import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
 from .diagnosis import VARIABLE, explain, is_standalone, standalone_message
-from .driver import close
+from .driver import MAX_CONNECTIONS, close
 from .group_commit import GroupCommitter
 from .indexes import create_collections
-from .plugin_client import PluginMotorClient
+from .motor_clients import PluginMotorClient, ServiceMotorClient
 from .store import Store
 
 logger = logging.getLogger(__name__)
@@ -30,24 +29,46 @@ logger = logging.getLogger(__name__)
 MEMORY_URL = "memory://"
 DEFAULT_DATABASE = "datalayer_stripe"
 
+
+class Driver(NamedTuple):
+    """A driver: the classes of its clients.
+
+    Attributes:
+        client: The class of the service's client.
+        plugin_client: The class of the client for the plugins' own collections. It has connections
+            of its own, so that slow queries of plugins do not delay credits.
+    """
+
+    client: Any
+    plugin_client: Any
+
+
+DRIVERS: dict[DriverName, Driver] = {
+    "motor": Driver(ServiceMotorClient, PluginMotorClient),
+    "pymongo": Driver(AsyncMongoClient, AsyncMongoClient),
+}
+
 # Timeouts in milliseconds, so that a database that hangs does not block requests forever. Options
 # of the URL override them.
 _DEFAULTS: dict[str, Any] = {
     "serverSelectionTimeoutMS": 5_000,
     "connectTimeoutMS": 5_000,
     "socketTimeoutMS": 10_000,
-    "maxPoolSize": 50,
+    "maxPoolSize": MAX_CONNECTIONS,
 }
 _DNS_TIMEOUT_SECONDS = 5.0
 
 
-async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
+async def connect(
+    url: str, *, livemode: bool, driver: DriverName = "motor", expiring: bool = True
+) -> Store:
     """Connect to the database, create its collections and indexes, and return the store.
 
     Args:
         url: The URL of a replica set, or `memory://`.
         livemode: The mode. It is bound to the database at the first use, so that test and live data
             never mix.
+        driver: The driver for MongoDB. `memory://` has its own.
         expiring: Whether old documents expire. Tests with a clock of their own turn it off.
 
     Returns:
@@ -60,16 +81,17 @@ async def connect(url: str, *, livemode: bool, expiring: bool = True) -> Store:
         return await _connect_memory(livemode=livemode, expiring=expiring)
     parsed: Mapping[str, Any] | None = None
     clients = _Clients()
+    classes = DRIVERS[driver]
     try:
         # For mongodb+srv:// it waits for the answer of the name server.
         parsed = await asyncio.to_thread(parse_uri, url, connect_timeout=_DNS_TIMEOUT_SECONDS)
-        client = clients.open(AsyncIOMotorClient, url, parsed)
+        client = clients.open(classes.client, url, parsed)
         if is_standalone(await client.admin.command("hello")):
             raise StoreError(standalone_message(parsed))
         name = parsed["database"] or DEFAULT_DATABASE
-        await _build_indexes(url, parsed, name, expiring=expiring)
+        await _build_indexes(classes.client, url, parsed, name, expiring=expiring)
         await _bind_to_mode(client[name], livemode=livemode)
-        plugin_client = clients.open(PluginMotorClient, url, parsed)
+        plugin_client = clients.open(classes.plugin_client, url, parsed)
     except (PyMongoError, ValueError, OSError) as error:
         await clients.close()
         raise StoreError(await explain(url, parsed, error)) from None
@@ -120,7 +142,9 @@ class _Clients:
             await close(client)
 
 
-async def _build_indexes(url: str, parsed: Mapping[str, Any], name: str, *, expiring: bool) -> None:
+async def _build_indexes(
+    client_class: Any, url: str, parsed: Mapping[str, Any], name: str, *, expiring: bool
+) -> None:
     """Create collections and indexes.
 
     The client has no socket timeout: building an index on a large collection takes minutes, and the
@@ -128,7 +152,7 @@ async def _build_indexes(url: str, parsed: Mapping[str, Any], name: str, *, expi
     """
     clients = _Clients()
     try:
-        builder = clients.open(AsyncIOMotorClient, url, parsed, socketTimeoutMS=None)
+        builder = clients.open(client_class, url, parsed, socketTimeoutMS=None)
         await create_collections(builder[name], expiring=expiring)
     finally:
         await clients.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 
 from ..settings import variable
@@ -167,7 +167,7 @@ class _Probe:
         return "it answers. Check its log and the options of the URL."
 
     async def _hello(self) -> dict[str, Any]:
-        client: Any = AsyncIOMotorClient(
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(
             self.host,
             self.port,
             directConnection=True,
@@ -179,7 +179,7 @@ class _Probe:
             async with asyncio.timeout(2 * _PROBE_SECONDS):
                 answer: dict[str, Any] = await client.admin.command("hello")
         finally:
-            client.close()
+            await client.close()
         return answer
 
 

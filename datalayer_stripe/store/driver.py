@@ -10,6 +10,10 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+# The connections of one client to each server. Deliveries are committed in groups, so few calls run
+# at the same time. Each connection costs the server a thread and about 1 MB of memory.
+MAX_CONNECTIONS = 32
+
 Document = dict[str, Any]
 
 

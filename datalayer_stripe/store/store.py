@@ -23,7 +23,7 @@ from .leases import Leases
 from .ledger import Ledger
 from .open_payment_intents import OpenPaymentIntents
 from .overviews import Overviews
-from .plugin_client import PluginReads
+from .plugin_reads import PluginReads
 from .reversals import Reversals
 from .subscriptions import Subscriptions
 from .unit_of_work import CommitReceipt, Document, Operation, UnitOfWork
@@ -41,8 +41,7 @@ class Store:
         committer: Commits units of work.
         changes: Notifies watchers of accounts.
         in_memory: Whether the database is `memory://`, which has no server with a clock.
-        plugin_client: Another client of the same server, with its own connections and threads, for
-            the plugins.
+        plugin_client: Another client of the same server, with its own connections, for the plugins.
         plugin_database: The same database, accessed with `plugin_client`.
     """
 

@@ -6,14 +6,15 @@ sets: see "Transactions" and "Retryable Writes" in https://github.com/mongodb/sp
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 import stripe
-from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.errors import AutoReconnect, NetworkTimeout, PyMongoError, ServerSelectionTimeoutError
 
+from datalayer_stripe.store import driver
 from datalayer_stripe.testing.faults import CallGate, FaultInjector, When
 
 # After up to a minute the server itself ends a transaction that its client has abandoned. Here the
@@ -96,11 +97,11 @@ def _at_commit(when: When) -> PyMongoError:
 
 
 class GatedClient:
-    """Proxy of AsyncIOMotorClient, as far as the store uses it."""
+    """Proxy of a client of either driver, as far as the store uses it."""
 
-    def __init__(self, gate: DriverGate, *args: Any, **options: Any) -> None:
+    def __init__(self, gate: DriverGate, client_class: Any, *args: Any, **options: Any) -> None:
         self._gate = gate
-        self._raw: Any = AsyncIOMotorClient(*args, **options)
+        self._raw = client_class(*args, **options)
 
     @property
     def admin(self) -> "GatedDatabase":
@@ -110,11 +111,12 @@ class GatedClient:
         return GatedDatabase(self._gate, self._raw[name])
 
     async def start_session(self) -> "GatedSession":
-        raw = await self._gate.call("start_session", self._raw.start_session, _outside)
+        work = partial(driver.start_session, self._raw)
+        raw = await self._gate.call("start_session", work, _outside)
         return GatedSession(self._gate, raw)
 
-    def close(self) -> None:
-        self._raw.close()
+    async def close(self) -> None:
+        await driver.close(self._raw)
 
 
 class GatedSession:
@@ -125,8 +127,9 @@ class GatedSession:
         self.raw = raw
         gate.sessions.add(self)
 
-    def start_transaction(self, **options: Any) -> None:
-        self.raw.start_transaction(**options)  # no I/O: the first operation starts it
+    async def start_transaction(self, **options: Any) -> None:
+        # Not a call: the first operation starts it on the server.
+        await driver.start_transaction(self.raw, **options)
 
     async def commit_transaction(self) -> None:
         await self._gate.call("commit", self.raw.commit_transaction, _at_commit)
@@ -173,7 +176,7 @@ class GatedCollection:
 
     def __getattr__(self, name: str) -> Any:
         work = getattr(self._raw, name)
-        if name in {"find", "aggregate"}:
+        if name == "find":
             return lambda *args, **options: GatedCursor(self._gate, work(*args, **options))
         return _gated_call(self._gate, name, work)
 

@@ -35,7 +35,7 @@ async def check_balances(simulation: Simulation) -> dict[str, int]:
     accounts = simulation.runner.database.accounts.with_options(
         read_concern=ReadConcern("snapshot")
     )
-    rows = await accounts.aggregate(_BALANCES_AND_LEDGER).to_list(None)
+    rows = await (await accounts.aggregate(_BALANCES_AND_LEDGER)).to_list(None)
     simulation.counts["checks_of_the_balances"] += 1
     worth = {account: sum(paid.values()) for account, paid in bought_credits(simulation).items()}
     for row in rows:

@@ -8,9 +8,11 @@ from unittest.mock import patch
 
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service
+from datalayer_stripe.store.connect import DRIVERS, Driver
 from datalayer_stripe.testing.environment import Environment
 from datalayer_stripe.testing.faults import FaultInjector
 from tests.faults.boundary import DriverGate, GatedClient, GatedHTTPClient
+from tests.support.database import DRIVER
 
 
 class Process:
@@ -28,14 +30,14 @@ class Process:
     ) -> "Process":
         """Build a service in the environment, whose calls go through the process's gate."""
         process = cls(injector)
-        driver = partial(GatedClient, process.gate)
+        driver = Driver(*(partial(GatedClient, process.gate, one) for one in DRIVERS[DRIVER]))
         transport = partial(GatedHTTPClient, process.gate)
+        settings = environment.settings(stripe_mongodb_driver=DRIVER)
         with (
-            patch("datalayer_stripe.store.connect.AsyncIOMotorClient", driver),
-            patch("datalayer_stripe.store.connect.PluginMotorClient", driver),
+            patch.dict(DRIVERS, {DRIVER: driver}),
             patch("stripe.AIOHTTPClient", transport),
         ):
-            process.service = await environment.open_service(registry=registry)
+            process.service = await environment.open_service(settings, registry=registry)
         process.gate.enabled = True
         return process
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 
 from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
 
@@ -38,13 +38,13 @@ class SimulationRunner:
     @cached_property
     def database(self) -> Any:
         """The database, without any faults."""
-        client: Any = AsyncIOMotorClient(self.url, tz_aware=True, io_loop=self.loop)
+        client: AsyncMongoClient[dict[str, Any]] = AsyncMongoClient(self.url, tz_aware=True)
         return client.get_default_database()
 
     def close(self) -> None:
         """Close the connection to the database."""
         if "database" in self.__dict__:
-            self.database.client.close()
+            self.run(self.database.client.close())
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from tornado.httpclient import AsyncHTTPClient
 from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.events import Event
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.store import UnitOfWork, connect
+from datalayer_stripe.store import UnitOfWork
 from datalayer_stripe.store.events import Mark
 from tests.faults import report
 from tests.faults.cluster import Cluster, ServeProcess, cluster, environment_variables, wait_until
 from tests.support.app import ACCOUNT, recorded, sign
+from tests.support.database import connect
 from tests.support.mongod import Mongod, initiate, replica_set_url, wait_for_primary
 from tests.support.shop import WEBHOOK_ROUTE, Shop
 

@@ -9,11 +9,12 @@ import pytest
 from pymongo import MongoClient
 
 from datalayer_stripe.service import Service
-from datalayer_stripe.store import connect, readiness
+from datalayer_stripe.store import readiness
 from datalayer_stripe.store.readiness import DatabaseProbe
 from datalayer_stripe.webhooks import signature_monitor as webhook_signatures
 from datalayer_stripe.webhooks.signature_monitor import SignatureMonitor
 from tests.support.app import Api, changed, json_of, recorded, sign
+from tests.support.database import connect
 from tests.support.mongod import Mongod, initiate, replica_set_url
 
 PAID = recorded("payment_intent.succeeded")

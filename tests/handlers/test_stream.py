@@ -10,6 +10,7 @@ from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store import change_stream as changes
+from datalayer_stripe.store.driver import aggregate
 from tests.handlers.stream_reader import STREAM, open_stream
 from tests.support.app import Api, Clock, changed, json_of, recorded
 from tests.support.shop import OTHER_ACCOUNT, Buyer
@@ -164,7 +165,7 @@ async def kill_change_streams(service: Service) -> None:
     stages = [{"$currentOp": {"idleCursors": True}}, {"$match": own_cursors}]
     found: list[Any] = []
     while not found:
-        found = await admin.aggregate(stages).to_list(None)
+        found = await aggregate(admin, stages)
     for operation in found:
         await database.command(
             "killCursors", "$cmd.aggregate", cursors=[operation["cursor"]["cursorId"]]

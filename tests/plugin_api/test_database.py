@@ -1,4 +1,4 @@
-"""Plugins' MongoDB calls have their own limits and threads, and do not delay credits."""
+"""Plugins' MongoDB calls have their own limits and connections, and do not delay credits."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,14 +6,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
-from motor.frameworks import asyncio as motor_asyncio
 
 from datalayer_stripe.errors import AlreadyDone, PluginFault
 from datalayer_stripe.events import Event
 from datalayer_stripe.service import Service
-from datalayer_stripe.store import UnitOfWork, commit, plugin_client
+from datalayer_stripe.store import UnitOfWork, commit
 from datalayer_stripe.store import store as store_module
+from datalayer_stripe.store.driver import MAX_CONNECTIONS
 from datalayer_stripe.store.events import Mark
+from datalayer_stripe.store.plugin_reads import MAX_PLUGIN_READS
 from datalayer_stripe.store.unit_of_work import InsertOne, UpdateOne
 from tests.store.test_store import EVENT, NOW, credit
 from tests.support.app import Api, json_of, recorded
@@ -81,7 +82,7 @@ async def slow_reads(service: Service, plugin_name: str, number: int) -> AsyncIt
     ]
     operations = Operations(service)
     try:
-        await operations.wait_for(plugin_name, min(number, plugin_client.MAX_PLUGIN_READS))
+        await operations.wait_for(plugin_name, min(number, MAX_PLUGIN_READS))
         yield reads
     finally:
         for read in reads:
@@ -94,15 +95,14 @@ async def slow_reads(service: Service, plugin_name: str, number: int) -> AsyncIt
 async def test_slow_reads_of_a_plugin_do_not_delay_credits_or_readiness(
     api: Api, service: Service, unhurried: None
 ) -> None:
-    # More reads than the service has threads for its own calls.
-    most = plugin_client.MAX_PLUGIN_READS
-    plugins = min(motor_asyncio.max_workers // most + 1, plugin_client.PLUGIN_THREADS // most)
+    # They use all connections of a client.
+    plugins = MAX_CONNECTIONS // MAX_PLUGIN_READS
     async with AsyncExitStack() as hanging:
         reads = [
             read
             for number in range(plugins)
             for read in await hanging.enter_async_context(
-                slow_reads(service, f"slow-{number}", most)
+                slow_reads(service, f"slow-{number}", MAX_PLUGIN_READS)
             )
         ]
         assert json_of(await api.deliver(PAID))["outcome"] == "processed"
@@ -115,12 +115,12 @@ async def test_slow_reads_of_a_plugin_do_not_delay_credits_or_readiness(
 async def test_slow_reads_of_one_plugin_leave_room_for_another(
     service: Service, unhurried: None
 ) -> None:
-    async with slow_reads(service, "slow", plugin_client.PLUGIN_THREADS + 4) as reads:
+    async with slow_reads(service, "slow", MAX_CONNECTIONS + 4) as reads:
         assert await service.store.find_one("plugin_quick", {"_id": 1}) is None
         operations = Operations(service)
         # The server does not list an operation while it yields.
-        await operations.wait_for("slow", plugin_client.MAX_PLUGIN_READS)
-        assert len(await operations.running("slow")) <= plugin_client.MAX_PLUGIN_READS
+        await operations.wait_for("slow", MAX_PLUGIN_READS)
+        assert len(await operations.running("slow")) <= MAX_PLUGIN_READS
         assert not any(read.done() for read in reads)
 
 
@@ -129,7 +129,7 @@ async def test_abandoned_read_occupies_its_slot_until_it_ends(
     service: Service, unhurried: None
 ) -> None:
     operations = Operations(service)
-    async with slow_reads(service, "slow", plugin_client.MAX_PLUGIN_READS) as reads:
+    async with slow_reads(service, "slow", MAX_PLUGIN_READS) as reads:
         for read in reads:
             read.cancel()
         await asyncio.gather(*reads, return_exceptions=True)

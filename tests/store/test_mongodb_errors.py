@@ -4,13 +4,15 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from motor.motor_asyncio import AsyncIOMotorClient
+from pymongo import AsyncMongoClient
 
 from datalayer_stripe.errors import StoreError
-from datalayer_stripe.store import connect, diagnosis
+from datalayer_stripe.store import diagnosis
+from tests.support.database import connect
 from tests.support.mongod import Mongod, free_port
 
 NewMongod = Callable[[str | None], Mongod]
@@ -107,14 +109,14 @@ async def test_error_says_that_url_is_not_valid(url: str) -> None:
 
 @pytest.mark.gen_test
 async def test_error_names_collection_with_conflicting_index(mongodb_url: str) -> None:
-    client = AsyncIOMotorClient(mongodb_url)
+    client = AsyncMongoClient[dict[str, Any]](mongodb_url)
     try:
         subscriptions = client.get_default_database().subscriptions
         await subscriptions.create_index("account_uid", sparse=True)
         with pytest.raises(StoreError, match=r"collection subscriptions .*Index\w+Conflict"):
             await connect(mongodb_url, livemode=False)
     finally:
-        client.close()
+        await client.close()
 
 
 @pytest.mark.gen_test
@@ -122,12 +124,12 @@ async def test_index_build_may_take_longer_than_socket_timeout(
     mongodb_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "datalayer_stripe.store.indexes")
-    client = AsyncIOMotorClient(mongodb_url)
+    client = AsyncMongoClient[dict[str, Any]](mongodb_url)
     database = client.get_default_database()
     await database.ledger.insert_one({"_id": "pi_1"})
     try:
-        async with await client.start_session() as session:
-            session.start_transaction()
+        async with client.start_session() as session:
+            await session.start_transaction()
             # An index build waits for the transactions that use its collection.
             await database.ledger.update_one({"_id": "pi_1"}, {"$set": {"n": 1}}, session=session)
             connecting = asyncio.create_task(
@@ -142,7 +144,7 @@ async def test_index_build_may_take_longer_than_socket_timeout(
         assert "reverses_1" in await database.ledger.index_information()
         await store.close()
     finally:
-        client.close()
+        await client.close()
 
 
 @pytest.mark.gen_test

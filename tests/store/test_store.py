@@ -14,12 +14,14 @@ from datalayer_stripe.errors import AlreadyDone, CommitRefused, StoreError
 from datalayer_stripe.events import Event
 from datalayer_stripe.models import Identity, LedgerEntry, SubscriptionSnapshot
 from datalayer_stripe.service import Service
-from datalayer_stripe.store import CommitReceipt, UnitOfWork, connect
+from datalayer_stripe.store import CommitReceipt, UnitOfWork
+from datalayer_stripe.store.driver import start_session, start_transaction
 from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.indexes import declared_collections
 from datalayer_stripe.store.ledger import Credit
 from datalayer_stripe.store.unit_of_work import InsertOne, UpdateOne
 from tests.support.app import Api, changed, json_of, recorded
+from tests.support.database import connect
 from tests.support.mongod import Mongod
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -179,8 +181,8 @@ async def test_locked_account_does_not_delay_other_accounts(api: Api, service: S
         event["data"]["object"]["metadata"]["account_uid"] = account_uid
         return json.dumps(event).encode()
 
-    async with await service.store._client.start_session() as abandoned:
-        abandoned.start_transaction()
+    async with await start_session(service.store._client) as abandoned:
+        await start_transaction(abandoned)
         await service.store._database.accounts.update_one(
             {"_id": "stuck"}, {"$inc": {"credits": 0}}, upsert=True, session=abandoned
         )

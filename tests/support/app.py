@@ -27,6 +27,7 @@ from datalayer_stripe.settings import Settings
 from datalayer_stripe.testing.clock import Clock
 from datalayer_stripe.testing.plugin_environment import RECORDED_PLAN_PRODUCT
 from datalayer_stripe.testing.recordings import EVENTS
+from tests.support.database import DRIVER
 
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # The account of the recorded events.
 STRIPE_KEY = "sk_test_tests"
@@ -139,6 +140,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
         stripe_cust_portal_id="bpc_example",
         stripe_cust_portal_url="https://billing.example.com/p/login/test",
         stripe_mongodb_url=url,
+        stripe_mongodb_driver=DRIVER,
         stripe_api_base=api_base,
         jwt_secret=JWT_SECRET,
     )

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from datalayer_stripe.sandbox import Sandbox
 from tests.support import command_process
 from tests.support.app import JWT_SECRET, WEBHOOK_SECRET
+from tests.support.database import DRIVER
 from tests.support.shop import Shop
 
 COMMAND = Path(sys.executable).with_name("datalayer-stripe")
@@ -33,6 +34,7 @@ def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
         DATALAYER_STRIPE_CUST_PORTAL_ID="bpc_tests",
         DATALAYER_STRIPE_CUST_PORTAL_URL="https://billing.example.com/p/login/test",
         DATALAYER_STRIPE_MONGODB_URL=mongodb_url,
+        DATALAYER_STRIPE_MONGODB_DRIVER=DRIVER,
         DATALAYER_STRIPE_API_BASE=sandbox.url,
         DATALAYER_JWT_SECRET=JWT_SECRET,
         DATALAYER_JWT_ALGORITHM="HS256",

@@ -8,6 +8,7 @@ import pytest
 
 from datalayer_stripe import Context, Event, Plugin, Reject, Retry
 from datalayer_stripe.service import Service
+from datalayer_stripe.store.driver import start_session, start_transaction
 from tests.support.app import ACCOUNT, Api, changed, json_of, recorded
 
 pytestmark = pytest.mark.mongod
@@ -204,8 +205,8 @@ async def test_delivery_is_answered_503_while_a_killed_process_left_its_transact
     api: Api, service: Service
 ) -> None:
     database = service.store._database
-    async with await service.store._client.start_session() as abandoned:
-        abandoned.start_transaction()
+    async with await start_session(service.store._client) as abandoned:
+        await start_transaction(abandoned)
         await database.accounts.update_one(
             {"_id": ACCOUNT}, {"$inc": {"credits": 0}}, upsert=True, session=abandoned
         )

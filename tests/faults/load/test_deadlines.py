@@ -9,7 +9,6 @@ from datalayer_stripe.errors import DeliveryFailed, StoreUnavailable
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
-from datalayer_stripe.store import connect
 from datalayer_stripe.testing.clock import Clock
 from datalayer_stripe.webhooks import delivery
 from tests.faults.load.hanging_plugin import (
@@ -20,6 +19,7 @@ from tests.faults.load.hanging_plugin import (
     payment,
 )
 from tests.support.app import Api, json_of, sign
+from tests.support.database import connect
 from tests.support.shop import rows
 
 pytestmark = pytest.mark.mongod

@@ -1,0 +1,46 @@
+"""Limit the concurrent reads of the plugins' own collections."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+# Limits the concurrent reads of one plugin in a process. Its other reads wait.
+MAX_PLUGIN_READS = 4
+
+R = TypeVar("R")
+
+
+class PluginReads:
+    """Limits the concurrent reads of each collection.
+
+    Args:
+        max_reads: The number of concurrent reads of one collection.
+    """
+
+    def __init__(self, max_reads: int = MAX_PLUGIN_READS) -> None:
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(max_reads)
+        )
+
+    async def run(self, collection: str, read: Callable[[], Awaitable[R]]) -> R:
+        """Wait until fewer reads of the collection are running, and return what `read` returns.
+
+        If the caller is cancelled, the read continues, as it does on the server, and counts until
+        it ends.
+
+        Args:
+            collection: The name of the collection.
+            read: Reads from the collection.
+        """
+        slots = self._slots[collection]
+        await slots.acquire()
+        reading = asyncio.ensure_future(read())
+
+        def ended(done: asyncio.Future[R]) -> None:
+            slots.release()
+            if not done.cancelled():
+                done.exception()  # Otherwise asyncio logs it if the caller was cancelled.
+
+        reading.add_done_callback(ended)
+        return await asyncio.shield(reading)
