@@ -189,6 +189,7 @@ def test_blanks_and_quotes_around_a_value_are_removed(around: str) -> None:
         ("STRIPE_SIGN_IN_URL", "sign-in", "is not a URL"),
         ("JWT_SECRET", "x" * 31, "is shorter than the 32 bytes that HS256 requires"),
         ("STRIPE_NEGATIVE_BALANCE", "forbid", "is not one of 'allow' or 'debt'"),
+        ("STRIPE_MONGODB_DRIVER", "mongoengine", "is not one of 'motor' or 'pymongo'"),
         ("STRIPE_TOPUP_DURING_DISPUTE", "no", "is not one of 'allow' or 'refuse'"),
         ("JWT_ALGORITHM", "RS256", "is not one of 'HS256', 'HS384' or 'HS512'"),
         ("CORS_ORIGIN", "https://app.example.com/", "is not scheme://host[:port], without a path"),

@@ -174,6 +174,10 @@ class GatedCollection:
         self._gate = gate
         self._raw = raw
 
+    async def aggregate(self, stages: list[dict[str, Any]], **options: Any) -> "GatedRows":
+        work = partial(driver.aggregate, self._raw, stages, **options)
+        return GatedRows(await self._gate.call("aggregate", work, _outside))
+
     def __getattr__(self, name: str) -> Any:
         work = getattr(self._raw, name)
         if name == "find":
@@ -198,6 +202,16 @@ class GatedCursor:
     async def __aiter__(self) -> AsyncIterator[dict[str, Any]]:
         for row in await self.to_list(None):
             yield row
+
+
+class GatedRows:
+    """The result of an aggregation, which one call has read."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    async def to_list(self, _: int | None) -> list[dict[str, Any]]:
+        return self._rows
 
 
 def _gated_call(
