@@ -42,6 +42,7 @@ class Registry:
             plugin.freeze()
             for event_type in plugin.types:
                 self._by_type[event_type] = (*self._by_type.get(event_type, ()), plugin)
+        self._stages = {name: _in_stages(chosen) for name, chosen in self._by_type.items()}
 
     @classmethod
     def load(cls, folder: Path | None = None, disabled: Collection[str] = ()) -> "Registry":
@@ -76,8 +77,9 @@ class Registry:
         Returns:
             The stages in order. The stages of plugins that move money come first.
         """
-        plugins = [one for one in self.plugins_for(event_type) if one.name not in without]
-        return tuple(tuple(stage) for _, stage in groupby(plugins, _stage))
+        if not without:
+            return self._stages.get(event_type, ())
+        return _in_stages(one for one in self.plugins_for(event_type) if one.name not in without)
 
     def money_on(self, event_type: str) -> frozenset[str]:
         """Return the names of the plugins that move money on this event type."""
@@ -101,6 +103,11 @@ class Registry:
             for event_type in plugin.types
             if (warning := unknown_type_warning(event_type))
         )
+
+
+def _in_stages(plugins: Iterable[Plugin[Any]]) -> tuple[Stage, ...]:
+    """Return plugins, which are in order, in their stages."""
+    return tuple(tuple(stage) for _, stage in groupby(plugins, _stage))
 
 
 def unknown_names(plugins: Iterable[Plugin[Any]], disabled: Iterable[str]) -> list[Fault]:
