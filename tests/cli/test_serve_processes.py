@@ -182,6 +182,8 @@ def send_sigterm(serving: Serving) -> None:
 
 def press_ctrl_c(serving: Serving) -> None:
     """Signal the process group of the command, as a terminal does."""
+    groups = {os.getpgid(pid_of(serving, number)) for number in range(1, PROCESSES + 1)}
+    assert serving.process.pid not in groups, "a process would get this signal and SIGTERM"
     os.killpg(serving.process.pid, signal.SIGINT)
 
 
