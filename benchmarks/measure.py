@@ -10,9 +10,6 @@ from benchmarks.requests import ACCOUNTS, event_bodies, write_requests
 from benchmarks.systems import System
 from benchmarks.wrk import Load, LoadError, run_wrk
 
-# Above what any server here answers. The requests that are left over are not sent.
-_MAX_RATE = 10_000
-
 
 @dataclass(frozen=True)
 class Measurement:
@@ -41,18 +38,18 @@ class Measurement:
 
 @contextmanager
 def prepared_requests(
-    folder: Path, run: str, *, seconds: int, accounts: int = ACCOUNTS
+    folder: Path, run: str, *, count: int, accounts: int = ACCOUNTS
 ) -> Iterator[Path]:
-    """Write enough requests for a run, and delete them afterwards.
+    """Write requests for a run, and delete them afterwards.
 
     Args:
         folder: Where the file is written.
         run: A part of the ids of the events.
-        seconds: The duration of the run.
+        count: The number of requests: more than can be answered. The rest is not sent.
         accounts: The number of accounts that the events are for.
     """
     path = folder / f"{run}.requests"
-    write_requests(path, event_bodies(run, seconds * _MAX_RATE, accounts=accounts))
+    write_requests(path, event_bodies(run, count, accounts=accounts))
     try:
         yield path
     finally:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.measure import measure, prepared_requests
+from benchmarks.rounds import warm_up
 from benchmarks.scenarios import CONCURRENT
 from benchmarks.systems import service
 
@@ -23,18 +24,35 @@ _PLACES = (
     re.compile(r"lib/python3\.\d+/(?P<part>[^/.]+)"),
 )
 
+_CALLERS = ("datalayer_stripe", "plugins", "tornado")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the program.
+
+    Attributes:
+        name: The package or module.
+        alone: The share of the samples in its own code.
+        with_calls: The share in its own code and in the libraries that it calls.
+    """
+
+    name: str
+    alone: float
+    with_calls: float
+
 
 @dataclass(frozen=True)
 class Profile:
     """Where the processor time of the service goes.
 
     Attributes:
-        parts: The share of the samples by package or module, the largest first.
-        functions: The share by function, the largest first.
+        parts: The parts, the largest first.
+        functions: The share of the samples by function, the largest first.
         note: Why there is no profile; empty if there is one.
     """
 
-    parts: list[tuple[str, float]]
+    parts: list[Part]
     functions: list[tuple[str, float]]
     note: str = ""
 
@@ -47,10 +65,12 @@ def profile(bench: Bench) -> Profile:
     output = bench.folder / "profile.txt"
     with (
         service(bench.mongod, bench.folder, "profiled") as system,
-        prepared_requests(bench.folder, "profile", seconds=_SECONDS + 2) as requests,
-        prepared_requests(bench.folder, "profilewarm", seconds=1) as warm,
+        prepared_requests(
+            bench.folder,
+            "profile",
+            count=int(warm_up(bench.folder, "profile", [system]) * (_SECONDS + 1)),
+        ) as requests,
     ):
-        measure(system, warm, connections=CONCURRENT, seconds=1)
         command = [spy, "record", "--pid", str(system.pid), "--format", "raw", "--full-filenames"]
         command += ["--gil"]  # Without it, threads that wait count, too.
         command += ["--duration", str(_SECONDS), "--rate", str(_SAMPLES_PER_SECOND)]
@@ -68,22 +88,27 @@ def profile(bench: Bench) -> Profile:
 def summarize(samples: str) -> Profile:
     """Return the shares of parts and functions.
 
-    A sample counts for the innermost Python frame, so compiled code counts for its caller.
+    A sample counts for the innermost Python frame, so compiled code counts for its caller. Samples
+    of a library also count for the part of the service, or of Tornado, that has called it.
 
     Args:
         samples: Lines of `outer frame;…;inner frame count`, as py-spy writes them.
     """
-    parts: Counter[str] = Counter()
+    alone: Counter[str] = Counter()
+    with_calls: Counter[str] = Counter()
     functions: Counter[str] = Counter()
     for line in samples.splitlines():
         stack, _, count = line.rpartition(" ")
-        name, _, place = stack.rpartition(";")[2].partition(" (")
-        part = part_of(place)
-        parts[part] += int(count)
-        functions[f"{name} ({part})"] += int(count)
-    total = sum(parts.values()) or 1
+        frames = [frame.partition(" (") for frame in reversed(stack.split(";"))]
+        parts = [part_of(place) for _, _, place in frames]
+        alone[parts[0]] += int(count)
+        caller = next((part for part in parts if part.startswith(_CALLERS)), parts[0])
+        with_calls[caller] += int(count)
+        functions[f"{frames[0][0]} ({parts[0]})"] += int(count)
+    total = sum(alone.values()) or 1
+    names = sorted(alone | with_calls, key=lambda name: (with_calls[name], alone[name]))
     return Profile(
-        [(part, count / total) for part, count in parts.most_common()],
+        [Part(name, alone[name] / total, with_calls[name] / total) for name in reversed(names)],
         [(function, count / total) for function, count in functions.most_common()],
     )
 

@@ -120,10 +120,13 @@ def profile_table(profile: Profile) -> str:
     """Return the tables of the profile."""
     if profile.note:
         return f"{profile.note}\n"
-    parts = [[f"`{name}`", f"{share:.1%}"] for name, share in profile.parts[:_PROFILED]]
+    parts = [
+        [f"`{part.name}`", f"{part.with_calls:.1%}", f"{part.alone:.1%}"]
+        for part in profile.parts[:_PROFILED]
+    ]
     functions = [[f"`{name}`", f"{share:.1%}"] for name, share in profile.functions[:_PROFILED]]
     return (
-        tables.table(["package or module", "share of samples"], parts)
+        tables.table(["package or module", "with the libraries it calls", "alone"], parts)
         + "\n"
         + tables.table(["function", "share of samples"], functions)
     )

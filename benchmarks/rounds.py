@@ -1,7 +1,7 @@
 """Measure several cases in turn, in several rounds."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,11 @@ from benchmarks.measure import Measurement, measure, prepared_requests
 from benchmarks.requests import ACCOUNTS
 from benchmarks.summary import Spread, ratio, spread
 from benchmarks.systems import System
+
+_WARM_UP_REQUESTS = 20_000
+# With more connections and everything imported, a system is faster than during its warm-up.
+_HEADROOM = 3
+_MIN_RATE = 3_000
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,17 @@ class Rounds:
             LoadError: An answer was not a 2xx.
             BooksError: Credits were lost or added twice.
         """
-        self._warm_up(label, cases)
+        systems = {case.system.pid: case.system for case in cases}
+        rate = warm_up(self.folder, label, systems.values())
         found = Results()
         for number in range(self.count):
-            for connections, accounts in dict.fromkeys((c.connections, c.accounts) for c in cases):
-                alike = [c for c in cases if (c.connections, c.accounts) == (connections, accounts)]
+            for alike in _alike(cases, backwards=number % 2 == 1):
+                connections, accounts = alike[0].connections, alike[0].accounts
                 run = f"{label}r{number}c{connections}a{accounts}"
                 with prepared_requests(
-                    self.folder, run, seconds=self.seconds, accounts=accounts
+                    self.folder, run, count=int(self.seconds * rate), accounts=accounts
                 ) as requests:
-                    for case in alike[:: -1 if number % 2 else 1]:
+                    for case in alike:
                         measured = measure(
                             case.system, requests, connections=connections, seconds=self.seconds
                         )
@@ -113,11 +119,29 @@ class Rounds:
                         show(case, measured)
         return found
 
-    def _warm_up(self, label: str, cases: Sequence[Case]) -> None:
-        """Run each system for a second, so that it has imported and connected everything."""
-        with prepared_requests(self.folder, f"{label}warm", seconds=1) as requests:
-            for system in {case.system.pid: case.system for case in cases}.values():
-                measure(system, requests, connections=16, seconds=1)
+
+def _alike(cases: Sequence[Case], *, backwards: bool) -> list[list[Case]]:
+    """Return the cases in groups with the same connections and accounts."""
+    groups: dict[tuple[int, int], list[Case]] = {}
+    for case in reversed(cases) if backwards else cases:
+        groups.setdefault((case.connections, case.accounts), []).append(case)
+    return list(groups.values())
+
+
+def warm_up(folder: Path, label: str, systems: Iterable[System]) -> float:
+    """Run each system for a second, so that it has imported and connected everything.
+
+    Args:
+        folder: Where the requests are written.
+        label: A part of the ids of the events.
+        systems: The systems.
+
+    Returns:
+        A rate that none of them exceeds later, for the number of requests to prepare.
+    """
+    with prepared_requests(folder, f"{label}warm", count=_WARM_UP_REQUESTS) as requests:
+        rates = [measure(one, requests, connections=16, seconds=1).rate for one in systems]
+    return max(_MIN_RATE, _HEADROOM * max(rates))
 
 
 def show(case: Case, measured: Measurement) -> None:

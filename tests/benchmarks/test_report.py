@@ -1,7 +1,6 @@
 """Statistics, targets, tables and the plot of the benchmark."""
 
 import re
-from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from benchmarks import tables
 from benchmarks.measure import Measurement
 from benchmarks.plot import draw_rates
-from benchmarks.profile import summarize
+from benchmarks.profile import Part, summarize
 from benchmarks.report import DOCUMENT, Report, replace_sections, results_text
 from benchmarks.rounds import Results
 from benchmarks.scenarios import COPIES, HOT_ACCOUNT, SPREAD_ACCOUNTS, Bursts, Comparison
@@ -55,6 +54,7 @@ HOT = Comparison(
     HOT_ACCOUNT,
     SPREAD_ACCOUNTS,
 )
+STORED = Comparison("20 stored events", None, "stored events", "no stored events", "Not measured.")
 MISSING = Comparison("Drivers", None, "a", "b", "Not measured: there is one driver.")
 BURSTS = Bursts({"new": spread([20, 30, 24]), "done": spread([10]), "ceiling": spread([5])})
 
@@ -64,7 +64,7 @@ def report() -> Report:
         machine={"date": "today"},
         method="As described.",
         main=MAIN,
-        compared={"hot": HOT, "drivers": MISSING},
+        compared={"hot": HOT, "stored": STORED, "drivers": MISSING},
         bursts=BURSTS,
         profile=summarize("main (a.py:1);run (/x/site-packages/tornado/web.py:3) 3\n"),
         soak="",
@@ -72,7 +72,7 @@ def report() -> Report:
 
 
 def verdicts() -> dict[str, str]:
-    checked = check_targets(MAIN, {"hot": HOT}, BURSTS)
+    checked = check_targets(MAIN, {"hot": HOT, "stored": STORED}, BURSTS)
     return {one.target.what: one.target.verdict(one.value.median) for one in checked if one.value}
 
 
@@ -109,17 +109,18 @@ def test_targets_are_compared_with_what_was_measured() -> None:
         f"rate of {ONE_TRANSACTION}, 64 connections": "met",  # the median of 4, 2 and 3
         f"rate of {CEILING}, 64 connections": "aim met",  # the median of 0.5, 0.25 and 0.75
         "a lone delivery, time of one transaction alone": "met",  # 1.25, 1, 2
-        "one hot account, rate of spread accounts": "met",
+        "One hot account, rate of spread accounts": "met",
         f"{COPIES} copies of a new event at once": "met",
         f"{COPIES} copies of an event that is done at once": "aim met",
     }
 
 
 def test_a_target_that_was_not_measured_is_said_so() -> None:
-    text = tables.target_table(check_targets(MAIN, {}, None))
-    [line] = [line for line in text.splitlines() if "stripe-sync-engine" in line]
-    assert "not measured in this run" in line
-    assert line.endswith("| – |")
+    text = tables.target_table(check_targets(MAIN, {"hot": HOT, "stored": STORED}, None))
+    lines = [line for line in text.splitlines() if "not measured in this run" in line]
+    assert ["stripe-sync-engine" in line for line in lines].count(True) == 1
+    assert ["20 stored events, rate of no stored events" in line for line in lines].count(True) == 1
+    assert all(line.endswith("| – |") for line in lines)
 
 
 def test_results_have_a_section_for_everything_that_was_measured() -> None:
@@ -138,7 +139,7 @@ def test_results_have_a_section_for_everything_that_was_measured() -> None:
     assert f"| {ONE_TRANSACTION} | 0.80 (0.50–1.00) | 3.00 (2.00–4.00) |" in text
     assert "| one hot account | 64 | 90 (80–100) |" in text
     assert "Not measured: there is one driver." in text
-    assert "| `tornado` | 100.0% |" in text
+    assert "| `tornado` | 100.0% | 100.0% |" in text
 
 
 def test_all_rows_of_a_table_have_as_many_cells_as_its_head() -> None:
@@ -170,30 +171,31 @@ def test_plot_is_well_formed_and_has_a_bar_for_each_rate() -> None:
         assert float(rect.get("height", "0")) > 0
 
 
-def test_profile_counts_the_innermost_frame() -> None:
-    root = Path("/venv/lib/python3.11")
-    run = f"main (x);_run ({root}/asyncio/events.py:84)"
+def test_profile_counts_the_innermost_frame_and_the_part_that_called_it() -> None:
+    packages = "/venv/lib/python3.11/site-packages"
+    run = "main (x);_run (/lib/python3.11/asyncio/events.py:84)"
+    commit = f"{run};commit (/src/datalayer_stripe/store/commit.py:9)"
     samples = [
         f"{run} 2",
-        f"{run};write ({root}/site-packages/motor/core.py:1) 5",
-        "main (x);commit (/src/datalayer_stripe/store/commit.py:9) 2",
-        "main (x);credit (/src/plugins/top_up_credits.py:9) 1",
+        f"{commit};write ({packages}/pymongo/pool.py:1);encode ({packages}/bson/x.py:1) 4",
+        f"{commit} 1",
+        f"{run};credit (/src/plugins/top_up_credits.py:9) 1",
+        f"{run};handle ({packages}/tornado/web.py:1);loads (/lib/python3.11/json/x.py:1) 2",
     ]
     profile = summarize("\n".join(samples))
-    assert dict(profile.parts) == {
-        "motor": 0.5,
-        "asyncio": 0.2,
-        "datalayer_stripe.store": 0.2,
-        "plugins": 0.1,
-    }
-    assert profile.functions[0] == ("write (motor)", 0.5)
+    assert profile.parts == [
+        Part("datalayer_stripe.store", alone=0.1, with_calls=0.5),
+        Part("asyncio", alone=0.2, with_calls=0.2),
+        Part("tornado", alone=0.0, with_calls=0.2),
+        Part("plugins", alone=0.1, with_calls=0.1),
+        Part("bson", alone=0.4, with_calls=0.0),
+        Part("json", alone=0.2, with_calls=0.0),
+    ]
+    assert profile.functions[0] == ("encode (bson)", 0.4)
 
 
 def test_soak_table_has_the_first_and_the_last_part() -> None:
-    lines = soak_table([measurement(rate) for rate in (100, 101, 102, 103, 104)]).splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:-2]] == [
-        "30 s",
-        "60 s",
-        "120 s",
-        "150 s",
-    ]
+    found = [measurement(rate) for rate in (100, 101, 102, 103, 104)]
+    lines = soak_table(found, memory=75).splitlines()
+    shown = [line.split("|")[1].strip() for line in lines[2:-2]]
+    assert shown == ["start", "30 s", "60 s", "120 s", "150 s"]
