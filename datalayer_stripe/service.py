@@ -43,6 +43,7 @@ from .settings import Settings
 from .store import Store, connect
 from .store.readiness import DatabaseProbe
 from .stripe_api.client import StripeClient
+from .stripe_api.rate_limit import CallLimiter, CallRates
 from .webhooks.delivery import Deliveries
 from .webhooks.metric_series import create_series
 from .webhooks.observers import Observers
@@ -245,6 +246,7 @@ async def open_service(
         settings.stripe_api_key.get_secret_value(),
         metrics=metrics,
         api_base=settings.stripe_api_base,
+        limiter=_call_limiter(settings, store),
     )
     product_ids = settings.stripe_subscription_product_ids
     configuration_faults = ConfigurationFaults()
@@ -335,3 +337,8 @@ async def open_service(
         database_probe=DatabaseProbe(store),
         open_events=OpenEvents(store, registry, metrics),
     )
+
+
+def _call_limiter(settings: Settings, store: Store) -> CallLimiter:
+    rates = CallRates.allowed_by(settings.stripe_requests_per_second, livemode=settings.livemode)
+    return CallLimiter(rates, shared=None if store.in_memory else store.stripe_permits)

@@ -264,6 +264,20 @@ class Settings(BaseSettings):
         default=3600,
         ge=0,
     )
+    stripe_requests_per_second: int = setting(
+        "DATALAYER_STRIPE_REQUESTS_PER_SECOND",
+        section="Service",
+        doc="The requests per second that Stripe allows to one endpoint. All endpoints together "
+        "are allowed as many in test mode, and four times as many in live mode. The service's own "
+        "calls, such as refreshes after events, use four fifths of it, over all processes. Lower "
+        "it if other systems use the same Stripe account. See "
+        "[operations](operations.md#stripes-rate-limits).",
+        remedy="Set the requests per second that Stripe allows to one endpoint, between 1 and "
+        "10000.",
+        default=25,
+        ge=1,
+        le=10_000,
+    )
     stripe_plugins_dir: Annotated[Path | None, AfterValidator(check_folder)] = setting(
         "DATALAYER_STRIPE_PLUGINS_DIR",
         section="Service",

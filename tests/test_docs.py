@@ -680,6 +680,7 @@ def test_plugin_guide_lists_the_signals_of_a_plugin() -> None:
     assert [one[0].partition("(")[0] for one in raised if one] == [
         "Retry",
         "Defer",
+        "RateLimited",
         "Reject",
     ]
 

@@ -6,7 +6,7 @@ change after the last fetch has an event of its own.
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
@@ -33,11 +33,15 @@ from ..stripe_api.objects import (
     subscription_product_ids,
     subscription_snapshot,
 )
+from ..stripe_api.rate_limit import permitted
 from .catalog import Catalog
+from .shared_reads import SharedReads
 
 # The status of an account's primary subscription, best first.
 _STATUS_PRIORITY = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
 
+
+_RETRIEVE = "subscriptions.retrieve"
 
 # Events of a renewal may be late. During this period the account can still buy credits.
 GRACE_PERIOD = timedelta(days=1)
@@ -70,6 +74,7 @@ class Subscriptions:
         self._clock = clock
         self._product_ids = frozenset(product_ids)
         self._rate_limiter = rate_limiter
+        self._shared_reads = SharedReads(self.fetch_snapshot)
 
     def is_ours(self, subscription: StripeData) -> bool:
         """Return whether a subscription is for one of the service's products.
@@ -102,11 +107,14 @@ class Subscriptions:
 
     # Read from Stripe
 
-    async def fetch_snapshot(self, subscription_id: str) -> tuple[SubscriptionSnapshot, int]:
+    async def fetch_snapshot(
+        self, subscription_id: str, on_start: Callable[[], None] = lambda: None
+    ) -> tuple[SubscriptionSnapshot, int]:
         """Take a ticket, and fetch a subscription from Stripe.
 
         Args:
             subscription_id: The subscription, `sub_…`.
+            on_start: Called after the wait for a permit, before the ticket is taken.
 
         Returns:
             The snapshot and the ticket.
@@ -114,9 +122,12 @@ class Subscriptions:
         Raises:
             Reject: Stripe does not have the subscription, or its account is unknown.
         """
+        await self._stripe.transport.wait_for_permit(_RETRIEVE)
+        on_start()
         ticket = await self._store.subscriptions.take_ticket(subscription_id)
         try:
-            subscription = await self._stripe.retrieve_subscription(subscription_id)
+            with permitted():
+                subscription = await self._stripe.retrieve_subscription(subscription_id)
         except StripeObjectMissing:
             raise Reject(f"Stripe has no subscription {subscription_id}") from None
         snapshot = await self.make_snapshot(subscription)
@@ -126,6 +137,17 @@ class Subscriptions:
                 f"{snapshot.customer_id} nor its metadata's account_uid is known"
             )
         return snapshot, ticket
+
+    async def fetch_shared(self, subscription_id: str) -> tuple[SubscriptionSnapshot, int]:
+        """Fetch a subscription as :meth:`fetch_snapshot`, together with other callers.
+
+        Events of one subscription often come together. While the read waits for its permit, they
+        share it. An event that comes later has a read of its own, so that no change is missed.
+
+        Args:
+            subscription_id: The subscription, `sub_…`.
+        """
+        return await self._shared_reads.get(subscription_id)
 
     async def refresh(self, subscription_id: str) -> SubscriptionSnapshot:
         """Fetch a subscription from Stripe, and write its snapshot.

@@ -86,6 +86,10 @@ class DatalayerStripe(ExtensionApp):
         help="Seconds between two reconciliations with Stripe, at least 60; 0 turns them off. "
         "Environment: DATALAYER_STRIPE_RECONCILE_INTERVAL."
     ).tag(config=True)
+    stripe_requests_per_second = Any(
+        help="Requests per second that Stripe allows to one endpoint, by default 25. "
+        "Environment: DATALAYER_STRIPE_REQUESTS_PER_SECOND."
+    ).tag(config=True)
     stripe_plugins_dir = Any(
         help="Folder of additional plugin files. Environment: DATALAYER_STRIPE_PLUGINS_DIR."
     ).tag(config=True)

@@ -8,7 +8,14 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
-from ..errors import DatalayerStripeError, PluginFault, PluginSignal, Retry
+from ..errors import (
+    DatalayerStripeError,
+    Defer,
+    PluginFault,
+    PluginSignal,
+    RateLimited,
+    Retry,
+)
 from ..stripe_api.errors import error_summary, is_sdk_file
 
 logger = logging.getLogger(__name__)
@@ -138,6 +145,21 @@ def log_failure(plugin_name: str, error: Exception) -> str:
         exc_info=None if is_known else error,
     )
     return summary
+
+
+def log_deferral(plugin_name: str, error: Defer | RateLimited) -> float:
+    """Log that a plugin's work on an event is deferred, and return the seconds until it is due.
+
+    Args:
+        plugin_name: The name of the plugin.
+        error: What it raised: `Defer`, or the error of a call to Stripe that was one too many.
+    """
+    if isinstance(error, Defer):
+        reason, seconds = error.reason, error.delay
+    else:
+        reason, seconds = error.message, min(error.retry_after or 0, Defer.MAX_DELAY_SECONDS)
+    logger.info("plugin deferred the event", extra={"plugin": plugin_name, "reason": reason})
+    return seconds
 
 
 def failure_summary(error: Exception) -> str:

@@ -103,10 +103,11 @@ class SnapshotRecorder:
 
         Raises:
             Reject: Stripe does not have the subscription, or it belongs to no account.
+            RateLimited: There are too many calls to Stripe: the event is deferred.
         """
         subscription_id = await self._subscriptions.subscription_id_in(data)
         if subscription_id is not None:
-            snapshot, ticket = await self._subscriptions.fetch_snapshot(subscription_id)
+            snapshot, ticket = await self._subscriptions.fetch_shared(subscription_id)
             self._unit.record(WriteSnapshot(snapshot, ticket))
 
 

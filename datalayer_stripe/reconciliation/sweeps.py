@@ -16,6 +16,7 @@ from ..events import CUSTOMER_DELETED
 from ..plugin_api.registry import Registry
 from ..store import Store
 from ..stripe_api.client import StripeClient
+from ..stripe_api.rate_limit import SWEEP_WAIT_SECONDS, own_calls
 from ..webhooks.outcome import Outcome
 from ..webhooks.processor import EventProcessor
 from .customer_sweep import CustomerFinding, CustomerSweep
@@ -93,6 +94,11 @@ class Reconciliation:
             StripeUnavailable: Stripe does not answer.
             StoreUnavailable: The database does not answer.
         """
+        with own_calls(SWEEP_WAIT_SECONDS):
+            await self._sweep_all(since)
+        return self._reporter.report
+
+    async def _sweep_all(self, since: datetime) -> None:
         await self._redelivery.load_first_seen()
         # Customers first: payments and subscriptions belong to the account of their customer.
         await self._sweep_customers(since)
@@ -104,7 +110,6 @@ class Reconciliation:
         await self._events.retry_failed()
         await self._reversals.run(since)
         await self._subscriptions.run()
-        return self._reporter.report
 
     async def _sweep_customers(self, since: datetime) -> None:
         deleted = self._stripe.event_pages([CUSTOMER_DELETED], created_since=since)

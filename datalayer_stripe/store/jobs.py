@@ -86,6 +86,7 @@ class Deferral(Mark):
         return {
             "_id": _job_id(self.event.id, self.plugin_name),
             "plugin": self.plugin_name,
+            "object_id": self.event.object_id,
             "event": self.event.model_dump_json(),
             "attempts": 0,
             "deferred_at": self.at,
@@ -184,7 +185,13 @@ class JobRejected(_UnsuccessfulAttempt):
         await self._update_event(database, mongo_session, update)
 
 
-JOBS = CollectionSpec("jobs", [IndexModel([("plugin", ASCENDING), ("due_at", ASCENDING)])])
+JOBS = CollectionSpec(
+    "jobs",
+    [
+        IndexModel([("plugin", ASCENDING), ("due_at", ASCENDING)]),
+        IndexModel([("object_id", ASCENDING), ("plugin", ASCENDING)]),
+    ],
+)
 
 
 class Jobs:
@@ -213,8 +220,38 @@ class Jobs:
         Returns:
             The job, or None if no job is due and free.
         """
+        return await self._take({"plugin": plugin_name, **_free(now)}, now, duration)
+
+    @translate_errors
+    async def take_more(
+        self, job: Job, now: datetime, duration: timedelta, *, limit: int
+    ) -> list[Job]:
+        """Lease further jobs of the same plugin whose events are about the same object.
+
+        A job that has not failed is taken before it is due.
+
+        Args:
+            job: The job that was leased first.
+            now: The present time.
+            duration: How long the leases last.
+            limit: The maximum number of further jobs.
+        """
+        more: list[Job] = []
+        if job.event.object_id is None:
+            return more
+        same = {
+            "object_id": job.event.object_id,
+            "plugin": job.plugin,
+            "until": {"$lte": now},
+            "$or": [{"due_at": {"$lte": now}}, {"attempts": 0}],
+        }
+        while len(more) < limit and (found := await self._take(same, now, duration)):
+            more.append(found)
+        return more
+
+    async def _take(self, query: dict[str, Any], now: datetime, duration: timedelta) -> Job | None:
         found = await self._jobs.find_one_and_update(
-            {"plugin": plugin_name, **_free(now)},
+            query,
             {
                 "$set": {"holder": uuid.uuid4().hex, "until": now + duration},
                 "$inc": {"attempts": 1},

@@ -25,6 +25,7 @@ from .open_payment_intents import OpenPaymentIntents
 from .overviews import Overviews
 from .plugin_reads import PluginReads
 from .reversals import Reversals
+from .stripe_permits import StripePermits
 from .subscriptions import Subscriptions
 from .unit_of_work import CommitReceipt, Document, Operation, UnitOfWork
 
@@ -58,7 +59,7 @@ class Store:
     ) -> None:
         self._client = client
         self._database = database
-        self._in_memory = in_memory
+        self.in_memory = in_memory
         self._plugin_client = plugin_client
         self._plugin_database = plugin_database
         self._plugin_reads = PluginReads()
@@ -76,6 +77,7 @@ class Store:
         self.audits = Audits(database)
         self.leases = Leases(database)
         self.first_seen = FirstSeen(database)
+        self.stripe_permits = StripePermits(database)
         self.changes = changes
 
     async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:
@@ -133,7 +135,7 @@ class Store:
         Args:
             clock: The clock of this process, which is used on `memory://`.
         """
-        if self._in_memory:
+        if self.in_memory:
             return clock()
         hello = await self._client.admin.command("hello")
         local_time: datetime = hello["localTime"]
@@ -160,7 +162,7 @@ class Store:
         Raises:
             StoreUnavailable: No majority has confirmed it before the timeout.
         """
-        if self._in_memory:
+        if self.in_memory:
             return
         majority = WriteConcern("majority", wtimeout=int(seconds * 1000))
         database = self._database.with_options(write_concern=majority)

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..metrics import Metrics
 from .queries import SUBSCRIPTION_EXPANSIONS, StripeQueries
+from .rate_limit import CallLimiter
 from .transport import StripeDict, StripeTransport
 
 # Cards, and the wallets that hold cards, settle immediately. A voucher or a bank transfer may be
@@ -33,10 +34,21 @@ class StripeClient(StripeQueries):
         api_key: Stripe's secret key.
         metrics: Counts the calls and measures their duration.
         api_base: The base URL of Stripe's API; by default the real one.
+        limiter: Limits the calls that the service makes on its own account; by default they are
+            not limited.
     """
 
-    def __init__(self, api_key: str, *, metrics: Metrics, api_base: str | None = None) -> None:
-        super().__init__(StripeTransport(api_key, metrics=metrics, api_base=api_base))
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        metrics: Metrics,
+        api_base: str | None = None,
+        limiter: CallLimiter | None = None,
+    ) -> None:
+        super().__init__(
+            StripeTransport(api_key, metrics=metrics, api_base=api_base, limiter=limiter)
+        )
         self.sdk = self.transport.sdk
         """The SDK's own client, for plugins, with key, version, address and retries set.
 

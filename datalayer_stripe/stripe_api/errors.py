@@ -34,6 +34,9 @@ CALL_OUTCOMES = (
 )
 """The usual values of the metrics' label `outcome` of a call; other kinds of error are rare."""
 
+# When to retry a call that Stripe has refused as one too many, if Stripe does not say it.
+_RETRY_AFTER_SECONDS = 2
+
 _SDK_FOLDER = Path(stripe.__file__).parent
 
 logger = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ def translate_error(  # noqa: PLR0911 (one return for each kind of error)
         case stripe.CardError():
             return CardDeclined(error.user_message)
         case stripe.RateLimitError():
-            return RateLimited(retry_after=_retry_after(error))
+            return RateLimited(retry_after=retry_after(error) or _RETRY_AFTER_SECONDS)
         case stripe.StripeError(http_status=409):  # idempotency_key_in_use; the SDK drops the code
             return Conflict("The same request is still being worked on.")
         case stripe.IdempotencyError():
@@ -110,6 +113,7 @@ def is_replayed(error: Exception) -> bool:
     return names.get("idempotent-replayed") == "true"
 
 
-def _retry_after(error: stripe.StripeError) -> int:
+def retry_after(error: stripe.StripeError) -> int | None:
+    """Return the seconds that an answer asks the client to wait, or None if it does not say."""
     text = (error.headers or {}).get("retry-after", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 2
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None

@@ -1,6 +1,7 @@
 """Send requests to Stripe: timeouts, retries, metrics and the translation of errors."""
 
 import asyncio
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
@@ -10,7 +11,8 @@ import stripe
 
 from ..errors import RateLimited, StripeUnavailable
 from ..metrics import Metrics
-from .errors import is_replayed, translate_error
+from .errors import is_replayed, retry_after, translate_error
+from .rate_limit import CallLimiter
 
 STRIPE_VERSION = "2026-08-26.dahlia"
 """The API version of the service's own calls, whatever the default of the SDK is."""
@@ -64,10 +66,20 @@ class StripeTransport:
         api_key: Stripe's secret key.
         metrics: Counts the calls and measures their duration.
         api_base: The base URL of Stripe's API; by default the real one.
+        limiter: Limits the calls that the service makes on its own account; by default they are
+            not limited.
     """
 
-    def __init__(self, api_key: str, *, metrics: Metrics, api_base: str | None = None) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        metrics: Metrics,
+        api_base: str | None = None,
+        limiter: CallLimiter | None = None,
+    ) -> None:
         self._metrics = metrics
+        self._limiter = limiter
         self._http = stripe.AIOHTTPClient(timeout=_ATTEMPT_TIMEOUT)
         self.sdk = stripe.StripeClient(
             api_key,
@@ -82,6 +94,18 @@ class StripeTransport:
     async def close(self) -> None:
         """Close the connections."""
         await self._http.close_async()  # type: ignore[no-untyped-call]
+
+    async def wait_for_permit(self, operation: str) -> None:
+        """Wait for the permit of a call that is then made within :func:`.permitted`.
+
+        Args:
+            operation: One of :data:`OPERATIONS`.
+
+        Raises:
+            RateLimited: The permit would come too late.
+        """
+        if self._limiter is not None:
+            await self._limiter.wait(operation)
 
     async def call(self, operation: str, request: Awaitable[stripe.StripeObject]) -> StripeDict:
         """Await a request for one object.
@@ -114,7 +138,12 @@ class StripeTransport:
 
         async def all_items() -> list[StripeDict]:
             page = await request
-            return [_plain(item) async for item in page.auto_paging_iter()]
+            items = list(page.data)
+            while page.has_more:
+                await self.wait_for_permit(operation)
+                page = await page.next_page_async()
+                items += page.data
+            return [_plain(item) for item in items]
 
         return await self._send(operation, all_items())
 
@@ -139,6 +168,12 @@ class StripeTransport:
 
     async def _send(self, operation: str, request: Awaitable[R]) -> R:
         """Await a request within the timeout, count it, and translate its errors."""
+        try:
+            await self.wait_for_permit(operation)
+        except BaseException:
+            if inspect.iscoroutine(request):
+                request.close()
+            raise
         outcome, started = "cancelled", time.perf_counter()
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
@@ -150,13 +185,26 @@ class StripeTransport:
             translated.is_replayed = is_replayed(error)
             is_outage = isinstance(translated, StripeUnavailable | RateLimited)
             self.last_error = outcome if is_outage else None
+            self._back_off(error)
             raise translated from error
         else:
             outcome, self.last_error = "ok", None
+            if self._limiter is not None:
+                self._limiter.recover()
             return result
         finally:
             self._metrics.stripe_calls.labels(operation, outcome).inc()
             self._metrics.stripe_seconds.labels(operation).observe(time.perf_counter() - started)
+
+    def _back_off(self, error: Exception) -> None:
+        """Pause the service's own calls after an answer 429, unless it is about one object.
+
+        https://docs.stripe.com/rate-limits#object-lock-timeouts
+        """
+        if self._limiter is None or not isinstance(error, stripe.RateLimitError):
+            return
+        if error.code != "lock_timeout":
+            self._limiter.back_off(retry_after(error))
 
 
 def _plain(item: stripe.StripeObject) -> StripeDict:

@@ -71,6 +71,7 @@ class Environment:
             "stripe_cust_portal_url": "https://billing.example.com/p/login/test",
             "stripe_mongodb_url": self._mongodb_url,
             "stripe_api_base": self.sandbox.url,
+            "stripe_requests_per_second": 10_000,  # the local Stripe has no limit
             "jwt_secret": self._jwt_secret,
         }
         return Settings(**{**fields, **changes})

@@ -8,18 +8,19 @@ from datetime import timedelta
 from typing import Any
 
 from ..clock import Clock
-from ..errors import AlreadyDone, Defer, Reject, StoreUnavailable
+from ..errors import AlreadyDone, Defer, RateLimited, Reject, StoreUnavailable
 from ..events import Event
 from ..limits import Admission, Slot
 from ..logs import log_context
 from ..metrics import Metrics
 from ..plugin_api.definition import Plugin
-from ..plugin_api.isolation import log_failure
+from ..plugin_api.isolation import log_deferral, log_failure
 from ..plugin_api.registry import Registry, Stage
 from ..store import Store, UnitOfWork
 from ..store.event_records import DEFERRED, HANDLED, EventRecord
 from ..store.jobs import Deferral
 from ..stripe_api.client import StripeClient
+from ..stripe_api.rate_limit import DELIVERY_WAIT_SECONDS, own_calls
 from .observers import Observers
 from .outcome import Outcome, combined
 from .runner import Runner
@@ -225,15 +226,12 @@ class EventProcessor:
         seconds = 0.0
         if not registration.deferred:
             try:
-                return await self._runner.run(
-                    plugin, registration, event, is_new_event=is_new_event
-                )
-            except Defer as signal:
-                logger.info(
-                    "plugin deferred the event",
-                    extra={"plugin": plugin.name, "reason": signal.reason},
-                )
-                seconds = signal.delay
+                with own_calls(DELIVERY_WAIT_SECONDS):
+                    return await self._runner.run(
+                        plugin, registration, event, is_new_event=is_new_event
+                    )
+            except (Defer, RateLimited) as error:
+                seconds = log_deferral(plugin.name, error)
         return await self._defer(plugin, event, seconds=seconds, is_new_event=is_new_event)
 
     async def _defer(

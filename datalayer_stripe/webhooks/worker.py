@@ -8,21 +8,23 @@ import asyncio
 import logging
 import random
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from ..clock import Clock
-from ..errors import AlreadyDone, Defer, Reject, StoreUnavailable
+from ..errors import AlreadyDone, Defer, RateLimited, Reject, StoreUnavailable
 from ..logs import log_context
 from ..metrics import Metrics
 from ..plugin_api.definition import Plugin
-from ..plugin_api.isolation import log_failure
+from ..plugin_api.isolation import log_deferral, log_failure
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
 from ..store.event_records import DONE
 from ..store.events import Mark
 from ..store.jobs import Job, JobDone, JobFailed, JobRejected
+from ..stripe_api.rate_limit import JOB_WAIT_SECONDS, own_calls
 from .observers import Observers
 from .outcome import Outcome
 from .processor import log_rejection
@@ -39,6 +41,9 @@ MAX_CONCURRENT_JOBS_PER_PLUGIN = 4
 """Of these, jobs of one plugin."""
 RESERVED_FOR_MONEY = 4
 """Of these, jobs that only plugins that move money may take."""
+
+MAX_JOBS_TOGETHER = 32
+"""Jobs about one object that share a slot."""
 
 # The delay doubles from 5 s to an hour: 80 attempts take about three days, which is also how long
 # Stripe tries to deliver an event.
@@ -183,10 +188,35 @@ class Worker:
         if job is None:
             return False
         self._running[name] += 1
-        task = asyncio.create_task(self._run(plugin, job))
+        try:
+            jobs = [job, *await self._take_more(plugin, job, lease)]
+        except BaseException:
+            self._running[name] -= 1
+            raise
+        task = asyncio.create_task(self._run_together(plugin, jobs))
         self._jobs.add(task)
         task.add_done_callback(self._jobs.discard)
         return True
+
+    async def _take_more(self, plugin: Plugin[Any], job: Job, lease: timedelta) -> Sequence[Job]:
+        """Lease the other jobs of the same object, if the plugin deferred them by `Defer`.
+
+        A burst of events about one object becomes jobs when Stripe is busy. They run together, so
+        that they share what they read. The jobs of a deferred function run one by one.
+        """
+        registration = plugin.registration(job.event.type)
+        if registration is None or registration.deferred:
+            return ()
+        jobs = self._store.jobs
+        return await jobs.take_more(job, self._clock(), lease, limit=MAX_JOBS_TOGETHER - 1)
+
+    async def _run_together(self, plugin: Plugin[Any], jobs: Sequence[Job]) -> None:
+        """Run jobs that share one slot."""
+        try:
+            await asyncio.gather(*(self._run(plugin, job) for job in jobs))
+        finally:
+            self._running[plugin.name] -= 1
+            self.wake()  # a slot is free
 
     async def _run(self, plugin: Plugin[Any], job: Job) -> None:
         event = job.event
@@ -200,9 +230,6 @@ class Worker:
             except Exception:
                 logger.exception("cannot record the end of a deferred job")
                 outcome = Outcome.FAILED
-            finally:
-                self._running[plugin.name] -= 1
-                self.wake()  # a slot is free
             logger.info(
                 "deferred job",
                 extra={
@@ -229,12 +256,13 @@ class Worker:
                 raise Reject(f"given up after {MAX_ATTEMPTS} attempts; the last one never ended")
             if registration is None:
                 raise Reject(f"the plugin does not handle {job.event.type} any more")
-            outcome = await self._runner.run(plugin, registration, job.event, JobDone)
+            with own_calls(JOB_WAIT_SECONDS):
+                outcome = await self._runner.run(plugin, registration, job.event, JobDone)
         except Reject as error:
             raised = error
             outcome = await self._reject(job, error.reason)
-        except Defer as signal:
-            outcome = await self._postpone(job, signal)
+        except (Defer, RateLimited) as error:
+            outcome = await self._postpone(job, log_deferral(plugin.name, error))
         except Exception as error:
             raised = error
             outcome = await self._retry_later(job, log_failure(plugin.name, error))
@@ -245,13 +273,10 @@ class Worker:
         runs = await self._store.events.runs([job.event.id])
         return runs.get(job.event.id, {}).get(job.plugin) == DONE
 
-    async def _postpone(self, job: Job, signal: Defer) -> Outcome:
-        """Run a job that asked for it again later, without counting the attempt."""
-        logger.info(
-            "plugin deferred the event", extra={"plugin": job.plugin, "reason": signal.reason}
-        )
+    async def _postpone(self, job: Job, seconds: float) -> Outcome:
+        """Run a job again later, without counting the attempt."""
         now = self._clock()
-        due_at = now + max(timedelta(seconds=signal.delay), MIN_POSTPONEMENT)
+        due_at = now + max(timedelta(seconds=seconds), MIN_POSTPONEMENT)
         is_held = await self._store.jobs.postpone(job, now, due_at)
         return Outcome.DEFERRED if is_held else Outcome.DUPLICATE
 

@@ -177,7 +177,7 @@ def no_ticket_on_snapshots(patch: Patch) -> None:
 
 
 def ticket_taken_after_the_read(patch: Patch) -> None:
-    async def read_first(self: Subscriptions, subscription_id: str) -> Any:
+    async def read_first(self: Subscriptions, subscription_id: str, *_: Any) -> Any:
         subscription = await self._stripe.retrieve_subscription(subscription_id)
         snapshot = await self.make_snapshot(subscription)
         return snapshot, await self._store.subscriptions.take_ticket(subscription_id)

@@ -142,6 +142,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
         stripe_mongodb_url=url,
         stripe_mongodb_driver=DRIVER,
         stripe_api_base=api_base,
+        stripe_requests_per_second=10_000,  # the local Stripe has no limit
         jwt_secret=JWT_SECRET,
     )
 
