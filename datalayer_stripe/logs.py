@@ -249,4 +249,15 @@ def configure_logging(
     else:
         as_json = not sys.stderr.isatty() if json is None else json
         config = default_config(level=level.upper(), json=as_json)
+        _leave_out_unused_facts()
     logging.config.dictConfig(config)
+
+
+def _leave_out_unused_facts() -> None:
+    """Create records without thread and process, which the formatters of this module do not use.
+
+    https://docs.python.org/3/howto/logging.html#optimization
+    """
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ CONFIG = Path(__file__).parents[1] / "conf" / "logging.toml"
 
 logger = logging.getLogger("datalayer_stripe.example")
 
+FLAGS = ("logThreads", "logProcesses", "logMultiprocessing")
+
 Logged = Callable[[], str]
 
 
@@ -39,10 +42,13 @@ def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Logged]:
     """Return a function that returns what was logged. Restore the logging configuration."""
     loggers = [logging.getLogger(name) for name in (None, "stripe", "pymongo")]
     before = [(one, one.level, one.handlers[:]) for one in loggers]
+    flags = {name: getattr(logging, name) for name in FLAGS}
     yield lambda: capsys.readouterr().err
     for one, level, handlers in before:
         one.setLevel(level)
         one.handlers[:] = handlers
+    for name, flag in flags.items():
+        setattr(logging, name, flag)
 
 
 def entries(lines: str) -> list[dict[str, Any]]:
@@ -203,6 +209,17 @@ def test_configuration_file_overrides_the_arguments(logged: Logged, tmp_path: Pa
     logger.warning("no")
     logger.error("yes")
     assert [entry["message"] for entry in entries(logged())] == ["yes"]
+
+
+def test_configuration_file_may_log_threads_and_processes(logged: Logged, tmp_path: Path) -> None:
+    text = CONFIG.read_text(encoding="utf-8")
+    old = '"()" = "datalayer_stripe.logs.JsonFormatter"'
+    assert old in text
+    changed = tmp_path / "logging.toml"
+    changed.write_text(text.replace(old, 'format = "%(threadName)s %(process)d"'), encoding="utf-8")
+    configure_logging(config_file=changed)
+    logger.warning("hello")
+    assert re.fullmatch(r"MainThread \d+\n", logged())
 
 
 def test_wrong_level_or_file_raises_value_error(logged: Logged, tmp_path: Path) -> None:
