@@ -17,7 +17,7 @@ from datalayer_stripe.errors import (
     PluginFault,
 )
 from datalayer_stripe.service import Service
-from datalayer_stripe.store import CommitReceipt, Store, UnitOfWork, commit, connect, group_commit
+from datalayer_stripe.store import CommitReceipt, Store, UnitOfWork, commit, group_commit
 from datalayer_stripe.store.bulk_writes import BulkWrites
 from datalayer_stripe.store.commit import Transactions, Work
 from datalayer_stripe.store.driver import start_session, start_transaction
@@ -30,6 +30,7 @@ from datalayer_stripe.store.subscriptions import WriteSnapshot
 from datalayer_stripe.store.unit_of_work import UpdateOne
 from tests.store.test_store import EVENT, NOW, credit, mark, snapshot
 from tests.support.commands import CommandCounter
+from tests.support.database import connect
 from tests.support.shop import rows
 
 pytestmark = pytest.mark.mongod
