@@ -22,7 +22,7 @@ class StripePermits:
     """Document `stripe-permits` of the collection `service`. Its times are epoch milliseconds."""
 
     def __init__(self, database: Any) -> None:
-        self._service = database.service
+        self._database = database
 
     @translate_errors
     async def lease(
@@ -42,8 +42,8 @@ class StripePermits:
             seconds until the next one is free.
         """
         # Permits need not survive the primary: a new one grants a few too many at worst.
-        service = self._service.with_options(write_concern=WriteConcern(1))
-        found = await service.find_one_and_update(
+        database = self._database.with_options(write_concern=WriteConcern(1))
+        found = await database.service.find_one_and_update(
             {"_id": _ID},
             _update(
                 operation.replace(".", "_"),

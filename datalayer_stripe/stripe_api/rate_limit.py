@@ -239,8 +239,12 @@ class CallLimiter:
             while batch := self._waiting[key]:
                 self._waiting[key] = []
                 await self._grant(batch, *key)
+        except Exception as error:
+            for future in (*batch, *self._waiting[key]):
+                if not future.done():
+                    future.set_exception(error)
         finally:
-            # After a failure nobody may wait forever.
+            # After a cancellation nobody may wait forever.
             for future in (*batch, *self._waiting.pop(key)):
                 if not future.done():
                     future.cancel()

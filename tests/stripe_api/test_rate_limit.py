@@ -157,15 +157,19 @@ async def test_cancelled_caller_does_not_disturb_the_others(time: VirtualTime) -
     assert results[1:] == pytest.approx([0.1, 0.2])
 
 
+@pytest.mark.parametrize("error", [asyncio.CancelledError, ValueError])
 @pytest.mark.gen_test
-async def test_source_that_is_cancelled_leaves_no_caller_waiting(time: VirtualTime) -> None:
-    class Cancelled(LocalPermits):
+async def test_source_that_fails_leaves_no_caller_waiting(
+    time: VirtualTime, error: type[BaseException]
+) -> None:
+    class Broken(LocalPermits):
         async def lease(self, operation: str, number: int, **limits: float) -> tuple[int, float]:
-            raise asyncio.CancelledError
+            raise error
 
-    limiter = limiter_of(time, Cancelled(time.monotonic))
-    results = await finish(time, [call(limiter, time) for _ in range(3)])
-    assert [type(one) for one in results] == [asyncio.CancelledError] * 3
+    limiter = limiter_of(time, Broken(time.monotonic))
+    for _ in range(2):
+        results = await finish(time, [call(limiter, time) for _ in range(3)])
+        assert [type(one) for one in results] == [error] * 3
 
 
 @pytest.mark.gen_test
