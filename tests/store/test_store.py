@@ -83,7 +83,7 @@ def mark(event_id: str) -> Mark:
 async def test_concurrent_starts_create_all_collections_and_indexes(mongodb_url: str) -> None:
     stores = await asyncio.gather(*(connect(mongodb_url, livemode=False) for _ in range(8)))
     indexes = {
-        name: {index["name"]: index async for index in stores[0]._database[name].list_indexes()}
+        name: await stores[0]._database[name].index_information()
         for name in await stores[0]._database.list_collection_names()
     }
     for store in stores:
