@@ -1,5 +1,6 @@
 """A plugin that raises `Defer` gets a job: the delivery is answered 200, and nothing has failed."""
 
+import json
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
@@ -10,7 +11,7 @@ from datalayer_stripe import Context, Defer, Event, Plugin
 from datalayer_stripe.service import Service
 from datalayer_stripe.store.event_records import EventRecord
 from datalayer_stripe.store.jobs import Deferral
-from tests.support.app import Api, Clock, json_of, recorded
+from tests.support.app import Api, Clock, changed, json_of, recorded
 from tests.support.shop import rows
 
 PRICE = recorded("price.created")
@@ -165,3 +166,50 @@ async def test_plugin_whose_job_is_refused_has_failed_and_others_run(
     monkeypatch.undo()
     assert await outcome(api) == "processed"
     assert await written(service) == [1]
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_jobs_of_one_object_run_together_and_others_by_themselves(
+    api: Api, service: Service, busy: Busy, clock: Clock
+) -> None:
+    busy.deferrals, busy.delay = 5, 60
+    for number in range(5):
+        event = json.loads(changed(PRICE, id=f"evt_{number}"))
+        event["data"]["object"]["id"] = "price_other" if number == 4 else "price_1"
+        await api.deliver(json.dumps(event).encode())
+    jobs, minute = service.store.jobs, timedelta(minutes=1)
+    assert await jobs.take("busy", clock(), minute) is None, "none is due yet"
+    clock.advance(seconds=61)
+    first = await jobs.take("busy", clock(), minute)
+    assert first is not None
+    assert [one.id for one in await jobs.take_more(first, clock(), minute, limit=1)] == [
+        "evt_1:busy"
+    ]
+    more = await jobs.take_more(first, clock(), minute, limit=10)
+    assert [one.id for one in more] == ["evt_2:busy", "evt_3:busy"]
+    clock.advance(seconds=61)
+    await service.worker.run_due()
+    assert await written(service) == [1] * 5
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_failed_job_of_the_same_object_is_not_taken_before_it_is_due(
+    api: Api, service: Service, busy: Busy, clock: Clock
+) -> None:
+    busy.deferrals = 2
+    for number in range(2):
+        await api.deliver(changed(PRICE, id=f"evt_{number}"))
+    database = service.store._database
+    later = clock() + timedelta(hours=1)
+    await database.jobs.update_one(
+        {"_id": "evt_1:busy"}, {"$set": {"due_at": later, "attempts": 3}}
+    )
+    await service.worker.run_due()
+    assert [row["_id"] for row in await rows(service, "jobs")] == ["evt_1:busy"]
+    await database.jobs.update_one({"_id": "evt_1:busy"}, {"$set": {"attempts": 0}})
+    busy.deferrals = 0
+    await api.deliver(changed(PRICE, id="evt_2"))
+    await service.worker.run_due()
+    assert len(await rows(service, "jobs")) == 1, "no job of the object is due"
