@@ -68,7 +68,10 @@ def with_entry(work: Work, **fields: Any) -> Work:
 
 async def commit_all(store: Store, works: Iterable[Work]) -> list[CommitReceipt | BaseException]:
     """Commit concurrent units, which become one group, and return how each ended."""
-    return await asyncio.gather(*(store.commit(*work) for work in works), return_exceptions=True)
+    async with asyncio.timeout(60):  # a unit that is lost never ends
+        return await asyncio.gather(
+            *(store.commit(*work) for work in works), return_exceptions=True
+        )
 
 
 def committer_of(service: Service) -> GroupCommitter:
@@ -323,23 +326,41 @@ async def test_credits_of_account_with_debt_pay_it_in_a_group(service: Service) 
 # Refused groups
 
 
-@pytest.mark.parametrize("refused", ["event", "ledger row", "account"])
+EXISTING: dict[str, tuple[str, dict[str, Any]]] = {
+    "event": ("events", {"_id": "evt_2"}),
+    "ledger row": ("ledger", {"_id": "pi_2", "account_uid": "c", "credits": 0}),
+    "debt": ("accounts", {"_id": "c", "credits": 0, "debt": 50}),
+}
+"""Documents because of which the database refuses a group that credits the accounts a to d."""
+
+
+@pytest.mark.parametrize("existing", EXISTING)
 @pytest.mark.gen_test
 async def test_bulk_write_that_is_refused_leaves_nothing_of_its_group(
-    service: Service, refused: str
+    service: Service, existing: str
 ) -> None:
-    database, works = service.store._database, credits_of("abcd")
-    exists = {
-        "event": (database.events, {"_id": "evt_2"}),
-        "ledger row": (database.ledger, {"_id": "pi_2", "account_uid": "c", "credits": 0}),
-        "account": (database.accounts, {"_id": "c", "credits": 0, "debt": 1}),
-    }
-    collection, document = exists[refused]
-    await collection.insert_one(document)
+    collection, document = EXISTING[existing]
+    await service.store._database[collection].insert_one(document)
     with pytest.raises(DuplicateKeyError):
-        await committer_of(service).transactions.attempt_in_bulk(works)
+        await committer_of(service).transactions.attempt_in_bulk(credits_of("abcd"))
     found = [row for name in ("events", "ledger", "accounts") for row in await rows(service, name)]
     assert found == [document]
+
+
+@pytest.mark.parametrize(
+    ("existing", "transactions"), [("event", 2), ("ledger row", 3), ("debt", 3)]
+)
+@pytest.mark.gen_test
+async def test_unusual_unit_costs_its_group_one_or_two_transactions_more(
+    service: Service, commands: CommandCounter, existing: str, transactions: int
+) -> None:
+    collection, document = EXISTING[existing]
+    await service.store._database[collection].insert_one(document)
+    commands.clear()
+    outcomes = await commit_all(service.store, credits_of("abcd"))
+    assert ended(outcomes) == {CommitReceipt: 4}
+    assert transactions_in(commands.names) == transactions
+    assert await handlers(service, "evt_2") == {"plugin": "done"}
 
 
 async def refuse_credits(service: Service, account: str) -> None:
