@@ -1,18 +1,18 @@
 """Measure the service against reference servers: `make bench`."""
 
 import sys
-from contextlib import nullcontext
 
 import click
 
 from benchmarks import scenarios
-from benchmarks.bench import open_bench
+from benchmarks.bench import Bench, open_bench
 from benchmarks.books import BooksError
 from benchmarks.machine import describe
 from benchmarks.peers.systems import open_peers
 from benchmarks.processes import BenchmarkError, pin_to_load_core
 from benchmarks.profile import profile
 from benchmarks.report import Report, write
+from benchmarks.rounds import Results
 from benchmarks.soak import soak
 from benchmarks.tables import ratio_table, target_table
 from benchmarks.targets import check_targets
@@ -59,8 +59,7 @@ def main(
         with open_bench(
             rounds=rounds, seconds=seconds, connections=levels, stored_events=stored_events
         ) as bench:
-            with open_peers(bench.folder) if peers else nullcontext([]) as systems:
-                results = scenarios.main_comparison(bench, systems)
+            results = _main_comparison(bench, peers=peers)
             if only_table:
                 print(ratio_table(results))
                 return
@@ -78,6 +77,13 @@ def main(
         sys.exit(f"The benchmark failed: {error}")
     write(report)
     print(target_table(check_targets(report.main, report.compared, report.bursts)))
+
+
+def _main_comparison(bench: Bench, *, peers: bool) -> Results:
+    if not peers:
+        return scenarios.main_comparison(bench)
+    with open_peers(bench.folder) as systems:
+        return scenarios.main_comparison(bench, systems)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def draw_rates(results: Results) -> str:
 
 def _axis_top(highest: float) -> float:
     """Return the lowest round number above a value: 1, 2 or 5 times a power of ten."""
-    power = 10 ** math.floor(math.log10(highest))
+    power = 10.0 ** math.floor(math.log10(highest))
     return next(step * power for step in (1, 1.5, 2, 3, 4, 5, 6, 8, 10) if step * power >= highest)
 
 

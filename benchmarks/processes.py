@@ -123,7 +123,7 @@ def wait_until_answered(url: str, process: subprocess.Popen[bytes], log: Path) -
             time.sleep(_POLL_SECONDS)
         else:
             return
-    raise BenchmarkError(f"{' '.join(map(str, process.args))} has not started:\n{tail(log)}")
+    raise BenchmarkError(f"{log.stem} has not started:\n{tail(log)}")
 
 
 def wait_until_idle(pid: int) -> None:

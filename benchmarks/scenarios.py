@@ -18,7 +18,6 @@ from benchmarks.systems import (
     GROUP_COMMIT,
     ONE_TRANSACTION,
     System,
-    command_help,
     reference,
     service,
 )
@@ -121,11 +120,7 @@ def stored_events(bench: Bench) -> Comparison:
 def two_processes(bench: Bench) -> Comparison:
     """Compare two processes of the service with one."""
     title = "Two processes"
-    if "--processes" not in command_help():
-        note = "Not measured: `serve` has no option `--processes`."
-        return Comparison(title, None, TWO_PROCESSES, ONE_PROCESS, note)
-    cores = os.cpu_count() or 1
-    own = cores > 2
+    own = (os.cpu_count() or 1) > 2
     second = 2 if own else 1
     with (
         service(bench.mongod, bench.folder, "one") as one,

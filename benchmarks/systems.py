@@ -2,7 +2,6 @@
 
 import math
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -167,13 +166,6 @@ def reference(server: Mongod, folder: Path, name: str) -> Iterator[System]:
 def command() -> str:
     """Return the path of the command `datalayer-stripe` of this environment."""
     return str(Path(sys.executable).with_name("datalayer-stripe"))
-
-
-def command_help() -> str:
-    """Return the help of `serve`."""
-    return subprocess.run(
-        [command(), "serve", "--help"], capture_output=True, text=True, check=True
-    ).stdout
 
 
 def _database_url(server: Mongod, database: str) -> str:

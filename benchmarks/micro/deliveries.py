@@ -38,7 +38,12 @@ def time_call(call: Callable[[], object], times: int = 3000) -> float:
 def measure_parsing() -> None:
     """Measure the verification and parsing of a body."""
     signature, secrets = sign(BODY), [SecretStr(SECRET)]
-    ours = time_call(lambda: (verify(BODY, signature, secrets, time.time()), parse(BODY)))
+
+    def verify_and_parse() -> None:
+        verify(BODY, signature, secrets, time.time())
+        parse(BODY)
+
+    ours = time_call(verify_and_parse)
     sdk = time_call(
         lambda: stripe.Webhook.construct_event(BODY, signature, SECRET, api_key="sk_test_example")
     )
