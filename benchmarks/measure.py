@@ -74,7 +74,7 @@ def measure(system: System, requests: Path, *, connections: int, seconds: int) -
         )
     except LoadError as error:
         raise LoadError(f"{system.name}: {error}\n{tail(system.log)}") from None
-    wait_until_idle(system.pid)
+    wait_until_idle(*{system.pid, system.database_pid or system.pid})
     server, database = cpu_seconds(system.pid) - server, _database_cpu(system) - database
     events = _check(system, load, connections)
     return Measurement(

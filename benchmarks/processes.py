@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SERVER_CORE = 0
@@ -19,6 +19,8 @@ LOAD_CORE = 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
+_QUIET_POLLS = 5
+_IDLE_SECONDS = 60.0
 
 
 class BenchmarkError(Exception):
@@ -126,12 +128,29 @@ def wait_until_answered(url: str, process: subprocess.Popen[bytes], log: Path) -
     raise BenchmarkError(f"{log.stem} has not started:\n{tail(log)}")
 
 
-def wait_until_idle(pid: int) -> None:
-    """Wait until a process uses no processor time for a moment."""
-    before = -1.0
-    while (now := cpu_seconds(pid)) - before > 1 / _TICKS:
-        before = now
-        time.sleep(4 * _POLL_SECONDS)
+def wait_until_idle(*pids: int) -> None:
+    """Wait until no thread of some processes runs or waits for a core, several times in a row.
+
+    Their processor time does not tell it: on a busy machine it stands still while they wait.
+
+    Raises:
+        BenchmarkError: They are not idle after a minute.
+    """
+    deadline, quiet = time.monotonic() + _IDLE_SECONDS, 0
+    while quiet < _QUIET_POLLS:
+        if time.monotonic() > deadline:
+            raise BenchmarkError("A server is still busy a minute after its load.")
+        time.sleep(_POLL_SECONDS)
+        quiet = 0 if any(map(_has_runnable_thread, pids)) else quiet + 1
+
+
+def _has_runnable_thread(pid: int) -> bool:
+    for one in process_tree(pid):
+        for path in Path(f"/proc/{one}/task").glob("*/stat"):
+            with suppress(OSError):  # The thread has ended.
+                if path.read_text().rpartition(")")[2].split()[0] in "RD":
+                    return True
+    return False
 
 
 def tail(log: Path) -> str:

@@ -21,7 +21,6 @@ from benchmarks.systems import (
     reference,
     service,
 )
-from datalayer_stripe.settings import Settings
 
 CONCURRENT = 64
 """Connections of the scenarios. One account may have half of the free capacity of 256."""
@@ -40,7 +39,6 @@ PYMONGO = "pymongo"
 UVLOOP = "uvloop"
 ASYNCIO = "asyncio's loop"
 
-_DRIVER_SETTING = "stripe_mongodb_driver"
 # A folder with a module `uvloop` that cannot be imported, as if uvloop were not installed.
 _WITHOUT_UVLOOP = Path(__file__).with_name("without_uvloop")
 
@@ -147,31 +145,27 @@ def two_processes(bench: Bench) -> Comparison:
 
 def drivers(bench: Bench) -> Comparison:
     """Compare the two MongoDB drivers."""
-    title = "MongoDB drivers"
-    if _DRIVER_SETTING not in Settings.model_fields:
-        return Comparison(title, None, PYMONGO, MOTOR, "Not measured: there is one driver.")
-    variable = f"DATALAYER_{_DRIVER_SETTING.upper()}"
     with ExitStack() as stack:
-        systems = [
-            stack.enter_context(
+        systems = {
+            name: stack.enter_context(
                 service(
                     bench.mongod,
                     bench.folder,
                     f"driver-{name}",
-                    variables={variable: name},
+                    variables={"DATALAYER_STRIPE_MONGODB_DRIVER": name},
                 )
             )
             for name in (PYMONGO, MOTOR)
-        ]
+        }
         results = bench.rounds.run(
             "driver",
             [
                 Case(name, system, connections)
                 for connections in (1, CONCURRENT)
-                for name, system in zip((PYMONGO, MOTOR), systems, strict=True)
+                for name, system in systems.items()
             ],
         )
-    return Comparison(title, results, PYMONGO, MOTOR)
+    return Comparison("MongoDB drivers", results, PYMONGO, MOTOR)
 
 
 def event_loops(bench: Bench) -> Comparison:

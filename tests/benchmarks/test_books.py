@@ -54,6 +54,19 @@ def test_books_count_the_events_since_the_last_check(client: MongoClient[Row]) -
     assert books.check(answered=1, in_flight=0) == 1
 
 
+def test_a_delivery_of_the_last_run_may_be_stored_after_its_check(
+    client: MongoClient[Row],
+) -> None:
+    books = Books(client)
+    assert books.check(answered=0, in_flight=1) == 0
+    deliver(client, 0)
+    deliver(client, 1)
+    assert books.check(answered=1, in_flight=0) == 2
+    deliver(client, 2)
+    with pytest.raises(BooksError, match="1 events are stored"):
+        books.check(answered=0, in_flight=0)
+
+
 def test_a_lost_event_is_found(client: MongoClient[Row]) -> None:
     books = Books(client)
     deliver(client, 0)

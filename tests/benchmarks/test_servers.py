@@ -1,7 +1,9 @@
 """The load and the processor time of a server, without wrk."""
 
 import os
+import selectors
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.burst import is_complete, open_burst
-from benchmarks.processes import cpu_seconds, memory_mib, process_tree
+from benchmarks.processes import cpu_seconds, memory_mib, process_tree, wait_until_idle
 from benchmarks.wrk import LoadError
 
 
@@ -80,3 +82,18 @@ def test_processor_time_and_memory_are_those_of_the_process_and_its_children() -
             assert memory_mib(os.getpid()) > memory_mib(child.pid) > 0
         finally:
             child.kill()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_process_is_idle_when_none_of_its_threads_runs() -> None:
+    # It counts for a while, prints that it has ended, and sleeps.
+    code = "import sys, time; sum(range(10**7)); print('done', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        try:
+            wait_until_idle(process.pid)
+            assert process.stdout is not None
+            with selectors.DefaultSelector() as printed:
+                printed.register(process.stdout, selectors.EVENT_READ)
+                assert printed.select(timeout=0)
+        finally:
+            process.kill()
