@@ -51,9 +51,10 @@ class SignedHandler(RequestHandler):
 
     def prepare(self) -> None:
         secret = os.environ["WEBHOOK_SECRET"].encode()
-        fields = dict(
-            field.split("=", 1) for field in self.request.headers["Stripe-Signature"].split(",")
-        )
+        signature = self.request.headers.get("Stripe-Signature")
+        if signature is None:
+            raise HTTPError(400)
+        fields = dict(field.split("=", 1) for field in signature.split(","))
         signed = fields["t"].encode() + b"." + self.request.body
         expected = hmac.new(secret, signed, hashlib.sha256).hexdigest()
         if not hmac.compare_digest(expected, fields["v1"]):
