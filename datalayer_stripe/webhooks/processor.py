@@ -231,8 +231,15 @@ class EventProcessor:
                         plugin, registration, event, is_new_event=is_new_event
                     )
             except (Defer, RateLimited) as error:
+                if isinstance(error, RateLimited) and self._others_wait_for(plugin, event):
+                    raise
                 seconds = log_deferral(plugin.name, error)
         return await self._defer(plugin, event, seconds=seconds, is_new_event=is_new_event)
+
+    def _others_wait_for(self, plugin: Plugin[Any], event: Event) -> bool:
+        """Return whether plugins that move no money wait until this one has moved it."""
+        plugins = self._registry.plugins_for(event.type)
+        return plugin.moves_money and any(not one.moves_money for one in plugins)
 
     async def _defer(
         self, plugin: Plugin[Any], event: Event, *, seconds: float, is_new_event: bool
