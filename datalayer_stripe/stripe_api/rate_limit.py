@@ -28,7 +28,7 @@ JOB_WAIT_SECONDS = 2.0
 """How long a call of a deferred job waits for its permit."""
 
 SWEEP_WAIT_SECONDS = 30.0
-"""How long a call of a reconciliation or an audit waits for its permit."""
+"""How long a call of a reconciliation waits for its permit."""
 
 # The rest is for the calls of people's requests and for the SDK's retries.
 _OWN_SHARE = 0.8
