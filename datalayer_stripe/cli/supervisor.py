@@ -176,6 +176,8 @@ class Supervisor:
                 self._start(process)
 
     def _start(self, process: _Process) -> None:
+        # Cleaners of temporary folders delete folders of long-running services.
+        self._metrics_folder.mkdir(mode=0o700, exist_ok=True)
         with self._port.sockets_of_process() as sockets:
             arguments = ProcessArguments(
                 number=process.number,

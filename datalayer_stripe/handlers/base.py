@@ -65,6 +65,10 @@ class BaseHandler(BodyHandler):
         finally:
             request_tracker.end()
 
+    def close_if_incomplete(self) -> None:
+        bind_log_context(request_id=self.request_id)
+        super().close_if_incomplete()
+
     @property
     def app_state(self) -> AppState:
         """The state that all handlers of the application share."""

@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Awaitable
+from contextvars import Context
 from typing import Any, ClassVar, Protocol, cast
 
 from prometheus_client import Gauge
@@ -133,7 +134,8 @@ class BodyDeadlines:
                 self._timer = loop.call_at(deadline, self._close_expired)
                 return
             del self._deadlines[receiver]
-            receiver.close_if_incomplete()
+            # The present context has the log fields of the request that has set the timer.
+            Context().run(receiver.close_if_incomplete)
 
 
 @stream_request_body

@@ -287,6 +287,8 @@ class _Gated:
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._target, name)
+        if name.startswith("_"):
+            return found  # Code that bypasses the parts, such as a test, has no calls.
         if inspect.iscoroutinefunction(found):
             return self._gated_call(self._prefix + name, found)
         module = type(found).__module__

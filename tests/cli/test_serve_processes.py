@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -135,6 +136,17 @@ async def wait_for_metric(api: Api, value: float, name: str, **labels: str) -> N
         return await metric(api, name, **labels) == value
 
     await wait_until(is_exported, f"{name} {labels} is not {value}")
+
+
+@pytest.mark.gen_test
+async def test_process_is_replaced_when_the_folder_of_the_metrics_was_deleted(
+    variables: dict[str, str], bearer: Callable[..., str]
+) -> None:
+    async with serve(variables, bearer) as serving:
+        [folder] = temporary_files(variables)
+        shutil.rmtree(Path(variables["TMPDIR"], folder))
+        await kill_and_wait_for_replacement(serving, 1)
+        assert temporary_files(variables) == [folder]
 
 
 async def kill_and_wait_for_replacement(serving: Serving, number: int) -> None:

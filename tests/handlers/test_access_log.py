@@ -11,12 +11,14 @@ import pytest
 from tornado.iostream import IOStream
 
 from datalayer_stripe.errors import StoreUnavailable
+from datalayer_stripe.handlers import bodies
 from datalayer_stripe.logs import JsonFormatter, default_config
 from datalayer_stripe.sandbox import SandboxCardError
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
 from datalayer_stripe.webhooks import delivery
 from datalayer_stripe.webhooks.outcome import Outcome
+from tests.handlers.test_bodies import connected, webhook_headers
 from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, changed, json_of, recorded, sign
 from tests.support.shop import DECLINED_CARD, IAM_ROUTES, STRIPE_ROUTES, Buyer
 
@@ -295,3 +297,17 @@ async def test_path_is_decoded_and_redacted_before_it_is_shortened(
     assert "QQ" not in line["path"]
     assert "0123456789" not in line["path"]
     assert "[redacted]" in line["path"]
+
+
+@pytest.mark.gen_test
+async def test_body_that_is_late_is_logged_with_its_own_request(
+    api: Api, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_SECONDS", 0.2)
+    await api.deliver(PAID)  # It sets the timer.
+    async with connected(api) as connection:
+        headers = f"{webhook_headers(900)}X-Request-Id: half-sent\r\n"
+        await connection.send("POST", WEBHOOK, headers, b"x")
+        assert await connection.reader.read() == b""
+    [line] = [one for one in lines if "did not arrive in time" in one["message"]]
+    assert line["request_id"] == "half-sent"
