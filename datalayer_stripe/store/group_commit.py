@@ -21,9 +21,15 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
+from pymongo.errors import (
+    ConnectionFailure,
+    DuplicateKeyError,
+    NetworkTimeout,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
-from ..errors import AlreadyDone
+from ..errors import AlreadyDone, StoreUnavailable
 from .commit import NoMark, Transactions, Work
 from .refused_groups import examine
 from .unit_of_work import CommitReceipt
@@ -150,7 +156,11 @@ class _Queue:
             if not await self._put_back(group):
                 await self._halve(group)
         except Exception as error:
-            if _takes_long(error):
+            if _does_not_answer(error) and not group[0].work.unit.has_plugin_writes:
+                # The requests that wait would wait as long again, and hold slots meanwhile.
+                self._fail([*group, *self._requests], error)
+                self._requests = []
+            elif _takes_long(error):
                 self._commit_singly(group)  # The halves could take as long, one after the other.
             else:
                 # One unit, or another process, has caused a conflict or an error.
@@ -212,6 +222,13 @@ class _Queue:
                 _resolve(request, AlreadyDone())
         self._requests = [one for one in self._requests if one.key not in done]
 
+    def _fail(self, requests: Sequence[_Request], cause: Exception) -> None:
+        """Resolve requests because the database does not answer."""
+        for request in requests:
+            error = StoreUnavailable()
+            error.__cause__ = cause
+            _resolve(request, error)
+
     def _commit_singly(self, group: Sequence[_Request]) -> None:
         for request in group:
             self._start(self._commit_single(request))
@@ -228,6 +245,11 @@ class _Queue:
         # The event loop has only weak references to tasks.
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+
+def _does_not_answer(error: Exception) -> bool:
+    """Return whether the database has not answered in time."""
+    return isinstance(error, NetworkTimeout | ServerSelectionTimeoutError)
 
 
 def _takes_long(error: Exception) -> bool:

@@ -212,6 +212,8 @@ class EventProcessor:
         raised: Exception | None = None
         try:
             outcome = await self._run_or_defer(plugin, event, is_new_event=is_new_event)
+        except StoreUnavailable:
+            raise  # The plugin has not failed, and its failure could not be recorded.
         except Exception as error:
             raised = error
             outcome = await self._record(plugin, event, error)

@@ -15,6 +15,7 @@ from datalayer_stripe.errors import (
     AlreadyDone,
     CommitRefused,
     PluginFault,
+    StoreUnavailable,
 )
 from datalayer_stripe.service import Service
 from datalayer_stripe.store import CommitReceipt, Store, UnitOfWork, commit, group_commit
@@ -509,6 +510,62 @@ async def test_unit_of_cancelled_caller_is_committed_with_its_group(
     assert isinstance(outcomes.pop(1), asyncio.CancelledError)
     assert outcomes == [CommitReceipt(credits_added=50)] * 4
     assert await balances(service) == dict.fromkeys("abcde", 50)
+
+
+@pytest.mark.gen_test
+async def test_duplicate_of_a_refused_unit_is_refused_too(
+    service: Service, monkeypatch: Patch
+) -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+    attempt = Transactions.attempt_in_bulk
+
+    async def wait(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
+        started.set()
+        await go_on.wait()
+        return await attempt(self, works)
+
+    monkeypatch.setattr(Transactions, "attempt_in_bulk", wait)
+    commit = service.store.commit
+    [first, good, bad] = credits_of(["first", "good", "bad"])
+    bad = with_entry(bad, reason="x" * 17 * 1024 * 1024)
+    tasks = [asyncio.create_task(commit(*first))]
+    await started.wait()
+    # These wait for one group: a unit that can be committed, one that cannot, and both again.
+    tasks += [asyncio.create_task(commit(*work)) for work in (good, bad, good, bad)]
+    await asyncio.sleep(0)
+    go_on.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in outcomes[:2]] == [CommitReceipt, CommitReceipt]
+    assert [type(one) for one in outcomes[2:]] == [CommitRefused, AlreadyDone, CommitRefused]
+
+
+@pytest.mark.gen_test
+async def test_units_that_wait_fail_at_once_when_the_database_does_not_answer(
+    service: Service, monkeypatch: Patch
+) -> None:
+    started, go_on, attempts = asyncio.Event(), asyncio.Event(), Counter[str]()
+
+    async def hang(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
+        attempts["in bulk"] += 1
+        started.set()
+        await go_on.wait()
+        raise NetworkTimeout("timed out")
+
+    async def count_attempt(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
+        attempts["alone"] += 1
+        raise NetworkTimeout("timed out")
+
+    monkeypatch.setattr(Transactions, "attempt_in_bulk", hang)
+    monkeypatch.setattr(Transactions, "attempt", count_attempt)
+    works = credits_of("abc")
+    tasks = [asyncio.create_task(service.store.commit(*works[0]))]
+    await started.wait()
+    tasks += [asyncio.create_task(service.store.commit(*work)) for work in works[1:]]
+    await asyncio.sleep(0)
+    go_on.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in outcomes] == [StoreUnavailable] * 3
+    assert attempts == {"in bulk": 1}
 
 
 # Several processes

@@ -144,12 +144,10 @@ async def test_late_delivery_is_answered_503_once_and_its_end_is_logged_once(
     assert (answer.code, json_of(answer)["code"]) == (503, "delivery_failed")
     if store_fails:
         monkeypatch.setattr(service.store, "commit", unavailable)
-        monkeypatch.setattr(service.store.events, "record_failure", unavailable)
     plugins.goes_on.set()
     await service.deliveries.idle()
     answered, end = [one for one in caplog.records if one.message.startswith("delivery")]
     assert (answered.status, answered.code) == (503, "delivery_failed")
     assert end.message == ("delivery failed after its deadline" if store_fails else "delivery")
     assert store_fails or (end.late, end.outcome) == (True, "processed")
-    errors = [one.message for one in caplog.records if one.levelno >= logging.ERROR]
-    assert errors == ["plugin failed"] * store_fails
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR], "no plugin failed"
