@@ -16,7 +16,7 @@ from benchmarks.rounds import Results
 from benchmarks.soak import soak
 from benchmarks.tables import ratio_table, target_table
 from benchmarks.targets import check_targets
-from benchmarks.wrk import LoadError
+from benchmarks.wrk import LoadError, find_wrk
 
 _COMPARISONS = {
     "hot": scenarios.hot_account,
@@ -35,16 +35,43 @@ _METHOD = (
 )
 
 
+def _numbers(_: click.Context, __: click.Parameter, value: str) -> list[int]:
+    """Parse positive numbers that are separated by commas."""
+    numbers = [int(one) if one.isdecimal() else 0 for one in value.split(",")]
+    if not all(numbers):
+        raise click.BadParameter("give positive numbers, separated by commas")
+    return numbers
+
+
 @click.command()
-@click.option("--connections", default="1,16,64,256", show_default=True, help="Of the comparison.")
-@click.option("--rounds", default=3, show_default=True)
-@click.option("--seconds", default=3, show_default=True, help="Of each measurement.")
-@click.option("--stored-events", default=1_000_000, show_default=True)
-@click.option("--soak-seconds", default=0, show_default=True, help="0 for no soak.")
+@click.option(
+    "--connections",
+    default="1,16,64,256",
+    callback=_numbers,
+    show_default=True,
+    help="Numbers of connections to compare at.",
+)
+@click.option(
+    "--rounds",
+    default=3,
+    type=click.IntRange(min=1),
+    show_default=True,
+    help="How often each value is measured.",
+)
+@click.option("--seconds", default=3, show_default=True, help="Length of each measurement.")
+@click.option(
+    "--stored-events",
+    default=1_000_000,
+    show_default=True,
+    help="Events in the database that is compared with an empty one.",
+)
+@click.option(
+    "--soak-seconds", default=0, show_default=True, help="Length of the soak test; 0 for none."
+)
 @click.option("--peers", is_flag=True, help="Also stripe-sync-engine and dj-stripe.")
 @click.option("--only-table", is_flag=True, help="Print the comparison, and write no file.")
 def main(
-    connections: str,
+    connections: list[int],
     rounds: int,
     seconds: int,
     stored_events: int,
@@ -53,11 +80,11 @@ def main(
     only_table: bool,
 ) -> None:
     """Measure the service, and write the results."""
-    levels = [int(number) for number in connections.split(",")]
     try:
+        find_wrk()
         pin_to_load_core()
         with open_bench(
-            rounds=rounds, seconds=seconds, connections=levels, stored_events=stored_events
+            rounds=rounds, seconds=seconds, connections=connections, stored_events=stored_events
         ) as bench:
             results = _main_comparison(bench, peers=peers)
             if only_table:

@@ -48,7 +48,7 @@ def find_wrk() -> str:
     """
     path = shutil.which("wrk")
     if path is None:
-        raise LoadError("wrk is not installed: apt-get install wrk, or brew install wrk")
+        raise LoadError("wrk is not installed: apt-get install wrk")
     return path
 
 

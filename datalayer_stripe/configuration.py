@@ -106,6 +106,10 @@ def read_configuration(
     return Configuration(settings, Registry(plugins, disabled=sources.disabled), plugin_settings)
 
 
+# In the URL of a database only the password is secret. Messages name the host, or memory://.
+_DATABASE_SCHEMES = ("mongodb://", "mongodb+srv://", "memory://")
+
+
 def _secrets_in(models: Iterable[object]) -> Iterator[str]:
     """Yield all secrets of settings, and the passwords of URLs among them."""
     for model in models:
@@ -113,7 +117,8 @@ def _secrets_in(models: Iterable[object]) -> Iterator[str]:
             for one in value if isinstance(value, tuple) else (value,):
                 if isinstance(one, SecretStr):
                     secret = one.get_secret_value()
-                    yield secret
+                    if not secret.startswith(_DATABASE_SCHEMES):
+                        yield secret
                     if password := _password_in(secret):
                         yield from {password, unquote(password)}
 

@@ -24,7 +24,9 @@ from typing import Any
 
 from .redaction import is_json_without_secrets, redact
 
-_context: ContextVar[Mapping[str, str]] = ContextVar("log_context", default=MappingProxyType({}))
+_context: ContextVar[Mapping[str, str | int]] = ContextVar(
+    "log_context", default=MappingProxyType({})
+)
 
 MAX_TEXT_CHARS = 16_384
 """The maximum length of a text in a log line. The middle of a longer text is left out."""
@@ -51,7 +53,7 @@ _encode = jsonlib.JSONEncoder(ensure_ascii=False).encode
 
 
 @contextmanager
-def log_context(**values: str | None) -> Iterator[None]:
+def log_context(**values: str | int | None) -> Iterator[None]:
     """Add fields to every line that is logged in the `with` block.
 
     Args:
@@ -64,7 +66,7 @@ def log_context(**values: str | None) -> Iterator[None]:
         _context.reset(token)
 
 
-def bind_log_context(**values: str | None) -> None:
+def bind_log_context(**values: str | int | None) -> None:
     """Add fields to every line that the current task logs from now on.
 
     Args:
@@ -73,7 +75,7 @@ def bind_log_context(**values: str | None) -> None:
     _context.set(_merged(values))
 
 
-def _merged(values: Mapping[str, str | None]) -> dict[str, str]:
+def _merged(values: Mapping[str, str | int | None]) -> dict[str, str | int]:
     return {**_context.get(), **{name: value for name, value in values.items() if value}}
 
 

@@ -135,9 +135,10 @@ _PROBLEMS: Mapping[str, Callable[[ErrorDetails], str]] = {
     "missing": lambda _: "is missing or blank",
     "value_error": lambda detail: str(detail["ctx"]["error"]),
     "literal_error": lambda detail: f"is not one of {detail['ctx']['expected']}",
-    "int_parsing": lambda _: "is not a whole number from 0 on",
-    "int_type": lambda _: "is not a whole number from 0 on",
-    "greater_than_equal": lambda _: "is not a whole number from 0 on",
+    "int_parsing": lambda _: "is not a whole number",
+    "int_type": lambda _: "is not a whole number",
+    "greater_than_equal": lambda detail: f"is less than {detail['ctx']['ge']}",
+    "less_than_equal": lambda detail: f"is more than {detail['ctx']['le']}",
     "string_pattern_mismatch": lambda _: "is too long, or has characters that are not allowed",
 }
 

@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
+from datalayer_stripe.configuration import _secrets_in
 from datalayer_stripe.logs import JsonFormatter
 from datalayer_stripe.redaction import REDACTED, REDACTIONS, protect_secrets, redact
+from datalayer_stripe.settings import Settings
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
 
@@ -213,3 +216,11 @@ def test_longer_secret_is_redacted_before_its_part() -> None:
 def test_short_secret_is_not_searched_for() -> None:
     protect_secrets(["", "delive"])
     assert redact("delivery") == "delivery"
+
+
+def test_url_of_a_database_is_no_secret_but_its_password_is(settings: Settings) -> None:
+    for url in ("memory://", "mongodb://service:p%40ssword1@db.example/"):
+        own = settings.model_copy(update={"stripe_mongodb_url": SecretStr(url)})
+        protect_secrets(_secrets_in([own]))
+        assert redact("The database is memory://") == "The database is memory://"
+    assert redact("p@ssword1, p%40ssword1") == f"{REDACTED}, {REDACTED}"

@@ -107,7 +107,7 @@ def main() -> None:
     threading.Thread(target=_end_with_supervisor, args=thread_arguments, daemon=True).start()
     log_config = Path(arguments.log_config) if arguments.log_config else None
     configure_logging(level=arguments.log_level, config_file=log_config)
-    bind_log_context(process_number=str(arguments.number))
+    bind_log_context(process_number=arguments.number)
     try:
         with asyncio.Runner(loop_factory=fastest_loop_factory()) as runner:
             runner.run(_serve(arguments))

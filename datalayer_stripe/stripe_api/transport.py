@@ -145,7 +145,12 @@ class StripeTransport:
                 items += page.data
             return [_plain(item) for item in items]
 
-        return await self._send(operation, all_items())
+        try:
+            return await self._send(operation, all_items())
+        finally:
+            # Without a permit, the request was not awaited. Otherwise this does nothing.
+            if inspect.iscoroutine(request):
+                request.close()
 
     async def pages(
         self, operation: str, first: Callable[[], Awaitable[stripe.ListObject[Any]]]

@@ -56,7 +56,8 @@ class SignatureMonitor:
         if not self._refused:
             return None
         if not self._any_verified:
-            return f"no delivery verified since start, {self._refused} refused. {_ADVICE}"
+            counts = f"no delivery verified since this process started, {self._refused} refused"
+            return f"{counts}. {_ADVICE}"
         if self._refused >= REFUSED_IN_A_ROW:
             return f"{self._refused} deliveries refused since the last verified one. {_ADVICE}"
         return None

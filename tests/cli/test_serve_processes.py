@@ -316,7 +316,7 @@ async def test_change_of_one_process_reaches_the_streams_of_all(
             assert await serving.wait() == 0
         requests = [line for line in serving.lines if line["message"] == "request"]
         streamed_by = {one["process_number"] for one in requests if one["path"].endswith("/stream")}
-        assert streamed_by == {"1", "2"}
+        assert streamed_by == {1, 2}
 
 
 @pytest.mark.gen_test

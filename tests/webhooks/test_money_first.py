@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from datalayer_stripe import Context, Event, Plugin, Reject, Retry
+from datalayer_stripe.errors import RateLimited
 from datalayer_stripe.reconciliation.findings import Finding, Report
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -70,6 +71,18 @@ async def reconcile(service: Service, clock: Clock) -> tuple[Report, list[Findin
     found: list[Finding] = []
     run = service.reconciliation(on_finding=found.append)
     return await run.run(clock() - timedelta(days=30)), found
+
+
+@pytest.mark.gen_test
+async def test_plugins_wait_for_a_plugin_that_moves_money_and_meets_the_rate_limit(
+    api: Api, mailer: Mailer
+) -> None:
+    mailer.fails = RateLimited("Stripe's limit is reached.", retry_after=1)
+    assert (await api.deliver(PAID)).code == 503
+    assert mailer.runs == {}
+    mailer.fails = None
+    assert json_of(await api.deliver(PAID))["outcome"] == "processed"
+    assert mailer.runs.keys() >= {"bonus", "mail", "report"}
 
 
 @pytest.mark.parametrize(
