@@ -247,7 +247,7 @@ async def test_killed_process_is_replaced_and_deliveries_go_on(
 
         senders = [asyncio.create_task(deliver_each(events[start::8])) for start in range(8)]
         for number in (1, 2):
-            await serving.line("delivery", process_number=str(number))
+            await serving.line("delivery", process_number=number)
             await kill_and_wait_for_replacement(serving, number)
         await asyncio.gather(*senders)
         assert await api.credits() == 50 * len(events), "none is lost and none is given twice"
