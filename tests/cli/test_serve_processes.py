@@ -5,13 +5,14 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pymongo import MongoClient
 from tornado.httpclient import HTTPError, HTTPResponse
 
 from datalayer_stripe.cli.supervisor import MAX_BACKOFF, MIN_BACKOFF, backoff_after
@@ -224,6 +225,18 @@ async def test_processes_share_the_port_and_end_after_running_requests(
     assert not temporary_files(variables), "the folder of the metrics is removed"
 
 
+@pytest.fixture
+def short_transactions(mongodb_url: str) -> Iterator[None]:
+    """Let the server end the transactions that a killed process has left after 3 s, not 60 s."""
+    name = "transactionLifetimeLimitSeconds"
+    with MongoClient[dict[str, Any]](mongodb_url) as client:
+        before = client.admin.command("getParameter", 1, **{name: 1})[name]
+        client.admin.command("setParameter", 1, **{name: 3})
+        yield
+        client.admin.command("setParameter", 1, **{name: before})
+
+
+@pytest.mark.usefixtures("short_transactions")
 @pytest.mark.gen_test
 async def test_killed_process_is_replaced_and_deliveries_go_on(
     variables: dict[str, str], bearer: Callable[..., str]
