@@ -7,11 +7,13 @@ mark lets only one of them commit.
 """
 
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo.errors import PyMongoError
 
 from ..errors import AlreadyDone
 from ..events import Event
@@ -50,6 +52,8 @@ class Deferral(Mark):
 
     delay: timedelta = field(default=timedelta(), kw_only=True)
     """How long after the deferral the job is due."""
+    may_run_early: bool = field(default=False, kw_only=True)
+    """Whether the job may run before it is due, together with others of the same object."""
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
         """Mark the event as deferred and insert the job.
@@ -87,6 +91,8 @@ class Deferral(Mark):
             "_id": _job_id(self.event.id, self.plugin_name),
             "plugin": self.plugin_name,
             "object_id": self.event.object_id,
+            "type": self.event.type,
+            "may_run_early": self.may_run_early,
             "event": self.event.model_dump_json(),
             "attempts": 0,
             "deferred_at": self.at,
@@ -226,9 +232,10 @@ class Jobs:
     async def take_more(
         self, job: Job, now: datetime, duration: timedelta, *, limit: int
     ) -> list[Job]:
-        """Lease further jobs of the same plugin whose events are about the same object.
+        """Lease further jobs of the same plugin and event type that are about the same object.
 
-        A job that has not failed is taken before it is due.
+        A job that may run early and has not failed is taken before it is due. If the database does
+        not answer meanwhile, the jobs that are leased by then are returned.
 
         Args:
             job: The job that was leased first.
@@ -242,11 +249,13 @@ class Jobs:
         same = {
             "object_id": job.event.object_id,
             "plugin": job.plugin,
+            "type": job.event.type,
             "until": {"$lte": now},
-            "$or": [{"due_at": {"$lte": now}}, {"attempts": 0}],
+            "$or": [{"due_at": {"$lte": now}}, {"attempts": 0, "may_run_early": True}],
         }
-        while len(more) < limit and (found := await self._take(same, now, duration)):
-            more.append(found)
+        with suppress(PyMongoError):
+            while len(more) < limit and (found := await self._take(same, now, duration)):
+                more.append(found)
         return more
 
     async def _take(self, query: dict[str, Any], now: datetime, duration: timedelta) -> Job | None:
@@ -279,20 +288,26 @@ class Jobs:
         )
 
     @translate_errors
-    async def postpone(self, job: Job, now: datetime, due_at: datetime) -> bool:
+    async def postpone(
+        self, job: Job, now: datetime, due_at: datetime, *, may_run_early: bool
+    ) -> bool:
         """Run a leased job again later, as if this attempt had not been made.
 
         Args:
             job: The job.
             now: The present time.
             due_at: When it is due again.
+            may_run_early: As for :class:`Deferral`.
 
         Returns:
             False if another worker holds the job by now.
         """
         postponed = await self._jobs.update_one(
             {"_id": job.id, "holder": job.holder},
-            {"$set": {"due_at": due_at, "until": now}, "$inc": {"attempts": -1}},
+            {
+                "$set": {"due_at": due_at, "until": now, "may_run_early": may_run_early},
+                "$inc": {"attempts": -1},
+            },
         )
         return bool(postponed.matched_count)
 

@@ -225,7 +225,7 @@ class EventProcessor:
     ) -> Outcome:
         registration = plugin.registration(event.type)
         assert registration is not None  # noqa: S101 (the registry chose it for this type)
-        seconds = 0.0
+        seconds, may_run_early = 0.0, False
         if not registration.deferred:
             try:
                 with own_calls(DELIVERY_WAIT_SECONDS):
@@ -236,23 +236,23 @@ class EventProcessor:
                 if isinstance(error, RateLimited) and self._others_wait_for(plugin, event):
                     raise
                 seconds = log_deferral(plugin.name, error)
-        return await self._defer(plugin, event, seconds=seconds, is_new_event=is_new_event)
+                may_run_early = isinstance(error, RateLimited)
+        deferral = Deferral(
+            event,
+            plugin.name,
+            self._clock(),
+            delay=timedelta(seconds=seconds),
+            may_run_early=may_run_early,
+            is_new_event=is_new_event,
+        )
+        return await self._defer(deferral)
 
     def _others_wait_for(self, plugin: Plugin[Any], event: Event) -> bool:
         """Return whether plugins that move no money wait until this one has moved it."""
         plugins = self._registry.plugins_for(event.type)
         return plugin.moves_money and any(not one.moves_money for one in plugins)
 
-    async def _defer(
-        self, plugin: Plugin[Any], event: Event, *, seconds: float, is_new_event: bool
-    ) -> Outcome:
-        deferral = Deferral(
-            event,
-            plugin.name,
-            self._clock(),
-            delay=timedelta(seconds=seconds),
-            is_new_event=is_new_event,
-        )
+    async def _defer(self, deferral: Deferral) -> Outcome:
         try:
             await self._store.commit(UnitOfWork(), deferral)
         except AlreadyDone:

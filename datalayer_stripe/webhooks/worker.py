@@ -199,7 +199,7 @@ class Worker:
         return True
 
     async def _take_more(self, plugin: Plugin[Any], job: Job, lease: timedelta) -> Sequence[Job]:
-        """Lease the other jobs of the same object, if the plugin deferred them by `Defer`.
+        """Lease the other jobs of the same type and object, unless their function is deferred.
 
         A burst of events about one object becomes jobs when Stripe is busy. They run together, so
         that they share what they read. The jobs of a deferred function run one by one.
@@ -262,7 +262,7 @@ class Worker:
             raised = error
             outcome = await self._reject(job, error.reason)
         except (Defer, RateLimited) as error:
-            outcome = await self._postpone(job, log_deferral(plugin.name, error))
+            outcome = await self._postpone(job, error, log_deferral(plugin.name, error))
         except Exception as error:
             raised = error
             outcome = await self._retry_later(job, log_failure(plugin.name, error))
@@ -273,11 +273,13 @@ class Worker:
         runs = await self._store.events.runs([job.event.id])
         return runs.get(job.event.id, {}).get(job.plugin) == DONE
 
-    async def _postpone(self, job: Job, seconds: float) -> Outcome:
+    async def _postpone(self, job: Job, error: Exception, seconds: float) -> Outcome:
         """Run a job again later, without counting the attempt."""
         now = self._clock()
         due_at = now + max(timedelta(seconds=seconds), MIN_POSTPONEMENT)
-        is_held = await self._store.jobs.postpone(job, now, due_at)
+        is_held = await self._store.jobs.postpone(
+            job, now, due_at, may_run_early=isinstance(error, RateLimited)
+        )
         return Outcome.DEFERRED if is_held else Outcome.DUPLICATE
 
     async def _retry_later(self, job: Job, error: str) -> Outcome:

@@ -4,13 +4,15 @@ import json
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from pymongo.errors import AutoReconnect
 
 from datalayer_stripe import Context, Defer, Event, Plugin
 from datalayer_stripe.service import Service
 from datalayer_stripe.store.event_records import EventRecord
-from datalayer_stripe.store.jobs import Deferral
+from datalayer_stripe.store.jobs import Deferral, Jobs
 from tests.support.app import Api, Clock, changed, json_of, recorded
 from tests.support.shop import rows
 
@@ -136,8 +138,8 @@ async def test_job_of_another_worker_is_not_postponed(api: Api, service: Service
     second = await service.store.jobs.take("busy", later, timedelta(minutes=1))
     assert first is not None
     assert second is not None
-    assert not await service.store.jobs.postpone(first, later, later)
-    assert await service.store.jobs.postpone(second, later, later)
+    assert not await service.store.jobs.postpone(first, later, later, may_run_early=False)
+    assert await service.store.jobs.postpone(second, later, later, may_run_early=False)
 
 
 @pytest.mark.parametrize("delay", [-1, 1e300, float("inf"), float("nan")])
@@ -213,3 +215,38 @@ async def test_failed_job_of_the_same_object_is_not_taken_before_it_is_due(
     await api.deliver(changed(PRICE, id="evt_2"))
     await service.worker.run_due()
     assert len(await rows(service, "jobs")) == 1, "no job of the object is due"
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_job_waits_for_its_delay_although_another_of_its_object_is_due(
+    api: Api, service: Service, busy: Busy, clock: Clock
+) -> None:
+    busy.deferrals, busy.delay = 1, 3600
+    await api.deliver(changed(PRICE, id="evt_0"))
+    busy.deferrals, busy.delay = 1, 1
+    await api.deliver(changed(PRICE, id="evt_1"))
+    clock.advance(seconds=2)
+    await service.worker.run_due()
+    assert [row["_id"] for row in await rows(service, "jobs")] == ["evt_0:busy"]
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_jobs_that_are_leased_run_although_no_further_ones_can_be_leased(
+    api: Api, service: Service, busy: Busy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy.deferrals = 4
+    for number in range(4):
+        await api.deliver(changed(PRICE, id=f"evt_{number}"))
+    take, calls = Jobs._take, []
+
+    async def fail_at_the_third_call(self: Jobs, *args: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 3:
+            raise AutoReconnect("lost")
+        return await take(self, *args)
+
+    monkeypatch.setattr(Jobs, "_take", fail_at_the_third_call)
+    await service.worker.run_due()
+    assert await rows(service, "jobs") == []
