@@ -40,7 +40,7 @@ _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MAX_DATAGRAM_BYTES = 65_536
 
 
-class _EndAtOnce(Exception):
+class _EndAtOnce(BaseException):
     """A second signal has arrived."""
 
     def __init__(self, number: int) -> None:

@@ -88,9 +88,9 @@ def test_page_can_be_reloaded_after_database_error(
     session: BrowserSession, demo_server: DemoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session.monitor.allow_status(503)
-    accounts = type(demo_server.environment.service.store.accounts)
+    overviews = type(demo_server.environment.service.store.overviews)
     with monkeypatch.context() as broken:
-        broken.setattr(accounts, "get", raise_store_unavailable)
+        broken.setattr(overviews, "of_account", raise_store_unavailable)
         tab = session.open()
         tab.expect_view("error")
         again = tab.main.get_by_role("button", name="Try again")

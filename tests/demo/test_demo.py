@@ -148,8 +148,8 @@ async def cheap_package(self: Catalog, price_id: str) -> Any:
 receive = Deliveries.receive
 
 
-async def always_processed(self: Deliveries, body: bytes, signature: str | None) -> Any:
-    event, _ = await receive(self, body, signature)
+async def always_processed(self: Deliveries, *args: Any, **options: Any) -> Any:
+    event, _ = await receive(self, *args, **options)
     return event, Outcome.PROCESSED
 
 

@@ -82,7 +82,7 @@ async def test_delivery_has_one_line_with_event_account_and_request(
     [
         (PAID, {}, 400, "invalid_signature"),
         (PAID, {"Stripe-Signature": "t=1,v1=00"}, 400, "invalid_signature"),
-        (b"[]", {"Stripe-Signature": sign(b"[]")}, 400, "invalid_request"),
+        (b"[]", None, 400, "invalid_request"),
         (b" " * (1024 * 1024 + 1), {"Stripe-Signature": "t=1,v1=00"}, 413, "too_large"),
     ],
     ids=["no signature", "wrong signature", "not an event", "too large"],
@@ -92,10 +92,12 @@ async def test_refused_delivery_has_one_line_with_code_and_reason(
     api: Api,
     lines: list[dict[str, Any]],
     body: bytes,
-    headers: dict[str, str],
+    headers: dict[str, str] | None,
     status: int,
     code: str,
 ) -> None:
+    if headers is None:
+        headers = {"Stripe-Signature": sign(body)}  # A signature expires in minutes.
     answer = await api.request("POST", WEBHOOK, body=body, headers=headers)
     assert answer.code == status
     # The warning that no delivery was ever verified is another line, once an hour.
