@@ -1,4 +1,4 @@
-"""The ratios that the service must reach."""
+"""The targets of the benchmark, and whether its results reach them."""
 
 import operator
 from collections.abc import Iterator

@@ -36,8 +36,8 @@ def _redact_email(match: re.Match[str]) -> str:
 _START = r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))"
 # Attackers choose some of the texts, so redaction must take linear time. Each pattern begins with
 # parts of a bounded length, and cannot fail after its first unbounded part. So an attempt to match
-# either fails within a few characters or consumes all characters that it has read. If a pattern
-# cannot decide, a function decides about the matched text.
+# either fails within a few characters or consumes all characters that it has read. A pattern that
+# also matches texts without a secret has a function, which checks the matched text.
 REDACTIONS: tuple[tuple[re.Pattern[str], Replacement], ...] = (
     (
         re.compile(r"(?P<scheme>mongodb(?:\+srv)?://)(?P<rest>[^\s\"<>]*)", re.IGNORECASE),

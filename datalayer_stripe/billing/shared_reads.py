@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from ..tasks import retrieve_error
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,7 @@ class SharedReads(Generic[T]):
         if task is None:
             task = asyncio.create_task(self._run(object_id))
             self._waiting[object_id] = task
-            task.add_done_callback(_retrieve)
+            task.add_done_callback(retrieve_error)
         # A caller that is cancelled does not cancel the read of the others.
         return await asyncio.shield(task)
 
@@ -50,9 +52,3 @@ class SharedReads(Generic[T]):
             return await self._read(object_id, close)
         finally:
             close()
-
-
-def _retrieve(task: asyncio.Task[T]) -> None:
-    """Mark the error of a read as retrieved, also if all its callers were cancelled."""
-    if not task.cancelled():
-        task.exception()

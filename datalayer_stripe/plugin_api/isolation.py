@@ -17,6 +17,7 @@ from ..errors import (
     Retry,
 )
 from ..stripe_api.errors import error_summary, is_sdk_file
+from ..tasks import retrieve_error
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +82,7 @@ async def cancel(task: asyncio.Task[Any]) -> None:
 
 def _forget(task: asyncio.Task[Any]) -> None:
     _abandoned.discard(task)
-    if not task.cancelled():
-        task.exception()  # mark it as retrieved: the caller has it, or no longer needs it
+    retrieve_error(task)
 
 
 async def run_checked(work: Coroutine[Any, Any, object]) -> None:

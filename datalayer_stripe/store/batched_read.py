@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Generic, TypeVar
 
+from ..tasks import retrieve_error
+
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -12,7 +14,7 @@ MAX_CONCURRENT_READS = 4
 
 
 class _Batch(Generic[K, V]):
-    """Keys that are read together."""
+    """Keys that one read returns the values of."""
 
     def __init__(self) -> None:
         self.keys: set[K] = set()
@@ -44,7 +46,7 @@ class BatchedRead(Generic[K, V]):
         if batch is None:
             batch = self._collecting = _Batch()
             batch.read = asyncio.create_task(self._read(batch))
-            batch.read.add_done_callback(_retrieve)
+            batch.read.add_done_callback(retrieve_error)
         batch.keys.add(key)
         # Other callers wait for the same read: it goes on if this one is cancelled.
         return (await asyncio.shield(batch.read)).get(key)
@@ -58,8 +60,3 @@ class BatchedRead(Generic[K, V]):
             return await self._read_all(batch.keys)
         finally:
             self._slots.release()
-
-
-def _retrieve(read: "asyncio.Task[object]") -> None:
-    if not read.cancelled():
-        read.exception()  # Otherwise asyncio logs it if all callers were cancelled.

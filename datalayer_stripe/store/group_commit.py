@@ -7,8 +7,9 @@ A unit that arrives alone is committed immediately.
 Units that have a bulk form are written by one bulk write for each collection, other units one after
 the other. A group that the database refuses because marks are set, or because a unit is unusual, is
 examined: what is done is a duplicate, and the rest is committed again. A group that fails for
-another reason is halved, so that one bad unit among n costs about 2 log₂ n commits. If the database
-does not answer, or a write exceeds its time limit, each unit is committed by itself.
+another reason is halved, so that one bad unit among n costs about 2 log₂ n commits. If a connection
+is lost, or a plugin's write exceeds its time limit, each unit is committed by itself. If the
+database does not answer in time, all units that wait fail.
 
 Plugins' writes to their own collections may be slow. Such units wait in one queue per plugin, and
 are committed with the client of the plugins, so that credits and other plugins do not wait for

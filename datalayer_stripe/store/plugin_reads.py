@@ -5,6 +5,8 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from ..tasks import retrieve_error
+
 # Limits the concurrent reads of one plugin in a process. Its other reads wait.
 MAX_PLUGIN_READS = 4
 
@@ -36,11 +38,6 @@ class PluginReads:
         slots = self._slots[collection]
         await slots.acquire()
         reading = asyncio.ensure_future(read())
-
-        def ended(done: asyncio.Future[R]) -> None:
-            slots.release()
-            if not done.cancelled():
-                done.exception()  # Otherwise asyncio logs it if the caller was cancelled.
-
-        reading.add_done_callback(ended)
+        reading.add_done_callback(lambda _: slots.release())
+        reading.add_done_callback(retrieve_error)
         return await asyncio.shield(reading)

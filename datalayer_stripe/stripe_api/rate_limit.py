@@ -50,10 +50,10 @@ def own_calls(max_wait: float) -> Iterator[None]:
     """Within this context, a call to Stripe needs a permit.
 
     Args:
-        max_wait: How long a call waits for its permit, in seconds. In nested contexts the longest
-            time counts.
+        max_wait: How long a call waits for its permit, in seconds. In nested contexts the time of
+            the inner one counts: a plugin's run in a reconciliation has the time of a delivery.
     """
-    token = _max_wait.set(max(max_wait, _max_wait.get() or 0.0))
+    token = _max_wait.set(max_wait)
     try:
         yield
     finally:

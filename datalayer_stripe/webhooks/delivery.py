@@ -15,6 +15,7 @@ from ..clock import Clock
 from ..errors import DeliveryFailed, InvalidRequest, InvalidSignature, Overloaded
 from ..events import Event, parse, verify
 from ..logs import bind_log_context, log_context
+from ..tasks import retrieve_error
 from .observers import Observers
 from .outcome import Outcome
 from .processor import EventProcessor
@@ -133,7 +134,7 @@ class Deliveries:
         late: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         processing = self._process(event, label, lambda: late.set_result(None))
         task = asyncio.create_task(processing)
-        task.add_done_callback(_retrieve)
+        task.add_done_callback(retrieve_error)  # if it is late
         either: set[asyncio.Future[Any]] = {task, late}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -184,8 +185,3 @@ class Deliveries:
         if late or label != DELIVERY:
             logger.info(label, extra=fields)
         self._observers.delivery_ended(event, outcome)
-
-
-def _retrieve(task: "asyncio.Task[Outcome]") -> None:
-    if not task.cancelled():
-        task.exception()  # Otherwise asyncio logs it if it is late.

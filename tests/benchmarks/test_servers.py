@@ -15,6 +15,9 @@ from benchmarks.burst import is_complete, open_burst
 from benchmarks.processes import cpu_seconds, memory_mib, process_tree, wait_until_idle
 from benchmarks.wrk import LoadError
 
+# The benchmarks read processor time and memory from Linux's /proc, and run on Linux only.
+needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers with the status in the path, and counts the bodies."""
@@ -70,7 +73,7 @@ def test_an_answer_is_complete_at_its_length(cut: int) -> None:
     assert not is_complete(answer[:cut])
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@needs_proc
 def test_processor_time_and_memory_are_those_of_the_process_and_its_children() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         try:
@@ -84,7 +87,7 @@ def test_processor_time_and_memory_are_those_of_the_process_and_its_children() -
             child.kill()
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@needs_proc
 def test_a_process_is_idle_when_none_of_its_threads_runs() -> None:
     # It counts for a while, prints that it has ended, and sleeps.
     code = "import sys, time; sum(range(10**7)); print('done', flush=True); time.sleep(60)"

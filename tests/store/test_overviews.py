@@ -1,43 +1,15 @@
 """What several collections hold about an account is read with one command."""
 
-from datetime import UTC, datetime
-
 import pytest
 
-from datalayer_stripe.models import Account, Identity, LedgerEntry, SubscriptionSnapshot
+from datalayer_stripe.models import Account, Identity, LedgerEntry
 from datalayer_stripe.service import Service
 from datalayer_stripe.store.ledger import Credit
-
-NOW = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
+from tests.store.test_store import NOW, snapshot
 
 stores = pytest.mark.parametrize(
     "store_kind", ["memory", pytest.param("mongod", marks=pytest.mark.mongod)]
 )
-
-
-def snapshot(subscription_id: str, account_uid: str) -> SubscriptionSnapshot:
-    return SubscriptionSnapshot(
-        id=subscription_id,
-        account_uid=account_uid,
-        customer_id="cus_1",
-        status="active",
-        price_id="price_1",
-        product_id="prod_1",
-        plan_code="monthly",
-        amount=2900,
-        currency="usd",
-        interval="month",
-        interval_count=1,
-        included_runs=None,
-        current_period_start=NOW,
-        current_period_end=NOW,
-        cancel_at_period_end=False,
-        cancel_at=None,
-        canceled_at=None,
-        ended_at=None,
-        created_at=NOW,
-        latest_invoice=None,
-    )
 
 
 @stores
@@ -51,7 +23,7 @@ async def test_overview_has_account_customer_and_subscriptions(
     assert (await store.overviews.of_account("a")).customer_id is None, "a claim is no customer"
     await store.customers.assign("a", "cus_1")
     for subscription_id, account_uid in (("sub_1", "a"), ("sub_2", "a"), ("sub_3", "b")):
-        await store.subscriptions.write(snapshot(subscription_id, account_uid), 0)
+        await store.subscriptions.write(snapshot(id=subscription_id, account_uid=account_uid), 0)
     overview = await store.overviews.of_account("a")
     assert overview.account == await store.accounts.get("a")
     assert overview.customer_id == "cus_1"
@@ -63,7 +35,7 @@ async def test_overview_has_account_customer_and_subscriptions(
 async def test_account_without_a_document_still_has_its_subscriptions(
     service: Service, store_kind: str
 ) -> None:
-    await service.store.subscriptions.write(snapshot("sub_1", "a"), 0)
+    await service.store.subscriptions.write(snapshot(), 0)
     overview = await service.store.overviews.of_account("a")
     assert overview.account == Account(uid="a")
     assert [one.id for one in overview.snapshots] == ["sub_1"]

@@ -30,10 +30,12 @@ EVENT = Event.model_validate_json(recorded("payment_intent.succeeded"))
 NewMongod = Callable[[str | None], Mongod]
 
 
-def snapshot(status: str) -> SubscriptionSnapshot:
+def snapshot(
+    status: str = "active", *, id: str = "sub_1", account_uid: str = "a"
+) -> SubscriptionSnapshot:
     return SubscriptionSnapshot(
-        id="sub_1",
-        account_uid="a",
+        id=id,
+        account_uid=account_uid,
         customer_id="cus_1",
         status=status,
         price_id="price_1",

@@ -195,6 +195,20 @@ async def test_own_calls_pause_after_stripe_has_refused_one(time: VirtualTime) -
     assert started - before == pytest.approx(1)
 
 
+@pytest.mark.gen_test
+async def test_call_of_a_plugin_in_a_reconciliation_waits_no_longer_than_in_a_delivery(
+    time: VirtualTime,
+) -> None:
+    limiter = limiter_of(time)
+    limiter.back_off(7)
+    with own_calls(30):
+        [refused] = await finish(time, [call(limiter, time, max_wait=1)])
+        assert isinstance(refused, RateLimited)
+        assert time.now < 7
+        assert await finish(time, [limiter.wait("x")]) == [None]
+    assert time.now == 7
+
+
 @pytest.mark.mongod
 @pytest.mark.gen_test
 async def test_processes_share_the_permits_of_the_database(service: Service) -> None:

@@ -16,7 +16,7 @@ from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.stripe_api.client import StripeClient
-from datalayer_stripe.stripe_api.rate_limit import CallLimiter, CallRates
+from datalayer_stripe.stripe_api.rate_limit import CallLimiter, CallRates, LocalPermits
 from tests.support.app import changed, recorded, sign
 from tests.support.commands import CommandCounter
 from tests.support.shop import rows
@@ -207,3 +207,45 @@ async def test_change_during_a_read_is_read_again(burst: Burst) -> None:
     await burst.run(later[0])
     assert len(burst.fake.read_at) == shared + 2
     await burst.assert_equal_to_stripe()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_event_that_comes_after_the_ticket_has_a_read_of_its_own(burst: Burst) -> None:
+    subscriptions = burst.service.store.subscriptions
+    take_ticket, fetch_shared = subscriptions.take_ticket, burst.service.subscriptions.fetch_shared
+    later, second_asks = [], asyncio.Event()
+
+    async def take_and_wait(subscription_id: str) -> int:
+        ticket = await take_ticket(subscription_id)
+        if not later:
+            later.append(asyncio.create_task(burst.deliver(1)))
+            await second_asks.wait()
+        return ticket
+
+    def note(subscription_id: str) -> Awaitable[Any]:
+        if later:
+            second_asks.set()
+        return fetch_shared(subscription_id)
+
+    subscriptions.take_ticket = take_and_wait  # type: ignore[method-assign]
+    object.__setattr__(burst.service.subscriptions, "fetch_shared", note)
+    await burst.run(burst.deliver(1))
+    await burst.run(later[0])
+    assert len(burst.fake.read_at) == 2
+    await burst.assert_equal_to_stripe()
+
+
+@pytest.mark.gen_test(timeout=60)
+async def test_refresh_of_a_subscription_leases_one_permit(
+    burst: Burst, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease, granted = LocalPermits.lease, []
+
+    async def note(*args: Any, **options: Any) -> tuple[int, float]:
+        number, delay = await lease(*args, **options)
+        granted.append(number)
+        return number, delay
+
+    monkeypatch.setattr(LocalPermits, "lease", note)
+    await burst.run(asyncio.gather(*(burst.deliver(number) for number in range(5))))
+    assert sum(granted) == len(burst.fake.read_at) == 5

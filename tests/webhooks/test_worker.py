@@ -299,6 +299,18 @@ async def test_job_that_runs_before_its_deferral_is_acknowledged_is_done(
     assert await rows(service, "jobs") == []
 
 
+@both_stores
+@pytest.mark.gen_test
+async def test_deferred_event_is_a_duplicate_when_it_is_delivered_again(
+    api: Api, service: Service, mailer: Mailer, store: str
+) -> None:
+    await service.worker.stop(seconds=1)
+    await outcome(api)
+    assert (await handler_run(service))["status"] == "deferred"
+    assert await outcome(api) == "duplicate"
+    assert len(await rows(service, "jobs")) == 1
+
+
 # Failures
 
 
