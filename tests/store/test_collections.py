@@ -29,7 +29,7 @@ DRIVER_ATTRIBUTES = frozenset(
     }
 )
 ALLOWED_IMPORTS = frozenset(
-    {"clock", "errors", "events", "models", "settings", "store", "stripe_api.objects"}
+    {"clock", "errors", "events", "models", "settings", "store", "stripe_api.objects", "tasks"}
 )
 
 
