@@ -25,9 +25,10 @@ from pymongo.errors import (
 from pymongo.read_concern import ReadConcern
 
 from ..errors import AlreadyDone, CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
+from .abandoned_transactions import AbandonedTransactions
 from .bulk_writes import BulkWrites
 from .driver import start_session, start_transaction
-from .errors import ENCODING_ERRORS, translate_errors
+from .errors import CALL_SECONDS, ENCODING_ERRORS, translate_errors
 from .events import Mark
 from .unit_of_work import CommitReceipt, Document, UnitOfWork
 
@@ -128,6 +129,7 @@ class Transactions:
         self._monotonic = monotonic
         self._sleep = sleep
         self._idle_sessions: list[Any] = []
+        self._abandoned = AbandonedTransactions(client, sleep=sleep)
 
     async def commit(self, work: Work) -> CommitReceipt:
         """Commit as :class:`Committer`. Retry on conflicts, up to COMMIT_SECONDS."""
@@ -185,24 +187,29 @@ class Transactions:
     async def _transaction(self) -> AsyncIterator[Any]:
         """Yield the session of a transaction. Commit at the end, or abort on an error.
 
-        A session is used again after a commit: to start and end one costs two calls of the driver.
+        All calls of the transaction together take at most CALL_SECONDS. A session is used again
+        after a commit: to start and end one costs two calls of the driver.
         """
         idle = self._idle_sessions
         mongo_session = idle.pop() if idle else await start_session(self._client)
         try:
-            await start_transaction(
-                mongo_session,
-                read_concern=ReadConcern("snapshot"),
-                write_concern=WriteConcern("majority"),
-            )
-            try:
-                yield mongo_session
-            except BaseException:
-                await mongo_session.abort_transaction()
-                raise
-            await _finish(mongo_session)
-        except BaseException:
-            await mongo_session.end_session()
+            with pymongo.timeout(CALL_SECONDS):
+                await start_transaction(
+                    mongo_session,
+                    read_concern=ReadConcern("snapshot"),
+                    write_concern=WriteConcern("majority"),
+                )
+                try:
+                    yield mongo_session
+                except BaseException:
+                    await mongo_session.abort_transaction()
+                    raise
+                await _finish(mongo_session)
+        except BaseException as error:
+            if isinstance(error, PyMongoError) and error.timeout:
+                self._abandoned.end(mongo_session)
+            else:
+                await mongo_session.end_session()
             raise
         if len(idle) < _MAX_IDLE_SESSIONS:
             idle.append(mongo_session)

@@ -25,9 +25,7 @@ from typing import Any
 from pymongo.errors import (
     ConnectionFailure,
     DuplicateKeyError,
-    NetworkTimeout,
     PyMongoError,
-    ServerSelectionTimeoutError,
 )
 
 from ..errors import AlreadyDone, StoreUnavailable
@@ -249,15 +247,13 @@ class _Queue:
 
 
 def _does_not_answer(error: Exception) -> bool:
-    """Return whether the database has not answered in time."""
-    return isinstance(error, NetworkTimeout | ServerSelectionTimeoutError)
+    """Return whether the database has not answered in time. It may be because of a slow write."""
+    return isinstance(error, PyMongoError) and error.timeout
 
 
 def _takes_long(error: Exception) -> bool:
-    """Return whether the database does not answer, or a write has exceeded its time limit."""
-    return isinstance(error, ConnectionFailure) or (
-        isinstance(error, PyMongoError) and error.timeout
-    )
+    """Return whether a connection is lost, or a plugin's write has exceeded its time limit."""
+    return isinstance(error, ConnectionFailure) or _does_not_answer(error)
 
 
 def _resolve(request: _Request, outcome: CommitReceipt | Exception) -> None:

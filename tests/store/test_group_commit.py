@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import os
+import signal
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
@@ -32,6 +34,7 @@ from datalayer_stripe.store.unit_of_work import UpdateOne
 from tests.store.test_store import EVENT, NOW, credit, mark, snapshot
 from tests.support.commands import CommandCounter
 from tests.support.database import connect
+from tests.support.mongod import Mongod, initiate, replica_set_url
 from tests.support.shop import rows
 
 pytestmark = pytest.mark.mongod
@@ -566,6 +569,38 @@ async def test_units_that_wait_fail_at_once_when_the_database_does_not_answer(
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(one) for one in outcomes] == [StoreUnavailable] * 3
     assert attempts == {"in bulk": 1}
+
+
+@pytest.mark.gen_test(timeout=90)
+async def test_transaction_of_a_database_that_hangs_is_ended_and_locks_nothing(
+    new_mongod: Callable[[str | None], Mongod], monkeypatch: Patch
+) -> None:
+    mongod = new_mongod("rs0")
+    await asyncio.to_thread(initiate, [mongod])
+    store = await connect(replica_set_url([mongod]), livemode=False)
+    try:
+        works = credits_of("aaa")
+        assert isinstance((await commit_all(store, works[:1]))[0], CommitReceipt)
+        monkeypatch.setattr(commit, "CALL_SECONDS", 1.0)
+        apply = BulkWrites.apply
+
+        async def hang_after_the_writes(self: BulkWrites, database: Any, session: Any) -> None:
+            await apply(self, database, session)
+            os.kill(mongod.pid, signal.SIGSTOP)
+            await database.accounts.find_one(session=session)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(BulkWrites, "apply", hang_after_the_writes)
+            (outcome,) = await commit_all(store, works[1:2])
+        assert isinstance(outcome, StoreUnavailable)
+        os.kill(mongod.pid, signal.SIGCONT)
+        monkeypatch.undo()
+        # Without the abandoned transaction's end, both would wait for the account for a minute.
+        assert isinstance((await commit_all(store, works[1:2]))[0], CommitReceipt)
+        assert isinstance((await commit_all(store, works[2:]))[0], CommitReceipt)
+    finally:
+        os.kill(mongod.pid, signal.SIGCONT)
+        await store.close()
 
 
 # Several processes
