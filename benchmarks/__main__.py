@@ -30,8 +30,8 @@ _METHOD = (
     "The service, and each other server in its turn, runs alone on core 0; the database, the load "
     "generator and everything else run on core 1. {rounds} rounds in alternating order, {seconds} "
     "seconds each. Each request is a distinct signed event of 2.5 KB for one of 1,000 accounts. "
-    "An answer that is not a 2xx fails the run, except that this service may refuse deliveries "
-    "with 503 at 256 connections. Its books are checked after each measurement."
+    "An answer that is not a 2xx fails the run. The books of this service are checked after each "
+    "measurement."
 )
 
 

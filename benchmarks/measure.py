@@ -23,7 +23,6 @@ class Measurement:
         database_ms: Milliseconds of processor time of the database per event.
         server_mib: Resident memory of the server afterwards.
         database_mib: Resident memory of the database afterwards.
-        overloaded: The share of deliveries that were refused with status 503.
     """
 
     rate: float
@@ -33,7 +32,6 @@ class Measurement:
     database_ms: float
     server_mib: float
     database_mib: float
-    overloaded: float = 0.0
 
 
 @contextmanager
@@ -60,18 +58,12 @@ def measure(system: System, requests: Path, *, connections: int, seconds: int) -
     """Run a load on a system, check its books, and return what was measured.
 
     Raises:
-        LoadError: An answer was not a 2xx, or not a 503 where the system may be overloaded.
+        LoadError: An answer was not a 2xx.
         BooksError: Credits were lost or added twice.
     """
     server, database = cpu_seconds(system.pid), _database_cpu(system)
     try:
-        load = run_wrk(
-            system.url,
-            requests,
-            connections=connections,
-            seconds=seconds,
-            may_be_overloaded=connections > system.max_in_flight,
-        )
+        load = run_wrk(system.url, requests, connections=connections, seconds=seconds)
     except LoadError as error:
         raise LoadError(f"{system.name}: {error}\n{tail(system.log)}") from None
     wait_until_idle(*{system.pid, system.database_pid or system.pid})
@@ -85,7 +77,6 @@ def measure(system: System, requests: Path, *, connections: int, seconds: int) -
         database_ms=database / events * 1e3,
         server_mib=memory_mib(system.pid),
         database_mib=0.0 if system.database_pid is None else memory_mib(system.database_pid),
-        overloaded=load.overloaded / (load.answers + load.overloaded),
     )
 
 

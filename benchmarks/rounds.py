@@ -146,12 +146,10 @@ def warm_up(folder: Path, label: str, systems: Iterable[System]) -> float:
 
 def show(case: Case, measured: Measurement) -> None:
     """Print a measurement."""
-    refused = f", {measured.overloaded:.0%} refused" if measured.overloaded else ""
     print(
         f"{case.name:<32}{case.connections:>4} connections{measured.rate:>8,.0f}/s"
         f"{measured.p50:>8.1f} ms{measured.p99:>8.1f} ms"
-        f"  server {measured.server_ms:.2f} ms, database {measured.database_ms:.2f} ms per event"
-        f"{refused}",
+        f"  server {measured.server_ms:.2f} ms, database {measured.database_ms:.2f} ms per event",
         file=sys.stderr,
         flush=True,
     )

@@ -1,6 +1,5 @@
 """The systems that are measured: this service and the reference servers, each on its database."""
 
-import math
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,6 @@ from benchmarks.books import Books, Row
 from benchmarks.processes import SERVER_CORE, running, wait_until_answered
 from benchmarks.requests import ACCOUNTS, WEBHOOK_SECRET, account_uid, customer_id
 from benchmarks.stored_events import store_events
-from datalayer_stripe.limits import MAX_DELIVERIES_IN_FLIGHT
 from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
 
 WEBHOOK_PATH = "/api/iam/stripe/v1/webhook"
@@ -33,6 +31,10 @@ _REFERENCES = {
     GROUP_COMMIT: "benchmarks.references.group_commit",
 }
 
+# The cache of the database. It holds the documents and indexes of a million events, as that of a
+# database server in production would.
+_CACHE_GB = 2.0
+
 # Nothing listens here. The service must not need Stripe for the deliveries of a benchmark.
 _NO_STRIPE = "http://127.0.0.1:9"
 
@@ -42,10 +44,6 @@ class Records(Protocol):
 
     def check(self, *, answered: int, in_flight: int) -> int:
         """Return the number of events since the last check. Raise if it is not possible."""
-
-
-# An event type may use seven eighths of the service's capacity. See datalayer_stripe/limits.py.
-_MAX_IN_FLIGHT = MAX_DELIVERIES_IN_FLIGHT * 7 // 8
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,6 @@ class System:
         database_pid: The process of its database; None if it has none.
         log: The file with its output.
         books: Checks its database; None if there is nothing to check.
-        max_in_flight: Above this number of connections it may refuse deliveries with status 503.
     """
 
     name: str
@@ -68,13 +65,12 @@ class System:
     database_pid: int | None
     log: Path
     books: Records | None = None
-    max_in_flight: float = math.inf
 
 
 @contextmanager
 def mongod(folder: Path) -> Iterator[Mongod]:
     """Run a MongoDB replica set of one node, on the core of the caller."""
-    server = Mongod(free_port(), folder / "mongod", replica_set="rs0").start()
+    server = Mongod(free_port(), folder / "mongod", replica_set="rs0", cache_gb=_CACHE_GB).start()
     try:
         initiate([server])
         yield server
@@ -119,9 +115,7 @@ def service(
             base = f"http://127.0.0.1:{port}"
             wait_until_answered(f"{base}/readyz", process, log)
             books = Books(client)
-            yield System(
-                name, base + WEBHOOK_PATH, process.pid, server.pid, log, books, _MAX_IN_FLIGHT
-            )
+            yield System(name, base + WEBHOOK_PATH, process.pid, server.pid, log, books)
 
 
 @contextmanager

@@ -81,7 +81,6 @@ def detail_table(results: Results, connections: int) -> str:
         ("database CPU, ms per event", "database_ms", 2),
         ("server memory, MiB", "server_mib", 0),
         ("database memory, MiB", "database_mib", 0),
-        ("refused with 503, share", "overloaded", 2),
     ]
     rows = []
     for name in results.names:

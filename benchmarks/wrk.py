@@ -22,14 +22,12 @@ class Load:
 
     Attributes:
         answers: The number of answers with a 2xx.
-        overloaded: The number of answers with status 503.
         seconds: The duration.
         p50: The median latency in milliseconds.
         p99: The 99th percentile of the latency in milliseconds.
     """
 
     answers: int
-    overloaded: int
     seconds: float
     p50: float
     p99: float
@@ -52,9 +50,7 @@ def find_wrk() -> str:
     return path
 
 
-def run_wrk(
-    url: str, requests: Path, *, connections: int, seconds: int, may_be_overloaded: bool = False
-) -> Load:
+def run_wrk(url: str, requests: Path, *, connections: int, seconds: int) -> Load:
     """Send the requests of a file, each once, and return what was measured.
 
     Args:
@@ -62,14 +58,12 @@ def run_wrk(
         requests: The file that :func:`.requests.write_requests` has written.
         connections: The number of connections, each with one request at a time.
         seconds: The duration.
-        may_be_overloaded: Whether answers with status 503 are counted instead of failing the run.
 
     Raises:
         LoadError: An answer was not a 2xx, a connection broke, or the requests did not suffice.
     """
     command = [find_wrk(), "-t", "1", "-c", str(connections), "-d", f"{seconds}s"]
     command += ["--timeout", "20s", "-s", str(SCRIPT), url, "--", str(requests)]
-    command += ["--overload"] if may_be_overloaded else []
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + _GRACE_SECONDS, check=False
     )
@@ -91,12 +85,10 @@ def parse_output(text: str) -> Load:
     for name in ("refused", "broken", "late"):
         if found[name]:
             raise LoadError(f"{found[name]} of {found['answers']} answers were {name}")
-    answers = found["answers"] - found["overloaded"]
-    if not answers:
-        raise LoadError("no delivery was accepted")
+    if not found["answers"]:
+        raise LoadError("there was no answer")
     return Load(
-        answers=answers,
-        overloaded=found["overloaded"],
+        answers=found["answers"],
         seconds=found["microseconds"] / 1e6,
         p50=found["p50"] / 1e3,
         p99=found["p99"] / 1e3,

@@ -19,7 +19,6 @@ def output(**changes: Any) -> str:
         "p50": 1500,
         "p99": 9000,
         "refused": 0,
-        "overloaded": 0,
         "broken": 0,
         "late": 0,
     }
@@ -38,14 +37,7 @@ def test_an_answer_that_is_not_a_2xx_fails_the_run(name: str) -> None:
         parse_output(output(**{name: 1}))
 
 
-def test_deliveries_that_were_refused_with_503_do_not_count_as_answers() -> None:
-    load = parse_output(output(overloaded=1000))
-    assert (load.answers, load.overloaded, load.rate) == (2000, 1000, 1000)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "Running 2s test\n", output(answers=0), output(overloaded=3000)]
-)
+@pytest.mark.parametrize("text", ["", "Running 2s test\n", output(answers=0)])
 def test_a_run_without_answers_fails(text: str) -> None:
     with pytest.raises(LoadError):
         parse_output(text)

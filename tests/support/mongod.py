@@ -65,10 +65,13 @@ def free_port() -> int:
 class Mongod:
     """One mongod process; `start` again after `stop` or `kill` keeps its data and its port."""
 
-    def __init__(self, port: int, dbpath: Path, replica_set: str | None = None) -> None:
+    def __init__(
+        self, port: int, dbpath: Path, replica_set: str | None = None, *, cache_gb: float = 0.25
+    ) -> None:
         self.port = port
         self.dbpath = dbpath
         self.replica_set = replica_set
+        self._cache_gb = cache_gb
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -104,8 +107,8 @@ class Mongod:
         self.dbpath.mkdir(parents=True, exist_ok=True)
         command = [str(binary), "--dbpath", str(self.dbpath), "--logpath", str(self.log_path)]
         command += ["--logappend", "--bind_ip", "127.0.0.1", "--port", str(self.port)]
-        command += ["--nounixsocket", "--wiredTigerCacheSizeGB", "0.25", "--quiet"]
-        command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+        command += ["--nounixsocket", "--wiredTigerCacheSizeGB", f"{self._cache_gb:g}"]
+        command += ["--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false"]
         if self.replica_set:
             command += ["--replSet", self.replica_set, "--oplogSize", "64"]
         self._process = subprocess.Popen(

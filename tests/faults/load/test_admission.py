@@ -134,3 +134,10 @@ def test_many_requests_of_few_accounts_leave_slots_for_other_accounts_and_types(
             admitted(f"account-{number}", "slow.type")
         assert not admitted("one more", "slow.type")
         assert admitted("new account", "other.type")
+
+
+def test_burst_of_payments_of_different_accounts_is_admitted() -> None:
+    with ExitStack() as held:
+        admission = Admission(Gauge("in_flight", "…", registry=CollectorRegistry()))
+        for number in range(800):
+            held.enter_context(admission.admit(f"account-{number}", "payment_intent.succeeded"))
