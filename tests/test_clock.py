@@ -23,7 +23,7 @@ from datalayer_stripe.errors import (
 from datalayer_stripe.events import TOLERANCE_SECONDS, Event, verify
 from datalayer_stripe.models import SubscriptionSnapshot
 from datalayer_stripe.store.commit import COMMIT_SECONDS, Transactions, Work
-from datalayer_stripe.store.events import Mark
+from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.unit_of_work import CommitReceipt, UnitOfWork
 from tests.support.app import JWT_SECRET, WEBHOOK_SECRET, recorded, sign
 

@@ -14,7 +14,7 @@ from ..models import Accepted, LedgerEntry, TopUp
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
 from ..store.event_records import HANDLED, EventRecord
-from ..store.events import Mark
+from ..store.marks import Mark
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, mapping_in
 from .repair import Repairs, entry_of_top_up

@@ -29,7 +29,7 @@ from .abandoned_transactions import AbandonedTransactions
 from .bulk_writes import BulkWrites
 from .driver import start_session, start_transaction
 from .errors import CALL_SECONDS, ENCODING_ERRORS, translate_errors
-from .events import Mark
+from .marks import Mark
 from .unit_of_work import CommitReceipt, Document, UnitOfWork
 
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,

@@ -2,106 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import DuplicateKeyError
 
-from ..errors import AlreadyDone
 from ..events import Event
 from .batched_read import BatchedRead
-from .bulk_writes import BulkWrites
 from .collection import CollectionSpec
 from .errors import translate_errors, translate_stream_errors
-from .event_records import DONE, FAILED, HANDLED, REJECTED, EventRecord
-from .unit_of_work import Document
-
-
-@dataclass(frozen=True)
-class Mark:
-    """Records that a plugin has finished an event, in the same commit as the plugin's writes.
-
-    It is an upsert with the condition that the mark is not set. If it is set, the upsert tries to
-    insert a second document with the same `_id`, which fails. In a group, the mark of a new event
-    is an insert, which costs the database less.
-    """
-
-    has_bulk_form: ClassVar[bool] = True
-    """Whether it can be written together with the marks of other units."""
-    _final_statuses: ClassVar[frozenset[str]] = frozenset({DONE})
-
-    event: Event
-    plugin_name: str
-    at: datetime
-    is_new_event: bool = field(default=False, kw_only=True)
-    """Whether the event probably has no document yet. The result does not depend on it."""
-    writes: int | None = field(default=None, kw_only=True)
-    """The number of writes that are committed with the mark."""
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The event and the plugin. Units with the same key are not committed together."""
-        return self.event.id, self.plugin_name
-
-    async def apply(self, database: Any, mongo_session: Any) -> None:
-        """Set the mark.
-
-        Args:
-            database: The driver's database.
-            mongo_session: The session of the transaction; None on `memory://`.
-
-        Raises:
-            AlreadyDone: The mark is already set.
-        """
-        await upsert_event(database, mongo_session, self.event, *self._update())
-
-    def add_to(self, bulk: BulkWrites) -> None:
-        """Add the mark to the writes of a group.
-
-        Args:
-            bulk: The writes of the group.
-        """
-        if self.is_new_event:
-            run = {"status": DONE, "at": self.at, "attempts": 1}
-            if self.writes is not None:
-                run["writes"] = self.writes
-            bulk.insert("events", new_document(self.event, self.plugin_name, run))
-        else:
-            add_upsert(bulk, self.event, *self._update())
-
-    def _update(self) -> tuple[Document, Document]:
-        """Return the query that the mark is not set, and the update that sets it."""
-        update = run_update(self.event, self.plugin_name, DONE, self.at)
-        update["$pull"] = {FAILED: self.plugin_name, REJECTED: self.plugin_name}
-        if self.writes is not None:
-            update["$set"][f"handlers.{self.plugin_name}.writes"] = self.writes
-        return _not_done(self.event, self.plugin_name), update
-
-    async def check(self, database: Any, **options: Any) -> None:
-        """Check that the mark is not set.
-
-        Args:
-            database: The driver's database.
-            options: Keyword arguments of the driver's `find_one`.
-
-        Raises:
-            AlreadyDone: The mark is already set.
-        """
-        found = await database.events.find_one({"_id": self.event.id}, {"handlers": 1}, **options)
-        if self.is_set(found):
-            raise AlreadyDone
-
-    def is_set(self, document: Document | None) -> bool:
-        """Return whether the mark is set.
-
-        Args:
-            document: The `_id` and `handlers` of the event's document, or None if it has none.
-        """
-        handlers = (document or {}).get("handlers") or {}
-        return handlers.get(self.plugin_name, {}).get("status") in self._final_statuses
-
+from .event_records import FAILED, HANDLED, REJECTED, EventRecord
+from .event_writes import not_handled, run_update
 
 # Stripe keeps events for 30 days. Ours expire much later. Ledger rows never expire, and their ids
 # protect the credits permanently.
@@ -292,104 +204,3 @@ class Events:
 
 def _record(row: dict[str, Any]) -> EventRecord:
     return EventRecord.model_validate({**row, "id": row["_id"]})
-
-
-def _not_done(event: Event, plugin_name: str) -> dict[str, Any]:
-    return {"_id": event.id, f"handlers.{plugin_name}.status": {"$ne": DONE}}
-
-
-def not_handled(event: Event, plugin_name: str) -> dict[str, Any]:
-    """Return a query for the event's document if the plugin has not finished or deferred it."""
-    return {"_id": event.id, f"handlers.{plugin_name}.status": {"$nin": sorted(HANDLED)}}
-
-
-async def upsert_event(
-    database: Any, mongo_session: Any, event: Event, query: Document, update: Document
-) -> None:
-    """Upsert the event's document, and delete its payload if no plugin has to run again.
-
-    Args:
-        database: The driver's database.
-        mongo_session: The session of the transaction; None on `memory://`.
-        event: The event.
-        query: A query for the event's document.
-        update: The update.
-
-    Raises:
-        AlreadyDone: The document exists and does not match the query.
-    """
-    try:
-        updated = await database.events.update_one(
-            query, update, upsert=True, session=mongo_session
-        )
-    except DuplicateKeyError:
-        raise AlreadyDone from None
-    if updated.upserted_id is None:
-        # The payload may contain a name and an address. It is deleted in the transaction, because a
-        # process may crash after the commit, and other deliveries may run concurrently.
-        await database.events.update_one(
-            _without_open_runs(event), _DELETE_PAYLOAD, session=mongo_session
-        )
-
-
-def add_upsert(bulk: BulkWrites, event: Event, query: Document, update: Document) -> None:
-    """Add the writes of :func:`upsert_event` to those of a group."""
-    bulk.update("events", query, update, upsert=True)
-    bulk.update("events", _without_open_runs(event), _DELETE_PAYLOAD)
-
-
-_DELETE_PAYLOAD = {"$unset": {"payload": ""}}
-
-
-def _without_open_runs(event: Event) -> Document:
-    """Return a query for the event's document if no plugin has to run again."""
-    none = {"$exists": False}
-    return {"_id": event.id, f"{FAILED}.0": none, f"{REJECTED}.0": none}
-
-
-def new_document(event: Event, plugin_name: str, run: Document) -> dict[str, Any]:
-    """Return the document of an event that one plugin has run on.
-
-    Args:
-        event: The event.
-        plugin_name: The plugin.
-        run: The state of the plugin's work, with its time `at`.
-    """
-    return {
-        "_id": event.id,
-        **_fields(event),
-        "received_at": run["at"],
-        "handlers": {plugin_name: run},
-    }
-
-
-def run_update(event: Event, plugin_name: str, status: str, at: datetime) -> dict[str, Any]:
-    """Return the update that counts an attempt of a plugin and sets its status.
-
-    Args:
-        event: The event.
-        plugin_name: The plugin.
-        status: The new status.
-        at: The present time.
-    """
-    handler = f"handlers.{plugin_name}"
-    return {
-        "$setOnInsert": {**_fields(event), "received_at": at},
-        "$set": {f"{handler}.status": status, f"{handler}.at": at},
-        "$inc": {f"{handler}.attempts": 1},
-    }
-
-
-def _fields(event: Event) -> dict[str, Any]:
-    """Return the fields of the event's document that never change."""
-    fields: dict[str, Any] = {
-        "type": event.type,
-        "created": event.created,
-        "livemode": event.livemode,
-        "api_version": event.api_version,
-        "object_id": event.object_id,
-        "account_uid": event.account_uid,
-    }
-    if payment_intent_id := event.payment_intent_id:
-        fields["payment_intent_id"] = payment_intent_id
-    return fields

@@ -15,12 +15,13 @@ from .commit import Committer, NoMark, Work
 from .customers import Customers
 from .driver import close
 from .errors import translate_errors
-from .events import Events, Mark
+from .events import Events
 from .first_seen import FirstSeen
 from .idempotency_keys import IdempotencyKeys
 from .jobs import Jobs
 from .leases import Leases
 from .ledger import Ledger
+from .marks import Mark
 from .open_payment_intents import OpenPaymentIntents
 from .overviews import Overviews
 from .plugin_reads import PluginReads

@@ -18,7 +18,7 @@ from ..plugin_api.isolation import log_deferral, log_failure
 from ..plugin_api.registry import Registry, Stage
 from ..store import Store, UnitOfWork
 from ..store.event_records import DEFERRED, HANDLED, EventRecord
-from ..store.jobs import Deferral
+from ..store.job_marks import Deferral
 from ..stripe_api.client import StripeClient
 from ..stripe_api.rate_limit import DELIVERY_WAIT_SECONDS, own_calls
 from .observers import Observers

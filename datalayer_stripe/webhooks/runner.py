@@ -13,7 +13,7 @@ from ..plugin_api.context import ContextFactory
 from ..plugin_api.definition import Plugin, Registration
 from ..plugin_api.isolation import run_checked, run_isolated
 from ..store import Store, UnitOfWork
-from ..store.events import Mark
+from ..store.marks import Mark
 from .outcome import Outcome
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,9 @@ from ..plugin_api.isolation import log_deferral, log_failure
 from ..plugin_api.registry import Registry
 from ..store import Store, UnitOfWork
 from ..store.event_records import DONE
-from ..store.events import Mark
-from ..store.jobs import Job, JobDone, JobFailed, JobRejected
+from ..store.job_marks import JobDone, JobFailed, JobRejected
+from ..store.jobs import Job
+from ..store.marks import Mark
 from ..stripe_api.rate_limit import JOB_WAIT_SECONDS, own_calls
 from .observers import Observers
 from .outcome import Outcome

@@ -11,7 +11,7 @@ from datalayer_stripe import Event
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service
 from datalayer_stripe.store import UnitOfWork
-from datalayer_stripe.store.jobs import Deferral, JobFailed
+from datalayer_stripe.store.job_marks import Deferral, JobFailed
 from tests.support.app import Api, changed, recorded
 from tests.support.command import complete, environment, run_command
 from tests.support.shop import Buyer

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from datalayer_stripe.events import Event
-from datalayer_stripe.store.events import Mark
+from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.unit_of_work import UnitOfWork
 from datalayer_stripe.testing.faults import WHENS, Fault, FaultKind
 from tests.faults import laws

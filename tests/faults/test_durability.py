@@ -15,7 +15,7 @@ from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.events import Event
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.store import UnitOfWork
-from datalayer_stripe.store.events import Mark
+from datalayer_stripe.store.marks import Mark
 from tests.faults import report
 from tests.faults.cluster import Cluster, ServeProcess, cluster, environment_variables, wait_until
 from tests.support.app import ACCOUNT, recorded, sign

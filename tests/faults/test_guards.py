@@ -18,11 +18,11 @@ from hypothesis.stateful import run_state_machine_as_test
 from datalayer_stripe.billing.subscriptions import Subscriptions
 from datalayer_stripe.plugin_api.context import ContextFactory
 from datalayer_stripe.plugin_api.recorders import SnapshotRecorder
-from datalayer_stripe.store import events, group_commit
+from datalayer_stripe.store import group_commit, marks
 from datalayer_stripe.store.bulk_writes import BulkWrites
 from datalayer_stripe.store.commit import Transactions
-from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.ledger import Credit
+from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.refused_groups import Finding
 from datalayer_stripe.store.reversals import WriteReversals
 from datalayer_stripe.store.subscriptions import WriteSnapshot
@@ -155,7 +155,7 @@ def refused_group_taken_as_done(patch: Patch) -> None:
 
 
 def mark_without_the_done_check(patch: Patch) -> None:
-    patch.setattr(events, "_not_done", lambda event, _: {"_id": event.id})
+    patch.setattr(marks, "not_done", lambda event, _: {"_id": event.id})
     patch.setattr(Mark, "is_set", lambda *_: False)
 
 

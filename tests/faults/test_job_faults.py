@@ -6,7 +6,7 @@ import pytest
 
 from datalayer_stripe import Context, Event, Plugin
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.store.jobs import JobDone
+from datalayer_stripe.store.job_marks import JobDone
 from datalayer_stripe.testing.faults import INTERRUPTING_KINDS, WHENS, Fault, FaultKind
 from tests.faults import laws, report, stories
 from tests.faults.runner import SimulationRunner

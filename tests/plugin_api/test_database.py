@@ -13,7 +13,7 @@ from datalayer_stripe.service import Service
 from datalayer_stripe.store import UnitOfWork, commit
 from datalayer_stripe.store import store as store_module
 from datalayer_stripe.store.driver import MAX_CONNECTIONS
-from datalayer_stripe.store.events import Mark
+from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.plugin_reads import MAX_PLUGIN_READS
 from datalayer_stripe.store.unit_of_work import InsertOne, UpdateOne
 from tests.store.test_store import EVENT, NOW, credit

@@ -14,7 +14,7 @@ from datalayer_stripe.reconciliation.periodic import LEASE, PeriodicReconciliati
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from datalayer_stripe.store.jobs import Deferral
+from datalayer_stripe.store.job_marks import Deferral
 from datalayer_stripe.store.unit_of_work import UnitOfWork
 from tests.support.app import ACCOUNT, Clock, json_of
 from tests.support.shop import Buyer, Shop, calls, rows, subscribe_elsewhere

@@ -24,10 +24,10 @@ from datalayer_stripe.store import CommitReceipt, Store, UnitOfWork, commit, gro
 from datalayer_stripe.store.bulk_writes import BulkWrites
 from datalayer_stripe.store.commit import Transactions, Work
 from datalayer_stripe.store.driver import start_session, start_transaction
-from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.group_commit import MAX_BULK_SIZE, GroupCommitter
-from datalayer_stripe.store.jobs import Deferral, JobDone
+from datalayer_stripe.store.job_marks import Deferral, JobDone
 from datalayer_stripe.store.ledger import Credit
+from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.refused_groups import Finding
 from datalayer_stripe.store.subscriptions import WriteSnapshot
 from datalayer_stripe.store.unit_of_work import UpdateOne

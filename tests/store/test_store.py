@@ -16,9 +16,9 @@ from datalayer_stripe.models import Identity, LedgerEntry, SubscriptionSnapshot
 from datalayer_stripe.service import Service
 from datalayer_stripe.store import CommitReceipt, UnitOfWork
 from datalayer_stripe.store.driver import start_session, start_transaction
-from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.indexes import declared_collections
 from datalayer_stripe.store.ledger import Credit
+from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.unit_of_work import InsertOne, UpdateOne
 from tests.support.app import Api, changed, json_of, recorded
 from tests.support.database import connect

@@ -12,7 +12,8 @@ from pymongo.errors import AutoReconnect
 from datalayer_stripe import Context, Defer, Event, Plugin
 from datalayer_stripe.service import Service
 from datalayer_stripe.store.event_records import EventRecord
-from datalayer_stripe.store.jobs import Deferral, Jobs
+from datalayer_stripe.store.job_marks import Deferral
+from datalayer_stripe.store.jobs import Jobs
 from tests.support.app import Api, Clock, changed, json_of, recorded
 from tests.support.shop import rows
 

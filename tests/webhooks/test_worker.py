@@ -16,9 +16,9 @@ from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service, open_service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.commit import Work
-from datalayer_stripe.store.events import Mark
 from datalayer_stripe.store.group_commit import GroupCommitter
-from datalayer_stripe.store.jobs import Deferral
+from datalayer_stripe.store.job_marks import Deferral
+from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.unit_of_work import CommitReceipt, UnitOfWork
 from datalayer_stripe.webhooks.worker import (
     MAX_ATTEMPTS,
