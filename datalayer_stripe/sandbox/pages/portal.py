@@ -154,8 +154,19 @@ class PortalPage(Page):
 class SignInPage(Page):
     """Page of the portal's shareable link, on which a customer without a session signs in."""
 
-    def get(self) -> None:
-        """Explain how to open the portal."""
+    def get(self, configuration_id: str = "") -> None:
+        """Explain how to open the portal.
+
+        Args:
+            configuration_id: the configuration of the link; empty: any.
+
+        Raises:
+            HTTPError: 404 if the configuration has no login page.
+        """
+        if configuration_id:
+            configuration = self.find(configuration_id, "billing_portal.configuration")
+            if not configuration["login_page"]["enabled"]:
+                raise HTTPError(404)
         text = (
             "At Stripe, customers sign in here with their e-mail address. The local Stripe sends "
             "no mail. Open the portal from the shop's page instead."
@@ -179,5 +190,6 @@ def portal_handlers(sandbox: SandboxActions) -> list[Any]:
     arguments = {"sandbox": sandbox}
     return [
         (r"/sandbox/portal", SignInPage, arguments),
+        (r"/sandbox/portal/login/(\w+)", SignInPage, arguments),
         (r"/sandbox/portal/(\w+)", PortalPage, arguments),
     ]

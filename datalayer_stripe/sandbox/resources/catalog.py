@@ -156,6 +156,11 @@ class Prices:
         """Update a price; its amount and currency cannot be changed."""
         values = p.read(raw, _PRICE_UPDATE)
         price = self._backend.store.get("price", id)
+        product = self._backend.store.find(price["product"]) or {}
+        if values.get("active") is False and product.get("default_price") == id:
+            raise bad_request(
+                "This price cannot be archived because it is the default price of its product."
+            )
         self._claim_lookup_key(values, price)
         self._backend.update(price, _changes(price, values), "price.updated")
         # A subscription item contains a copy of its price, which Stripe keeps up to date.

@@ -42,6 +42,7 @@ _FIELDS: p.Fields = {
         dict.fromkeys(("headline", "privacy_policy_url", "terms_of_service_url"), p.string)
     ),
     "default_return_url": p.string,
+    "login_page": _TOGGLE,
     "metadata": p.metadata,
     "name": p.string,
     "expand": p.list_of(p.string),
@@ -67,14 +68,14 @@ class BillingPortal:
         first = not any(self._backend.store.of_kind("billing_portal.configuration"))
         configuration = shapes.configuration(self._backend.ids.new("bpc"), self._backend.now())
         configuration["is_default"] = first
-        configuration.update(_changes(configuration, values))
+        configuration.update(self._changes(configuration, values))
         return self._backend.create(configuration, "billing_portal.configuration.created")
 
     def update_configuration(self, raw: Mapping[str, Any], id: str) -> Object:
         """Update a configuration."""
         values = p.read(raw, {**_FIELDS, "active": p.boolean})
         configuration = self._backend.store.get("billing_portal.configuration", id)
-        changes = {**_changes(configuration, values), "updated": self._backend.now()}
+        changes = {**self._changes(configuration, values), "updated": self._backend.now()}
         return self._backend.update(configuration, changes, "billing_portal.configuration.updated")
 
     def retrieve_configuration(self, raw: Mapping[str, Any], id: str) -> Object:
@@ -138,15 +139,19 @@ class BillingPortal:
             "settings in test mode at https://dashboard.stripe.com/test/settings/billing/portal."
         )
 
-
-def _changes(configuration: Object, values: Mapping[str, Any]) -> dict[str, Any]:
-    changes = {name: value for name, value in values.items() if name != "expand"}
-    for name in ("features", "business_profile"):
-        if changes.get(name) is not None:
-            changes[name] = _merged(configuration[name], changes[name])
-    if "metadata" in changes:
-        changes["metadata"] = merge_metadata(configuration["metadata"], changes["metadata"])
-    return changes
+    def _changes(self, configuration: Object, values: Mapping[str, Any]) -> dict[str, Any]:
+        changes = {name: value for name, value in values.items() if name != "expand"}
+        for name in ("features", "business_profile"):
+            if changes.get(name) is not None:
+                changes[name] = _merged(configuration[name], changes[name])
+        if changes.get("login_page"):
+            enabled = changes["login_page"]["enabled"]
+            path = f"/sandbox/portal/login/{configuration['id']}"
+            url = self._backend.url + path if enabled else None
+            changes["login_page"] = {"enabled": enabled, "url": url}
+        if "metadata" in changes:
+            changes["metadata"] = merge_metadata(configuration["metadata"], changes["metadata"])
+        return changes
 
 
 def _merged(old: Object, new: Mapping[str, Any]) -> Object:

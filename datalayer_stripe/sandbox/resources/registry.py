@@ -9,6 +9,7 @@ from ..engine.card_vault import CardVault
 from ..engine.charging import Charging
 from ..engine.lifecycle import SubscriptionLifecycle
 from ..engine.renewals import Renewals
+from .accounts import Accounts
 from .catalog import Prices, Products
 from .charges import Charges
 from .customers import Customers
@@ -45,6 +46,7 @@ class Resources:
         self.webhook_endpoints = WebhookEndpoints(backend, remote=remote_webhooks)
         payment_methods = PaymentMethods(backend, vault)
         self._all = (
+            Accounts(backend),
             Products(backend),
             Prices(backend),
             Customers(backend, vault, payment_methods),

@@ -58,3 +58,15 @@ async def test_price_is_listed_and_updated(
     with pytest.raises(stripe.InvalidRequestError) as caught:
         await prices.update_async(shop.price, {"unit_amount": 1})
     assert caught.value.code == "parameter_unknown"
+
+
+@pytest.mark.gen_test
+async def test_default_price_of_a_product_cannot_be_archived(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    await client.v1.products.update_async(shop.product, {"default_price": shop.price})
+    with pytest.raises(stripe.InvalidRequestError, match="default price of its product"):
+        await client.v1.prices.update_async(shop.price, {"active": False})
+    other = sandbox.create_price(product=shop.product, unit_amount=600, credits=50)["id"]
+    await client.v1.products.update_async(shop.product, {"default_price": other})
+    assert not (await client.v1.prices.update_async(shop.price, {"active": False})).active

@@ -41,3 +41,23 @@ async def test_portal_session_uses_its_configuration(
     page = await http("GET", created.url.removeprefix(sandbox.url), key=None)
     assert page.code == 200
     assert b"https://shop.example.com/" in page.body
+
+
+@pytest.mark.gen_test
+async def test_login_page_has_a_url_while_it_is_enabled(
+    sandbox: Sandbox, client: stripe.StripeClient, http: Http
+) -> None:
+    configurations = client.v1.billing_portal.configurations
+    created = await configurations.create_async(
+        {"features": {"invoice_history": {"enabled": True}}, "login_page": {"enabled": True}}
+    )
+    url = created.login_page.url
+    assert url is not None
+    path = url.removeprefix(sandbox.url)
+    assert (await http("GET", path, key=None)).code == 200
+    await configurations.update_async(created.id, {"name": "Portal"})
+    assert (await configurations.retrieve_async(created.id)).login_page.url == url
+    disabled = await configurations.update_async(created.id, {"login_page": {"enabled": False}})
+    assert (disabled.login_page.enabled, disabled.login_page.url) == (False, None)
+    assert (await http("GET", path, key=None)).code == 404
+    assert (await http("GET", path + "x", key=None)).code == 404
