@@ -50,6 +50,7 @@ from .webhooks.observers import Observers
 from .webhooks.open_events import OpenEvents
 from .webhooks.processor import EventProcessor
 from .webhooks.runner import Runner
+from .webhooks.thin_deliveries import ThinDeliveries
 from .webhooks.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -294,6 +295,7 @@ async def open_service(
     )
     deliveries = Deliveries(
         processor,
+        ThinDeliveries(store, stripe, registry, processor),
         clock,
         observers,
         secrets=settings.stripe_webhook_secrets,

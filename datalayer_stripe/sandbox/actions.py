@@ -74,6 +74,24 @@ class SandboxActions(SandboxCore):
         endpoints = self._resources.webhook_endpoints
         return endpoints.add(url, secrets, list(enabled_events), api_version)
 
+    def create_event_destination(
+        self, url: str, secret: str | Sequence[str], enabled_events: Sequence[str] = ("*",)
+    ) -> Object:
+        """Add an event destination for thin events with a given signing secret.
+
+        Args:
+            url: where thin events are POSTed; on this machine, unless the sandbox has
+                `remote_webhooks`.
+            secret: `whsec_…`, or several while a secret is being rolled.
+            enabled_events: types of thin events such as `v1.price.created`, or `*` for all.
+
+        Raises:
+            StripeError: the URL is not allowed.
+        """
+        secrets = [secret] if isinstance(secret, str) else list(secret)
+        destinations = self._resources.event_destinations
+        return destinations.add(url, secrets, list(enabled_events), name="Thin events")
+
     def confirm_payment(
         self, client_secret_or_id: str, card: str = "4242424242424242", **params: Any
     ) -> Object:

@@ -80,6 +80,7 @@ class SandboxCore:
         self.webhooks = Webhooks(
             self.backend,
             self._resources.webhook_endpoints,
+            self._resources.event_destinations,
             schedule=retry_schedule,
             timeout=webhook_timeout,
         )

@@ -66,7 +66,7 @@ def translate_error(  # noqa: PLR0911 (one return for each kind of error)
             return IdempotencyKeyReused()
         case stripe.InvalidRequestError(code="resource_missing", param="customer"):
             return StripeCustomerMissing(error.user_message)
-        case stripe.InvalidRequestError(code="resource_missing"):
+        case stripe.InvalidRequestError(code="resource_missing" | "not_found"):  # v1, v2
             return StripeObjectMissing(error.user_message)
         case stripe.InvalidRequestError():
             return InvalidRequest(error.user_message)

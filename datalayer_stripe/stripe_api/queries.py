@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
+from .retrievable import RETRIEVABLE
 from .transport import StripeDict, StripeTransport
 
 # Stripe's limit on the number of types in one request: https://docs.stripe.com/api/events/list.
@@ -29,6 +31,7 @@ class StripeQueries:
     def __init__(self, transport: StripeTransport) -> None:
         self.transport = transport
         self._v1 = transport.sdk.v1
+        self._v2 = transport.sdk.v2
 
     # Single objects
 
@@ -57,6 +60,33 @@ class StripeQueries:
         return await self.transport.call(
             "events.retrieve", self._v1.events.retrieve_async(event_id)
         )
+
+    async def retrieve_thin_event(self, event_id: str) -> StripeDict:
+        """Return a thin event of the last 30 days: https://docs.stripe.com/api/v2/core/events.
+
+        Args:
+            event_id: The thin event, `evt_…`.
+
+        Raises:
+            StripeObjectMissing: Stripe has no such thin event, or deleted it after 30 days.
+        """
+        return await self.transport.call(
+            "v2.core.events.retrieve", self._v2.core.events.retrieve_async(event_id)
+        )
+
+    async def retrieve_object(self, object_type: str, object_id: str) -> StripeDict:
+        """Return an object without expanded fields.
+
+        Args:
+            object_type: The type of the object, one of :data:`.RETRIEVABLE`.
+            object_id: The id of the object.
+
+        Raises:
+            StripeObjectMissing: Stripe has no such object.
+        """
+        name = RETRIEVABLE[object_type]
+        service = attrgetter(name)(self._v1)
+        return await self.transport.call(f"{name}.retrieve", service.retrieve_async(object_id))
 
     async def retrieve_customer(self, customer_id: str) -> StripeDict:
         """Return a customer; for a deleted one, its id and `deleted`.

@@ -13,13 +13,15 @@ from pydantic import SecretStr
 
 from ..clock import Clock
 from ..errors import DeliveryFailed, InvalidRequest, InvalidSignature, Overloaded
-from ..events import Event, parse, verify
+from ..events import Event, verify
 from ..logs import bind_log_context, log_context
 from ..tasks import retrieve_error
 from .observers import Observers
 from .outcome import Outcome
 from .processor import EventProcessor
 from .signature_monitor import SignatureMonitor
+from .thin_deliveries import ThinDeliveries
+from .thin_events import ThinEvent, parse_delivery
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Deliveries:
 
     Args:
         processor: What runs the plugins.
+        thin_deliveries: Processes thin events.
         clock: Tells the time that signatures are compared with.
         observers: Called with each outcome.
         secrets: The endpoint's signing secrets; any of them may have signed.
@@ -46,6 +49,7 @@ class Deliveries:
     def __init__(
         self,
         processor: EventProcessor,
+        thin_deliveries: ThinDeliveries,
         clock: Clock,
         observers: Observers,
         *,
@@ -53,6 +57,7 @@ class Deliveries:
         livemode: bool,
     ) -> None:
         self._processor = processor
+        self._thin_deliveries = thin_deliveries
         self._clock = clock
         self._observers = observers
         self._secrets = tuple(secrets)
@@ -76,23 +81,32 @@ class Deliveries:
                 deadline, which costs a task.
 
         Returns:
-            The event, and how its delivery ended.
+            The event, and how its delivery ended. For a thin event that no plugin has to run on,
+            the event has only the id and the type of its object.
 
         Raises:
             InvalidSignature: The body is not signed by one of the secrets.
-            InvalidRequest: The body is no event, or an event of the other mode.
-            DeliveryFailed: A plugin has failed or is too late; Stripe must deliver again.
+            InvalidRequest: The body is no event, an event of the other mode, or a thin event about
+                an object that cannot be read.
+            DeliveryFailed: A plugin has failed or is too late, or the event of a thin event could
+                not be read; Stripe must deliver again.
             Overloaded: Too many deliveries are in flight; Stripe must deliver again.
             StoreUnavailable: The database does not answer; Stripe must deliver again.
         """
         self._verify(body, signature)
-        event = parse(body)
-        bind_log_context(event_id=event.id, account_uid=event.account_uid, type=event.type)
-        self._check_mode(event)
-        if on_late is None:
-            outcome = await self._process_by_deadline(event, DELIVERY)
+        received = parse_delivery(body)
+        if isinstance(received, Event):
+            bind_log_context(
+                event_id=received.id, account_uid=received.account_uid, type=received.type
+            )
         else:
-            outcome = await self._process(event, DELIVERY, on_late)
+            reference = received.reference
+            bind_log_context(thin_event_id=received.id, event_id=reference.id, type=reference.type)
+        self._check_mode(livemode=received.livemode)
+        if on_late is None:
+            event, outcome = await self._process_by_deadline(received, DELIVERY)
+        else:
+            event, outcome = await self._process(received, DELIVERY, on_late)
         bind_log_context(outcome=outcome.value)
         if outcome is Outcome.FAILED:
             raise DeliveryFailed
@@ -107,7 +121,8 @@ class Deliveries:
             StoreUnavailable: The database does not answer.
         """
         with log_context(event_id=event.id, account_uid=event.account_uid):
-            return await self._process_by_deadline(event, "undelivered event")
+            _, outcome = await self._process_by_deadline(event, "undelivered event")
+            return outcome
 
     async def idle(self) -> None:
         """Wait until no delivery is in flight, including those past their deadline."""
@@ -122,17 +137,19 @@ class Deliveries:
             raise
         self.signatures.count_verified()
 
-    def _check_mode(self, event: Event) -> None:
-        if event.livemode is not self.livemode:
+    def _check_mode(self, *, livemode: bool) -> None:
+        if livemode is not self.livemode:
             mode = "live" if self.livemode else "test"
             logger.error("event of the other mode received: this service has %s keys", mode)
             # Not 200: once the endpoint is corrected, Stripe's next attempt must still come.
             raise InvalidRequest(f"This endpoint takes events of {mode} mode only.")
 
-    async def _process_by_deadline(self, event: Event, label: str) -> Outcome:
+    async def _process_by_deadline(
+        self, received: Event | ThinEvent, label: str
+    ) -> tuple[Event, Outcome]:
         """Process the event in a task, and return or raise at the deadline at the latest."""
         late: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        processing = self._process(event, label, lambda: late.set_result(None))
+        processing = self._process(received, label, lambda: late.set_result(None))
         task = asyncio.create_task(processing)
         task.add_done_callback(retrieve_error)  # if it is late
         either: set[asyncio.Future[Any]] = {task, late}
@@ -141,7 +158,9 @@ class Deliveries:
             raise DeliveryFailed(STILL_PROCESSING)
         return task.result()
 
-    async def _process(self, event: Event, label: str, on_late: Callable[[], None]) -> Outcome:
+    async def _process(
+        self, received: Event | ThinEvent, label: str, on_late: Callable[[], None]
+    ) -> tuple[Event, Outcome]:
         """Process the event, and call `on_late` if it is still being processed at the deadline.
 
         What is late keeps its slot. One line of the log says how it ended, unless the line of the
@@ -159,25 +178,28 @@ class Deliveries:
         self._in_flight.add(current)
         deadline = asyncio.get_running_loop().call_later(ANSWER_DEADLINE_SECONDS, call_on_late)
         try:
-            outcome = await self._admit(event)
+            event, outcome = await self._admit(received)
         except Exception as error:
             if is_late:
-                fields = {"type": event.type, "cause": type(error).__name__}
+                fields = {"type": received.type, "cause": type(error).__name__}
                 logger.warning("%s failed after its deadline", label, extra=fields)
             raise
         finally:
             deadline.cancel()
             self._in_flight.discard(current)
         self._end(event, label, outcome, late=is_late)
-        return outcome
+        return event, outcome
 
-    async def _admit(self, event: Event) -> Outcome:
+    async def _admit(self, received: Event | ThinEvent) -> tuple[Event, Outcome]:
+        event = received if isinstance(received, Event) else received.reference
         owner = event.account_uid or event.customer_id or event.object_id or event.id
         try:
             with self._processor.admission_for(event).admit(owner, event.type) as slot:
-                return await self._processor.process(event, slot)
+                if isinstance(received, ThinEvent):
+                    return await self._thin_deliveries.process(received, slot)
+                return event, await self._processor.process(event, slot)
         except Overloaded:
-            self._processor.count_overloaded()
+            self._processor.count("other", Outcome.OVERLOADED)
             raise
 
     def _end(self, event: Event, label: str, outcome: Outcome, *, late: bool = False) -> None:

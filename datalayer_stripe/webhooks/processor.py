@@ -103,15 +103,13 @@ class EventProcessor:
         stages = self._stages(event, without)
         if not stages:
             # Types without a plugin share a label: Stripe's new types must not be new time series.
-            self._count("other", Outcome.IGNORED)
-            return Outcome.IGNORED
+            return self.count("other", Outcome.IGNORED)
         try:
             outcome = await self._run_stages(stages, event, slot)
         except StoreUnavailable:
-            self._count(event.type, Outcome.FAILED)
+            self.count(event.type, Outcome.FAILED)
             raise
-        self._count(event.type, outcome)
-        return outcome
+        return self.count(event.type, outcome)
 
     async def replay(self, event_id: str, *, without: Collection[str] = ()) -> Outcome:
         """Process an event again, from the database or fetched from Stripe. Safe to repeat.
@@ -284,12 +282,15 @@ class EventProcessor:
             self._on_deferred()
         return bool(deferred)
 
-    def _count(self, label: str, outcome: Outcome) -> None:
-        self._metrics.deliveries.labels(label, outcome.value).inc()
+    def count(self, event_type: str, outcome: Outcome) -> Outcome:
+        """Count how a delivery ended, and return it.
 
-    def count_overloaded(self) -> None:
-        """Count a delivery that was refused because too many are in flight."""
-        self._count("other", Outcome.OVERLOADED)
+        Args:
+            event_type: The type of the event, or `other`.
+            outcome: How the delivery ended.
+        """
+        self._metrics.deliveries.labels(event_type, outcome.value).inc()
+        return outcome
 
 
 def _finds_duplicates(plugin: Plugin[Any], event: Event) -> bool:

@@ -5,6 +5,7 @@
 a list with explicit indexes is decoded as a dictionary, which `params.list_of` turns into a list.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -34,6 +35,21 @@ def decode(text: str) -> dict[str, Any]:
         path = [match[1], *re.findall(r"\[([^\[\]]*)\]", match[2])]
         _insert(decoded, path, value, key)
     return decoded
+
+
+def decode_json(text: str) -> dict[str, Any]:
+    """Decode a JSON body to the form that `decode` returns. An empty body has no parameters.
+
+    Raises:
+        StripeError: the body is not a JSON object.
+    """
+    try:
+        body = json.loads(text or "{}")
+        if isinstance(body, dict):
+            return encode(body)
+    except (ValueError, RecursionError):
+        pass
+    raise invalid("Invalid request: the body is not a JSON object.")
 
 
 def encode(params: Mapping[str, Any]) -> dict[str, Any]:

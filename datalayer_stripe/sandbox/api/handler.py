@@ -16,7 +16,7 @@ from ..engine.backend import API_VERSION
 from ..engine.errors import StripeError, invalid
 from ..shapes.objects import Object
 from .dispatcher import ApiDispatcher
-from .forms import decode
+from .forms import decode, decode_json
 from .guards import is_dns_rebinding
 from .idempotency import Answer
 from .public import check_access, public_view
@@ -26,7 +26,7 @@ _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
 
 
 class ApiHandler(RequestHandler):
-    """Handler of `/v1/…`.
+    """Handler of `/v1/…`, whose bodies are forms, and of `/v2/…`, whose bodies are JSON.
 
     Any web page can send requests to this machine. The secret key reads and changes everything, so
     a request that has it and an `Origin` header is rejected. A request whose `Host` is a domain
@@ -185,17 +185,24 @@ class ApiHandler(RequestHandler):
         return False
 
     def _params(self) -> dict[str, Any]:
+        expected = "application/json" if self._is_v2 else "application/x-www-form-urlencoded"
         content_type = self.request.headers.get("Content-Type", "").split(";")[0].strip()
-        if self.request.body and content_type != "application/x-www-form-urlencoded":
+        if self.request.body and content_type != expected:
             raise invalid(
-                f"Invalid request (check that your POST content type is "
-                f"application/x-www-form-urlencoded). You sent: {content_type or 'nothing'}."
+                f"Invalid request (check that your POST content type is {expected}). "
+                f"You sent: {content_type or 'nothing'}."
             )
         try:
             text = self.request.body.decode()
         except UnicodeDecodeError:
-            raise invalid("Invalid request: the form is not UTF-8.") from None
+            raise invalid("Invalid request: the body is not UTF-8.") from None
+        if self._is_v2:
+            return {**decode(self.request.query), **decode_json(text)}
         return decode("&".join(filter(None, [self.request.query, text])))
+
+    @property
+    def _is_v2(self) -> bool:
+        return self.request.path.startswith("/v2/")
 
     def _identify(self) -> None:
         self.set_header("Request-Id", self._request_id)
@@ -231,4 +238,4 @@ def _api_key(header: str) -> str | None:
 
 def api_handlers(dispatcher: ApiDispatcher) -> list[Any]:
     """Return the handler of the API."""
-    return [(r"/v1/.*", ApiHandler, {"dispatcher": dispatcher})]
+    return [(r"/v[12]/.*", ApiHandler, {"dispatcher": dispatcher})]

@@ -11,7 +11,9 @@ from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
 
+from ..resources.event_destinations import KIND
 from ..shapes.objects import Object
+from ..shapes.thin_events import thin_type
 
 USER_AGENT = "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
 _MAX_BODY = 500  # characters
@@ -22,8 +24,8 @@ class AttemptRecord:
     """Record of one POST of an event.
 
     Attributes:
-        event_id: the event's identifier.
-        type: the event's type.
+        event_id: the identifier of the event; of a thin event, that of its snapshot event.
+        type: the type in the body.
         endpoint_id: the endpoint's identifier.
         url: the endpoint's URL.
         attempt: the attempt's number, starting at 1.
@@ -58,14 +60,25 @@ class Delivery:
     """The delivery of an event to an endpoint.
 
     Attributes:
-        event: the event, in Stripe's current shape.
-        endpoint: the endpoint.
+        event: the snapshot event, in Stripe's current shape.
+        endpoint: the webhook endpoint or event destination.
         attempts: the number of attempts so far.
     """
 
     event: Object
     endpoint: Object
     attempts: int = 0
+
+    @property
+    def is_thin(self) -> bool:
+        """Whether the endpoint receives the thin event."""
+        return bool(self.endpoint["object"] == KIND)
+
+    @property
+    def url(self) -> str:
+        """The URL of the endpoint."""
+        owner = self.endpoint["webhook_endpoint"] if self.is_thin else self.endpoint
+        return str(owner["url"])
 
 
 def encode(event: Object) -> bytes:
@@ -107,7 +120,7 @@ async def post(
     """
     delivery.attempts += 1
     request = HTTPRequest(
-        delivery.endpoint["url"],
+        delivery.url,
         method="POST",
         body=body,
         headers={
@@ -149,9 +162,9 @@ def record(
     event, endpoint = delivery.event, delivery.endpoint
     return AttemptRecord(
         event_id=event["id"],
-        type=event["type"],
+        type=thin_type(event) if delivery.is_thin else event["type"],
         endpoint_id=endpoint["id"],
-        url=endpoint["url"],
+        url=delivery.url,
         attempt=delivery.attempts,
         status=status,
         body=body[:_MAX_BODY],

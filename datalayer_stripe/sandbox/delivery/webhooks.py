@@ -12,8 +12,10 @@ from tornado.httpclient import AsyncHTTPClient
 
 from ..api.versions import render_event
 from ..engine.backend import Backend
+from ..resources.event_destinations import KIND, EventDestinations
 from ..resources.webhook_endpoints import WebhookEndpoints
 from ..shapes.objects import Object
+from ..shapes.thin_events import thin_event
 from .attempts import AttemptRecord, Delivery, encode, post, record
 
 Order = Literal["sent", "reversed", "shuffled"]
@@ -26,6 +28,8 @@ DEFAULT_TIMEOUT = 20.0
 class Webhooks:
     """Sends each event to the endpoints that are subscribed to it.
 
+    An event destination is an endpoint, too. It receives the event's thin event.
+
     Attributes:
         attempts: the records of all attempts, oldest first.
         schedule: the seconds before each retry; their number is the maximum number of retries.
@@ -34,6 +38,7 @@ class Webhooks:
     Args:
         backend: the sandbox's state.
         endpoints: the endpoints and their secrets.
+        destinations: the event destinations and their secrets.
         schedule: the seconds before each retry.
         timeout: seconds within which an endpoint must answer.
     """
@@ -42,12 +47,14 @@ class Webhooks:
         self,
         backend: Backend,
         endpoints: WebhookEndpoints,
+        destinations: EventDestinations,
         *,
         schedule: Sequence[float] = DEFAULT_SCHEDULE,
         timeout: float = DEFAULT_TIMEOUT,
     ) -> None:
         self._backend = backend
         self._endpoints = endpoints
+        self._destinations = destinations
         self.schedule = tuple(schedule)
         self.timeout = timeout
         self.attempts: list[AttemptRecord] = []
@@ -172,20 +179,20 @@ class Webhooks:
 
         Args:
             event_id: `evt_…`.
-            endpoint_id: `we_…`; None: the oldest endpoint that is subscribed to the event.
+            endpoint_id: `we_…` or `ed_…`; None: the oldest one that is subscribed to the event.
 
         Raises:
             StripeError: there is no such event.
             LookupError: no such endpoint is subscribed to the event.
         """
         event = self._backend.store.get("event", event_id)
-        for endpoint in self._endpoints.subscribed_to(event):
+        for endpoint in self._subscribed_to(event):
             if endpoint_id in (None, endpoint["id"]):
                 return await self._attempt(Delivery(event, endpoint))
         raise LookupError("no enabled webhook endpoint is subscribed to this event")
 
     def _send(self, event: Object) -> None:
-        endpoints = self._endpoints.subscribed_to(event)
+        endpoints = self._subscribed_to(event)
         event["pending_webhooks"] = len(endpoints)
         self._pending[event["id"]] = {endpoint["id"] for endpoint in endpoints}
         for endpoint in endpoints:
@@ -243,16 +250,31 @@ class Webhooks:
             delivery.attempts += 1
             outcome = record(delivery, at, status=500, body="simulated by the sandbox")
         else:
-            endpoint = delivery.endpoint
-            event = render_event(self._backend.store, delivery.event, endpoint["api_version"])
-            secrets = self._endpoints.secrets(endpoint)
+            body, secrets = self._body(delivery), self._secrets(delivery.endpoint)
             outcome = await post(
-                self._client, delivery, encode(event), secrets, at=at, timeout=self.timeout
+                self._client, delivery, encode(body), secrets, at=at, timeout=self.timeout
             )
         self.attempts.append(outcome)
         if outcome.succeeded:
             self._mark_delivered(delivery)
         return outcome
+
+    def _subscribed_to(self, event: Object) -> list[Object]:
+        return [
+            *self._endpoints.subscribed_to(event),
+            *self._destinations.subscribed_to(event),
+        ]
+
+    def _secrets(self, endpoint: Object) -> list[str]:
+        if endpoint["object"] == KIND:
+            return self._destinations.secrets(endpoint)
+        return self._endpoints.secrets(endpoint)
+
+    def _body(self, delivery: Delivery) -> Object:
+        if delivery.is_thin:
+            return thin_event(delivery.event)
+        version = delivery.endpoint["api_version"]
+        return render_event(self._backend.store, delivery.event, version)
 
     def _mark_delivered(self, delivery: Delivery) -> None:
         pending = self._pending.get(delivery.event["id"])

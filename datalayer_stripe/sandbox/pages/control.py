@@ -129,6 +129,7 @@ def controls(sandbox: SandboxActions) -> dict[str, Control]:
         "pay_invoice": sandbox.pay_invoice,
         "cancel_subscription": sandbox.cancel_subscription,
         "create_webhook_endpoint": sandbox.create_webhook_endpoint,
+        "create_event_destination": sandbox.create_event_destination,
         "forget_events": lambda: {"forgotten": sandbox.forget_events()},
         "clock/advance": lambda seconds: {"touched": sandbox.advance(seconds)},
         "webhooks/duplicate": webhooks.duplicate,

@@ -10,8 +10,10 @@ from ..api import params as p
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
-from ..engine.errors import invalid
+from ..engine.errors import StripeError, invalid
 from ..shapes.objects import Object
+from ..shapes.thin_events import full_thin_event, snapshot_id
+from .event_destinations import not_found
 
 _MAX_TYPES = 20
 
@@ -29,6 +31,14 @@ class Events:
         """Return an event."""
         p.read(raw, {"expand": p.list_of(p.string)})
         return self._backend.store.get("event", id)
+
+    def retrieve_thin(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Return a thin event, which exists for each snapshot event."""
+        p.read(raw, {})
+        try:
+            return full_thin_event(self._backend.store.get("event", snapshot_id(id)))
+        except StripeError:
+            raise not_found("event", id) from None
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of events.
@@ -64,6 +74,7 @@ class Events:
         return [
             Route("GET", "/v1/events", self.list_all),
             Route("GET", "/v1/events/{id}", self.retrieve),
+            Route("GET", "/v2/core/events/{id}", self.retrieve_thin),
         ]
 
 

@@ -14,6 +14,7 @@ from .catalog import Prices, Products
 from .charges import Charges
 from .customers import Customers
 from .disputes import Disputes
+from .event_destinations import EventDestinations
 from .events import Events
 from .invoices import Invoices
 from .payment_intents import PaymentIntents
@@ -44,6 +45,7 @@ class Resources:
         self.disputes = Disputes(backend, vault)
         self.charging.observe(self.disputes)
         self.webhook_endpoints = WebhookEndpoints(backend, remote=remote_webhooks)
+        self.event_destinations = EventDestinations(backend, remote=remote_webhooks)
         payment_methods = PaymentMethods(backend, vault)
         self._all = (
             Accounts(backend),
@@ -63,6 +65,7 @@ class Resources:
             BillingPortal(backend),
             Events(backend),
             self.webhook_endpoints,
+            self.event_destinations,
         )
 
     def routes(self) -> Iterator[Route]:

@@ -5,16 +5,14 @@ https://docs.stripe.com/api/webhook_endpoints
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..api import params as p
-from ..api.guards import is_loopback
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
-from ..engine.errors import invalid
 from ..engine.store import merge_metadata
 from ..shapes.objects import Object
+from .webhook_urls import check_url
 
 _FIELDS: p.Fields = {
     "url": p.string,
@@ -67,7 +65,7 @@ class WebhookEndpoints:
         Raises:
             StripeError: the URL is not allowed.
         """
-        self._check_url(url)
+        check_url(url, remote=self._remote)
         endpoint: Object = {
             "id": self._backend.ids.new("we"),
             "object": "webhook_endpoint",
@@ -108,7 +106,7 @@ class WebhookEndpoints:
         values = p.read(raw, {**_FIELDS, "disabled": p.boolean})
         endpoint = self._backend.store.get("webhook_endpoint", id)
         if "url" in values:
-            self._check_url(values["url"])
+            check_url(values["url"], remote=self._remote)
         changes = {n: v for n, v in values.items() if n not in ("expand", "disabled")}
         if "metadata" in changes:
             changes["metadata"] = merge_metadata(endpoint["metadata"], changes["metadata"])
@@ -127,23 +125,6 @@ class WebhookEndpoints:
         values = p.read(raw, LIST_FIELDS)
         rows = self._backend.store.of_kind("webhook_endpoint")
         return page(rows, values, "/v1/webhook_endpoints")
-
-    def _check_url(self, url: str) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise invalid("Invalid URL: An explicit scheme must be provided.", param="url")
-        if self._remote:
-            return
-        try:
-            host = urlsplit(url).hostname or ""
-        except ValueError:
-            raise invalid("Invalid URL.", param="url") from None
-        if not is_loopback(host):
-            raise invalid(
-                "The sandbox sends webhooks only to this machine. Use 127.0.0.1 or localhost in "
-                "the URL, or start the sandbox with --remote-webhooks "
-                "(Sandbox(remote_webhooks=True)).",
-                param="url",
-            )
 
     def routes(self) -> list[Route]:
         """Return the routes of webhook endpoints."""
