@@ -61,7 +61,7 @@ def _event() -> dict[str, Any]:
         "type": "payment_intent.succeeded",
         "created": int(_NOW.timestamp()),
         "livemode": False,
-        "api_version": "2026-08-26.dahlia",
+        "api_version": "2026-10-28.endive",
         "received_at": _NOW,
         "handlers": {"top-up-credits": {"status": "done", "at": _NOW, "attempts": 1, "writes": 1}},
     }

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """The hosts that name this machine."""
 
-STRIPE_JS_URL = "https://js.stripe.com/dahlia/stripe.js"
+STRIPE_JS_URL = "https://js.stripe.com/endive/stripe.js"
 """Stripe.js of our API version: https://docs.stripe.com/sdks/stripejs-versioning"""
 
 # Pasting a value of another kind is the most common mistake, so the message names the kind.

@@ -74,7 +74,7 @@ def test_settings_are_read_from_the_environment_with_defaults(
     assert settings.stripe_negative_balance == "allow"
     assert settings.stripe_topup_during_dispute == "allow"
     assert settings.stripe_api_base is None
-    assert settings.stripe_js_url == "https://js.stripe.com/dahlia/stripe.js"
+    assert settings.stripe_js_url == "https://js.stripe.com/endive/stripe.js"
     assert settings.stripe_sign_in_url is None
     assert settings.jwt_algorithm == "HS256"
     assert settings.cors_origins == ("*",)

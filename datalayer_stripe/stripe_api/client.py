@@ -17,11 +17,10 @@ from .transport import StripeDict, StripeTransport
 # Cards, and the wallets that hold cards, settle immediately. A voucher or a bank transfer may be
 # paid elsewhere while its PaymentIntent is still open, and the PaymentIntent would be cancelled:
 # https://docs.stripe.com/payments/vouchers.
-# The browser confirms the payment on its own page, so there is no page to redirect to.
-_CARD_ONLY: Any = {
-    "allowed_payment_method_types": ["card"],
-    "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
-}
+# The browser confirms the payment on its own page, and no card needs a page to return to. Stripe
+# accepts no `automatic_payment_methods` beside these types, and no `payment_method_types` at all:
+# https://docs.stripe.com/changelog/dahlia/2026-07-29/allowed-payment-method-types-parameter.
+_CARD_ONLY: Any = {"allowed_payment_method_types": ["card"]}
 
 
 class StripeClient(StripeQueries):

@@ -14,7 +14,7 @@ from ..metrics import Metrics
 from .errors import is_replayed, retry_after, translate_error
 from .rate_limit import CallLimiter
 
-STRIPE_VERSION = "2026-08-26.dahlia"
+STRIPE_VERSION = "2026-10-28.endive"
 """The API version of the service's own calls, whatever the default of the SDK is."""
 
 CALL_TIMEOUT_SECONDS = 8

@@ -24,7 +24,7 @@ from tests.support.shop import (
     subscribe_elsewhere,
 )
 
-OLD_SHAPE, NEW_SHAPE = "2024-06-20", "2026-08-26.dahlia"
+OLD_SHAPE, NEW_SHAPE = "2024-06-20", "2026-10-28.endive"
 
 
 def moment(seconds: int | None) -> datetime | None:

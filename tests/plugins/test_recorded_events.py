@@ -1,6 +1,7 @@
 """Each recorded event has its effect when it is delivered unchanged to the webhook."""
 
 import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,6 +11,10 @@ from datalayer_stripe.service import Service
 from datalayer_stripe.testing.recordings import EVENTS
 from tests.support.app import ACCOUNT, Api, json_of, recorded
 from tests.support.shop import IAM_ROUTES, kept, rows
+
+# Events that were recorded when the API had an older version, in a folder for each version.
+OLD_EVENTS = Path(__file__).parents[1] / "data" / "events"
+OLD_RECORDINGS = sorted(OLD_EVENTS.glob("*/*.json"))
 
 SUBSCRIPTION = "sub_1xNnttCz7hWRKLEpT7zELPag"
 
@@ -92,6 +97,11 @@ PAID_BY = {
 }
 
 
+def old_recording(path: Path) -> bytes:
+    """Return the body of a delivery that was recorded in an older API version."""
+    return path.read_bytes()
+
+
 def put_at_stripe(sandbox: Sandbox, name: str) -> None:
     """Put the object of a recorded event into the sandbox."""
     obj = json.loads(recorded(name))["data"]["object"]
@@ -115,7 +125,24 @@ def test_each_recorded_event_has_an_expected_effect() -> None:
 async def test_recorded_event_has_its_effect_once(
     api: Api, service: Service, sandbox: Sandbox, name: str
 ) -> None:
-    effect, body = EFFECTS[name], recorded(name)
+    await check_effect(api, service, sandbox, name, recorded(name))
+
+
+@pytest.mark.parametrize("path", OLD_RECORDINGS, ids=lambda path: f"{path.stem}-{path.parent.name}")
+@pytest.mark.gen_test
+async def test_event_of_an_older_api_version_has_the_same_effect(
+    api: Api, service: Service, sandbox: Sandbox, path: Path
+) -> None:
+    body = old_recording(path)
+    assert json.loads(body)["api_version"] == path.parent.name
+    await check_effect(api, service, sandbox, path.stem, body)
+
+
+async def check_effect(
+    api: Api, service: Service, sandbox: Sandbox, name: str, body: bytes
+) -> None:
+    """Deliver a recording twice, and check that it has its effect once."""
+    effect = EFFECTS[name]
     if name in PAID_BY:
         assert (await api.deliver(recorded(PAID_BY[name]))).code == 200
     put_at_stripe(sandbox, name)

@@ -77,7 +77,7 @@ def client(io_loop: IOLoop, sandbox: Sandbox) -> Iterator[stripe.StripeClient]:
         sandbox.secret_key,
         base_addresses={"api": sandbox.url},
         http_client=transport,
-        stripe_version="2026-08-26.dahlia",
+        stripe_version="2026-10-28.endive",
         max_network_retries=0,
     )
     io_loop.run_sync(transport.close_async)

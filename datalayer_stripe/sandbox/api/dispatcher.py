@@ -11,7 +11,7 @@ from .faults import ApiFaults, Call
 from .idempotency import IdempotencyKeys
 from .params import list_of, string
 from .routes import Match, Route, Router
-from .versions import render
+from .versions import check_params, render
 
 _EXPAND = list_of(string)
 
@@ -44,7 +44,8 @@ class ApiDispatcher:
         Args:
             match: the operation and the identifiers in its path.
             params: the decoded parameters, see `forms.decode`.
-            version: the API version that decides the shape of the answer; None: the current one.
+            version: the API version that the request states; it decides the accepted parameters
+                and the shape of the answer. None: it states none, and gets the current shape.
 
         Raises:
             StripeError: the operation failed, or the answer cannot be expanded as asked.
@@ -52,6 +53,7 @@ class ApiDispatcher:
         store = self.backend.store
         paths = _EXPAND(params.get("expand", ""), "expand")
         check_depth(paths)
+        check_params(match.route, params, version)
         answer = match.run(params)
         try:
             expanded = expand(store, answer, paths)

@@ -156,7 +156,8 @@ class ApiHandler(RequestHandler):
 
     def _run(self, match: Match, params: dict[str, Any], key: str | None) -> Object:
         with self._dispatcher.backend.request_context(self._request_id, key):
-            return self._dispatcher.run(match, params, self._version)
+            stated = self.request.headers.get("Stripe-Version")
+            return self._dispatcher.run(match, params, stated)
 
     def _authenticate(self) -> bool:
         """Check the API key, and return whether it is the publishable key."""

@@ -44,6 +44,24 @@ def _read(
     return {name: fields[name](value, _name(prefix, name)) for name, value in raw.items()}
 
 
+def check_exclusive(values: Mapping[str, Any], name: str, *others: str) -> None:
+    """Reject a request that has a parameter and one that cannot be combined with it.
+
+    Args:
+        values: the parameters of the request.
+        name: the parameter.
+        others: the parameters that cannot be combined with it.
+
+    Raises:
+        StripeError: the request has both.
+    """
+    both = [name, *(other for other in others if other in values)]
+    if name in values and len(both) > 1:
+        raise invalid(
+            f"You may only specify one of these parameters: {', '.join(both)}.", param=both[1]
+        )
+
+
 def string(value: Any, param: str) -> str | None:
     """Read a string. An empty string unsets the parameter."""
     if not isinstance(value, str):

@@ -1,20 +1,50 @@
-"""Conversion of objects to the shapes of older API versions.
+"""What differs between API versions: the shapes of objects, and the parameters of requests.
 
 A webhook endpoint's API version decides the shape of the events it receives. Since 2025-03-31 a
 subscription's period is on its items, and an invoice's subscription and payments are under `parent`
 and `payments`. Before, they were fields of the object itself.
 https://docs.stripe.com/changelog/basil
+
+Since 2026-09-30 a request cannot set `payment_method_types` of a PaymentIntent or a SetupIntent.
+https://docs.stripe.com/changelog/endive
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..engine.errors import invalid
 from ..engine.store import Store
 from ..shapes.objects import Object
+from .routes import Route
 
 _BASIL = "2025-03-31"
+_ENDIVE = "2026-09-30"
+_INTENTS = ("/v1/payment_intents", "/v1/setup_intents")
 _PERIOD = ("current_period_end", "current_period_start")
+
+
+def check_params(route: Route, params: Mapping[str, Any], version: str | None) -> None:
+    """Reject parameters that an API version no longer has.
+
+    Args:
+        route: the operation.
+        params: the decoded parameters of the request.
+        version: the version that the request states; None: it states none, and a removed
+            parameter is accepted, as by an account whose default version is older.
+
+    Raises:
+        StripeError: the version has no such parameter.
+    """
+    if version is None or _is_before(_ENDIVE, version) or "payment_method_types" not in params:
+        return
+    if route.method == "POST" and route.path.startswith(_INTENTS):
+        raise invalid(
+            "The `payment_method_types` parameter is no longer supported. Use "
+            "`allowed_payment_method_types` to limit the payment methods.",
+            code="payment_method_types_no_longer_supported",
+            param="payment_method_types",
+        )
 
 
 def render_event(store: Store, event: Object, version: str | None) -> Object:
@@ -29,7 +59,7 @@ def render_event(store: Store, event: Object, version: str | None) -> Object:
         return event
     rendered = {**event, "api_version": version, "data": render(store, event["data"], version)}
     previous = rendered["data"].get("previous_attributes")
-    if _is_old(version) and previous and "items" in previous:
+    if _is_before(_BASIL, version) and previous and "items" in previous:
         _previous_period(rendered["data"]["object"], previous)
     return rendered
 
@@ -42,13 +72,13 @@ def render(store: Store, value: Any, version: str | None) -> Any:
         value: an object, or JSON data that contains objects; it is not modified.
         version: such as `2024-06-20`; None: the current one.
     """
-    if not _is_old(version):
+    if not _is_before(_BASIL, version):
         return value
     return _render(store, copy.deepcopy(value))
 
 
-def _is_old(version: str | None) -> bool:
-    return version is not None and version[:10] < _BASIL
+def _is_before(release: str, version: str | None) -> bool:
+    return version is not None and version[:10] < release
 
 
 def _render(store: Store, value: Any) -> Any:

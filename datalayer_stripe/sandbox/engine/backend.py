@@ -10,7 +10,7 @@ from .clock import Clock
 from .ids import Ids
 from .store import Store
 
-API_VERSION = "2026-08-26.dahlia"
+API_VERSION = "2026-10-28.endive"
 
 
 class Backend:

@@ -10,6 +10,14 @@ AUTHENTICATION_FAILURE = (
 )
 
 
+METHOD_SELECTIONS = ("automatic_payment_methods", "payment_method_types")
+"""The other ways to choose the payment methods of an intent.
+
+They cannot be combined with `allowed_payment_method_types`:
+https://docs.stripe.com/changelog/dahlia/2026-07-29/allowed-payment-method-types-parameter
+"""
+
+
 def new_payment_intent(backend: Backend, amount: int, currency: str) -> Object:
     """Return a new PaymentIntent, which is not stored yet.
 

@@ -14,7 +14,7 @@ from ..engine.backend import Backend
 from ..engine.card_vault import CardVault
 from ..engine.charging import Attempt, Charging
 from ..engine.errors import StripeError, bad_request, invalid
-from ..engine.intents import cancel_payment_intent, new_payment_intent
+from ..engine.intents import METHOD_SELECTIONS, cancel_payment_intent, new_payment_intent
 from ..engine.store import merge_metadata
 from ..shapes.objects import Object
 from .payment_methods import DATA_FIELDS
@@ -82,6 +82,7 @@ class PaymentIntents:
     def create(self, raw: Mapping[str, Any]) -> Object:
         """Create a PaymentIntent; with `confirm=true` also confirm it."""
         values = p.read(raw, _CREATE_FIELDS, required=["amount", "currency"])
+        p.check_exclusive(values, "allowed_payment_method_types", *METHOD_SELECTIONS)
         confirm = values.pop("confirm", False)
         if "payment_method_data" in values and not confirm:
             raise invalid(
@@ -94,7 +95,8 @@ class PaymentIntents:
         method_types = values.pop("payment_method_types", None)
         automatic = values.pop("automatic_payment_methods", None)
         intent = new_payment_intent(self._backend, values["amount"], values["currency"])
-        if method_types is None or automatic:
+        chosen = method_types or values.get("allowed_payment_method_types")
+        if automatic or not chosen:
             redirects = (automatic or {}).get("allow_redirects", "always")
             intent["automatic_payment_methods"] = {"allow_redirects": redirects, "enabled": True}
         intent["capture_method"] = values.get("capture_method", "automatic_async")

@@ -14,7 +14,7 @@ from ..engine.backend import Backend
 from ..engine.card_vault import CardVault
 from ..engine.cards import Authentication
 from ..engine.errors import SandboxCardError, StripeError, bad_request
-from ..engine.intents import AUTHENTICATION_FAILURE, next_action
+from ..engine.intents import AUTHENTICATION_FAILURE, METHOD_SELECTIONS, next_action
 from ..engine.store import merge_metadata
 from ..shapes import payments as shapes
 from ..shapes.objects import Object
@@ -60,12 +60,14 @@ class SetupIntents:
     def create(self, raw: Mapping[str, Any]) -> Object:
         """Create a SetupIntent; with `confirm=true` also confirm it."""
         values = p.read(raw, _CREATE_FIELDS)
+        p.check_exclusive(values, "allowed_payment_method_types", *METHOD_SELECTIONS)
         if values.get("customer"):
             self._backend.store.get("customer", values["customer"], "customer")
         method_types = values.pop("payment_method_types", None)
         automatic = values.pop("automatic_payment_methods", None)
         intent = self.new(values.get("customer"))
-        if method_types is None or automatic:
+        chosen = method_types or values.get("allowed_payment_method_types")
+        if automatic or not chosen:
             redirects = (automatic or {}).get("allow_redirects", "always")
             intent["automatic_payment_methods"] = {"allow_redirects": redirects, "enabled": True}
         intent["allowed_payment_method_types"] = values.get("allowed_payment_method_types")

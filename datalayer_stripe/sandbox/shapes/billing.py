@@ -75,10 +75,16 @@ def subscription(subscription_id: str, customer_id: str, currency: str, now: int
         "schedule": None,
         "start_date": now,
         "status": "incomplete",
+        "status_details": None,
         "test_clock": None,
         "transfer_data": None,
         "trial_end": None,
-        "trial_settings": {"end_behavior": {"missing_payment_method": "create_invoice"}},
+        "trial_settings": {
+            "end_behavior": {
+                "billing_cycle_anchor": None,
+                "missing_payment_method": "create_invoice",
+            }
+        },
         "trial_start": None,
     }
 
@@ -94,6 +100,7 @@ def subscription_item(
         "created": now,
         "current_period_end": period[1],
         "current_period_start": period[0],
+        "current_trial": None,
         "discounts": [],
         "metadata": {},
         "price": copy.deepcopy(price),
@@ -194,6 +201,7 @@ def invoice(invoice_id: str, subscription: Object, customer: Object, now: int) -
         "starting_balance": 0,
         "statement_descriptor": None,
         "status": "draft",
+        "status_details": None,
         "status_transitions": {
             "finalized_at": None,
             "marked_uncollectible_at": None,

@@ -24,6 +24,7 @@ def product(product_id: str, name: str, now: int) -> Object:
         "shippable": None,
         "statement_descriptor": None,
         "tax_code": None,
+        "tax_details": None,
         "unit_label": None,
         "updated": now,
         "url": None,

@@ -55,6 +55,7 @@ def payment_intent(
             }
         },
         "payment_method_types": ["card"],
+        "payment_record": None,
         "processing": None,
         "receipt_email": None,
         "review": None,
@@ -206,6 +207,7 @@ def _charged_card(method: Object, amount: int) -> dict[str, Any]:
         **{name: card[name] for name in copied},
         "amount_authorized": amount,
         "authorization_code": None,
+        "electronic_commerce_indicator": None,
         "extended_authorization": {"status": "disabled"},
         "incremental_authorization": {"status": "unavailable"},
         "installments": None,

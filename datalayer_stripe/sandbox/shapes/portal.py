@@ -31,6 +31,10 @@ def configuration(configuration_id: str, now: int) -> Object:
                 "mode": "at_period_end",
                 "proration_behavior": "none",
             },
+            "subscription_pause": {
+                "duration": {"interval_options": [], "type": "indefinite"},
+                "enabled": False,
+            },
             "subscription_update": {
                 "billing_cycle_anchor": None,
                 "default_allowed_updates": [],
@@ -56,6 +60,7 @@ def portal_session(
     return {
         "id": session_id,
         "object": "billing_portal.session",
+        "after_expiration": None,
         "configuration": configuration_id,
         "created": now,
         "customer": customer_id,

@@ -202,7 +202,7 @@ async def test_body_that_is_not_a_form_is_rejected(http: Http) -> None:
 async def test_answer_has_requested_api_version(http: Http) -> None:
     answer = await http("GET", "/v1/prices", Stripe_Version="2025-09-30.clover")
     assert answer.headers["Stripe-Version"] == "2025-09-30.clover"
-    assert (await http("GET", "/v1/prices")).headers["Stripe-Version"] == "2026-08-26.dahlia"
+    assert (await http("GET", "/v1/prices")).headers["Stripe-Version"] == "2026-10-28.endive"
     assert (await http("GET", "/v1/prices", Stripe_Version="latest")).code == 400
 
 

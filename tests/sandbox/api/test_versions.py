@@ -1,13 +1,23 @@
-"""Shapes of older API versions."""
+"""Shapes and parameters of older API versions."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import stripe
+from tornado.httpclient import HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox
-from tests.sandbox.conftest import SECRET, Receiver, Shop, create_subscription
+from tests.sandbox.conftest import (
+    FORM,
+    SECRET,
+    Http,
+    Receiver,
+    Shop,
+    create_subscription,
+    error_of,
+)
 from tests.sandbox.schemas import check
 
 
@@ -60,3 +70,43 @@ async def test_endpoint_of_old_api_version_receives_old_shapes(
         subscription["id"], options={"stripe_version": "2024-06-20"}
     )
     assert retrieved.current_period_end == item["current_period_end"]
+
+
+@pytest.mark.parametrize("kind", ["payment_intents", "setup_intents"])
+@pytest.mark.gen_test
+async def test_payment_method_types_cannot_be_set_since_endive(http: Http, kind: str) -> None:
+    body = "payment_method_types[]=card"
+    if kind == "payment_intents":
+        body += "&amount=500&currency=usd"
+
+    async def create(**headers: str) -> HTTPResponse:
+        return await http("POST", f"/v1/{kind}", body, Content_Type=FORM, **headers)
+
+    refused = await create(Stripe_Version="2026-10-28.endive")
+    error = error_of(refused)
+    assert (refused.code, error["param"]) == (400, "payment_method_types")
+    assert error["code"] == "payment_method_types_no_longer_supported"
+    assert (await create(Stripe_Version="2026-08-26.dahlia")).code == 200
+    assert (await create()).code == 200, "a request without a version, as of the Stripe CLI"
+    [newest, *_] = json.loads((await http("GET", f"/v1/{kind}")).body)["data"]
+    assert newest["payment_method_types"] == ["card"], "answers still have the field"
+
+
+@pytest.mark.parametrize("kind", ["payment_intents", "setup_intents"])
+@pytest.mark.parametrize(
+    "other", ["automatic_payment_methods[enabled]=true", "payment_method_types[]=card"]
+)
+@pytest.mark.gen_test
+async def test_allowed_types_exclude_other_choices_of_payment_methods(
+    http: Http, kind: str, other: str
+) -> None:
+    body = "allowed_payment_method_types[]=card"
+    if kind == "payment_intents":
+        body += "&amount=500&currency=usd"
+    both = await http("POST", f"/v1/{kind}", f"{body}&{other}", Content_Type=FORM)
+    assert both.code == 400
+    assert error_of(both)["message"].startswith("You may only specify one of these parameters: ")
+    alone = await http("POST", f"/v1/{kind}", body, Content_Type=FORM)
+    intent = json.loads(alone.body)
+    assert intent["allowed_payment_method_types"] == ["card"]
+    assert intent["automatic_payment_methods"] is None

@@ -29,7 +29,7 @@ async def test_delivered_event_is_signed(sandbox: Sandbox, receiver: Receiver) -
     assert headers["User-Agent"] == "Stripe/1.0 (+https://stripe.com/docs/webhooks)"
     event = stripe.Webhook.construct_event(body, headers["Stripe-Signature"], SECRET)
     assert (event.type, event.data.object.id) == ("customer.created", customer["id"])
-    assert event.api_version == "2026-08-26.dahlia"
+    assert event.api_version == "2026-10-28.endive"
     assert body.startswith(b'{\n  "id": "evt_'), "formatted like Stripe's body"
     assert "Åsa".encode() in body
     assert pending_webhooks(sandbox) == [0]

@@ -147,6 +147,6 @@ function Stripe(key) {
 }
 
 // The Stripe.js release that belongs to the sandbox's API version.
-Stripe.version = "dahlia";
+Stripe.version = "endive";
 
 window.Stripe = Stripe;
