@@ -12,9 +12,6 @@ from throttled.store import MemoryStore
 
 from .errors import Overloaded, RateLimited
 
-MAX_DELIVERIES_IN_FLIGHT = 1024
-"""Maximum deliveries that an :class:`Admission` admits at once. If nothing hangs, they take 1 s."""
-
 # One event type may use at most this many times the free capacity, that is 7/8 of the total.
 _MAX_TYPE_RATIO = 7
 
@@ -47,7 +44,7 @@ class Admission:
         limit: Maximum deliveries in flight.
     """
 
-    def __init__(self, gauge: Gauge, *, limit: int = MAX_DELIVERIES_IN_FLIGHT) -> None:
+    def __init__(self, gauge: Gauge, *, limit: int) -> None:
         self._gauge = gauge
         self._limit = limit
         self._in_flight = 0

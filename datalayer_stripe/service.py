@@ -291,7 +291,15 @@ async def open_service(
     observers = Observers()
     worker = Worker(store, registry, runner, metrics, clock, observers)
     processor = EventProcessor(
-        store, stripe, registry, runner, metrics, clock, observers, on_deferred=worker.wake
+        store,
+        stripe,
+        registry,
+        runner,
+        metrics,
+        clock,
+        observers,
+        max_deliveries=settings.stripe_max_deliveries,
+        on_deferred=worker.wake,
     )
     deliveries = Deliveries(
         processor,

@@ -278,6 +278,17 @@ class Settings(BaseSettings):
         ge=1,
         le=10_000,
     )
+    stripe_max_deliveries: int = setting(
+        "DATALAYER_STRIPE_MAX_DELIVERIES",
+        section="Service",
+        doc="The deliveries that may run plugins at the same time, in each process: so many that "
+        "move money, and as many others. More are refused with 503, and Stripe delivers them "
+        "again. See [under load](reliability.md#under-load).",
+        remedy="Set the deliveries that may run at the same time, between 16 and 65536.",
+        default=1024,
+        ge=16,
+        le=65_536,
+    )
     stripe_plugins_dir: Annotated[Path | None, AfterValidator(check_folder)] = setting(
         "DATALAYER_STRIPE_PLUGINS_DIR",
         section="Service",

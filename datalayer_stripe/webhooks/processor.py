@@ -47,10 +47,11 @@ class EventProcessor:
     It bounds the deliveries in flight. Events that move money have a bound of their own.
 
     Args:
+        max_deliveries: How many deliveries that move money may be in flight, and how many others.
         on_deferred: Called after a job is committed, so that the worker looks for it at once.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (collaborators, a limit and a callback)
         self,
         store: Store,
         stripe: StripeClient,
@@ -60,6 +61,7 @@ class EventProcessor:
         clock: Clock,
         observers: Observers,
         *,
+        max_deliveries: int,
         on_deferred: Callable[[], None],
     ) -> None:
         self._store = store
@@ -70,8 +72,8 @@ class EventProcessor:
         self._clock = clock
         self._observers = observers
         self._on_deferred = on_deferred
-        self._admission = Admission(metrics.deliveries_in_flight)
-        self._money_admission = Admission(metrics.deliveries_in_flight)
+        self._admission = Admission(metrics.deliveries_in_flight, limit=max_deliveries)
+        self._money_admission = Admission(metrics.deliveries_in_flight, limit=max_deliveries)
 
     def admission_for(self, event: Event) -> Admission:
         """Return the bound on deliveries that a delivery of this event is counted in."""

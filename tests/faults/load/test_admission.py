@@ -117,7 +117,7 @@ def test_many_requests_of_few_accounts_leave_slots_for_other_accounts_and_types(
     """The deliveries of some accounts never end, and new ones come all the time."""
     gauge = CollectorRegistry()
     with ExitStack() as held:
-        admission = Admission(Gauge("in_flight", "…", registry=gauge))
+        admission = Admission(Gauge("in_flight", "…", registry=gauge), limit=256)
 
         def admitted(owner: str, event_type: str) -> bool:
             try:
@@ -136,8 +136,8 @@ def test_many_requests_of_few_accounts_leave_slots_for_other_accounts_and_types(
         assert admitted("new account", "other.type")
 
 
-def test_burst_of_payments_of_different_accounts_is_admitted() -> None:
+def test_burst_of_payments_of_different_accounts_is_admitted(service: Service) -> None:
     with ExitStack() as held:
-        admission = Admission(Gauge("in_flight", "…", registry=CollectorRegistry()))
+        admission = service.processor._money_admission
         for number in range(800):
             held.enter_context(admission.admit(f"account-{number}", "payment_intent.succeeded"))

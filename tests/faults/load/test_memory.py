@@ -38,9 +38,9 @@ async def test_memory_stays_constant_under_too_many_deliveries(
     mongodb_url: str, sandbox: Sandbox, shop: Shop, api: Api, tmp_path: Path
 ) -> None:
     codes: Counter[int] = Counter()
-    async with cluster(
-        environment_variables(mongodb_url, sandbox, shop), tmp_path, size=1
-    ) as running:
+    variables = environment_variables(mongodb_url, sandbox, shop)
+    variables["DATALAYER_STRIPE_MAX_DELIVERIES"] = "256"
+    async with cluster(variables, tmp_path, size=1) as running:
         api.url = running.url
         [served] = running.services
 
