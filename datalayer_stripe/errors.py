@@ -21,7 +21,9 @@
     │   ├── RateLimited                   429 rate_limited, with Retry-After
     │   └── Unavailable                   503 unavailable, with Retry-After
     │       ├── StripeUnavailable         503 stripe_unavailable
-    │       │   └── StripeNoResponse      no response: Stripe may have run the request or not
+    │       │   ├── StripeNoResponse      no response: Stripe may have run the request or not
+    │       │   └── StripeKeyRefused      Stripe refuses the secret key
+    │       │       └── StripePermissionMissing  the restricted key lacks a permission
     │       ├── StoreUnavailable          503 store_unavailable
     │       ├── Starting                  503 starting
     │       ├── NotConfigured             503 not_configured
@@ -218,6 +220,25 @@ class StripeUnavailable(Unavailable):
 
 class StripeNoResponse(StripeUnavailable):
     """No complete response was received. Stripe may have run the request or not."""
+
+
+class StripeKeyRefused(StripeUnavailable):
+    """Stripe refuses the secret key. Only an operator can correct it."""
+
+
+class StripePermissionMissing(StripeKeyRefused):
+    """The restricted key lacks a permission: https://docs.stripe.com/keys/restricted-api-keys.
+
+    Args:
+        permission: Stripe's name of the permission, such as `webhook_write`; None if Stripe's
+            answer does not name it.
+        operation: The name of the call, such as `webhook_endpoints.create`.
+    """
+
+    def __init__(self, permission: str | None, operation: str) -> None:
+        super().__init__()
+        self.permission = permission
+        self.operation = operation
 
 
 class StoreUnavailable(Unavailable):

@@ -13,11 +13,21 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from ..configuration import Configuration, read_configuration
-from ..errors import DatalayerStripeError, StartError, StoreUnavailable, StripeUnavailable
+from ..errors import (
+    DatalayerStripeError,
+    StartError,
+    StoreUnavailable,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeUnavailable,
+)
 from ..logs import configure_logging
+from ..metrics import Metrics
 from ..service import Service, open_service
-from ..settings import variable
+from ..settings import Settings, variable
 from ..store.connect import MEMORY_URL
+from ..stripe_api.client import StripeClient
+from ..stripe_api.permissions import permission_label
 from .event_loop import LoopFactory
 
 T = TypeVar("T")
@@ -86,11 +96,22 @@ def run(work: Coroutine[Any, Any, T], *, loop_factory: LoopFactory | None = None
 def explain(error: DatalayerStripeError) -> str:
     """Return the message of an error for the person who has run the command."""
     match error:
+        case StripePermissionMissing(permission=str(permission)):
+            return (
+                f"The restricted key lacks the permission {permission} "
+                f"({permission_label(permission)}). Add it in Stripe's dashboard, Developers → "
+                "API keys → the key → Edit key. Then run the command again."
+            )
+        case StripeKeyRefused():
+            return (
+                f"Stripe refuses the key: check {variable('stripe_api_key')} and its permissions, "
+                "in Stripe's dashboard, Developers → API keys."
+            )
         case StripeUnavailable():
             # Its own message is for the people who buy.
             return (
-                "Stripe does not answer, or refuses the key: see the log lines above and "
-                "https://status.stripe.com. Then run the command again."
+                "Stripe does not answer: see the log lines above and https://status.stripe.com. "
+                "Then run the command again."
             )
         case StoreUnavailable():
             return (
@@ -149,6 +170,24 @@ async def command_service(*, running_plugins: bool = False) -> AsyncIterator[Ser
         yield service
     finally:
         await service.close()
+
+
+@asynccontextmanager
+async def command_client(settings: Settings) -> AsyncIterator[StripeClient]:
+    """Open a client of Stripe's API for the duration of one command.
+
+    Args:
+        settings: The settings.
+    """
+    client = StripeClient(
+        settings.stripe_api_key.get_secret_value(),
+        metrics=Metrics(),
+        api_base=settings.stripe_api_base,
+    )
+    try:
+        yield client
+    finally:
+        await client.close()
 
 
 def print_table(

@@ -1,6 +1,7 @@
 """Actions on a local Stripe by merchants, customers and banks: create, pay, refund, dispute."""
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .api.browser import confirm, intent_id
@@ -10,6 +11,17 @@ from .shapes.objects import Object
 
 class SandboxActions(SandboxCore):
     """A local Stripe without its HTTP server; see `SandboxCore` for its arguments."""
+
+    def create_restricted_key(self, permissions: Iterable[str]) -> str:
+        """Create a restricted API key, and return it: `rk_test_…`.
+
+        Args:
+            permissions: Stripe's names of what it may do, such as `webhook_write`:
+                https://docs.stripe.com/keys/permissions-reference.
+        """
+        key = f"rk_test_{secrets.token_hex(16)}"
+        self.dispatcher.restricted_keys[key] = frozenset(permissions)
+        return key
 
     def create_product(self, *, name: str, **params: Any) -> Object:
         """Create a product.

@@ -13,11 +13,14 @@ from ..errors import (
     RateLimited,
     RequestError,
     StripeCustomerMissing,
+    StripeKeyRefused,
     StripeNoResponse,
     StripeObjectMissing,
+    StripePermissionMissing,
     StripeUnavailable,
 )
 from ..settings import variable
+from .permissions import named_permission
 
 CALL_OUTCOMES = (
     "ok",
@@ -71,16 +74,27 @@ def translate_error(  # noqa: PLR0911 (one return for each kind of error)
         case stripe.InvalidRequestError():
             return InvalidRequest(error.user_message)
         case stripe.AuthenticationError() | stripe.PermissionError():
-            logger.error(
-                "Stripe refuses the key for %s: check %s and its permissions",
-                operation,
-                variable("stripe_api_key"),
-            )
-            return StripeUnavailable()
+            return _key_refused(operation, error)
         case stripe.StripeError(http_status=int()):
             return StripeUnavailable()
         case _:
             return StripeNoResponse()
+
+
+def _key_refused(
+    operation: str, error: stripe.AuthenticationError | stripe.PermissionError
+) -> StripeKeyRefused:
+    """Log that Stripe refuses the key, and return the error."""
+    permission = named_permission(error) if isinstance(error, stripe.PermissionError) else None
+    logger.error(
+        "Stripe refuses the key for %s: check %s and its permissions",
+        operation,
+        variable("stripe_api_key"),
+        extra={"permission": permission},
+    )
+    if isinstance(error, stripe.PermissionError):
+        return StripePermissionMissing(permission, operation)
+    return StripeKeyRefused()
 
 
 def error_summary(error: Exception) -> str | None:

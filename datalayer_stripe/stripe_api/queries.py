@@ -9,11 +9,11 @@ from typing import Any
 from .retrievable import RETRIEVABLE
 from .transport import StripeDict, StripeTransport
 
-# Stripe's limit on the number of types in one request: https://docs.stripe.com/api/events/list.
-_MAX_EVENT_TYPES = 20
+MAX_EVENT_TYPES = 20
+"""The number of types in one request: https://docs.stripe.com/api/events/list."""
 
-# Stripe's maximum page size.
-_PAGE_SIZE = 100
+PAGE_SIZE = 100
+"""Stripe's maximum page size."""
 
 
 SUBSCRIPTION_EXPANSIONS: Sequence[str] = ("latest_invoice", "items.data.price.product")
@@ -168,7 +168,7 @@ class StripeQueries:
                 "active": True,
                 "type": "recurring" if recurring else "one_time",
                 "expand": ["data.product"],
-                "limit": _PAGE_SIZE,
+                "limit": PAGE_SIZE,
             }
         )
         return await self.transport.collect("prices.list", request)
@@ -180,7 +180,7 @@ class StripeQueries:
             payment_intent_id: The PaymentIntent, `pi_…`.
         """
         request = self._v1.refunds.list_async(
-            {"payment_intent": payment_intent_id, "limit": _PAGE_SIZE}
+            {"payment_intent": payment_intent_id, "limit": PAGE_SIZE}
         )
         return await self.transport.collect("refunds.list", request)
 
@@ -191,7 +191,7 @@ class StripeQueries:
             payment_intent_id: The PaymentIntent, `pi_…`.
         """
         request = self._v1.disputes.list_async(
-            {"payment_intent": payment_intent_id, "limit": _PAGE_SIZE}
+            {"payment_intent": payment_intent_id, "limit": PAGE_SIZE}
         )
         return await self.transport.collect("disputes.list", request)
 
@@ -212,7 +212,7 @@ class StripeQueries:
                 "customer": customer_id,
                 "status": "all",
                 "expand": ["data.latest_invoice.confirmation_secret", "data.pending_setup_intent"],
-                "limit": _PAGE_SIZE,
+                "limit": PAGE_SIZE,
             }
         )
         return await self.transport.collect("subscriptions.list", request)
@@ -231,9 +231,9 @@ class StripeQueries:
             types: The event types.
             created_since: The earliest time of creation.
         """
-        for first in range(0, len(types), _MAX_EVENT_TYPES):
+        for first in range(0, len(types), MAX_EVENT_TYPES):
             params = _created_between(created_since, None)
-            params["types"] = list(types[first : first + _MAX_EVENT_TYPES])
+            params["types"] = list(types[first : first + MAX_EVENT_TYPES])
             request = partial(self._v1.events.list_async, params)
             async for page in self.transport.pages("events.list", request):
                 yield page
@@ -289,7 +289,7 @@ class StripeQueries:
 
     def subscription_pages(self) -> AsyncIterator[list[StripeDict]]:
         """Yield all subscriptions, including ended ones, with their latest invoice expanded."""
-        params: Any = {"status": "all", "limit": _PAGE_SIZE, "expand": ["data.latest_invoice"]}
+        params: Any = {"status": "all", "limit": PAGE_SIZE, "expand": ["data.latest_invoice"]}
         return self.transport.pages(
             "subscriptions.list", partial(self._v1.subscriptions.list_async, params)
         )
@@ -298,4 +298,4 @@ class StripeQueries:
 def _created_between(since: datetime | None, before: datetime | None) -> Any:
     bounds = {"gte": since, "lt": before}
     created = {name: int(at.timestamp()) for name, at in bounds.items() if at is not None}
-    return {"limit": _PAGE_SIZE} | ({"created": created} if created else {})
+    return {"limit": PAGE_SIZE} | ({"created": created} if created else {})

@@ -28,6 +28,11 @@ _ATTEMPT_TIMEOUT = aiohttp.ClientTimeout(total=6, sock_connect=3)
 _MAX_RETRIES = 2
 
 OPERATIONS = (
+    "account.retrieve",
+    "billing_portal.configurations.create",
+    "billing_portal.configurations.list",
+    "billing_portal.configurations.retrieve",
+    "billing_portal.configurations.update",
     "billing_portal.sessions.create",
     "charges.retrieve",
     "checkout.sessions.retrieve",
@@ -45,9 +50,14 @@ OPERATIONS = (
     "payment_intents.list",
     "payment_intents.retrieve",
     "payment_methods.retrieve",
+    "prices.create",
     "prices.list",
     "prices.retrieve",
+    "prices.update",
+    "products.create",
+    "products.list",
     "products.retrieve",
+    "products.update",
     "refunds.list",
     "refunds.retrieve",
     "setup_intents.create",
@@ -61,6 +71,10 @@ OPERATIONS = (
     "v2.core.event_destinations.list",
     "v2.core.event_destinations.update",
     "v2.core.events.retrieve",
+    "webhook_endpoints.create",
+    "webhook_endpoints.delete",
+    "webhook_endpoints.list",
+    "webhook_endpoints.update",
 )
 """The names of all calls, as the label `operation` of the metrics."""
 

@@ -18,6 +18,7 @@ from datalayer_stripe.errors import (
     RequestError,
     StripeNoResponse,
     StripeObjectMissing,
+    StripePermissionMissing,
     StripeUnavailable,
 )
 from datalayer_stripe.metrics import Metrics
@@ -184,7 +185,7 @@ async def test_wrong_secret_key_is_logged_for_the_operator(
 @pytest.mark.parametrize(
     ("error", "translated"),
     [
-        (stripe.PermissionError("no", http_status=403), StripeUnavailable),
+        (stripe.PermissionError("no", http_status=403), StripePermissionMissing),
         (stripe.APIError("odd", http_status=418), StripeUnavailable),
         (stripe.APIConnectionError("down"), StripeNoResponse),
         (TimeoutError(), StripeNoResponse),

@@ -24,6 +24,7 @@ class ApiDispatcher:
         router: finds the operation of a method and path.
         secret_key: the key that may call every operation.
         publishable_key: the key that may call the public operations.
+        restricted_keys: the permissions of each restricted key, see `permissions`.
         faults: the simulated faults of the API, and the record of its requests.
         idempotency: the answers stored by idempotency key.
     """
@@ -35,6 +36,7 @@ class ApiDispatcher:
         self.router = Router(routes)
         self.secret_key = secret_key
         self.publishable_key = publishable_key
+        self.restricted_keys: dict[str, frozenset[str]] = {}
         self.faults = ApiFaults()
         self.idempotency = IdempotencyKeys(backend.clock)
 

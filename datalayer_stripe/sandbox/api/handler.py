@@ -19,6 +19,7 @@ from .dispatcher import ApiDispatcher
 from .forms import decode, decode_json
 from .guards import is_dns_rebinding
 from .idempotency import Answer
+from .permissions import check_permission
 from .public import check_access, public_view
 from .routes import Match
 
@@ -92,6 +93,7 @@ class ApiHandler(RequestHandler):
         key = self._key if self.request.method == "POST" else None
         match = self._match(path)
         params = self._params()
+        self._check_restricted_key()
         if publishable:
             check_access(self._dispatcher.backend.store, match, params)
         refusal = self._dispatcher.faults.refusal(path, key)
@@ -172,7 +174,7 @@ class ApiHandler(RequestHandler):
             )
         if key == self._dispatcher.publishable_key:
             return True
-        if key != self._dispatcher.secret_key:
+        if key != self._dispatcher.secret_key and key not in self._dispatcher.restricted_keys:
             shown = f"{key[:8]}{'*' * 8}{key[-4:]}" if len(key) > 16 else "*" * len(key)
             raise StripeError(401, f"Invalid API Key provided: {shown}", executed=False)
         if "Origin" in self.request.headers:
@@ -184,6 +186,13 @@ class ApiHandler(RequestHandler):
                 executed=False,
             )
         return False
+
+    def _check_restricted_key(self) -> None:
+        """Check that the key may make this request, if it is a restricted one."""
+        key = _api_key(self.request.headers.get("Authorization", "")) or ""
+        permissions = self._dispatcher.restricted_keys.get(key)
+        if permissions is not None:
+            check_permission(key, permissions, str(self.request.method), self.request.path)
 
     def _params(self) -> dict[str, Any]:
         expected = "application/json" if self._is_v2 else "application/x-www-form-urlencoded"

@@ -40,7 +40,7 @@ def _read(
         if name not in raw:
             raise missing_param(_name(prefix, name))
         if raw[name] == "":
-            raise _empty(_name(prefix, name))
+            raise empty(_name(prefix, name))
     return {name: fields[name](value, _name(prefix, name)) for name, value in raw.items()}
 
 
@@ -210,7 +210,8 @@ def _name(prefix: str, name: str) -> str:
     return f"{prefix}[{name}]" if prefix else name
 
 
-def _empty(param: str) -> Exception:
+def empty(param: str) -> Exception:
+    """Return the error for an empty value of a parameter that cannot be unset."""
     return invalid(
         f"You passed an empty string for '{param}'. We assume empty values are an attempt to "
         f"unset a parameter; however '{param}' cannot be unset. You should remove '{param}' from "

@@ -225,7 +225,7 @@ class Webhooks:
         task.add_done_callback(self._tasks.discard)
 
     async def _deliver_in_turn(self, deliveries: list[Delivery]) -> None:
-        for delivery in deliveries:
+        for delivery in filter(lambda one: self._endpoints.is_enabled(one.endpoint), deliveries):
             if not (await self._attempt(delivery)).succeeded:
                 self._launch(self._retry(delivery))
 
@@ -238,6 +238,9 @@ class Webhooks:
     async def _retry(self, delivery: Delivery) -> None:
         for pause in self.schedule:
             await asyncio.sleep(pause)
+            # A disabled or deleted endpoint gets no retry: https://docs.stripe.com/webhooks#retries.
+            if not self._endpoints.is_enabled(delivery.endpoint):
+                return
             if (await self._attempt(delivery)).succeeded:
                 return
 

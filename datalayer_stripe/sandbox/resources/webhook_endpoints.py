@@ -10,9 +10,13 @@ from ..api import params as p
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
+from ..engine.errors import bad_request
 from ..engine.store import merge_metadata
 from ..shapes.objects import Object
 from .webhook_urls import check_url
+
+# https://docs.stripe.com/webhooks#register-webhook
+MAX_ENDPOINTS = 16
 
 _FIELDS: p.Fields = {
     "url": p.string,
@@ -39,8 +43,12 @@ class WebhookEndpoints:
 
     def create(self, raw: Mapping[str, Any]) -> Object:
         """Create an endpoint; only this answer contains its secret."""
-        fields = {**_FIELDS, "api_version": p.string}
+        fields = {**_FIELDS, "api_version": p.string, "connect": p.boolean}
         values = p.read(raw, fields, required=["url", "enabled_events"])
+        if len(list(self._backend.store.of_kind("webhook_endpoint"))) >= MAX_ENDPOINTS:
+            raise bad_request(
+                f"You have reached the maximum of {MAX_ENDPOINTS} test webhook endpoints."
+            )
         endpoint = self.add(
             values["url"],
             ["whsec_" + self._backend.ids.token(32)],
@@ -82,6 +90,11 @@ class WebhookEndpoints:
         self._secrets[endpoint["id"]] = list(secrets)
         return self._backend.store.put(endpoint)
 
+    def is_enabled(self, endpoint: Object) -> bool:
+        """Return whether an endpoint exists and is enabled. Otherwise Stripe sends it nothing."""
+        found = self._backend.store.find(endpoint["id"])
+        return found is not None and found["status"] == "enabled"
+
     def secrets(self, endpoint: Object) -> list[str]:
         """Return the active secrets of an endpoint; several while a secret is being rolled."""
         return self._secrets[endpoint["id"]]
@@ -105,6 +118,9 @@ class WebhookEndpoints:
         """Update, enable or disable an endpoint."""
         values = p.read(raw, {**_FIELDS, "disabled": p.boolean})
         endpoint = self._backend.store.get("webhook_endpoint", id)
+        for name in ("url", "enabled_events"):
+            if name in values and not values[name]:
+                raise p.empty(name)
         if "url" in values:
             check_url(values["url"], remote=self._remote)
         changes = {n: v for n, v in values.items() if n not in ("expand", "disabled")}

@@ -1,0 +1,1 @@
+"""Provisioning: create and change what the service needs at Stripe, and the environment file."""

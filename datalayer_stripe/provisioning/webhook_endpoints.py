@@ -1,0 +1,288 @@
+"""Find, create and change the webhook endpoint of this service at Stripe.
+
+The service's endpoints have the metadata `managed_by: datalayer-stripe`. Others of the account are
+never changed, except one with exactly the service's URL, which then gets the metadata.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from ..errors import StartError
+from ..stripe_api.client import StripeClient
+from ..stripe_api.transport import StripeDict
+from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
+
+MANAGED_BY = "managed_by"
+MANAGER = "datalayer-stripe"
+"""The key and the value in the metadata of what this service has created at Stripe."""
+
+SECRET_DIGEST = "secret_sha256"  # noqa: S105 (the name of a key, not a secret)
+"""The key of the metadata with the digest of the signing secret, see :func:`secret_digest`."""
+
+ROTATION = "rotation"
+SUCCESSOR = "successor"
+"""The key and the value in the metadata of an endpoint that will replace others."""
+
+DESCRIPTION = "Credits, by datalayer-stripe"
+
+IDLE_TYPES = ("terminal.reader.action_failed", "climate.order.product_substituted")
+"""Event types of other products of Stripe. An endpoint must have one, also if it is to be idle."""
+
+
+class WebhookEndpoint(BaseModel):
+    """A webhook endpoint: https://docs.stripe.com/api/webhook_endpoints/object."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str = Field(pattern=r"^we_\w+$")
+    url: str
+    status: Literal["enabled", "disabled"]
+    enabled_events: tuple[str, ...]
+    api_version: str | None = None
+    description: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    created: int
+    livemode: bool
+    secret: SecretStr | None = None
+    """The signing secret. Stripe returns it at the creation only."""
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether this service, or another installation of it, has created the endpoint."""
+        return self.metadata.get(MANAGED_BY) == MANAGER
+
+    @property
+    def is_successor(self) -> bool:
+        """Whether the endpoint will replace others: its secret is being rolled."""
+        return self.is_managed and self.metadata.get(ROTATION) == SUCCESSOR
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether Stripe sends the endpoint nothing that a plugin handles."""
+        return self.status == "disabled" or set(self.enabled_events) <= set(IDLE_TYPES)
+
+    def has_secret(self, secret: SecretStr) -> bool | None:
+        """Return whether a signing secret is the endpoint's, or None if it is not known."""
+        digest = self.metadata.get(SECRET_DIGEST)
+        return None if digest is None else digest == secret_digest(secret)
+
+
+@dataclass(frozen=True)
+class EndpointPlan:
+    """What to do so that Stripe sends the service exactly the events that its plugins want.
+
+    Attributes:
+        url: The URL of the service's webhook.
+        events: The event types, sorted.
+        api_version: The API version of a new endpoint.
+        endpoint: The existing endpoint, or None.
+    """
+
+    url: str
+    events: tuple[str, ...]
+    api_version: str
+    endpoint: WebhookEndpoint | None = None
+
+    @property
+    def creates(self) -> bool:
+        """Whether an endpoint is created."""
+        return self.endpoint is None
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The event types that the endpoint is not sent yet."""
+        return tuple(sorted(set(self.events) - set(self._enabled)))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The event types that the endpoint is sent and no plugin handles."""
+        return tuple(sorted(set(self._enabled) - set(self.events)))
+
+    @property
+    def changes(self) -> Mapping[str, Any]:
+        """The parameters of the update; empty if nothing differs or an endpoint is created."""
+        if self.endpoint is None:
+            return {}
+        changes: dict[str, Any] = {}
+        if self.added or self.removed:
+            changes["enabled_events"] = list(self.events)
+        if self.endpoint.status != "enabled":
+            changes["disabled"] = False
+        if not self.endpoint.is_managed:
+            changes["metadata"] = {MANAGED_BY: MANAGER}
+        return changes
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.creates and not self.changes
+
+    @property
+    def has_other_version(self) -> bool:
+        """Whether the endpoint has another API version. Only a new endpoint can change it."""
+        return self.endpoint is not None and self.endpoint.api_version != self.api_version
+
+    def lines(self) -> list[str]:
+        """Return a line for each change, for the operator; one line if there is none."""
+        if self.endpoint is None:
+            return [
+                f"create a webhook endpoint for {self.url} with {len(self.events)} event types "
+                f"and API version {self.api_version}"
+            ]
+        lines = [f"add the event type {name}" for name in self.added]
+        lines += [f"remove the event type {name}" for name in self.removed]
+        if "disabled" in self.changes:
+            lines.append("enable it")
+        if "metadata" in self.changes:
+            lines.append(f"mark it with the metadata {MANAGED_BY}: {MANAGER}")
+        return [f"webhook endpoint {self.endpoint.id}: {line}" for line in lines] or [
+            f"webhook endpoint {self.endpoint.id}: unchanged"
+        ]
+
+    @property
+    def _enabled(self) -> tuple[str, ...]:
+        return self.endpoint.enabled_events if self.endpoint else ()
+
+
+def secret_digest(secret: SecretStr) -> str:
+    """Return a digest that identifies a signing secret and does not reveal it.
+
+    The metadata of an endpoint contains the digest of its secret, because Stripe does not return
+    the secret itself again. A secret has 32 random characters, so that it cannot be guessed.
+    """
+    return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:32]
+
+
+async def list_endpoints(client: StripeClient) -> list[WebhookEndpoint]:
+    """Return all webhook endpoints of the Stripe account in the key's mode, the oldest first.
+
+    Raises:
+        StripePermissionMissing: The key lacks the permission `webhook_read`.
+        StripeUnavailable: Stripe does not answer.
+    """
+    found = await WebhookEndpointCalls(client.transport).list_all()
+    return sorted(map(parse_endpoint, found), key=lambda one: (one.created, one.id))
+
+
+def parse_endpoint(data: StripeDict) -> WebhookEndpoint:
+    """Return an endpoint in one of Stripe's answers."""
+    return WebhookEndpoint.model_validate(data)
+
+
+def endpoints_at(endpoints: Iterable[WebhookEndpoint], url: str) -> list[WebhookEndpoint]:
+    """Return the endpoints with this URL, managed ones first.
+
+    A successor counts, after the endpoints that it replaces, once Stripe sends it the events.
+
+    Args:
+        endpoints: The endpoints, in any order.
+        url: The URL of the service's webhook.
+    """
+    found = [one for one in endpoints if one.url == url and not (one.is_successor and one.is_idle)]
+    return sorted(
+        found, key=lambda one: (not one.is_managed, one.is_successor, one.created, one.id)
+    )
+
+
+def choose_url(endpoints: Sequence[WebhookEndpoint], path: str) -> str:
+    """Return the URL of the only webhook of this service at Stripe.
+
+    If none is managed, an endpoint with the service's path counts, which was created by hand.
+
+    Args:
+        endpoints: All endpoints of the account.
+        path: The path of the webhook.
+
+    Raises:
+        StartError: There is none, or there are several. The message says what to do.
+    """
+    urls = sorted({one.url for one in endpoints if one.is_managed})
+    urls = urls or sorted({one.url for one in endpoints if one.url.endswith(path)})
+    if len(urls) == 1:
+        return urls[0]
+    if not urls:
+        raise StartError(
+            "Stripe has no webhook endpoint of this service in the mode of the key. Name the URL "
+            "of the webhook with --url."
+        )
+    raise StartError(
+        f"Stripe has webhook endpoints of this service for {', '.join(urls)}. Name one of these "
+        "URLs with --url."
+    )
+
+
+async def plan_endpoint(
+    client: StripeClient, *, url: str, events: Sequence[str], api_version: str
+) -> EndpointPlan:
+    """Compare the endpoint of the service with what it should be, and change nothing.
+
+    Args:
+        client: The client of Stripe's API.
+        url: The URL of the service's webhook.
+        events: The event types that the plugins want.
+        api_version: The API version of a new endpoint.
+
+    Raises:
+        StripePermissionMissing: The key lacks the permission `webhook_read`.
+        StripeUnavailable: Stripe does not answer.
+    """
+    existing = endpoints_at(await list_endpoints(client), url)
+    endpoint = existing[0] if existing else None
+    return EndpointPlan(url, tuple(sorted(set(events))), api_version, endpoint)
+
+
+async def apply_endpoint(client: StripeClient, plan: EndpointPlan) -> WebhookEndpoint:
+    """Create or change the endpoint as a plan says.
+
+    Args:
+        client: The client of Stripe's API.
+        plan: The plan.
+
+    Returns:
+        The endpoint, with its signing secret if it was created.
+
+    Raises:
+        InvalidRequest: Stripe refuses the URL or an event type, or has 16 endpoints already.
+        StripePermissionMissing: The key lacks the permission `webhook_write`.
+        StripeUnavailable: Stripe does not answer.
+    """
+    calls = WebhookEndpointCalls(client.transport)
+    if plan.endpoint is None:
+        created = await calls.create(
+            url=plan.url,
+            enabled_events=plan.events,
+            api_version=plan.api_version,
+            description=DESCRIPTION,
+            metadata={MANAGED_BY: MANAGER},
+        )
+        return parse_endpoint(created)
+    if not plan.changes:
+        return plan.endpoint
+    return parse_endpoint(await calls.update(plan.endpoint.id, plan.changes))
+
+
+async def record_secret(
+    client: StripeClient, endpoint: WebhookEndpoint, secret: SecretStr, **changes: Any
+) -> WebhookEndpoint:
+    """Store the digest of a new endpoint's signing secret in its metadata.
+
+    Call it before the secret is written where the service reads it. If the process dies in
+    between, the digest then says that the secret is lost.
+
+    Args:
+        client: The client of Stripe's API.
+        endpoint: The endpoint.
+        secret: Its signing secret.
+        changes: Further parameters of the update.
+
+    Raises:
+        StripePermissionMissing: The key lacks the permission `webhook_write`.
+        StripeUnavailable: Stripe does not answer.
+    """
+    changes["metadata"] = {SECRET_DIGEST: secret_digest(secret), **changes.get("metadata", {})}
+    updated = await WebhookEndpointCalls(client.transport).update(endpoint.id, changes)
+    return parse_endpoint(updated)
