@@ -39,6 +39,7 @@
     │   └── ExpectationFailed             data that the plugin read has changed
     ├── LeaseLost                         another process holds the lease
     ├── AcceptanceRefused                 an operator cannot credit this payment
+    ├── SetupError                        a Stripe account cannot be set up as asked
     ├── StartError                        the service cannot start
     │   ├── SettingsError                 settings are missing or not valid
     │   ├── PluginError                   a plugin is malformed, or cannot be loaded or started
@@ -349,6 +350,10 @@ class LeaseLost(DatalayerStripeError):
 
 class AcceptanceRefused(DatalayerStripeError):
     """An operator cannot credit the payment. The message says why."""
+
+
+class SetupError(DatalayerStripeError):
+    """A Stripe account cannot be set up as asked. The message says what to do."""
 
 
 class StartError(DatalayerStripeError):

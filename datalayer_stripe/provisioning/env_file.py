@@ -48,6 +48,14 @@ class EnvFile:
         return self._stored is not None
 
     @property
+    def is_private(self) -> bool:
+        """Whether only its owner has any permission for the file, or it does not exist."""
+        try:
+            return not self.path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+        except FileNotFoundError:
+            return True
+
+    @property
     def is_changed(self) -> bool:
         """Whether :meth:`write` would change the file."""
         return self._text != self._stored
