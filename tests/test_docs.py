@@ -70,6 +70,7 @@ HTTP_API = DOCUMENTS["docs/http-api.md"]
 PLUGINS = DOCUMENTS["docs/plugins.md"]
 OPERATIONS = DOCUMENTS["docs/operations.md"]
 DESIGN = DOCUMENTS["docs/design.md"]
+MANUAL_SETUP = DOCUMENTS["docs/manual-setup.md"]
 
 Row = dict[str, str]
 
@@ -186,8 +187,8 @@ def test_documented_variables_match_settings() -> None:
     assert {code(row["variable"])[0]: row["default"] for row in rows} == defaults()
 
 
-def test_readme_names_every_required_variable() -> None:
-    named_ones = {code(row["variable"])[0] for row in table(README, "variable")}
+def test_manual_setup_names_every_required_variable() -> None:
+    named_ones = {code(row["variable"])[0] for row in table(MANUAL_SETUP, "variable")}
     assert named_ones == {name for name, default in defaults().items() if default == "required"}
 
 
@@ -227,16 +228,18 @@ def test_documents_name_only_existing_commands() -> None:
 # The events
 
 
-def test_readme_lists_the_event_types_of_the_plugins() -> None:
+def test_manual_setup_lists_the_event_types_of_the_plugins() -> None:
     printed = subprocess.run(
         [Path(sys.executable).parent / "datalayer-stripe", "plugins", "list"],
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    written = next(one for one in blocks(README, "text") if one.startswith("charge."))
+    written = next(one for one in blocks(MANUAL_SETUP, "text") if one.startswith("charge."))
     types = list(Registry.load().types)
-    assert written.split() == types, differences("README.md", set(written.split()), set(types))
+    assert written.split() == types, differences(
+        "docs/manual-setup.md", set(written.split()), set(types)
+    )
     assert written.split() == re.findall(r"^  (\S+)$", printed, re.MULTILINE)
 
 
@@ -685,12 +688,12 @@ def test_plugin_guide_lists_the_signals_of_a_plugin() -> None:
     ]
 
 
-# The shell commands of the README, run against the local Stripe
+# The shell commands of the manual set-up, run against the local Stripe
 
 
 @pytest.mark.gen_test
-async def test_readme_commands_create_products_and_prices(io_loop: IOLoop) -> None:
-    lines = next(one for one in blocks(README, "sh") if one.startswith("STRIPE="))
+async def test_commands_of_the_manual_setup_create_products_and_prices(io_loop: IOLoop) -> None:
+    lines = next(one for one in blocks(MANUAL_SETUP, "sh") if one.startswith("STRIPE="))
     sandbox = Sandbox()
     await sandbox.start()
     try:

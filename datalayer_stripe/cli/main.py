@@ -19,6 +19,7 @@ from .events import events
 from .operations import audit, reconcile
 from .plugins import plugins
 from .serving import log_address, serve_until_signalled
+from .setup import setup
 from .shared_port import SharedPort
 from .supervisor import Supervisor
 from .token import token
@@ -181,5 +182,5 @@ def _or_default(port: int | None, default: int) -> int:
     return default if port is None else port
 
 
-for command in (plugins, events, reconcile, audit, token):
+for command in (setup, plugins, events, reconcile, audit, token):
     main.add_command(command)

@@ -1,0 +1,262 @@
+"""The command `setup`: set up a Stripe account, and write the environment file."""
+
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+
+from ..configuration import PluginSources
+from ..errors import DatalayerStripeError, Fault, SettingsError, StripePermissionMissing
+from ..logs import configure_logging
+from ..metrics import Metrics
+from ..provisioning.env_file import EnvFile
+from ..provisioning.offers import CURRENCY, Offer, Offers, parse_amount, parse_package
+from ..provisioning.setup import SetupRequest, plan_file, plan_setup
+from ..provisioning.steps import Action, Result, Save, Step, Variables, apply_steps
+from ..settings import Settings, variable
+from ..settings_fields import cleaned, variable_of
+from ..store.connect import MEMORY_URL
+from ..stripe_api.account_setup import AccountSetupCalls
+from ..stripe_api.client import StripeClient
+from .common import DIFFERENCES_EXIT_CODE, fail, print_detail, print_table, run
+from .setup_inputs import Inputs, read_inputs, webhook_url
+
+_DEFAULT_FILE = Path("datalayer-stripe.env")
+_BY_HAND_EXIT_CODE = 1
+_LIVE = "live"
+_SERVE = "datalayer-stripe serve"
+_MONGODB_URL = variable("stripe_mongodb_url")
+_ADD = "Add the URL of a replica set to the file."
+
+_DONE = {Action.CREATE: "created", Action.CHANGE: "changed"}
+
+
+@click.command(short_help="Set up a Stripe account, and write the environment file.")
+@click.option(
+    "--package",
+    "packages",
+    multiple=True,
+    metavar="AMOUNT:CREDITS",
+    help="A package of credits, such as 5.00:50. Repeat it for each package.",
+)
+@click.option("--plan", metavar="AMOUNT", help="The price of the monthly plan, such as 29.00.")
+@click.option("--currency", default="usd", help="The currency of the amounts.")
+@click.option(
+    "--url",
+    metavar="URL",
+    help="The public address of the service, https://…, to which Stripe sends events.",
+)
+@click.option(
+    "--env-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=_DEFAULT_FILE,
+    help="The environment file to write.",
+)
+@click.option("--dry-run", is_flag=True, help="Only show the plan; exit code 3 if there is any.")
+@click.option("--yes", is_flag=True, help="Do not ask in test mode.")
+@click.option(
+    "--confirm",
+    type=click.Choice([_LIVE]),
+    help="Do not ask for this word in live mode.",
+)
+def setup(
+    packages: tuple[str, ...],
+    plan: str | None,
+    currency: str,
+    url: str | None,
+    env_file: Path,
+    dry_run: bool,
+    yes: bool,
+    confirm: str | None,
+) -> None:
+    """Set up a Stripe account, and write the environment file of `serve`.
+
+    Creates what the service needs, in the mode of the key: the products and prices, the customer
+    portal and the webhook endpoint. Shows the plan first and asks. What exists is found again, and
+    only what differs is changed, so that you can repeat the command, also after an interruption.
+
+    The secret key comes from DATALAYER_STRIPE_API_KEY, from the file, or from a prompt. Without
+    --package or --plan, the prices stay as they are.
+
+    Exit code 1: something has to be done by hand.
+    """
+    configure_logging(level="CRITICAL")  # the command prints all errors itself
+    offers = _offers(packages, plan, currency)
+    webhook = _webhook(url)
+    try:
+        file = EnvFile.read(env_file)
+        inputs = read_inputs(file, os.environ, _ask)
+        events = PluginSources.from_environment({**os.environ, **dict(file)}).load().types
+    except DatalayerStripeError as error:
+        fail(str(error))
+    request = SetupRequest(offers, webhook, events, inputs.configured)
+    is_agreed = confirm == _LIVE if inputs.livemode else yes
+    if not run(_set_up(file, inputs, request, dry_run=dry_run, is_agreed=is_agreed)):
+        sys.exit(_BY_HAND_EXIT_CODE)
+
+
+def _offers(packages: Sequence[str], plan: str | None, currency: str) -> Offers:
+    code = currency.lower()
+    if not CURRENCY.fullmatch(code):
+        raise click.BadParameter("use three letters such as usd.", param_hint="--currency")
+    try:
+        offers = [parse_package(text, code) for text in packages]
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--package") from None
+    if len({one.lookup_key for one in offers}) < len(offers):
+        raise click.BadParameter(
+            "two packages have the same number of credits.", param_hint="--package"
+        )
+    try:
+        monthly = Offer.plan(code, parse_amount(plan, code)) if plan is not None else None
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--plan") from None
+    return Offers(offers, monthly)
+
+
+def _webhook(url: str | None) -> str | None:
+    try:
+        return webhook_url(url) if url is not None else None
+    except ValueError as error:
+        raise click.BadParameter(f"{error}.", param_hint="--url") from None
+
+
+def _ask(description: str, hidden: bool) -> str:
+    """Ask for a value on a terminal. Return an empty string if there is none."""
+    if not sys.stdin.isatty():
+        return ""
+    answer: str = click.prompt(description, hide_input=hidden, err=True)
+    return answer
+
+
+async def _set_up(
+    file: EnvFile, inputs: Inputs, request: SetupRequest, *, dry_run: bool, is_agreed: bool
+) -> bool:
+    """Plan, show, ask and change. Return whether nothing is left to be done by hand."""
+    async with _client(inputs) as client:
+        await _print_account(client, inputs)
+        steps = await plan_setup(client, request)
+        steps = [plan_file(file, inputs.own, steps), *steps]
+        print_table(("ACTION", "WHAT", "DETAIL"), [_row(one.action, one) for one in steps])
+        pending = [one for one in steps if one.run is not None]
+        click.echo()
+        if dry_run:
+            click.echo(f"{_summary(pending)} Nothing was changed.")
+            return _end_dry_run(steps, pending)
+        if pending and not is_agreed:
+            _ask_to_go_on(_summary(pending), inputs)
+        results = await apply_steps(steps, save=_saver(file), on_result=_print_result)
+    if not pending:
+        click.echo("Nothing to change.")
+    _print_by_hand(results)
+    _print_next(file)
+    return not any(one.problem for one in results)
+
+
+def _end_dry_run(steps: Sequence[Step], pending: Sequence[Step]) -> bool:
+    """Print what has to be done by hand. Return whether there is nothing of that kind.
+
+    End the command with exit code 3 if something is to be changed.
+    """
+    by_hand = [one for one in steps if one.action is Action.BY_HAND]
+    _print_by_hand([Result(one, one.detail, one.by_hand) for one in by_hand])
+    if pending:
+        sys.exit(DIFFERENCES_EXIT_CODE)
+    return not by_hand
+
+
+@asynccontextmanager
+async def _client(inputs: Inputs) -> AsyncIterator[StripeClient]:
+    client = StripeClient(inputs.api_key, metrics=Metrics(), api_base=inputs.api_base)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def _print_account(client: StripeClient, inputs: Inputs) -> None:
+    """Print whose account it is, so that nobody sets up the wrong one."""
+    mode = "live mode" if inputs.livemode else "test mode"
+    try:
+        account = await AccountSetupCalls(client.transport).retrieve_account()
+    except StripePermissionMissing:  # the set-up does not need it
+        click.echo(f"Stripe account: {mode}\n")
+        return
+    dashboard = (account.get("settings") or {}).get("dashboard") or {}
+    name = dashboard.get("display_name") or (account.get("business_profile") or {}).get("name")
+    click.echo(f"Stripe account: {name or 'without a name'} ({account['id']}), {mode}\n")
+
+
+def _row(action: str, step: Step) -> tuple[str, str, str]:
+    return action, step.subject, step.detail
+
+
+def _summary(pending: Sequence[Step]) -> str:
+    if not pending:
+        return "Nothing to change."
+    counts = Counter(one.action for one in pending)
+    return ", ".join(f"{number} to {action}" for action, number in counts.items()) + "."
+
+
+def _ask_to_go_on(summary: str, inputs: Inputs) -> None:
+    """Ask whether to make the changes. End the command if the answer is no."""
+    if inputs.livemode:
+        question = f"{summary} This is live mode. Type {_LIVE} to go on"
+        agreed = click.prompt(question, default="", show_default=False).strip() == _LIVE
+    else:
+        agreed = click.confirm(f"{summary} Go on?")
+    if not agreed:
+        fail("Nothing was changed.")
+
+
+def _saver(file: EnvFile) -> Save:
+    """Return the function that stores variables in the file at once."""
+
+    def save(variables: Variables) -> None:
+        for name, value in variables.items():
+            file.set(name, value)
+        if file.is_changed or not file.is_private:
+            file.write()
+
+    return save
+
+
+def _print_result(result: Result) -> None:
+    step = result.step
+    if result.problem:
+        click.echo(f"not done  {step.subject}: {result.problem}")
+    else:
+        click.echo(f"{_DONE[step.action]:<8}  {step.subject}: {step.detail}")
+
+
+def _print_by_hand(results: Sequence[Result]) -> None:
+    """Print what people have to do themselves."""
+    todo = [one for one in results if one.problem and one.by_hand]
+    if todo:
+        click.echo("\nTo be done by hand, then run this command again:")
+    for result in todo:
+        click.echo(f"  {result.step.subject}: {result.problem}")
+        print_detail(result.by_hand)
+
+
+def _print_next(file: EnvFile) -> None:
+    """Print what `serve` misses in the file, or else how to run it."""
+    names = {variable_of(field) for field in Settings.model_fields.values()}
+    values = {name: value for name, value in file if name in names}
+    faults: list[Fault] = []
+    try:
+        settings = Settings(**cleaned(Settings, values))
+    except SettingsError as error:
+        faults = error.faults
+    else:
+        if settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
+            faults = [Fault(_MONGODB_URL, "is memory://, which forgets all credits at exit", _ADD)]
+    for fault in faults:
+        click.echo(f"\n{fault}")
+    if not faults:
+        click.echo(f"\nNext: set -a; . {shlex.quote(str(file.path))}; set +a; {_SERVE}")

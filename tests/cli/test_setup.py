@@ -1,0 +1,342 @@
+"""The command `setup`, run in a process with a local Stripe."""
+
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from datalayer_stripe.cli import setup as command
+from datalayer_stripe.cli.main import main
+from datalayer_stripe.cli.setup_inputs import read_inputs, webhook_url
+from datalayer_stripe.errors import SettingsError, SetupError
+from datalayer_stripe.provisioning.env_file import EnvFile
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.settings import Settings
+from datalayer_stripe.settings_fields import cleaned
+from tests.support.command import environment, run_command
+from tests.support.shop import objects
+
+WEBHOOK = "/api/iam/stripe/v1/webhook"
+URL = "http://127.0.0.1:9"
+OFFERS = ("--package", "5.00:50", "--package", "20.00:220", "--plan", "29.00")
+
+SetUp = Callable[..., Awaitable[tuple[int | None, str, str]]]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "shop.env"
+
+
+@pytest.fixture
+def set_up(sandbox: Sandbox, path: Path) -> SetUp:
+    """Return a function that runs the command: options, and changes of its variables."""
+
+    async def run(*options: str, **changes: str | None) -> tuple[int | None, str, str]:
+        variables: dict[str, str | None] = {
+            "DATALAYER_STRIPE_API_KEY": sandbox.secret_key,
+            "DATALAYER_STRIPE_JS_API_KEY": sandbox.publishable_key,
+            "DATALAYER_STRIPE_API_BASE": sandbox.url,
+            **changes,
+        }
+        present = {name: value for name, value in variables.items() if value is not None}
+        return await run_command(
+            "setup", "--env-file", str(path), *options, variables=environment(**present)
+        )
+
+    return run
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def folder_of(path: Path) -> list[str]:
+    return [one.name for one in path.parent.iterdir()]
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def writes(sandbox: Sandbox) -> int:
+    return sum(call.method != "GET" for call in sandbox.api.calls)
+
+
+def settings_in(path: Path) -> Settings:
+    values = {name: value for name, value in EnvFile.read(path) if name.startswith("DATALAYER_")}
+    return Settings(**cleaned(Settings, values))
+
+
+@pytest.mark.gen_test
+async def test_command_writes_a_file_with_all_variables_and_then_changes_nothing(
+    set_up: SetUp, sandbox: Sandbox, path: Path
+) -> None:
+    code, out, err = await set_up(*OFFERS, "--url", URL, "--yes")
+    assert (code, err) == (0, "")
+    assert "Stripe account: Sandbox (acct_" in out
+    assert "test mode" in out
+    assert "created   package: 220 credits for 20.00 USD" in out
+    assert "memory://, which forgets all credits at exit" in out
+    assert mode_of(path) == 0o600
+    settings = settings_in(path)
+    required = [name for name, field in Settings.model_fields.items() if field.is_required()]
+    assert set(required) <= settings.model_fields_set
+    assert settings.stripe_api_key.get_secret_value() == sandbox.secret_key
+    assert settings.stripe_api_base == sandbox.url
+    [endpoint] = objects(sandbox, "/v1/webhook_endpoints")
+    assert endpoint["url"] == URL + WEBHOOK
+    secrets = [sandbox.secret_key, settings.stripe_webhook_secrets[0].get_secret_value()]
+    assert settings.jwt_secret is not None
+    assert not any(one in out for one in [*secrets, settings.jwt_secret.get_secret_value()])
+
+    before, count = text_of(path), writes(sandbox)
+    code, out, err = await set_up(*OFFERS, "--url", URL + WEBHOOK + "/", "--yes")
+    assert (code, err) == (0, "")
+    assert "Nothing to change." in out
+    assert "create" not in out
+    assert (text_of(path), writes(sandbox)) == (before, count)
+    code, out, _ = await set_up("--dry-run")
+    assert "package  " in out
+    assert (code, writes(sandbox)) == (0, count)
+
+
+@pytest.fixture
+def written(sandbox: Sandbox, path: Path) -> Path:
+    """Return a file that people have written, and that everybody may read."""
+    path.write_text(
+        "# ours\n"
+        f"export DATALAYER_STRIPE_API_KEY='{sandbox.secret_key}'\n"
+        f"DATALAYER_STRIPE_JS_API_KEY={sandbox.publishable_key}\n"
+        "DATALAYER_STRIPE_TOPUP_PRODUCT_ID=prod_example_topup\n"
+        "DATALAYER_JWT_SECRET=one-that-signs-our-tokens-0123456789\n"
+        "DATALAYER_STRIPE_MONGODB_URL='mongodb://127.0.0.1/shop?replicaSet=rs0&w=1'\n"
+        "OTHER=kept\n"
+    )
+    path.chmod(0o644)
+    return path
+
+
+@pytest.mark.gen_test
+async def test_keys_and_other_values_in_the_file_are_kept(set_up: SetUp, written: Path) -> None:
+    keys = dict.fromkeys(("DATALAYER_STRIPE_API_KEY", "DATALAYER_STRIPE_JS_API_KEY"))
+    code, out, err = await set_up(*OFFERS, "--url", URL, "--yes", **keys)
+    assert (code, err) == (0, "")
+    assert "Next: set -a; " in out
+    lines = text_of(written).splitlines()
+    assert lines[0] == "# ours"
+    assert "DATALAYER_JWT_SECRET=one-that-signs-our-tokens-0123456789" in lines
+    assert "DATALAYER_STRIPE_MONGODB_URL='mongodb://127.0.0.1/shop?replicaSet=rs0&w=1'" in lines
+    assert "OTHER=kept" in lines
+    assert settings_in(written).stripe_topup_product_id.startswith("prod_")
+    assert "example" not in text_of(written)
+    assert mode_of(written) == 0o600
+
+
+@pytest.mark.gen_test
+async def test_key_of_the_service_stays_in_the_file(
+    set_up: SetUp, sandbox: Sandbox, written: Path
+) -> None:
+    used = sandbox.create_restricted_key(
+        ["product_write", "plan_write", "customer_portal_write", "webhook_write"]
+    )
+    code, _, _ = await set_up(*OFFERS, "--url", URL, "--yes", DATALAYER_STRIPE_API_KEY=used)
+    assert code == 0
+    assert settings_in(written).stripe_api_key.get_secret_value() == sandbox.secret_key
+    assert used not in text_of(written)
+
+
+@pytest.mark.gen_test
+async def test_dry_run_shows_the_plan_and_changes_nothing(
+    set_up: SetUp, sandbox: Sandbox, path: Path
+) -> None:
+    code, out, err = await set_up(*OFFERS, "--url", URL, "--dry-run")
+    assert (code, err) == (3, "")
+    assert "8 to create. Nothing was changed." in out
+    assert "create  webhook endpoint" in out
+    assert folder_of(path) == []
+    assert writes(sandbox) == 0
+
+
+@pytest.mark.gen_test
+async def test_command_asks_before_it_changes_something(set_up: SetUp, sandbox: Sandbox) -> None:
+    code, out, err = await set_up(*OFFERS, "--url", URL)
+    assert (code, err) == (1, "Aborted!\n")
+    assert "8 to create. Go on? [y/N]" in out
+    assert writes(sandbox) == 0
+
+
+@pytest.mark.gen_test
+async def test_file_that_cannot_be_written_stops_before_anything_is_created(
+    set_up: SetUp, sandbox: Sandbox, path: Path
+) -> None:
+    code, _, err = await set_up(*OFFERS, "--url", URL, "--yes", "--env-file", "/proc/shop.env")
+    assert code == 2
+    assert "/proc/shop.env cannot be written" in err
+    assert writes(sandbox) == 0
+
+
+@pytest.mark.gen_test
+async def test_lost_signing_secret_has_to_be_copied_by_hand(
+    set_up: SetUp, path: Path, sandbox: Sandbox
+) -> None:
+    await set_up(*OFFERS, "--url", URL, "--yes")
+    code, out, _ = await set_up("--url", URL, "--yes", "--env-file", f"{path}.new")
+    assert code == 1
+    assert "datalayer-stripe webhook rotate" in out.replace("\n   ", "")
+    assert "DATALAYER_STRIPE_WEBHOOK_SECRET: is missing or blank." in out
+
+
+@pytest.mark.gen_test
+async def test_key_without_a_permission_leaves_the_rest_to_be_done_by_hand(
+    set_up: SetUp, sandbox: Sandbox
+) -> None:
+    key = sandbox.create_restricted_key(
+        ["product_write", "plan_write", "customer_portal_write", "webhook_read"]
+    )
+    code, out, err = await set_up(*OFFERS, "--url", URL, "--yes", DATALAYER_STRIPE_API_KEY=key)
+    assert (code, err) == (1, "")
+    assert "Stripe account: test mode" in out
+    assert (
+        "not done  webhook endpoint: the key lacks the permission Webhook Endpoints: Write" in out
+    )
+    assert f"Add an endpoint for {URL}{WEBHOOK} at" in out
+    assert len(objects(sandbox, "/v1/prices")) == 3
+
+
+@pytest.mark.gen_test
+async def test_wrong_key_is_explained(set_up: SetUp) -> None:
+    wrong = f"sk_test_{'4' * 24}"
+    code, _, err = await set_up(*OFFERS, "--yes", DATALAYER_STRIPE_API_KEY=wrong)
+    assert code == 2
+    assert err.startswith("Stripe refuses the key: check DATALAYER_STRIPE_API_KEY")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"DATALAYER_STRIPE_API_KEY": None}, "DATALAYER_STRIPE_API_KEY: is missing or blank."),
+        ({"DATALAYER_STRIPE_API_KEY": "sk_test_example"}, "KEY: is missing or blank."),
+        ({"DATALAYER_STRIPE_API_KEY": f"pk_test_{'4' * 24}"}, "KEY: holds a publishable key"),
+        ({"DATALAYER_STRIPE_JS_API_KEY": None}, "_JS_API_KEY: is missing or blank."),
+        ({"DATALAYER_STRIPE_JS_API_KEY": f"pk_live_{'4' * 24}"}, "is not of the mode of"),
+        ({"DATALAYER_STRIPE_API_KEY": f"sk_live_{'4' * 24}"}, "is not of the mode of"),
+        ({"DATALAYER_STRIPE_API_BASE": "ftp://stripe"}, "_API_BASE: is not an https URL"),
+        ({"DATALAYER_STRIPE_PLUGINS_DIR": "/nowhere"}, "DATALAYER_STRIPE_PLUGINS_DIR"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_missing_and_wrong_inputs_are_named(
+    set_up: SetUp, sandbox: Sandbox, changes: dict[str, str | None], message: str
+) -> None:
+    code, out, err = await set_up(*OFFERS, "--url", URL, "--yes", **changes)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "4444" not in err
+    assert sandbox.api.calls == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--package", "5.00"), "'5.00' is not an amount and credits such as 5.00:50."),
+        (("--package", "5.00:50", "--package", "6.00:50"), "two packages have the same number"),
+        (("--plan", "29.001"), "29.001 has more decimals than USD"),
+        (("--currency", "dollars"), "use three letters such as usd."),
+        (("--url", "http://shop.example.com"), "is not an https URL"),
+        (("--url", "https://shop.example.com?a=b"), "has a query or a fragment"),
+    ],
+)
+def test_wrong_options_are_explained(options: tuple[str, ...], message: str) -> None:
+    answer = CliRunner().invoke(main, ["setup", *options])
+    assert answer.exit_code == 2
+    assert message in answer.output
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "https://shop.example.com",
+        "https://shop.example.com/",
+        f"https://shop.example.com{WEBHOOK}",
+        f"https://shop.example.com{WEBHOOK}/",
+    ],
+)
+def test_address_of_the_webhook_follows_from_the_base_url_or_its_own(given: str) -> None:
+    assert webhook_url(given) == f"https://shop.example.com{WEBHOOK}"
+    jupyter = given.replace(".com", ".com/user/ada")
+    assert webhook_url(jupyter) == f"https://shop.example.com/user/ada{WEBHOOK}"
+
+
+LIVE = {
+    "DATALAYER_STRIPE_API_KEY": f"sk_live_{'4' * 24}",
+    "DATALAYER_STRIPE_JS_API_KEY": f"pk_live_{'4' * 24}",
+}
+
+
+def test_file_of_one_mode_is_not_used_for_the_other(path: Path) -> None:
+    path.write_text(f"DATALAYER_STRIPE_API_KEY=sk_test_{'4' * 24}\n")
+    with pytest.raises(SetupError, match="is for test mode, and the key is a live key"):
+        read_inputs(EnvFile.read(path), LIVE, lambda *_: "")
+
+
+def test_live_key_is_sent_to_https_only(path: Path) -> None:
+    variables = {**LIVE, "DATALAYER_STRIPE_API_BASE": "http://127.0.0.1:9"}
+    with pytest.raises(SettingsError, match="is not https, and the key is a live key"):
+        read_inputs(EnvFile.read(path), variables, lambda *_: "")
+
+
+def test_missing_keys_are_asked_for_and_the_secret_one_is_hidden(path: Path) -> None:
+    asked = []
+
+    def ask(description: str, hidden: bool) -> str:
+        asked.append((description, hidden))
+        return LIVE["DATALAYER_STRIPE_API_KEY" if hidden else "DATALAYER_STRIPE_JS_API_KEY"]
+
+    inputs = read_inputs(EnvFile.read(path), {}, ask)
+    assert inputs.livemode
+    assert LIVE.items() <= inputs.own.items()
+    assert [hidden for _, hidden in asked] == [True, False]
+    assert all("key" in description for description, _ in asked)
+
+
+@pytest.mark.parametrize(
+    ("options", "typed", "is_applied"),
+    [
+        (["--yes"], "live\n", True),
+        (["--yes"], "yes\n", False),
+        (["--yes"], "\n", False),
+        ([], "live\n", True),
+        (["--confirm", "live"], "", True),
+    ],
+)
+def test_live_mode_asks_for_the_word_live(
+    monkeypatch: pytest.MonkeyPatch,
+    path: Path,
+    options: list[str],
+    typed: str,
+    is_applied: bool,
+) -> None:
+    applied = []
+
+    async def no_account(*_: Any) -> None: ...
+
+    async def no_steps(*_: Any) -> list[Any]:
+        return []
+
+    async def apply(steps: Any, **_: Any) -> list[Any]:
+        applied.append(steps)
+        return []
+
+    # A live key is sent to Stripe only, so that Stripe is replaced here.
+    monkeypatch.setattr(command, "_print_account", no_account)
+    monkeypatch.setattr(command, "plan_setup", no_steps)
+    monkeypatch.setattr(command, "apply_steps", apply)
+    arguments = ["setup", "--env-file", str(path), *options]
+    answer = CliRunner().invoke(main, arguments, input=typed, env=LIVE)
+    assert bool(applied) is is_applied
+    assert ("Nothing was changed." in answer.output) is not is_applied
+    assert ("Type live to go on" in answer.output) is (options != ["--confirm", "live"])
