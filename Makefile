@@ -18,7 +18,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-packages test-faults figures settings screenshots bench bench-micro lint format docs build clean
+.PHONY: help run play test test-packages test-faults figures settings documented stripe-cli screenshots bench bench-micro lint format docs build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ figures: $(VENV)/.installed-test ## write the figures of the fault tests into do
 
 settings: $(VENV)/.installed-test ## generate the documentation of the settings
 	@$(BIN)/python -m tests.support.settings_documents
+
+documented: $(VENV)/.installed-test ## generate the parameters that Stripe documents from the types of its SDK
+	@$(BIN)/python -m tests.support.stripe_documented
+
+stripe-cli: $(VENV)/.installed-test ## install the official Stripe CLI for the tests; needs npm
+	@$(BIN)/python -m tests.support.stripe_cli
 
 screenshots: $(VENV)/.installed-test ## create the screenshots of docs/checkout.md
 	@$(BIN)/python -m tests.browser.screenshots

@@ -106,6 +106,7 @@ setup(
         "datalayer_stripe": [
             "py.typed",
             "web/*",
+            "sandbox/api/documented.json",
             "sandbox/web/**/*",
             "plugin_tools/templates/*",
             "testing/events/*.json",

@@ -59,6 +59,15 @@ class SandboxActions(SandboxCore):
         """Update a price: `active`, `nickname`, `metadata`, `lookup_key`."""
         return self.call("POST", f"/v1/prices/{price_id}", **params)
 
+    def delete_price(self, price_id: str) -> None:
+        """Delete a price that no subscription uses, as in Stripe's dashboard.
+
+        Raises:
+            KeyError: there is no such price.
+            StripeError: a subscription uses the price.
+        """
+        self._resources.prices.delete(self._find(price_id))
+
     def create_customer(self, **params: Any) -> Object:
         """Create a customer."""
         return self.call("POST", "/v1/customers", **params)

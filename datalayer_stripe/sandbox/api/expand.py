@@ -19,6 +19,7 @@ _REFERENCES: dict[str, set[str]] = {
     "product": {"default_price"},
     "price": {"product"},
     "customer": {"default_payment_method"},
+    "customer_session": {"customer"},
     "payment_method": {"customer"},
     "payment_intent": {"customer", "payment_method", "latest_charge"},
     "setup_intent": {"customer", "payment_method"},
@@ -32,6 +33,7 @@ _REFERENCES: dict[str, set[str]] = {
         "pending_setup_intent",
     },
     "invoice": {"customer", "default_payment_method", "subscription"},
+    "invoiceitem": {"customer", "invoice"},
     "invoice_payment": {"invoice", "payment_intent", "charge"},
     "billing_portal.session": {"configuration"},
 }
@@ -94,11 +96,16 @@ def _refunds(store: Store, charge: Object) -> Object:
     return _list(found, f"/v1/charges/{charge['id']}/refunds")
 
 
+def _total_count(_store: Store, found: Object) -> Any:
+    return found["total_count"]  # counted by `search`
+
+
 _INCLUDED: dict[tuple[str, str], Callable[[Store, Object], Any]] = {
     ("invoice", "payments"): _payments,
     ("invoice", "confirmation_secret"): _confirmation_secret,
     ("customer", "subscriptions"): _subscriptions,
     ("charge", "refunds"): _refunds,
+    ("search_result", "total_count"): _total_count,
 }
 
 

@@ -38,13 +38,16 @@ def of_customer(objects: Iterable[Object], values: Mapping[str, Any]) -> Iterato
     return (obj for obj in objects if obj["customer"] == values["customer"])
 
 
-def page(objects: Iterable[Object], values: Mapping[str, Any], url: str) -> Object:
+def page(
+    objects: Iterable[Object], values: Mapping[str, Any], url: str, *, created: str = "created"
+) -> Object:
     """Return one page of a list.
 
     Args:
         objects: the objects that match the list's own filters, newest first.
         values: the checked parameters of `LIST_FIELDS`.
         url: the list's path.
+        created: the field with the time of creation.
 
     Raises:
         StripeError: the limit is not between 1 and 100, or a cursor names no object of the list.
@@ -55,7 +58,7 @@ def page(objects: Iterable[Object], values: Mapping[str, Any], url: str) -> Obje
         raise invalid(f"Invalid integer: {limit}; {bound}.", param="limit")
     bounds = values.get("created", {})
     rows = [
-        obj for obj in objects if all(_COMPARE[op](obj["created"], at) for op, at in bounds.items())
+        obj for obj in objects if all(_COMPARE[op](obj[created], at) for op, at in bounds.items())
     ]
     after, before = values.get("starting_after"), values.get("ending_before")
     if after and before:

@@ -1,10 +1,13 @@
 """Validation of a request's parameters.
 
-Each operation has a table of readers, one per parameter. Any other parameter is an error, as at
-Stripe: https://docs.stripe.com/error-codes (`parameter_missing`, `parameter_unknown`, …)
+Each operation has a table of readers, one per parameter, see `documented.accept`. Any other
+parameter is an error, as at Stripe (`parameter_missing`, `parameter_unknown`, …):
+https://docs.stripe.com/error-codes
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..engine.errors import invalid, missing_param, unknown_params
@@ -105,6 +108,24 @@ def amount(value: Any, param: str) -> int | None:
     return number
 
 
+def number(value: Any, param: str) -> float | None:
+    """Read a number. An empty string unsets the parameter."""
+    if value == "":
+        return None
+    try:
+        read_value = float(value)
+    except (TypeError, ValueError):
+        read_value = math.nan
+    if not math.isfinite(read_value):
+        raise invalid(f"Invalid decimal: {value}", param=param)
+    return read_value
+
+
+def anything(value: Any, _param: str) -> Any:
+    """Read a value of any type as it was sent; an empty string unsets the parameter."""
+    return None if value == "" else value
+
+
 def boolean(value: Any, param: str) -> bool:
     """Read `true` or `false`."""
     if value not in ("true", "false"):
@@ -135,6 +156,15 @@ def choice(*allowed: str) -> Reader:
     return read_choice
 
 
+def unsettable(reader: Reader) -> Reader:
+    """Return a reader that reads an empty string as None, which unsets the parameter."""
+
+    def read_unsettable(value: Any, param: str) -> Any:
+        return None if value == "" else reader(value, param)
+
+    return read_unsettable
+
+
 def metadata(value: Any, param: str) -> dict[str, str]:
     """Read metadata: up to 50 keys of up to 40 characters, with values of up to 500.
 
@@ -158,43 +188,63 @@ def metadata(value: Any, param: str) -> dict[str, str]:
     return dict(value)
 
 
+@dataclass(frozen=True)
+class HashReader:
+    """Reader of a nested hash.
+
+    Attributes:
+        fields: a reader for each key.
+        required: the names of the required keys.
+        unsets: whether an empty string unsets it; otherwise it is an error.
+    """
+
+    fields: Fields
+    required: Iterable[str] = ()
+    unsets: bool = True
+
+    def __call__(self, value: Any, param: str) -> dict[str, Any] | None:
+        if value == "":
+            if not self.unsets:
+                raise empty(param)
+            return None
+        if not isinstance(value, Mapping):
+            raise invalid("Invalid object", param=param)
+        return _read(value, self.fields, self.required, param)
+
+
 def hash_of(fields: Fields, *, required: Iterable[str] = ()) -> Reader:
-    """Return a reader of a nested hash. An empty string unsets it.
+    """Return a reader of a nested hash.
 
     Args:
         fields: a reader for each key.
         required: the names of the required keys.
     """
-
-    def read_hash(value: Any, param: str) -> dict[str, Any] | None:
-        if value == "":
-            return None
-        if not isinstance(value, Mapping):
-            raise invalid("Invalid object", param=param)
-        return _read(value, fields, required, param)
-
-    return read_hash
+    return HashReader(fields, tuple(required))
 
 
-def list_of(item: Reader) -> Reader:
-    """Return a reader of a list, sent as `name[]` or with indexes.
+@dataclass(frozen=True)
+class ListReader:
+    """Reader of a list, sent as `name[]` or with indexes. An empty string is an empty list.
 
-    An empty string is an empty list.
-
-    Args:
+    Attributes:
         item: the reader of each item.
     """
 
-    def read_list(value: Any, param: str) -> list[Any]:
+    item: Reader
+
+    def __call__(self, value: Any, param: str) -> list[Any]:
         if value == "":
             return []
         if isinstance(value, Mapping) and all(index.isdigit() for index in value):
             value = [value[index] for index in sorted(value, key=int)]
         if not isinstance(value, list):
             raise invalid("Invalid array", param=param)
-        return [item(entry, f"{param}[{index}]") for index, entry in enumerate(value)]
+        return [self.item(entry, f"{param}[{index}]") for index, entry in enumerate(value)]
 
-    return read_list
+
+def list_of(item: Reader) -> Reader:
+    """Return a reader of a list with the given reader of each item."""
+    return ListReader(item)
 
 
 def time_range(value: Any, param: str) -> dict[str, int]:

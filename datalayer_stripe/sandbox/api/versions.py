@@ -112,14 +112,18 @@ def _invoice(store: Store, invoice: Object) -> None:
 
 
 def _line_item(store: Store, line: Object) -> None:
-    details = (line.pop("parent", None) or {}).get("subscription_item_details") or {}
+    parent = line.pop("parent", None) or {}
+    details = parent.get("subscription_item_details") or {}
+    item = parent.get("invoice_item_details")
     pricing = line.pop("pricing", None) or {}
     price_id = (pricing.get("price_details") or {}).get("price")
     line["price"] = copy.deepcopy(store.find(price_id))
     line["proration"] = details.get("proration", False)
     line["subscription"] = details.get("subscription")
     line["subscription_item"] = details.get("subscription_item")
-    line["type"] = "subscription"
+    line["type"] = "invoiceitem" if item else "subscription"
+    if item:
+        line["invoice_item"] = item["invoice_item"]
 
 
 def _payment_intent(store: Store, intent: Object) -> None:

@@ -1,4 +1,4 @@
-"""Billing of subscriptions: invoices, and the PaymentIntents that pay them.
+"""Billing: invoices of subscriptions and of invoice items, and the PaymentIntents that pay them.
 
 https://docs.stripe.com/billing/invoices/subscription
 https://docs.stripe.com/api/invoice-payment
@@ -9,12 +9,17 @@ from typing import Protocol
 from ..shapes import billing as shapes
 from ..shapes.objects import Object
 from .backend import Backend
-from .cards import Decline
+from .cards import AUTHENTICATION_REQUIRED, Decline
 from .charging import Attempt, Charging
 from .errors import bad_request
 from .intents import cancel_payment_intent, new_payment_intent
 from .invoice_lines import add_line
 
+# Descriptions of the PaymentIntents of invoices, by the invoice's `billing_reason`.
+_DESCRIPTIONS = {
+    "subscription_create": "Subscription creation",
+    "subscription_cycle": "Subscription update",
+}
 # Seconds until the next payment attempt of a renewal that failed.
 _RETRY_BACKOFF = 3 * 24 * 3600
 
@@ -30,7 +35,7 @@ class InvoiceObserver(Protocol):
 
 
 class Billing:
-    """Bills subscriptions, and updates invoices when their payments succeed or fail.
+    """Creates and finalizes invoices, and updates them when their payments succeed or fail.
 
     Args:
         backend: the sandbox's state.
@@ -59,17 +64,37 @@ class Billing:
             The invoice, with the status `open`, or `paid` if nothing is due.
         """
         backend = self._backend
-        customer = backend.store.get("customer", subscription["customer"], "customer")
-        invoice = shapes.invoice(backend.ids.new("in"), subscription, customer, backend.now())
+        invoice = self.draft(subscription["customer"], subscription["currency"])
         invoice.update(billing_reason=reason, period_start=period[0], period_end=period[1])
-        invoice["default_payment_method"] = None
+        invoice["parent"] = shapes.subscription_parent(subscription)
         for item in subscription["items"]["data"]:
             add_line(backend, invoice, item, free=subscription["status"] == "trialing")
-        backend.create(invoice, "invoice.created")
-        self._finalize(invoice, customer)
         subscription["latest_invoice"] = invoice["id"]
+        backend.create(invoice, "invoice.created")
+        return self.finalize(invoice)
+
+    def draft(self, customer_id: str, currency: str) -> Object:
+        """Return a new draft invoice without lines, which is not stored yet.
+
+        Args:
+            customer_id: `cus_…`.
+            currency: three letters, in lower case.
+
+        Raises:
+            StripeError: there is no such customer.
+        """
+        customer = self._backend.store.get("customer", customer_id, "customer")
+        return shapes.invoice(self._backend.ids.new("in"), customer, currency, self._backend.now())
+
+    def finalize(self, invoice: Object) -> Object:
+        """Finalize a draft invoice: number it, and open its payment.
+
+        Returns:
+            The invoice, with the status `open`, or `paid` if nothing is due.
+        """
+        self._number(invoice)
         if invoice["amount_due"]:
-            self._open_payment(invoice, subscription)
+            self._open_payment(invoice)
         else:
             self._set_paid(invoice, None)
         return invoice
@@ -104,12 +129,21 @@ class Billing:
         self._record_failure(invoice)
 
     def void(self, invoice: Object) -> None:
-        """Void an open invoice and cancel its PaymentIntent."""
-        transitions = {**invoice["status_transitions"], "voided_at": self._backend.now()}
-        changes = {"auto_advance": False, "status": "void", "status_transitions": transitions}
-        self._backend.update(invoice, {**changes, "next_payment_attempt": None})
+        """Void an open or uncollectible invoice and cancel its PaymentIntent."""
+        self._close(invoice, "void", "voided_at")
         self._backend.emit("invoice.voided", invoice)
         cancel_payment_intent(self._backend, self.intent_of(invoice), "void_invoice")
+
+    def mark_uncollectible(self, invoice: Object) -> None:
+        """Mark an open invoice as one that nobody will pay; it can still be paid."""
+        self._close(invoice, "uncollectible", "marked_uncollectible_at")
+        self._backend.emit("invoice.marked_uncollectible", invoice)
+
+    def settle_out_of_band(self, invoice: Object) -> None:
+        """Mark an open invoice as paid outside Stripe and cancel its PaymentIntent."""
+        self._backend.update(invoice, {"amount_paid_off_stripe": invoice["amount_due"]})
+        self._set_paid(invoice, None)
+        cancel_payment_intent(self._backend, self.intent_of(invoice), None)
 
     def intent_of(self, invoice: Object) -> Object:
         """Return the PaymentIntent of an invoice.
@@ -125,7 +159,12 @@ class Billing:
         raise bad_request("Invoice is already paid", code="invoice_already_paid")
 
     def default_method(self, customer_id: str, subscription: Object | None) -> Object | None:
-        """Return the default payment method: the subscription's, else the customer's, else None."""
+        """Return the default payment method: the subscription's, else the customer's, else None.
+
+        Args:
+            customer_id: `cus_…`.
+            subscription: the subscription, or an invoice without one; None if there is neither.
+        """
         customer = self._backend.store.get("customer", customer_id, "customer")
         chosen = (subscription or {}).get("default_payment_method")
         method_id = chosen or customer["invoice_settings"]["default_payment_method"]
@@ -146,8 +185,12 @@ class Billing:
     def payment_failed(self, intent: Object) -> None:
         """Record a failed attempt on the invoice of a PaymentIntent."""
         payment = self._payment_of(intent)
-        if payment is not None:
-            self._record_failure(self._backend.store.get("invoice", payment["invoice"]))
+        if payment is None:
+            return
+        invoice = self._backend.store.get("invoice", payment["invoice"])
+        self._record_failure(invoice)
+        if intent["last_payment_error"]["code"] == AUTHENTICATION_REQUIRED.code:
+            self._backend.emit("invoice.payment_action_required", invoice)
 
     def payment_requires_action(self, intent: Object) -> None:
         """Emit the event that an invoice's payment requires authentication."""
@@ -156,15 +199,16 @@ class Billing:
             invoice = self._backend.store.get("invoice", payment["invoice"])
             self._backend.emit("invoice.payment_action_required", invoice)
 
-    def _finalize(self, invoice: Object, customer: Object) -> None:
+    def _number(self, invoice: Object) -> None:
         now = self._backend.now()
+        customer = self._backend.store.get("customer", invoice["customer"], "customer")
         sequence = customer["next_invoice_sequence"]
         customer["next_invoice_sequence"] = sequence + 1
         page_url = f"{self._backend.url}/sandbox/invoices/{invoice['id']}"
         self._backend.update(
             invoice,
             {
-                "auto_advance": True,
+                "auto_advance": bool(subscription_of(invoice)) or invoice["auto_advance"],
                 "effective_at": now,
                 "ending_balance": 0,
                 "hosted_invoice_url": page_url,
@@ -177,14 +221,19 @@ class Billing:
         )
         self._backend.emit("invoice.finalized", invoice)
 
-    def _open_payment(self, invoice: Object, subscription: Object) -> None:
+    def _close(self, invoice: Object, status: str, transition: str) -> None:
+        transitions = {**invoice["status_transitions"], transition: self._backend.now()}
+        changes = {"auto_advance": False, "status": status, "status_transitions": transitions}
+        self._backend.update(invoice, {**changes, "next_payment_attempt": None})
+
+    def _open_payment(self, invoice: Object) -> None:
         intent = new_payment_intent(self._backend, invoice["amount_due"], invoice["currency"])
-        first = invoice["billing_reason"] == "subscription_create"
-        method = self.default_method(invoice["customer"], subscription)
+        subscription = self._backend.store.find(subscription_of(invoice))
+        method = self.default_method(invoice["customer"], subscription or invoice)
         intent.update(
             customer=invoice["customer"],
-            description="Subscription creation" if first else "Subscription update",
-            setup_future_usage="off_session",
+            description=_DESCRIPTIONS.get(invoice["billing_reason"], "Payment for Invoice"),
+            setup_future_usage="off_session" if subscription else None,
         )
         if method is not None:
             intent.update(payment_method=method["id"], status="requires_confirmation")

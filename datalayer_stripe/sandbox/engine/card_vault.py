@@ -7,7 +7,7 @@ from ..shapes import customers as shapes
 from ..shapes.objects import Object
 from .backend import Backend
 from .cards import Card, card_of_number, card_of_token
-from .errors import SandboxCardError, bad_request, invalid, no_such
+from .errors import SandboxCardError, bad_request, missing_param, no_such
 from .store import merge_metadata
 
 
@@ -91,14 +91,11 @@ class CardVault:
                 itself.
 
         Raises:
-            StripeError: the card number is missing.
+            StripeError: the card number is missing, or there is no such test token.
             SandboxCardError: it is not the number of a test card.
         """
         card = data.get("card") or {}
-        if not card.get("number"):
-            name = "card[number]" if not prefix else f"{prefix}[card][number]"
-            raise invalid(f"Missing required param: {name}.", code="parameter_missing", param=name)
-        method = self.create_from_card(card_of_number(card["number"]))
+        method = self.create_from_card(_card_of(card, prefix))
         for name in ("exp_month", "exp_year"):
             method["card"][name] = card.get(name) or method["card"][name]
         details = data.get("billing_details") or {}
@@ -133,3 +130,21 @@ class CardVault:
     def is_set_up(self, method: Object) -> bool:
         """Return whether the cardholder has authenticated this card for later payments."""
         return method["id"] in self._set_up
+
+
+def _card_of(data: Mapping[str, Any], prefix: str) -> Card:
+    """Return the card of a `card` hash with a test card's number or a token such as `tok_visa`."""
+    token = data.get("token")
+    if token:
+        card = card_of_token(f"pm_card_{token.removeprefix('tok_')}")
+        if card is None or not token.startswith("tok_"):
+            raise no_such("token", token, _name("token", prefix), status=400)
+        return card
+    if not data.get("number"):
+        raise missing_param(_name("number", prefix))
+    return card_of_number(data["number"])
+
+
+def _name(key: str, prefix: str) -> str:
+    """Return the parameter of a key of the `card` hash, as errors name it."""
+    return f"{prefix}[card][{key}]" if prefix else f"card[{key}]"

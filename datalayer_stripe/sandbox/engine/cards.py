@@ -86,6 +86,7 @@ _CARDS = {
         Card("5555555555554444"),
         Card("378282246310005"),
         Card("6011111111111117"),
+        Card("4000000000000077"),  # at Stripe, its payments are available at once
         Card("4000000000000002", decline=GENERIC_DECLINE),
         Card("4000000000009995", decline=_INSUFFICIENT_FUNDS),
         Card("4000000000009987", decline=_declined("lost_card")),
@@ -118,6 +119,7 @@ _TOKENS = {
     "pm_card_mastercard": "5555555555554444",
     "pm_card_amex": "378282246310005",
     "pm_card_discover": "6011111111111117",
+    "pm_card_bypassPending": "4000000000000077",
     "pm_card_chargeDeclined": "4000000000000002",
     "pm_card_visa_chargeDeclined": "4000000000000002",
     "pm_card_chargeDeclinedInsufficientFunds": "4000000000009995",

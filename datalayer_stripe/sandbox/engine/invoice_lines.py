@@ -1,7 +1,11 @@
-"""Lines of an invoice: the cost of a subscription's items for a period."""
+"""Lines of an invoice: the cost of a subscription's items for a period, and invoice items."""
+
+from collections.abc import Iterable
+from typing import Any
 
 from ...currencies import major_units, minor_digits
 from ..shapes import billing as shapes
+from ..shapes.invoice_items import item_line
 from ..shapes.objects import Object
 from .backend import Backend
 
@@ -16,7 +20,7 @@ def cost(price: Object, quantity: int) -> int:
 
 
 def add_line(backend: Backend, invoice: Object, item: Object, *, free: bool) -> None:
-    """Add a subscription item to a draft invoice: its line, and its amount to the totals.
+    """Add a subscription item to a draft invoice, and its amount to the totals.
 
     Args:
         backend: the sandbox's state.
@@ -26,12 +30,35 @@ def add_line(backend: Backend, invoice: Object, item: Object, *, free: bool) -> 
     """
     amount = 0 if free else cost(item["price"], item["quantity"])
     description = _describe(backend, item, free=free)
-    line = shapes.line_item(backend.ids.new("il"), invoice, item, amount, description)
+    line_id = backend.ids.new("il")
+    line = shapes.subscription_line(line_id, invoice, item, amount, description)
     invoice["lines"]["data"].append(line)
-    for total in ("amount_due", "amount_remaining", "subtotal", "subtotal_excluding_tax"):
-        invoice[total] += amount
-    for total in ("total", "total_excluding_tax"):
-        invoice[total] += amount
+    invoice.update(totals(invoice["lines"]["data"]))
+
+
+def with_items(backend: Backend, invoice: Object, items: Iterable[Object]) -> dict[str, Any]:
+    """Return the changes to a draft invoice that has exactly the given invoice items as lines.
+
+    Args:
+        backend: the sandbox's state.
+        invoice: the draft invoice; it is not modified.
+        items: the invoice items; other lines of the invoice are kept.
+    """
+    lines = [line for line in invoice["lines"]["data"] if not _is_of_item(line)]
+    lines += [item_line(backend.ids.new("il"), invoice, item) for item in items]
+    return {"lines": {**invoice["lines"], "data": lines}, **totals(lines)}
+
+
+def totals(lines: Iterable[Object]) -> dict[str, int]:
+    """Return the totals of an invoice with the given lines. An invoice never owes less than 0."""
+    total = sum(line["amount"] for line in lines)
+    due = max(total, 0)
+    summed = ("subtotal", "subtotal_excluding_tax", "total", "total_excluding_tax")
+    return {"amount_due": due, "amount_remaining": due, **dict.fromkeys(summed, total)}
+
+
+def _is_of_item(line: Object) -> bool:
+    return bool(line["parent"]["invoice_item_details"])
 
 
 def _describe(backend: Backend, item: Object, *, free: bool) -> str:

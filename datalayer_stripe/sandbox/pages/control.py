@@ -127,6 +127,7 @@ def controls(sandbox: SandboxActions) -> dict[str, Control]:
         "confirm_payment": sandbox.confirm_payment,
         "confirm_setup": sandbox.confirm_setup,
         "pay_invoice": sandbox.pay_invoice,
+        "delete_price": sandbox.delete_price,
         "cancel_subscription": sandbox.cancel_subscription,
         "create_webhook_endpoint": sandbox.create_webhook_endpoint,
         "create_event_destination": sandbox.create_event_destination,

@@ -7,61 +7,77 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept, changes_of
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
+from ..api.search import STRING, TOKEN, SearchFields, search
 from ..engine.backend import Backend
-from ..engine.errors import bad_request, invalid
-from ..engine.store import merge_metadata
+from ..engine.errors import bad_request, invalid, missing_param
 from ..shapes import catalog as shapes
 from ..shapes.objects import Object
 
-_PRODUCT_FIELDS: p.Fields = {
-    "name": p.string,
-    "active": p.boolean,
-    "description": p.string,
-    "metadata": p.metadata,
-    "images": p.list_of(p.string),
-    "default_price": p.string,
-    "statement_descriptor": p.string,
-    "unit_label": p.string,
-    "url": p.string,
-    "expand": p.list_of(p.string),
+_INTERVAL = p.choice("day", "week", "month", "year")
+_RECURRING = p.hash_of(
+    {
+        "interval": _INTERVAL,
+        "interval_count": p.integer,
+        "usage_type": p.choice("licensed"),
+    },
+    required=["interval"],
+)
+_PRODUCT_CREATE = accept(
+    "POST /v1/products",
+    {
+        "default_price_data": p.hash_of(
+            {"currency": p.currency, "unit_amount": p.amount, "recurring": _RECURRING},
+            required=["currency", "unit_amount"],
+        )
+    },
+)
+_PRODUCT_UPDATE = accept("POST /v1/products/{id}", {"default_price": p.string})
+_PRODUCT_LIST = accept("GET /v1/products", LIST_FIELDS)
+_TAX_BEHAVIOR = p.choice("exclusive", "inclusive", "unspecified")
+_PRICE_UPDATE = accept("POST /v1/prices/{id}", {"tax_behavior": _TAX_BEHAVIOR})
+_PRICE_CREATE = accept(
+    "POST /v1/prices",
+    {
+        "product": p.string,
+        "product_data": p.hash_of({}, required=["name"]),
+        "currency": p.currency,
+        "unit_amount": p.amount,
+        "billing_scheme": p.choice("per_unit"),
+        "recurring": _RECURRING,
+        "tax_behavior": _TAX_BEHAVIOR,
+        "transform_quantity": p.hash_of(
+            {"divide_by": p.integer, "round": p.choice("up", "down")},
+            required=["divide_by", "round"],
+        ),
+    },
+)
+# Parameters of a price that `Prices.create` sets by itself.
+_BUILT = ("product", "recurring", "transform_quantity", "unit_amount_decimal")
+_PRICE_LIST = accept(
+    "GET /v1/prices",
+    {
+        **LIST_FIELDS,
+        "currency": p.currency,
+        "type": p.choice("one_time", "recurring"),
+        "recurring": p.hash_of({"interval": _INTERVAL}),
+    },
+)
+_PRODUCT_SEARCH: SearchFields = {
+    "active": TOKEN,
+    "description": STRING,
+    "name": STRING,
+    "shippable": TOKEN,
+    "url": STRING,
 }
-_PRICE_UPDATE: p.Fields = {
-    "active": p.boolean,
-    "nickname": p.string,
-    "metadata": p.metadata,
-    "lookup_key": p.string,
-    "transfer_lookup_key": p.boolean,
-    "tax_behavior": p.choice("exclusive", "inclusive", "unspecified"),
-    "expand": p.list_of(p.string),
-}
-_PRICE_CREATE: p.Fields = {
-    **_PRICE_UPDATE,
-    "product": p.string,
-    "currency": p.currency,
-    "unit_amount": p.amount,
-    "billing_scheme": p.choice("per_unit"),
-    "recurring": p.hash_of(
-        {
-            "interval": p.choice("day", "week", "month", "year"),
-            "interval_count": p.integer,
-            "usage_type": p.choice("licensed"),
-        },
-        required=["interval"],
-    ),
-    "transform_quantity": p.hash_of(
-        {"divide_by": p.integer, "round": p.choice("up", "down")}, required=["divide_by", "round"]
-    ),
-}
-_PRICE_LIST: p.Fields = {
-    **LIST_FIELDS,
-    "active": p.boolean,
-    "currency": p.currency,
-    "product": p.string,
-    "type": p.choice("one_time", "recurring"),
-    "lookup_keys": p.list_of(p.string),
-    "recurring": p.hash_of({"interval": p.choice("day", "week", "month", "year")}),
+_PRICE_SEARCH: SearchFields = {
+    "active": TOKEN,
+    "currency": TOKEN,
+    "lookup_key": STRING,
+    "product": STRING,
+    "type": TOKEN,
 }
 
 
@@ -72,21 +88,24 @@ class Products:
         self._backend = backend
 
     def create(self, raw: Mapping[str, Any]) -> Object:
-        """Create a product."""
-        fields = {**_PRODUCT_FIELDS, "id": p.string}
-        values = p.read(raw, fields, required=["name"])
+        """Create a product, and its default price if there is `default_price_data`."""
+        values = p.read(raw, _PRODUCT_CREATE, required=["name"])
         product_id = values.get("id") or self._backend.ids.new("prod")
         if self._backend.store.find(product_id):
             raise bad_request("Product already exists.", code="resource_already_exists", param="id")
         product = shapes.product(product_id, values["name"], self._backend.now())
-        product.update(_changes(product, values))
-        return self._backend.create(product, "product.created")
+        product.update(changes_of(product, values))
+        self._backend.create(product, "product.created")
+        if values.get("default_price_data"):
+            data = {**raw["default_price_data"], "product": product_id}
+            product["default_price"] = Prices(self._backend).create(data)["id"]
+        return product
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
         """Update a product."""
-        values = p.read(raw, _PRODUCT_FIELDS)
+        values = p.read(raw, _PRODUCT_UPDATE)
         product = self._backend.store.get("product", id)
-        changes = _changes(product, values)
+        changes = changes_of(product, values)
         if values.get("default_price"):
             self._backend.store.get("price", values["default_price"], "default_price")
         changes["updated"] = self._backend.now()
@@ -97,24 +116,43 @@ class Products:
         p.read(raw, {"expand": p.list_of(p.string)})
         return self._backend.store.get("product", id)
 
+    def delete(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Delete a product that has no prices."""
+        p.read(raw, {})
+        product = self._backend.store.get("product", id)
+        if any(price["product"] == id for price in self._backend.store.of_kind("price")):
+            raise bad_request(
+                "This product cannot be deleted because it has one or more user-created prices."
+            )
+        self._backend.store.remove(product)
+        self._backend.emit("product.deleted", product)
+        return {"id": id, "object": "product", "deleted": True}
+
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of products."""
-        values = p.read(raw, {**LIST_FIELDS, "active": p.boolean, "ids": p.list_of(p.string)})
+        values = p.read(raw, _PRODUCT_LIST)
         rows = (
             product
             for product in self._backend.store.of_kind("product")
-            if _equal(product, values, "active")
+            if all(_equal(product, values, n) for n in ("active", "shippable", "url"))
             and ("ids" not in values or product["id"] in values["ids"])
         )
         return page(rows, values, "/v1/products")
+
+    def search(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of the products that match a query."""
+        products = self._backend.store.of_kind("product")
+        return search(products, raw, _PRODUCT_SEARCH, "/v1/products/search")
 
     def routes(self) -> list[Route]:
         """Return the routes of products."""
         return [
             Route("POST", "/v1/products", self.create),
             Route("GET", "/v1/products", self.list_all),
+            Route("GET", "/v1/products/search", self.search),
             Route("GET", "/v1/products/{id}", self.retrieve),
             Route("POST", "/v1/products/{id}", self.update),
+            Route("DELETE", "/v1/products/{id}", self.delete),
         ]
 
 
@@ -125,8 +163,12 @@ class Prices:
         self._backend = backend
 
     def create(self, raw: Mapping[str, Any]) -> Object:
-        """Create a price."""
-        values = p.read(raw, _PRICE_CREATE, required=["currency", "product", "unit_amount"])
+        """Create a price of an existing product, or of a new one with `product_data`."""
+        values = p.read(raw, _PRICE_CREATE, required=["currency", "unit_amount"])
+        p.check_exclusive(values, "product", "product_data")
+        data = values.get("product_data")
+        if not data and not values.get("product"):
+            raise missing_param("product")
         recurring = values.get("recurring")
         transform = values.get("transform_quantity")
         if transform and (transform["divide_by"] is None or transform["divide_by"] < 1):
@@ -135,11 +177,14 @@ class Prices:
                 code="parameter_invalid_integer",
                 param="transform_quantity[divide_by]",
             )
-        product = self._backend.store.get("product", values["product"], "product")
+        if not data:
+            self._backend.store.get("product", values["product"], "product")
         self._claim_lookup_key(values)
+        if data:
+            values["product"] = Products(self._backend).create(raw["product_data"])["id"]
         price = shapes.price(
             self._backend.ids.new("price"),
-            product["id"],
+            values["product"],
             values["currency"],
             values["unit_amount"],
             self._backend.now(),
@@ -149,7 +194,7 @@ class Prices:
             price["recurring"] = shapes.recurring(recurring["interval"], count)
             price["type"] = "recurring"
         price["transform_quantity"] = transform
-        price.update(_changes(price, _only(values, _PRICE_UPDATE)))
+        price.update(changes_of(price, {n: v for n, v in values.items() if n not in _BUILT}))
         return self._backend.create(price, "price.created")
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
@@ -162,13 +207,28 @@ class Prices:
                 "This price cannot be archived because it is the default price of its product."
             )
         self._claim_lookup_key(values, price)
-        self._backend.update(price, _changes(price, values), "price.updated")
+        self._backend.update(price, changes_of(price, values), "price.updated")
         # A subscription item contains a copy of its price, which Stripe keeps up to date.
         for subscription in self._backend.store.of_kind("subscription"):
             for item in subscription["items"]["data"]:
                 if item["price"]["id"] == id:
                     item["price"] = dict(price)
         return price
+
+    def delete(self, price: Object) -> None:
+        """Delete a price that no subscription uses, which Stripe allows in its dashboard only.
+
+        Raises:
+            StripeError: a subscription uses the price.
+        """
+        for subscription in self._backend.store.of_kind("subscription"):
+            if any(item["price"]["id"] == price["id"] for item in subscription["items"]["data"]):
+                raise bad_request(f"Price {price['id']} cannot be deleted: it has been used.")
+        for product in self._backend.store.of_kind("product"):
+            if product["default_price"] == price["id"]:
+                self._backend.update(product, {"default_price": None}, "product.updated")
+        self._backend.store.remove(price)
+        self._backend.emit("price.deleted", price)
 
     def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
         """Return a price."""
@@ -190,11 +250,17 @@ class Prices:
         )
         return page(rows, values, "/v1/prices")
 
+    def search(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of the prices that match a query."""
+        prices = self._backend.store.of_kind("price")
+        return search(prices, raw, _PRICE_SEARCH, "/v1/prices/search")
+
     def routes(self) -> list[Route]:
         """Return the routes of prices."""
         return [
             Route("POST", "/v1/prices", self.create),
             Route("GET", "/v1/prices", self.list_all),
+            Route("GET", "/v1/prices/search", self.search),
             Route("GET", "/v1/prices/{id}", self.retrieve),
             Route("POST", "/v1/prices/{id}", self.update),
         ]
@@ -210,17 +276,6 @@ class Prices:
                     f"A price (`{other['id']}`) already uses that lookup key.", param="lookup_key"
                 )
             self._backend.update(other, {"lookup_key": None}, "price.updated")
-
-
-def _changes(obj: Object, values: Mapping[str, Any]) -> dict[str, Any]:
-    changes = {name: value for name, value in values.items() if name != "expand"}
-    if "metadata" in changes:
-        changes["metadata"] = merge_metadata(obj["metadata"], changes["metadata"])
-    return changes
-
-
-def _only(values: Mapping[str, Any], fields: p.Fields) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if name in fields}
 
 
 def _equal(obj: Object, values: Mapping[str, Any], name: str) -> bool:

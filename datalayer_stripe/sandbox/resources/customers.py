@@ -7,29 +7,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept, changes_of
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
+from ..api.search import NUMERIC, STRING, SearchFields, search
 from ..engine.backend import Backend
 from ..engine.card_vault import CardVault
 from ..engine.errors import no_such
-from ..engine.store import merge_metadata
 from ..shapes import customers as shapes
 from ..shapes.objects import Object
 from .payment_methods import PaymentMethods
 
-_ADDRESS = p.hash_of(
-    dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"), p.string)
-)
-_FIELDS: p.Fields = {
-    "email": p.string,
-    "name": p.string,
-    "description": p.string,
-    "phone": p.string,
-    "address": _ADDRESS,
-    "metadata": p.metadata,
+_EDIT: p.Fields = {
     "invoice_settings": p.hash_of({"default_payment_method": p.string}),
-    "expand": p.list_of(p.string),
+    "tax_exempt": p.choice("none", "exempt", "reverse"),
 }
+_CREATE = accept("POST /v1/customers", {**_EDIT, "payment_method": p.string})
+_UPDATE = accept("POST /v1/customers/{id}", _EDIT)
+_SEARCH: SearchFields = {"created": NUMERIC, "email": STRING, "name": STRING, "phone": STRING}
+_LIST = accept("GET /v1/customers", {**LIST_FIELDS, "email": p.string})
 
 
 class Customers:
@@ -47,22 +43,27 @@ class Customers:
         self._payment_methods = payment_methods
 
     def create(self, raw: Mapping[str, Any]) -> Object:
-        """Create a customer, and attach the `payment_method` if there is one."""
-        values = p.read(raw, {**_FIELDS, "payment_method": p.string})
-        method_id = values.pop("payment_method", None)
-        method = self._vault.resolve(method_id) if method_id else None
+        """Create a customer, and attach the `payment_method` if there is one.
+
+        The default payment method of invoices may be the same test token, such as `pm_card_visa`.
+        """
+        values = p.read(raw, _CREATE)
+        token = values.get("payment_method")
+        method = self._vault.resolve(token) if token else None
         ids = self._backend.ids
         customer = shapes.customer(ids.new("cus"), ids.invoice_prefix(), self._backend.now())
+        settings = values.get("invoice_settings") or {}
         if method:
             self._vault.attach(method, customer)
-        self._backend.store.put(customer)
+            if settings.get("default_payment_method") == token:
+                settings["default_payment_method"] = method["id"]
         customer.update(self._changes(customer, values))
-        self._backend.emit("customer.created", customer)
+        self._backend.create(customer, "customer.created")
         return customer
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
         """Update a customer."""
-        values = p.read(raw, _FIELDS)
+        values = p.read(raw, _UPDATE)
         customer = self._backend.store.get("customer", id)
         changes = self._changes(customer, values)
         return self._backend.update(customer, changes, "customer.updated")
@@ -90,7 +91,7 @@ class Customers:
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of customers."""
-        values = p.read(raw, {**LIST_FIELDS, "email": p.string})
+        values = p.read(raw, _LIST)
         rows = (
             customer
             for customer in self._backend.store.of_kind("customer")
@@ -98,6 +99,12 @@ class Customers:
             and ("email" not in values or customer["email"] == values["email"])
         )
         return page(rows, values, "/v1/customers")
+
+    def search(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of the customers that match a query."""
+        customers = self._backend.store.of_kind("customer")
+        existing = (customer for customer in customers if not customer.get("deleted"))
+        return search(existing, raw, _SEARCH, "/v1/customers/search")
 
     def payment_methods(self, raw: Mapping[str, Any], id: str) -> Object:
         """Return a page of a customer's payment methods."""
@@ -110,6 +117,7 @@ class Customers:
         return [
             Route("POST", "/v1/customers", self.create),
             Route("GET", "/v1/customers", self.list_all),
+            Route("GET", "/v1/customers/search", self.search),
             Route("GET", "/v1/customers/{id}", self.retrieve),
             Route("POST", "/v1/customers/{id}", self.update),
             Route("DELETE", "/v1/customers/{id}", self.delete),
@@ -117,16 +125,8 @@ class Customers:
         ]
 
     def _changes(self, customer: Object, values: Mapping[str, Any]) -> dict[str, Any]:
-        changes = {name: value for name, value in values.items() if name != "expand"}
-        if "metadata" in changes:
-            changes["metadata"] = merge_metadata(customer["metadata"], changes["metadata"])
-        settings = changes.get("invoice_settings")
-        if settings is not None:
-            if settings.get("default_payment_method"):
-                param = "invoice_settings[default_payment_method]"
-                method = self._vault.of_customer(
-                    settings["default_payment_method"], customer["id"], param
-                )
-                settings = {"default_payment_method": method["id"]}
-            changes["invoice_settings"] = {**customer["invoice_settings"], **settings}
-        return changes
+        method_id = (values.get("invoice_settings") or {}).get("default_payment_method")
+        if method_id:
+            param = "invoice_settings[default_payment_method]"
+            self._vault.of_customer(method_id, customer["id"], param)
+        return changes_of(customer, values)

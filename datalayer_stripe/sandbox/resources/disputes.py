@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
@@ -27,12 +28,10 @@ _ANSWERED = {
     "warning_needs_response": "warning_under_review",
 }
 
-_UPDATE: p.Fields = {
-    "evidence": p.hash_of(dict.fromkeys(shapes.EVIDENCE, p.string)),
-    "submit": p.boolean,
-    "metadata": p.metadata,
-    "expand": p.list_of(p.string),
-}
+_UPDATE = accept(
+    "POST /v1/disputes/{id}", {"evidence": p.hash_of(dict.fromkeys(shapes.EVIDENCE, p.string))}
+)
+_LIST = accept("GET /v1/disputes", LIST_FIELDS)
 
 
 class Disputes:
@@ -153,7 +152,7 @@ class Disputes:
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of disputes."""
-        values = p.read(raw, {**LIST_FIELDS, "charge": p.string, "payment_intent": p.string})
+        values = p.read(raw, _LIST)
         rows = (
             dispute
             for dispute in self._backend.store.of_kind("dispute")

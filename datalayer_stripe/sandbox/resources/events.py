@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
@@ -16,6 +17,7 @@ from ..shapes.thin_events import full_thin_event, snapshot_id
 from .event_destinations import not_found
 
 _MAX_TYPES = 20
+_LIST = accept("GET /v1/events", LIST_FIELDS)
 
 
 class Events:
@@ -45,12 +47,7 @@ class Events:
 
         `delivery_success=false` selects the events that an endpoint has not accepted yet.
         """
-        filters = {
-            "type": p.string,
-            "types": p.list_of(p.string),
-            "delivery_success": p.boolean,
-        }
-        values = p.read(raw, {**LIST_FIELDS, **filters})
+        values = p.read(raw, _LIST)
         types = values.get("types") or []
         if values.get("type"):
             if types:

@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept, changes_of
 from ..api.lists import LIST_FIELDS, of_customer, page
 from ..api.routes import Route
+from ..api.search import NUMERIC, TOKEN, SearchFields, search
 from ..engine.backend import Backend
 from ..engine.card_vault import CardVault
 from ..engine.charging import Attempt, Charging
 from ..engine.errors import StripeError, bad_request, invalid
 from ..engine.intents import METHOD_SELECTIONS, cancel_payment_intent, new_payment_intent
-from ..engine.store import merge_metadata
 from ..shapes.objects import Object
 from .payment_methods import DATA_FIELDS
 
@@ -24,45 +25,54 @@ _OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_
 _MIN_AMOUNTS = {"gbp": 30}
 _DEFAULT_MIN_AMOUNT = 50
 
-_CONFIRM_FIELDS: p.Fields = {
+_FUTURE_USAGE = p.choice("off_session", "on_session")
+_ATTEMPT_FIELDS: p.Fields = {
     "payment_method": p.string,
     "payment_method_data": p.hash_of(DATA_FIELDS, required=["type"]),
     "off_session": p.boolean,
-    "return_url": p.string,
-    "setup_future_usage": p.choice("off_session", "on_session"),
-    "receipt_email": p.string,
+    "setup_future_usage": _FUTURE_USAGE,
     "use_stripe_sdk": p.boolean,
     "client_secret": p.string,
-    "expand": p.list_of(p.string),
 }
-_UPDATE_FIELDS: p.Fields = {
-    "amount": p.amount,
-    "currency": p.currency,
-    "customer": p.string,
-    "description": p.string,
-    "metadata": p.metadata,
-    "payment_method": p.string,
-    "receipt_email": p.string,
-    "setup_future_usage": p.choice("off_session", "on_session"),
-    "statement_descriptor": p.string,
-    "statement_descriptor_suffix": p.string,
-    "expand": p.list_of(p.string),
-}
-_CREATE_FIELDS: p.Fields = {
-    **_UPDATE_FIELDS,
-    **_CONFIRM_FIELDS,
-    "automatic_payment_methods": p.hash_of(
-        {"enabled": p.boolean, "allow_redirects": p.choice("always", "never")},
-        required=["enabled"],
-    ),
-    "allowed_payment_method_types": p.list_of(p.choice("card")),
-    "payment_method_types": p.list_of(p.choice("card")),
-    "capture_method": p.choice("automatic", "automatic_async"),
-    "confirmation_method": p.choice("automatic"),
-    "confirm": p.boolean,
+_CONFIRM_FIELDS = accept("POST /v1/payment_intents/{id}/confirm", _ATTEMPT_FIELDS)
+_UPDATE_FIELDS = accept(
+    "POST /v1/payment_intents/{id}",
+    {
+        "amount": p.amount,
+        "currency": p.currency,
+        "customer": p.string,
+        "payment_method": p.string,
+        "setup_future_usage": _FUTURE_USAGE,
+    },
+)
+_CREATE_FIELDS = accept(
+    "POST /v1/payment_intents",
+    {
+        **_ATTEMPT_FIELDS,
+        "amount": p.amount,
+        "currency": p.currency,
+        "customer": p.string,
+        "automatic_payment_methods": p.hash_of(
+            {"enabled": p.boolean, "allow_redirects": p.choice("always", "never")},
+            required=["enabled"],
+        ),
+        "allowed_payment_method_types": p.list_of(p.choice("card")),
+        "payment_method_types": p.list_of(p.choice("card")),
+        "capture_method": p.choice("automatic", "automatic_async"),
+        "confirmation_method": p.choice("automatic", "manual"),
+        "confirm": p.boolean,
+    },
+)
+_LIST_FIELDS = accept("GET /v1/payment_intents", {**LIST_FIELDS, "customer": p.string})
+_SEARCH: SearchFields = {
+    "amount": NUMERIC,
+    "created": NUMERIC,
+    "currency": TOKEN,
+    "customer": TOKEN,
+    "status": TOKEN,
 }
 # Parameters of one attempt, which the object does not store.
-_ATTEMPT_ONLY = ("payment_method_data", "off_session", "return_url", "use_stripe_sdk", "expand")
+_ATTEMPT_ONLY = ("payment_method_data", "off_session", "return_url", "use_stripe_sdk")
 
 
 class PaymentIntents:
@@ -164,9 +174,14 @@ class PaymentIntents:
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of PaymentIntents."""
-        values = p.read(raw, {**LIST_FIELDS, "customer": p.string})
+        values = p.read(raw, _LIST_FIELDS)
         intents = of_customer(self._backend.store.of_kind("payment_intent"), values)
         return page(intents, values, "/v1/payment_intents")
+
+    def search(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of the PaymentIntents that match a query."""
+        intents = self._backend.store.of_kind("payment_intent")
+        return search(intents, raw, _SEARCH, "/v1/payment_intents/search")
 
     def routes(self) -> list[Route]:
         """Return the routes of PaymentIntents."""
@@ -174,6 +189,7 @@ class PaymentIntents:
         return [
             Route("POST", path, self.create),
             Route("GET", path, self.list_all),
+            Route("GET", path + "/search", self.search),
             Route("GET", path + "/{id}", self.retrieve, public=True),
             Route("POST", path + "/{id}", self.update),
             Route("POST", path + "/{id}/confirm", self.confirm, public=True),
@@ -182,13 +198,8 @@ class PaymentIntents:
 
     def _apply(self, intent: Object, values: Mapping[str, Any]) -> None:
         """Set the fields of a PaymentIntent from parameters."""
-        fields = {
-            name: value
-            for name, value in values.items()
-            if name not in (*_ATTEMPT_ONLY, "client_secret")
-        }
-        if "metadata" in fields:
-            fields["metadata"] = merge_metadata(intent["metadata"], fields["metadata"])
+        fields = changes_of(intent, values)
+        fields.pop("client_secret", None)
         if fields.get("payment_method"):
             customer = fields.get("customer", intent["customer"])
             method = self._usable(fields["payment_method"], customer)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept, changes_of
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
@@ -14,6 +15,9 @@ from ..engine.card_vault import CardVault
 from ..engine.errors import bad_request
 from ..shapes.objects import Object
 
+_ADDRESS = p.hash_of(
+    dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"), p.string)
+)
 DATA_FIELDS: p.Fields = {
     "type": p.choice("card"),
     "card": p.hash_of(
@@ -26,20 +30,19 @@ DATA_FIELDS: p.Fields = {
         }
     ),
     "billing_details": p.hash_of(
-        {
-            "email": p.string,
-            "name": p.string,
-            "phone": p.string,
-            "address": p.hash_of(
-                dict.fromkeys(
-                    ("city", "country", "line1", "line2", "postal_code", "state"), p.string
-                )
-            ),
-        }
+        {"email": p.string, "name": p.string, "phone": p.string, "address": _ADDRESS}
     ),
     "metadata": p.metadata,
     "allow_redisplay": p.choice("always", "limited", "unspecified"),
 }
+_CREATE = accept("POST /v1/payment_methods", DATA_FIELDS)
+_UPDATE = accept(
+    "POST /v1/payment_methods/{id}", {"allow_redisplay": DATA_FIELDS["allow_redisplay"]}
+)
+_LIST = accept(
+    "GET /v1/payment_methods", {**LIST_FIELDS, "customer": p.string, "type": p.choice("card")}
+)
+_ATTACH = accept("POST /v1/payment_methods/{id}/attach", {"customer": p.string})
 
 
 class PaymentMethods:
@@ -56,8 +59,18 @@ class PaymentMethods:
 
     def create(self, raw: Mapping[str, Any]) -> Object:
         """Create a payment method from a test card number."""
-        fields = {**DATA_FIELDS, "expand": p.list_of(p.string)}
-        return self._vault.create_from_data(p.read(raw, fields, required=["type"]), "")
+        return self._vault.create_from_data(p.read(raw, _CREATE, required=["type"]), "")
+
+    def update(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Update a payment method that is attached to a customer."""
+        values = p.read(raw, _UPDATE)
+        method = self._backend.store.get("payment_method", id)
+        if method["customer"] is None:
+            raise bad_request(
+                "You must save this PaymentMethod to a customer before you can update it."
+            )
+        changes = changes_of(method, values)
+        return self._backend.update(method, changes, "payment_method.updated")
 
     def retrieve(self, raw: Mapping[str, Any], id: str) -> Object:
         """Return a payment method."""
@@ -66,8 +79,7 @@ class PaymentMethods:
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of a customer's payment methods."""
-        fields = {**LIST_FIELDS, "customer": p.string, "type": p.choice("card")}
-        values = p.read(raw, fields, required=["customer"])
+        values = p.read(raw, _LIST, required=["customer"])
         self._backend.store.get("customer", values["customer"], "customer")
         rows = (
             method
@@ -78,8 +90,7 @@ class PaymentMethods:
 
     def attach(self, raw: Mapping[str, Any], id: str) -> Object:
         """Attach a payment method to a customer; a test token creates one."""
-        fields = {"customer": p.string, "expand": p.list_of(p.string)}
-        values = p.read(raw, fields, required=["customer"])
+        values = p.read(raw, _ATTACH, required=["customer"])
         customer = self._backend.store.get("customer", values["customer"], "customer")
         method = self._vault.resolve(id, "id")
         if method["customer"] not in (None, customer["id"]):
@@ -107,6 +118,7 @@ class PaymentMethods:
             Route("POST", "/v1/payment_methods", self.create, public=True),
             Route("GET", "/v1/payment_methods", self.list_all),
             Route("GET", "/v1/payment_methods/{id}", self.retrieve),
+            Route("POST", "/v1/payment_methods/{id}", self.update),
             Route("POST", "/v1/payment_methods/{id}/attach", self.attach),
             Route("POST", "/v1/payment_methods/{id}/detach", self.detach),
         ]

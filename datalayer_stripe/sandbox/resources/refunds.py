@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept, changes_of
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
@@ -17,14 +18,17 @@ from ..engine.store import merge_metadata
 from ..shapes import payments as shapes
 from ..shapes.objects import Object
 
-_CREATE: p.Fields = {
-    "charge": p.string,
-    "payment_intent": p.string,
-    "amount": p.amount,
-    "reason": p.choice("duplicate", "fraudulent", "requested_by_customer"),
-    "metadata": p.metadata,
-    "expand": p.list_of(p.string),
-}
+_CREATE = accept(
+    "POST /v1/refunds",
+    {
+        "charge": p.string,
+        "payment_intent": p.string,
+        "amount": p.amount,
+        "reason": p.choice("duplicate", "fraudulent", "requested_by_customer"),
+    },
+)
+_UPDATE = accept("POST /v1/refunds/{id}", {})
+_LIST = accept("GET /v1/refunds", LIST_FIELDS)
 
 
 class Refunds:
@@ -99,9 +103,19 @@ class Refunds:
         p.read(raw, {"expand": p.list_of(p.string)})
         return self._backend.store.get("refund", id)
 
+    def update(self, raw: Mapping[str, Any], id: str) -> Object:
+        """Update the metadata of a refund."""
+        values = p.read(raw, _UPDATE)
+        refund = self._backend.store.get("refund", id)
+        previous = self._backend.store.change(refund, changes_of(refund, values))
+        # Stripe sends both events for a refund to a card.
+        for event in ("refund.updated", "charge.refund.updated") if previous else ():
+            self._backend.emit(event, refund, previous)
+        return refund
+
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of refunds."""
-        values = p.read(raw, {**LIST_FIELDS, "charge": p.string, "payment_intent": p.string})
+        values = p.read(raw, _LIST)
         rows = (
             refund
             for refund in self._backend.store.of_kind("refund")
@@ -118,6 +132,7 @@ class Refunds:
             Route("POST", "/v1/refunds", self.create),
             Route("GET", "/v1/refunds", self.list_all),
             Route("GET", "/v1/refunds/{id}", self.retrieve),
+            Route("POST", "/v1/refunds/{id}", self.update),
         ]
 
     def _charge(self, values: Mapping[str, Any]) -> Object:

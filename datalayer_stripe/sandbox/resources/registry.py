@@ -12,10 +12,12 @@ from ..engine.renewals import Renewals
 from .accounts import Accounts
 from .catalog import Prices, Products
 from .charges import Charges
+from .customer_sessions import CustomerSessions
 from .customers import Customers
 from .disputes import Disputes
 from .event_destinations import EventDestinations
 from .events import Events
+from .invoice_items import InvoiceItems
 from .invoices import Invoices
 from .payment_intents import PaymentIntents
 from .payment_methods import PaymentMethods
@@ -46,12 +48,14 @@ class Resources:
         self.charging.observe(self.disputes)
         self.webhook_endpoints = WebhookEndpoints(backend, remote=remote_webhooks)
         self.event_destinations = EventDestinations(backend, remote=remote_webhooks)
+        self.prices = Prices(backend)
         payment_methods = PaymentMethods(backend, vault)
         self._all = (
             Accounts(backend),
             Products(backend),
-            Prices(backend),
+            self.prices,
             Customers(backend, vault, payment_methods),
+            CustomerSessions(backend),
             payment_methods,
             PaymentIntents(backend, vault, self.charging),
             Charges(backend),
@@ -62,6 +66,7 @@ class Resources:
                 backend, vault, self.charging, self.billing, lifecycle, self.setup_intents
             ),
             Invoices(backend, vault, self.billing, lifecycle),
+            InvoiceItems(backend),
             BillingPortal(backend),
             Events(backend),
             self.webhook_endpoints,

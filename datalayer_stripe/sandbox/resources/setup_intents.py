@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept, changes_of
 from ..api.lists import LIST_FIELDS, of_customer, page
 from ..api.routes import Route
 from ..engine.backend import Backend
@@ -15,34 +16,37 @@ from ..engine.card_vault import CardVault
 from ..engine.cards import Authentication
 from ..engine.errors import SandboxCardError, StripeError, bad_request
 from ..engine.intents import AUTHENTICATION_FAILURE, METHOD_SELECTIONS, next_action
-from ..engine.store import merge_metadata
 from ..shapes import payments as shapes
 from ..shapes.objects import Object
 from .payment_methods import DATA_FIELDS
 
 _OPEN_STATUSES = ("requires_payment_method", "requires_confirmation", "requires_action")
-_CONFIRM_FIELDS: p.Fields = {
+_ATTEMPT_FIELDS: p.Fields = {
     "payment_method": p.string,
     "payment_method_data": p.hash_of(DATA_FIELDS, required=["type"]),
-    "return_url": p.string,
     "use_stripe_sdk": p.boolean,
     "client_secret": p.string,
-    "expand": p.list_of(p.string),
 }
-_CREATE_FIELDS: p.Fields = {
-    **_CONFIRM_FIELDS,
-    "automatic_payment_methods": p.hash_of(
-        {"enabled": p.boolean, "allow_redirects": p.choice("always", "never")},
-        required=["enabled"],
-    ),
-    "allowed_payment_method_types": p.list_of(p.choice("card")),
-    "payment_method_types": p.list_of(p.choice("card")),
-    "customer": p.string,
-    "description": p.string,
-    "metadata": p.metadata,
-    "usage": p.choice("off_session", "on_session"),
-    "confirm": p.boolean,
-}
+_CONFIRM_FIELDS = accept("POST /v1/setup_intents/{id}/confirm", _ATTEMPT_FIELDS)
+_CREATE_FIELDS = accept(
+    "POST /v1/setup_intents",
+    {
+        **_ATTEMPT_FIELDS,
+        "automatic_payment_methods": p.hash_of(
+            {"enabled": p.boolean, "allow_redirects": p.choice("always", "never")},
+            required=["enabled"],
+        ),
+        "allowed_payment_method_types": p.list_of(p.choice("card")),
+        "payment_method_types": p.list_of(p.choice("card")),
+        "customer": p.string,
+        "flow_directions": p.list_of(p.choice("inbound", "outbound")),
+        "usage": p.choice("off_session", "on_session"),
+        "confirm": p.boolean,
+    },
+)
+_LIST_FIELDS = accept("GET /v1/setup_intents", {**LIST_FIELDS, "customer": p.string})
+# Set by `_set_method`, and by Stripe alone.
+_NOT_STORED = ("payment_method", "client_secret")
 
 
 class SetupIntents:
@@ -71,9 +75,8 @@ class SetupIntents:
             redirects = (automatic or {}).get("allow_redirects", "always")
             intent["automatic_payment_methods"] = {"allow_redirects": redirects, "enabled": True}
         intent["allowed_payment_method_types"] = values.get("allowed_payment_method_types")
-        intent["description"] = values.get("description")
-        intent["metadata"] = merge_metadata({}, values.get("metadata", {}))
-        intent["usage"] = values.get("usage", "off_session")
+        stored = {name: value for name, value in values.items() if name not in _NOT_STORED}
+        intent.update(changes_of(intent, stored))
         self._set_method(intent, values)
         self._backend.create(intent, "setup_intent.created")
         return self._confirm(intent, values) if values.get("confirm") else intent
@@ -140,7 +143,7 @@ class SetupIntents:
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of SetupIntents."""
-        values = p.read(raw, {**LIST_FIELDS, "customer": p.string})
+        values = p.read(raw, _LIST_FIELDS)
         intents = of_customer(self._backend.store.of_kind("setup_intent"), values)
         return page(intents, values, "/v1/setup_intents")
 

@@ -4,11 +4,13 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from ..api import documented
 from ..engine.errors import bad_request
 from ..engine.store import merge_metadata
 from ..shapes.objects import Object
 
-_PLAIN = ("default_payment_method", "description", "collection_method")
+# Computed below, or by `Subscriptions`.
+_COMPUTED = ("cancel_at", "cancel_at_period_end", "cancellation_details", "items", "trial_end")
 
 
 def changes_of(
@@ -32,12 +34,8 @@ def changes_of(
         StripeError: the subscription does not have the item, or the new price has another
             currency or interval.
     """
-    changes = {name: values[name] for name in _PLAIN if name in values}
-    if "metadata" in values:
-        changes["metadata"] = merge_metadata(subscription["metadata"], values["metadata"])
-    settings = values.get("payment_settings")
-    if settings:
-        changes["payment_settings"] = {**subscription["payment_settings"], **settings}
+    stored = {name: value for name, value in values.items() if name not in _COMPUTED}
+    changes = documented.changes_of(subscription, stored)
     details = dict(subscription["cancellation_details"])
     details.update(values.get("cancellation_details") or {})
     if "cancel_at_period_end" in values:

@@ -1,6 +1,8 @@
 """Parameters of the operations on subscriptions."""
 
 from ..api import params as p
+from ..api.documented import accept
+from ..api.lists import LIST_FIELDS
 
 STATUSES = (
     "incomplete",
@@ -24,12 +26,8 @@ _FEEDBACK = p.choice(
     "too_expensive",
     "unused",
 )
-_CANCELLATION_DETAILS = p.hash_of({"comment": p.string, "feedback": _FEEDBACK})
+_CANCELLATION_DETAILS = p.hash_of({"feedback": _FEEDBACK})
 _COMMON: p.Fields = {
-    "cancel_at_period_end": p.boolean,
-    "default_payment_method": p.string,
-    "description": p.string,
-    "metadata": p.metadata,
     "off_session": p.boolean,
     "collection_method": p.choice("charge_automatically"),
     "payment_settings": p.hash_of(
@@ -41,31 +39,35 @@ _COMMON: p.Fields = {
     "payment_behavior": p.choice(
         "allow_incomplete", "default_incomplete", "error_if_incomplete", "pending_if_incomplete"
     ),
-    "expand": p.list_of(p.string),
 }
-CREATE_FIELDS: p.Fields = {
-    **_COMMON,
-    "customer": p.string,
-    "currency": p.currency,
-    "items": p.list_of(
-        p.hash_of({"price": p.string, "quantity": p.integer, "metadata": p.metadata})
-    ),
-    "payment_behavior": p.choice("allow_incomplete", "default_incomplete", "error_if_incomplete"),
-    "trial_period_days": p.integer,
-    "trial_end": p.integer,
-}
-UPDATE_FIELDS: p.Fields = {
-    **_COMMON,
-    "items": p.list_of(
-        p.hash_of(
-            {"id": p.string, "price": p.string, "quantity": p.integer, "metadata": p.metadata},
-            required=["id"],
-        )
-    ),
-    "cancellation_details": _CANCELLATION_DETAILS,
-    "proration_behavior": p.choice("none"),
-}
-CANCEL_FIELDS: p.Fields = {
-    "cancellation_details": _CANCELLATION_DETAILS,
-    "expand": p.list_of(p.string),
-}
+CREATE_FIELDS = accept(
+    "POST /v1/subscriptions",
+    {
+        **_COMMON,
+        "customer": p.string,
+        "currency": p.currency,
+        "items": p.list_of(p.hash_of({"price": p.string, "quantity": p.integer})),
+        "payment_behavior": p.choice(
+            "allow_incomplete", "default_incomplete", "error_if_incomplete"
+        ),
+        "trial_end": p.integer,
+    },
+)
+UPDATE_FIELDS = accept(
+    "POST /v1/subscriptions/{id}",
+    {
+        **_COMMON,
+        "items": p.list_of(
+            p.hash_of({"id": p.string, "price": p.string, "quantity": p.integer}, required=["id"])
+        ),
+        "cancellation_details": _CANCELLATION_DETAILS,
+        "proration_behavior": p.choice("none"),
+    },
+)
+CANCEL_FIELDS = accept(
+    "DELETE /v1/subscriptions/{id}", {"cancellation_details": _CANCELLATION_DETAILS}
+)
+LIST_SUBSCRIPTIONS = accept(
+    "GET /v1/subscriptions",
+    {**LIST_FIELDS, "customer": p.string, "price": p.string, "status": p.choice(*STATUSES)},
+)

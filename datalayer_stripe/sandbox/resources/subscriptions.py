@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
-from ..api.lists import LIST_FIELDS, of_customer, page
+from ..api.lists import of_customer, page
 from ..api.routes import Route
+from ..api.search import NUMERIC, TOKEN, SearchFields, search
 from ..engine.backend import Backend
 from ..engine.billing import Billing, no_default_method
 from ..engine.card_vault import CardVault
@@ -22,9 +23,10 @@ from ..shapes import billing as shapes
 from ..shapes.objects import Object
 from .setup_intents import SetupIntents
 from .subscription_changes import changes_of
-from .subscription_params import CANCEL_FIELDS, CREATE_FIELDS, STATUSES, UPDATE_FIELDS
+from .subscription_params import CANCEL_FIELDS, CREATE_FIELDS, LIST_SUBSCRIPTIONS, UPDATE_FIELDS
 
 _DAY = 24 * 3600
+_SEARCH: SearchFields = {"canceled_at": NUMERIC, "created": NUMERIC, "status": TOKEN}
 
 
 class Subscriptions:
@@ -121,8 +123,7 @@ class Subscriptions:
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of subscriptions, by default without the canceled ones."""
-        fields = {"customer": p.string, "price": p.string, "status": p.choice(*STATUSES)}
-        values = p.read(raw, {**LIST_FIELDS, **fields})
+        values = p.read(raw, LIST_SUBSCRIPTIONS)
         rows = (
             subscription
             for subscription in of_customer(self._backend.store.of_kind("subscription"), values)
@@ -131,11 +132,17 @@ class Subscriptions:
         )
         return page(rows, values, "/v1/subscriptions")
 
+    def search(self, raw: Mapping[str, Any]) -> Object:
+        """Return a page of the subscriptions that match a query."""
+        subscriptions = self._backend.store.of_kind("subscription")
+        return search(subscriptions, raw, _SEARCH, "/v1/subscriptions/search")
+
     def routes(self) -> list[Route]:
         """Return the routes of subscriptions."""
         return [
             Route("POST", "/v1/subscriptions", self.create),
             Route("GET", "/v1/subscriptions", self.list_all),
+            Route("GET", "/v1/subscriptions/search", self.search),
             Route("GET", "/v1/subscriptions/{id}", self.retrieve),
             Route("POST", "/v1/subscriptions/{id}", self.update),
             Route("DELETE", "/v1/subscriptions/{id}", self.cancel),

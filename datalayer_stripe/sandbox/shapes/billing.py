@@ -110,8 +110,8 @@ def subscription_item(
     }
 
 
-def invoice(invoice_id: str, subscription: Object, customer: Object, now: int) -> Object:
-    """Return a draft invoice of a subscription, without lines."""
+def invoice(invoice_id: str, customer: Object, currency: str, now: int) -> Object:
+    """Return a draft invoice of a customer, without lines and without a subscription."""
     return {
         "id": invoice_id,
         "object": "invoice",
@@ -136,11 +136,11 @@ def invoice(invoice_id: str, subscription: Object, customer: Object, now: int) -
             "status": None,
         },
         "automatically_finalizes_at": None,
-        "billing_reason": "subscription_create",
+        "billing_reason": "manual",
         "collection_method": "charge_automatically",
         "confirmation_secret": None,
         "created": now,
-        "currency": subscription["currency"],
+        "currency": currency,
         "custom_fields": None,
         "customer": customer["id"],
         "customer_account": None,
@@ -177,14 +177,7 @@ def invoice(invoice_id: str, subscription: Object, customer: Object, now: int) -
         "next_payment_attempt": None,
         "number": None,
         "on_behalf_of": None,
-        "parent": {
-            "quote_details": None,
-            "subscription_details": {
-                "metadata": dict(subscription["metadata"]),
-                "subscription": subscription["id"],
-            },
-            "type": "subscription_details",
-        },
+        "parent": None,
         "payment_settings": {
             "default_mandate": None,
             "payment_method_options": None,
@@ -220,9 +213,52 @@ def invoice(invoice_id: str, subscription: Object, customer: Object, now: int) -
     }
 
 
-def line_item(line_id: str, invoice: Object, item: Object, amount: int, description: str) -> Object:
+def subscription_parent(subscription: Object) -> Object:
+    """Return the `parent` of an invoice that bills a subscription."""
+    return {
+        "quote_details": None,
+        "subscription_details": {
+            "metadata": dict(subscription["metadata"]),
+            "subscription": subscription["id"],
+        },
+        "type": "subscription_details",
+    }
+
+
+def subscription_line(
+    line_id: str, invoice: Object, item: Object, amount: int, description: str
+) -> Object:
     """Return an invoice line for a subscription item and its current period."""
     price = item["price"]
+    parent = {
+        "invoice_item_details": None,
+        "subscription_item_details": {
+            "invoice_item": None,
+            "proration": False,
+            "proration_details": {"credited_items": None},
+            "subscription": item["subscription"],
+            "subscription_item": item["id"],
+        },
+        "type": "subscription_item_details",
+    }
+    pricing = {
+        "price_details": {"price": price["id"], "product": price["product"]},
+        "type": "price_details",
+        "unit_amount_decimal": price["unit_amount_decimal"],
+    }
+    period = {"end": item["current_period_end"], "start": item["current_period_start"]}
+    return {
+        **line_item(line_id, invoice, amount, description, item["quantity"]),
+        "parent": parent,
+        "period": period,
+        "pricing": pricing,
+    }
+
+
+def line_item(
+    line_id: str, invoice: Object, amount: int, description: str | None, quantity: int
+) -> Object:
+    """Return an invoice line without its parent, period and price."""
     return {
         "id": line_id,
         "object": "line_item",
@@ -235,26 +271,9 @@ def line_item(line_id: str, invoice: Object, item: Object, amount: int, descript
         "invoice": invoice["id"],
         "livemode": False,
         "metadata": {},
-        "parent": {
-            "invoice_item_details": None,
-            "subscription_item_details": {
-                "invoice_item": None,
-                "proration": False,
-                "proration_details": {"credited_items": None},
-                "subscription": item["subscription"],
-                "subscription_item": item["id"],
-            },
-            "type": "subscription_item_details",
-        },
-        "period": {"end": item["current_period_end"], "start": item["current_period_start"]},
         "pretax_credit_amounts": [],
-        "pricing": {
-            "price_details": {"price": price["id"], "product": price["product"]},
-            "type": "price_details",
-            "unit_amount_decimal": price["unit_amount_decimal"],
-        },
-        "quantity": item["quantity"],
-        "quantity_decimal": str(item["quantity"]),
+        "quantity": quantity,
+        "quantity_decimal": str(quantity),
         "subtotal": amount,
         "taxes": [],
     }

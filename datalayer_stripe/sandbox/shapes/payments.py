@@ -6,6 +6,7 @@ https://docs.stripe.com/api/refunds/object
 https://docs.stripe.com/api/setup_intents/object
 """
 
+import copy
 from typing import Any
 
 from .objects import Object
@@ -106,7 +107,7 @@ def charge(charge_id: str, intent: Object, method: Object, url: str, now: int) -
         "receipt_url": f"{url}/sandbox/receipts/{charge_id}",
         "refunded": False,
         "review": None,
-        "shipping": None,
+        "shipping": copy.deepcopy(intent["shipping"]),
         "source_transfer": None,
         "statement_descriptor": None,
         "statement_descriptor_suffix": None,

@@ -58,3 +58,23 @@ async def test_deleting_customer_cancels_its_subscriptions(
     )
     await client.v1.customers.delete_async(shop.customer)
     assert sandbox.get(subscription["id"])["status"] == "canceled"
+
+
+@pytest.mark.gen_test
+async def test_customer_is_created_with_a_default_card(
+    client: stripe.StripeClient, shop: Shop
+) -> None:
+    customers = client.v1.customers
+    settings = {"default_payment_method": "pm_card_visa"}
+    created = await customers.create_async(
+        {"payment_method": "pm_card_visa", "invoice_settings": settings}
+    )
+    methods = await customers.payment_methods.list_async(created.id)
+    assert [m.id for m in methods.data] == [created.invoice_settings.default_payment_method]
+    subscription = await client.v1.subscriptions.create_async(
+        {"customer": created.id, "items": [{"price": shop.monthly}]}
+    )
+    assert subscription.status == "active"
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await customers.create_async({"invoice_settings": settings})
+    assert caught.value.param == "invoice_settings[default_payment_method]"

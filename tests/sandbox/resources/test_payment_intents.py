@@ -246,3 +246,36 @@ async def test_charges_are_listed_by_customer_and_time(
 
 def _card_params(card: str) -> dict[str, Any]:
     return {"payment_method_data": {"type": "card", "card": {"number": card}}}
+
+
+@pytest.mark.gen_test
+async def test_shipping_is_kept_and_copied_to_the_charge(
+    sandbox: Sandbox, client: stripe.StripeClient
+) -> None:
+    shipping = {"name": "Ada", "address": {"line1": "1 Main St", "city": "London"}}
+    intent = await create_intent(
+        client,
+        shipping=shipping,
+        transfer_group="orders",
+        payment_method_options={"card": {"request_three_d_secure": "any"}},
+    )
+    assert intent.shipping.to_dict() == shipping
+    assert intent.payment_method_options.card.request_three_d_secure == "any"
+    changed = await client.v1.payment_intents.update_async(
+        intent.id, {"shipping": {"tracking_number": "T1"}, "setup_future_usage": ""}
+    )
+    assert (changed.shipping.tracking_number, changed.shipping.name) == ("T1", "Ada")
+    paid = sandbox.confirm_payment(intent.client_secret)
+    assert paid["transfer_group"] == "orders"
+    assert sandbox.get(paid["latest_charge"])["shipping"]["name"] == "Ada"
+
+
+@pytest.mark.gen_test
+async def test_confirmation_with_the_secret_key_keeps_the_client_secret(
+    client: stripe.StripeClient,
+) -> None:
+    intent = await create_intent(client)
+    paid = await client.v1.payment_intents.confirm_async(
+        intent.id, {"payment_method": "pm_card_visa", "client_secret": "other"}
+    )
+    assert (paid.status, paid.client_secret) == ("succeeded", intent.client_secret)

@@ -52,3 +52,27 @@ async def test_payment_method_of_another_customer_is_rejected(
     ):
         with pytest.raises(stripe.InvalidRequestError, match="belongs to"):
             await create({**fields, "payment_method": method["id"]})
+
+
+@pytest.mark.gen_test
+async def test_payment_method_is_created_from_a_token_and_updated(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    methods = client.v1.payment_methods
+    created = await methods.create_async({"type": "card", "card": {"token": "tok_chargeDeclined"}})
+    assert created.card.last4 == "0002"
+    with pytest.raises(stripe.InvalidRequestError, match="save this PaymentMethod"):
+        await methods.update_async(created.id, {"metadata": {"a": "1"}})
+    for token in ("tok_none", "pm_card_visa"):
+        with pytest.raises(stripe.InvalidRequestError) as caught:
+            await methods.create_async({"type": "card", "card": {"token": token}})
+        assert caught.value.param == "card[token]"
+
+    attached = await methods.attach_async("pm_card_visa", {"customer": shop.customer})
+    changed = await methods.update_async(
+        attached.id,
+        {"card": {"exp_year": 2041}, "billing_details": {"name": "Ada"}, "metadata": {"a": "1"}},
+    )
+    assert (changed.card.exp_year, changed.card.last4) == (2041, "4242")
+    assert (changed.billing_details.name, changed.metadata["a"]) == ("Ada", "1")
+    assert event_types(sandbox)[-1] == "payment_method.updated"

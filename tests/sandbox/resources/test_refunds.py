@@ -68,3 +68,12 @@ async def test_pending_refund_succeeds_or_fails_later(sandbox: Sandbox, http: Ht
         sandbox.settle_refund(refund["id"])
     late = sandbox.refund(pay(sandbox, "pm_card_pendingRefund"))
     assert sandbox.settle_refund(late["id"], fail=True)["status"] == "failed"
+
+
+@pytest.mark.gen_test
+async def test_refund_is_labelled(sandbox: Sandbox, client: stripe.StripeClient) -> None:
+    refund = sandbox.refund(pay(sandbox))
+    since = len(sandbox.events)
+    changed = await client.v1.refunds.update_async(refund["id"], {"metadata": {"order": "7"}})
+    assert changed.metadata.to_dict() == {"order": "7"}
+    assert event_types(sandbox, since) == ["refund.updated", "charge.refund.updated"]
