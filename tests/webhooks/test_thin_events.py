@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from datalayer_stripe import Context, Event, Plugin
-from datalayer_stripe.errors import Overloaded, RateLimited
+from datalayer_stripe.errors import Overloaded
 from datalayer_stripe.limits import Admission
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
-from datalayer_stripe.stripe_api.rate_limit import CallLimiter
+from datalayer_stripe.stripe_api.rate_limit import LocalPermits
 from datalayer_stripe.webhooks import delivery
 from tests.support.app import ACCOUNT, Api, json_of, sign
 from tests.support.shop import Buyer, rows
@@ -304,12 +304,12 @@ async def test_stripe_s_429_is_answered_503(
 async def test_read_needs_a_permit_of_the_shared_rate_limit(
     api: Api, sandbox: Sandbox, paid: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(limiter: CallLimiter, operation: str) -> None:
+    async def grant_none(permits: LocalPermits, operation: str, *_: Any, **__: Any) -> Any:
         assert operation == "events.retrieve"
-        raise RateLimited(retry_after=3)
+        return 0, 3.0
 
     with monkeypatch.context() as patch:
-        patch.setattr(CallLimiter, "wait", refuse)
+        patch.setattr(LocalPermits, "lease", grant_none)
         answer = await api.deliver(thin_body(paid))
     assert (answer.code, json_of(answer)["code"]) == (503, "delivery_failed")
     assert reads(sandbox) == []

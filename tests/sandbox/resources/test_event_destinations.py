@@ -91,7 +91,8 @@ async def test_secret_is_in_the_answer_to_the_creation_only_and_the_url_on_reque
     retrieved = await destinations.retrieve_async(hidden.id)
     assert retrieved.to_dict()["webhook_endpoint"] == {"signing_secret": None, "url": None}
     listed = await destinations.list_async({"include": ["webhook_endpoint.url"]})
-    assert [one.webhook_endpoint.url for one in listed.data] == [receiver.url]
+    urls = [one.to_dict()["webhook_endpoint"]["url"] for one in listed.data]
+    assert urls == [receiver.url]
     with pytest.raises(stripe.InvalidRequestError):
         await destinations.retrieve_async(hidden.id, {"include": [INCLUDE[0]]})
 
