@@ -24,6 +24,7 @@ from ..stripe_api.rate_limit import DELIVERY_WAIT_SECONDS, own_calls
 from .observers import Observers
 from .outcome import Outcome, combined
 from .runner import Runner
+from .stripe_events import retrieve_event
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ class EventProcessor:
         Its deferred jobs become due at once.
 
         Args:
-            event_id: The event's id, `evt_…`.
+            event_id: The event's id, `evt_…`, or that of its thin event.
             without: The names of plugins that must not run.
 
         Returns:
@@ -136,7 +137,9 @@ class EventProcessor:
                 return Outcome.DEFERRED if any_deferred else Outcome.DUPLICATE
         event = record.event if record else None
         if event is None:
-            event = Event.model_validate(await self._stripe.retrieve_event(event_id))
+            event = await retrieve_event(self._stripe, event_id)
+            if event.id != event_id:  # the snapshot event of a thin event
+                return await self.replay(event.id, without=without)
         with log_context(event_id=event.id, account_uid=event.account_uid):
             return await self.process(event, without=without)
 

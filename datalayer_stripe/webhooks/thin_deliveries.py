@@ -8,6 +8,7 @@ from ..errors import (
     InvalidRequest,
     RateLimited,
     StripeObjectMissing,
+    StripePermissionMissing,
     StripeUnavailable,
 )
 from ..events import Event
@@ -22,6 +23,7 @@ from ..stripe_api.retrievable import is_retrievable
 from ..stripe_api.transport import StripeDict
 from .outcome import Outcome
 from .processor import EventProcessor
+from .stripe_events import snapshot_id_of
 from .thin_events import ThinEvent
 
 logger = logging.getLogger(__name__)
@@ -85,24 +87,20 @@ class ThinDeliveries:
     async def _read(self, thin: ThinEvent) -> Event:
         """Return the snapshot event, or the thin event with the present object.
 
-        If Stripe no longer has the snapshot event, the object is read, and the event keeps the id
-        of the snapshot event. If there never was one, the event has the id of the thin event.
+        If Stripe no longer has the snapshot event, or a restricted key may not read it, the object
+        is read, and the event keeps the id of the snapshot event. If there never was one, the event
+        has the id of the thin event.
         """
         with own_calls(DELIVERY_WAIT_SECONDS):
-            snapshot_id = thin.snapshot_event or await self._snapshot_id(thin)
+            snapshot_id = thin.snapshot_event or await snapshot_id_of(self._stripe, thin.id)
             if snapshot_id is not None:
                 record = await self._store.events.get(snapshot_id)
                 if record is not None and record.event is not None:
                     return record.event
-                with suppress(StripeObjectMissing):
+                # The id is known: the object does, if the key may not read events.
+                with suppress(StripeObjectMissing, StripePermissionMissing):
                     return Event.model_validate(await self._stripe.retrieve_event(snapshot_id))
             return thin.with_object(await self._object(thin), event_id=snapshot_id or thin.id)
-
-    async def _snapshot_id(self, thin: ThinEvent) -> str | None:
-        with suppress(StripeObjectMissing):
-            event = await self._stripe.retrieve_thin_event(thin.id)
-            return event.get("snapshot_event") or None
-        return None
 
     async def _object(self, thin: ThinEvent) -> StripeDict:
         """Return the present object; of one that was deleted, its id and `deleted`.

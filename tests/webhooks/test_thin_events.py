@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from datalayer_stripe import Context, Event, Plugin
-from datalayer_stripe.errors import Overloaded
+from datalayer_stripe.errors import Overloaded, StripeObjectMissing
 from datalayer_stripe.limits import Admission
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
 from datalayer_stripe.stripe_api.rate_limit import LocalPermits
 from datalayer_stripe.webhooks import delivery
-from tests.support.app import ACCOUNT, Api, json_of, sign
+from datalayer_stripe.webhooks.outcome import Outcome
+from tests.support.app import ACCOUNT, STRIPE_KEY, Api, json_of, sign
 from tests.support.shop import Buyer, rows
 from tests.support.thin import last_event, thin_body
 
@@ -180,6 +181,31 @@ async def test_deleted_customer_is_released_without_its_snapshot_event(
     assert [row["_id"] for row in await rows(service, "former_customers")] == [
         customer["customer_id"]
     ]
+
+
+@pytest.mark.gen_test
+async def test_restricted_key_that_may_not_read_events_reads_the_object(
+    api: Api, service: Service, sandbox: Sandbox, paid: dict[str, Any]
+) -> None:
+    sandbox.dispatcher.restricted_keys[STRIPE_KEY] = frozenset({"payment_intent_read"})
+    answer = await api.deliver(thin_body(paid, snapshot_event=None))
+    assert answer.code == 503, "without an id, another delivery could have a second effect"
+    assert await outcome(api, thin_body(paid)) == "processed"
+    assert [row["_id"] for row in await rows(service, "events")] == [paid["id"]]
+    assert await api.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_replay_of_a_thin_event_s_id_replays_its_snapshot_event(
+    api: Api, service: Service, paid: dict[str, Any]
+) -> None:
+    thin_id = json.loads(thin_body(paid))["id"]
+    assert await service.processor.replay(thin_id) is Outcome.PROCESSED
+    assert await service.processor.replay(thin_id) is Outcome.DUPLICATE
+    assert await api.credits() == 50
+    assert [row["_id"] for row in await rows(service, "events")] == [paid["id"]]
+    with pytest.raises(StripeObjectMissing):
+        await service.processor.replay("evt_test_none")
 
 
 # What is not processed
