@@ -5,6 +5,7 @@ https://docs.stripe.com/webhooks#verify-manually
 """
 
 import difflib
+import re
 import typing
 from collections.abc import Sequence
 from functools import cache, cached_property
@@ -37,6 +38,9 @@ REVERSAL_EVENT_TYPES = (
     "charge.dispute.closed",
 )
 """Stripe sends an event of one of these types for each change of a refund or a dispute."""
+
+THIN_PREFIX = "v1."
+"""What the type of a thin event has before the type of its snapshot event."""
 
 
 class EventData(BaseModel):
@@ -147,6 +151,19 @@ def known_types() -> frozenset[str]:
     annotation = WebhookEndpointCreateParams.__annotations__["enabled_events"]
     (literal,) = typing.get_args(annotation)
     return frozenset(typing.get_args(literal)) - {"*"}
+
+
+def has_thin_event(event_type: str) -> bool:
+    """Return whether Stripe sends thin events of this type, too, as the installed SDK lists them.
+
+    Args:
+        event_type: The type of the snapshot event, without a prefix.
+    """
+    import stripe.events  # noqa: PLC0415 (few callers need it)
+
+    words = re.split(r"[._]", THIN_PREFIX + event_type)
+    name = "".join(word.capitalize() for word in words)
+    return hasattr(stripe.events, f"{name}EventNotification")
 
 
 def unknown_type_warning(event_type: str) -> str | None:

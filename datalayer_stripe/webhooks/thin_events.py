@@ -19,14 +19,11 @@ from pydantic import (
 
 from ..clock import MAX_EPOCH_SECONDS
 from ..errors import InvalidRequest
-from ..events import Event, parse
+from ..events import THIN_PREFIX, Event, parse
 from ..stripe_api.transport import STRIPE_VERSION
 
 THIN_OBJECT = "v2.core.event"
 """The value of the field `object` of a thin event; that of a snapshot event is `event`."""
-
-THIN_PREFIX = "v1."
-"""What the type of a thin event has before the type of its snapshot event."""
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
 

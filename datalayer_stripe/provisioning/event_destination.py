@@ -1,0 +1,217 @@
+"""Find, create and change the event destination of this service, which sends thin events.
+
+The destination has the metadata `managed_by: datalayer-stripe`. Others of the account are never
+changed, except one for thin events with exactly the service's URL, which then gets the metadata.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from ..events import THIN_PREFIX, has_thin_event
+from ..stripe_api.client import StripeClient
+from ..stripe_api.event_destinations import EventDestinationCalls
+from ..stripe_api.transport import StripeDict
+from .webhook_endpoints import DESCRIPTION, MANAGED_BY, MANAGER, SECRET_DIGEST, secret_digest
+
+NAME = "datalayer-stripe thin events"
+
+
+class _WebhookEndpoint(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    url: str | None = None
+    signing_secret: SecretStr | None = None
+
+
+class EventDestination(BaseModel):
+    """An event destination: https://docs.stripe.com/api/v2/core/event-destinations/object."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    event_payload: str
+    status: Literal["enabled", "disabled"]
+    enabled_events: tuple[str, ...]
+    created: str
+    metadata: dict[str, str] | None = None
+    webhook_endpoint: _WebhookEndpoint | None = Field(default=None, repr=False)
+
+    @property
+    def url(self) -> str | None:
+        """The URL that Stripe sends the events to; None for a queue of another provider."""
+        return self.webhook_endpoint.url if self.webhook_endpoint else None
+
+    @property
+    def secret(self) -> SecretStr | None:
+        """The signing secret. Stripe returns it at the creation only."""
+        return self.webhook_endpoint.signing_secret if self.webhook_endpoint else None
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether this service, or another installation of it, has created the destination."""
+        return (self.metadata or {}).get(MANAGED_BY) == MANAGER
+
+    def has_secret(self, secret: SecretStr) -> bool | None:
+        """Return whether a signing secret is the destination's, or None if it is not known."""
+        digest = (self.metadata or {}).get(SECRET_DIGEST)
+        return None if digest is None else digest == secret_digest(secret)
+
+
+@dataclass(frozen=True)
+class DestinationPlan:
+    """What to do so that Stripe sends the service exactly the thin events that its plugins want.
+
+    Attributes:
+        url: The URL of the service's webhook.
+        events: The types of the thin events, sorted.
+        destination: The existing destination, or None.
+    """
+
+    url: str
+    events: tuple[str, ...]
+    destination: EventDestination | None = None
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The types that the destination is not sent yet."""
+        return tuple(sorted(set(self.events) - self._enabled))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The types that the destination is sent and no plugin handles."""
+        return tuple(sorted(self._enabled - set(self.events)))
+
+    @property
+    def enables(self) -> bool:
+        """Whether a disabled destination is enabled."""
+        return self.destination is not None and self.destination.status != "enabled"
+
+    @property
+    def changes(self) -> Mapping[str, Any]:
+        """The parameters of the update; empty if there is none."""
+        if self.destination is None:
+            return {}
+        changes: dict[str, Any] = {}
+        if self.added or self.removed:
+            changes["enabled_events"] = list(self.events)
+        if not self.destination.is_managed:
+            changes["metadata"] = {MANAGED_BY: MANAGER}
+        return changes
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.destination is not None and not self.changes and not self.enables
+
+    def lines(self) -> list[str]:
+        """Return a line for each change, for the operator."""
+        if self.destination is None:
+            number = len(self.events)
+            return [
+                f"create an event destination for {self.url} with {number} types of thin events"
+            ]
+        lines = [f"add the event type {name}" for name in self.added]
+        lines += [f"remove the event type {name}" for name in self.removed]
+        if self.enables:
+            lines.append("enable it")
+        if "metadata" in self.changes:
+            lines.append(f"mark it with the metadata {MANAGED_BY}: {MANAGER}")
+        return lines
+
+    @property
+    def _enabled(self) -> frozenset[str]:
+        return frozenset(self.destination.enabled_events if self.destination else ())
+
+
+def without_thin_event(events: Iterable[str]) -> list[str]:
+    """Return those event types of which Stripe sends no thin events, sorted.
+
+    Args:
+        events: The event types, without a prefix.
+    """
+    return sorted(event for event in set(events) if not has_thin_event(event))
+
+
+async def plan_destination(
+    client: StripeClient, *, url: str, events: Sequence[str]
+) -> DestinationPlan:
+    """Compare the event destination of the service with what it should be, and change nothing.
+
+    Args:
+        client: The client of Stripe's API.
+        url: The URL of the service's webhook.
+        events: The event types that the plugins want, without a prefix. Those without a thin event
+            are left out: the webhook endpoint sends them.
+
+    Raises:
+        StripePermissionMissing: The key lacks the permission `webhook_read`.
+        StripeUnavailable: Stripe does not answer.
+    """
+    found = await EventDestinationCalls(client.transport).list_all()
+    thin = [one for one in map(parse_destination, found) if one.event_payload == "thin"]
+    here = sorted(
+        (one for one in thin if one.url == url), key=lambda one: (not one.is_managed, one.created)
+    )
+    wanted = set(events).difference(without_thin_event(events))
+    types = tuple(sorted(THIN_PREFIX + event for event in wanted))
+    return DestinationPlan(url, types, here[0] if here else None)
+
+
+async def apply_destination(client: StripeClient, plan: DestinationPlan) -> EventDestination:
+    """Create or change the destination as a plan says.
+
+    Args:
+        client: The client of Stripe's API.
+        plan: The plan.
+
+    Returns:
+        The destination, with its signing secret if it was created.
+
+    Raises:
+        InvalidRequest: Stripe refuses the URL or an event type, or has 16 destinations already.
+        StripePermissionMissing: The key lacks the permission `webhook_write`.
+        StripeUnavailable: Stripe does not answer.
+    """
+    calls = EventDestinationCalls(client.transport)
+    if plan.destination is None:
+        created = await calls.create_thin(
+            url=plan.url,
+            enabled_events=plan.events,
+            name=NAME,
+            description=DESCRIPTION,
+            metadata={MANAGED_BY: MANAGER},
+        )
+        return parse_destination(created)
+    destination = plan.destination
+    if plan.changes:
+        destination = parse_destination(await calls.update(destination.id, plan.changes))
+    if plan.enables:
+        destination = parse_destination(await calls.enable(destination.id))
+    return destination
+
+
+async def record_destination_secret(
+    client: StripeClient, destination: EventDestination, secret: SecretStr
+) -> EventDestination:
+    """Store the digest of a new destination's signing secret in its metadata.
+
+    Args:
+        client: The client of Stripe's API.
+        destination: The destination.
+        secret: Its signing secret.
+
+    Raises:
+        StripePermissionMissing: The key lacks the permission `webhook_write`.
+        StripeUnavailable: Stripe does not answer.
+    """
+    changes = {"metadata": {SECRET_DIGEST: secret_digest(secret)}}
+    updated = await EventDestinationCalls(client.transport).update(destination.id, changes)
+    return parse_destination(updated)
+
+
+def parse_destination(data: StripeDict) -> EventDestination:
+    """Return a destination in one of Stripe's answers."""
+    return EventDestination.model_validate(data)
