@@ -44,6 +44,35 @@ class Customers:
         known = await self._store.customers.get(account_uid)
         return known or await self._find_subscriber(account_uid)
 
+    async def ensure(self, identity: Identity) -> str:
+        """Return the account's customer id; create the customer at Stripe if there is none.
+
+        The claim is written first. So concurrent requests send the same parameters with the same
+        idempotency key, and get the same customer.
+
+        Args:
+            identity: The account. Name and e-mail address become those of a new customer.
+
+        Raises:
+            Conflict: Another request released the customer, or gave it to another account.
+        """
+        account_uid = identity.account_uid
+        claim = await self._store.customers.claim(identity, self._clock())
+        if claim.customer_id is not None:
+            return claim.customer_id
+        _, customer_id = await asyncio.gather(
+            self._store.accounts.describe(
+                account_uid, handle=identity.handle, email=identity.email
+            ),
+            self._find_subscriber(account_uid),
+        )
+        if customer_id is None:
+            customer_id = await self._create(claim)
+        assigned = await self._store.customers.assign(account_uid, customer_id)
+        if assigned is None:
+            raise Conflict("Your customer record has just been changed. Please try again.")
+        return assigned
+
     async def run_with_customer(
         self,
         identity: Identity,
@@ -67,12 +96,12 @@ class Customers:
         Raises:
             Conflict: The account's customer was changed concurrently.
         """
-        customer_id = known or await self._ensure(identity)
+        customer_id = known or await self.ensure(identity)
         try:
             return await action(customer_id)
         except StripeCustomerMissing:
             await self.release(customer_id)
-        return await action(await self._ensure(identity))
+        return await action(await self.ensure(identity))
 
     async def run_with_existing_customer(
         self,
@@ -111,32 +140,6 @@ class Customers:
             customer_id: The customer, `cus_…`.
         """
         await self._store.customers.release(customer_id, self._clock())
-
-    async def _ensure(self, identity: Identity) -> str:
-        """Return the account's customer id; create the customer at Stripe if there is none.
-
-        The claim is written first. So concurrent requests send the same parameters with the same
-        idempotency key, and get the same customer.
-
-        Raises:
-            Conflict: Another request released the customer, or gave it to another account.
-        """
-        account_uid = identity.account_uid
-        claim = await self._store.customers.claim(identity, self._clock())
-        if claim.customer_id is not None:
-            return claim.customer_id
-        _, customer_id = await asyncio.gather(
-            self._store.accounts.describe(
-                account_uid, handle=identity.handle, email=identity.email
-            ),
-            self._find_subscriber(account_uid),
-        )
-        if customer_id is None:
-            customer_id = await self._create(claim)
-        assigned = await self._store.customers.assign(account_uid, customer_id)
-        if assigned is None:
-            raise Conflict("Your customer record has just been changed. Please try again.")
-        return assigned
 
     async def _create(self, claim: Claim) -> str:
         # The key is the claim's. After a release there is a new claim, and so a new customer.

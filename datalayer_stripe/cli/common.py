@@ -244,8 +244,39 @@ def pluralize(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-class Progress:
-    """Progress line on stderr. It prints nothing if stderr is not a terminal.
+def progress_bar(done: float) -> str:
+    """Return a bar, such as `[###---]  50 %  `.
+
+    Args:
+        done: The part that is done, from 0 to 1.
+    """
+    filled = round(_PROGRESS_BAR_WIDTH * min(max(done, 0), 1))
+    bar = "#" * filled + "-" * (_PROGRESS_BAR_WIDTH - filled)
+    return f"[{bar}] {100 * filled // _PROGRESS_BAR_WIDTH:>3} %  "
+
+
+class ProgressLine:
+    """Line on stderr that is overwritten. It prints nothing if stderr is not a terminal."""
+
+    def __init__(self) -> None:
+        self._on_terminal = sys.stderr.isatty()
+        self._is_shown = False
+
+    def show(self, text: str) -> None:
+        """Print a text over the previous one."""
+        if self._on_terminal:
+            click.echo(f"\r\033[K{text}", nl=False, err=True)
+            self._is_shown = True
+
+    def clear(self) -> None:
+        """Erase the line, so that another line can be printed."""
+        if self._is_shown:
+            click.echo("\r\033[K", nl=False, err=True)
+            self._is_shown = False
+
+
+class Progress(ProgressLine):
+    """Progress line of a run over Stripe's lists.
 
     Stripe's lists have no total count. They start with the newest object, so the bar shows the
     part of the time from now back to `since` that is done.
@@ -255,8 +286,7 @@ class Progress:
     """
 
     def __init__(self, since: datetime | None = None) -> None:
-        self._on_terminal = sys.stderr.isatty()
-        self._is_shown = False
+        super().__init__()
         self._since = since
         self._started_at = datetime.now(UTC)
 
@@ -268,22 +298,10 @@ class Progress:
             checked: How many of this kind have been checked.
             created: The creation time of the last one, in epoch seconds. 0 at the end.
         """
-        if self._on_terminal:
-            line = f"{self._bar(created)}{pluralize(checked, kind)} checked …"
-            click.echo(f"\r\033[K{line}", nl=False, err=True)
-            self._is_shown = True
+        self.show(f"{self._bar(created)}{pluralize(checked, kind)} checked …")
 
     def _bar(self, created: int | None) -> str:
         if self._since is None or created is None:
             return ""
         total = (self._started_at - self._since).total_seconds()
-        done = (self._started_at.timestamp() - created) / total
-        filled = round(_PROGRESS_BAR_WIDTH * min(max(done, 0), 1))
-        bar = "#" * filled + "-" * (_PROGRESS_BAR_WIDTH - filled)
-        return f"[{bar}] {100 * filled // _PROGRESS_BAR_WIDTH:>3} %  "
-
-    def clear(self) -> None:
-        """Erase the progress line, so that another line can be printed."""
-        if self._is_shown:
-            click.echo("\r\033[K", nl=False, err=True)
-            self._is_shown = False
+        return progress_bar((self._started_at.timestamp() - created) / total)

@@ -1,8 +1,11 @@
 """Accounts and their balances."""
 
+from contextlib import suppress
 from typing import Any
 
-from ..models import Account
+from pydantic import ValidationError
+
+from ..models import Account, Identity
 from .collection import CollectionSpec
 from .errors import translate_errors
 
@@ -24,6 +27,33 @@ class Accounts:
     async def exists(self, account_uid: str) -> bool:
         """Return whether the account has a balance, which may be 0."""
         return await self._accounts.find_one({"_id": account_uid}, {"_id": 1}) is not None
+
+    @translate_errors
+    async def page_after(self, account_uid: str, limit: int) -> tuple[list[Identity], str | None]:
+        """Return accounts in the order of their uids.
+
+        A page needs no open cursor, so that any time may pass before the next one.
+
+        Args:
+            account_uid: The last account of the page before; empty for the first page.
+            limit: The maximum number of accounts.
+
+        Returns:
+            The accounts, with the handle and the address that are stored for the operator, and
+            the uid after which the next page begins; None after the last page. An account whose
+            uid is not valid, which the service has not written, is left out.
+        """
+        rows = (
+            await self._accounts.find({"_id": {"$gt": account_uid}}, {"handle": 1, "email": 1})
+            .sort("_id", 1)
+            .limit(limit)
+            .to_list(None)
+        )
+        identities = []
+        for row in rows:
+            with suppress(ValidationError):
+                identities.append(Identity.model_validate({**row, "account_uid": row["_id"]}))
+        return identities, rows[-1]["_id"] if len(rows) == limit else None
 
     @translate_errors
     async def describe(self, account_uid: str, *, handle: str | None, email: str | None) -> None:

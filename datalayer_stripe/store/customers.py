@@ -104,6 +104,13 @@ class Customers:
         found = await self._customers.find_one({"_id": account_uid}, {"customer_id": 1})
         return (found or {}).get("customer_id")
 
+    @translate_errors
+    async def of_accounts(self, account_uids: Collection[str]) -> dict[str, str]:
+        """Return the customers that the accounts use for purchases, by account uid."""
+        wanted = {"_id": {"$in": list(account_uids)}, "customer_id": {"$exists": True}}
+        rows = await self._customers.find(wanted, {"customer_id": 1}).to_list(None)
+        return {row["_id"]: row["customer_id"] for row in rows}
+
     async def account_of(self, customer_id: str, *, expected: str | None = None) -> str | None:
         """Return the account of a present or former customer, or None if it is unknown.
 

@@ -276,11 +276,13 @@ class StripeQueries:
             "payment_intents.list", partial(self._v1.payment_intents.list_async, params)
         )
 
-    def customer_pages(self, *, created_since: datetime) -> AsyncIterator[list[StripeDict]]:
+    def customer_pages(
+        self, *, created_since: datetime | None = None
+    ) -> AsyncIterator[list[StripeDict]]:
         """Yield all customers, without deleted ones.
 
         Args:
-            created_since: The earliest time of creation.
+            created_since: The earliest time of creation; by default unlimited.
         """
         params = _created_between(created_since, None)
         return self.transport.pages(

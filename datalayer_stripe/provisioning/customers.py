@@ -1,0 +1,318 @@
+"""Give accounts their customers: existing customers of Stripe, or new ones.
+
+A second run does only what is left, and concurrent runs have the effect of one. An account or a
+customer that is linked otherwise is never changed, so that no payment moves to another account.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from ..billing.customers import Customers
+from ..billing.metadata import account_of_customer
+from ..billing.subscriptions import Subscriptions
+from ..clock import Clock
+from ..errors import (
+    Conflict,
+    InvalidRequest,
+    RateLimited,
+    Reject,
+    RequestError,
+    StripeObjectMissing,
+)
+from ..models import Identity
+from ..store import Store
+from ..stripe_api.client import StripeClient
+from ..stripe_api.objects import StripeData, account_uid_of, metadata_of
+from ..stripe_api.rate_limit import SWEEP_WAIT_SECONDS, own_calls
+from .customer_links import CustomerResult, Link, Outcome, without_contradictions
+
+_BATCH_SIZE = 200
+"""The number of accounts that are read from the database together."""
+
+_MAX_CONCURRENT_ACCOUNTS = 8
+
+# A call that the rate limit refuses has waited for its permit before.
+_MAX_ATTEMPTS = 5
+
+_CHANGED = "changed at the same time: run the command again"
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
+OnResult = Callable[[CustomerResult], None]
+
+
+class CustomerImport:
+    """Links existing customers to accounts.
+
+    Args:
+        store: The database.
+        stripe: The client of Stripe's API.
+        subscriptions: Reads the subscriptions of linked customers.
+        clock: Returns the present time.
+        livemode: The mode of the service.
+        dry_run: Whether to report only, and to change nothing.
+        on_result: Called with what became of each link.
+        sleep: Waits after a call that the rate limit refused.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        stripe: StripeClient,
+        subscriptions: Subscriptions,
+        clock: Clock,
+        *,
+        livemode: bool,
+        dry_run: bool = False,
+        on_result: OnResult,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._stripe = stripe
+        self._subscriptions = subscriptions
+        self._clock = clock
+        self._livemode = livemode
+        self._dry_run = dry_run
+        self._on_result = on_result
+        self._sleep = sleep
+
+    async def links_in_metadata(
+        self, key: str, on_page: Callable[[int], None] = lambda _: None
+    ) -> tuple[list[Link], list[CustomerResult]]:
+        """Read which account each customer names in its metadata.
+
+        Args:
+            key: The metadata key of the account's uid.
+            on_page: Called with the number of customers that each page has.
+
+        Returns:
+            The links, and a refusal of each customer whose account is not usable or not unique.
+        """
+        links, refused = [], []
+        with own_calls(SWEEP_WAIT_SECONDS):
+            async for page in self._stripe.customer_pages():
+                for customer in page:
+                    account_uid = metadata_of(customer).get(key)
+                    if not account_uid:
+                        continue
+                    try:
+                        links.append(Link(account_uid=account_uid, customer_id=customer["id"]))
+                    except ValidationError:
+                        reason = f"metadata {key} is not the uid of an account"
+                        refused.append(
+                            CustomerResult(Outcome.REFUSED, None, customer["id"], reason=reason)
+                        )
+                on_page(len(page))
+        single, contradictions = without_contradictions(links)
+        return single, refused + contradictions
+
+    async def run(self, links: Sequence[Link]) -> None:
+        """Link the customers that are not linked yet.
+
+        Raises:
+            RequestError: Stripe or the database does not answer. The results so far were reported.
+        """
+        with own_calls(SWEEP_WAIT_SECONDS):
+            for batch in _batches(links):
+                await self._run_batch(batch)
+
+    async def _run_batch(self, links: Sequence[Link]) -> None:
+        customers = self._store.customers
+        present = await customers.of_accounts([link.account_uid for link in links])
+        owners = await customers.accounts_of([link.customer_id for link in links])
+
+        async def link_one(link: Link) -> CustomerResult:
+            known = _known(link, present.get(link.account_uid), owners.get(link.customer_id))
+            if known is not None:
+                return known
+            return await _with_retries(lambda: self._link(link), self._sleep)
+
+        await _run_all(links, link_one, self._on_result)
+
+    async def _link(self, link: Link) -> CustomerResult:
+        try:
+            customer = await self._stripe.retrieve_customer(link.customer_id)
+            if customer.get("deleted"):
+                return link.result(Outcome.REFUSED, "the customer is deleted at Stripe")
+            if customer["livemode"] is not self._livemode:
+                return link.result(Outcome.REFUSED, "the customer is of the other mode")
+            listed = await self._stripe.list_subscriptions(link.customer_id)
+        except StripeObjectMissing:
+            mode = "live" if self._livemode else "test"
+            return link.result(Outcome.REFUSED, f"Stripe has no such customer in {mode} mode")
+        ours = [one for one in listed if self._subscriptions.is_ours(one)]
+        others = await self._other_owners(link, customer, ours)
+        if others:
+            return link.result(Outcome.REFUSED, f"the customer belongs to account {others[0]}")
+        return link.result(Outcome.ADDED) if self._dry_run else await self._adopt(link, ours)
+
+    async def _adopt(self, link: Link, subscriptions: Sequence[StripeData]) -> CustomerResult:
+        customers = self._store.customers
+        await customers.adopt(link.account_uid, link.customer_id, self._clock())
+        # A purchase or another run may have linked one of the two in the meantime.
+        present = await customers.get(link.account_uid)
+        owners = await customers.accounts_of([link.customer_id])
+        result = _known(link, present, owners.get(link.customer_id))
+        if result is None or result.outcome is not Outcome.ALREADY:
+            return result or link.result(Outcome.REFUSED, _CHANGED)
+        if subscriptions:
+            # So that the account cannot subscribe a second time.
+            known = await self._subscriptions.snapshots_of(link.account_uid)
+            with suppress(Reject, StripeObjectMissing):
+                await self._subscriptions.refresh_of_customer(
+                    link.account_uid, link.customer_id, known
+                )
+        return link.result(Outcome.ADDED)
+
+    async def _other_owners(
+        self, link: Link, customer: StripeData, subscriptions: Sequence[StripeData]
+    ) -> list[str]:
+        """Return the other accounts that the customer was created for, or that it pays for."""
+        owners = {
+            account_of_customer(customer),
+            *await self._store.subscriptions.accounts_of_customer(link.customer_id),
+            *(account_uid_of(subscription) for subscription in subscriptions),
+        }
+        return sorted(owner for owner in owners if owner not in (None, link.account_uid))
+
+
+class CustomerSync:
+    """Creates a customer for each account that lacks one.
+
+    Args:
+        store: The database.
+        customers: Creates the customers.
+        dry_run: Whether to report only, and to change nothing.
+        on_result: Called with what became of each account.
+        sleep: Waits after a call that the rate limit refused.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        customers: Customers,
+        *,
+        dry_run: bool = False,
+        on_result: OnResult,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._store = store
+        self._customers = customers
+        self._dry_run = dry_run
+        self._on_result = on_result
+        self._sleep = sleep
+
+    async def run(self, accounts: Sequence[Identity]) -> None:
+        """Create the missing customers of these accounts.
+
+        Raises:
+            RequestError: Stripe or the database does not answer. The results so far were reported.
+        """
+        for batch in _batches(accounts):
+            await self._run_batch(batch)
+
+    async def run_for_all(self) -> None:
+        """Create the missing customers of all accounts that the database knows.
+
+        Raises:
+            RequestError: Stripe or the database does not answer. The results so far were reported.
+        """
+        after: str | None = ""
+        while after is not None:
+            batch, after = await self._store.accounts.page_after(after, _BATCH_SIZE)
+            await self._run_batch(batch)
+
+    async def _run_batch(self, accounts: Sequence[Identity]) -> None:
+        present = await self._store.customers.of_accounts([one.account_uid for one in accounts])
+
+        async def sync_one(identity: Identity) -> CustomerResult:
+            account_uid = identity.account_uid
+            customer_id = present.get(account_uid)
+            if customer_id is not None:
+                return CustomerResult(Outcome.ALREADY, account_uid, customer_id)
+            if self._dry_run:
+                return CustomerResult(Outcome.ADDED, account_uid)
+            try:
+                customer_id = await _with_retries(
+                    lambda: self._customers.ensure(identity), self._sleep
+                )
+            except InvalidRequest:
+                # Stripe's message may repeat the address.
+                reason = "Stripe refuses to create the customer"
+            except Conflict:
+                reason = _CHANGED
+            else:
+                return CustomerResult(Outcome.ADDED, account_uid, customer_id)
+            return CustomerResult(Outcome.REFUSED, account_uid, reason=reason)
+
+        with own_calls(SWEEP_WAIT_SECONDS):
+            await _run_all(accounts, sync_one, self._on_result)
+
+
+def _known(link: Link, present: str | None, owner: str | None) -> CustomerResult | None:
+    """Return the result of a link that the database decides, or None.
+
+    Args:
+        link: The account and the customer.
+        present: The customer that the account uses.
+        owner: The account that the customer belongs or belonged to.
+    """
+    if present == link.customer_id:
+        return link.result(Outcome.ALREADY)
+    if owner == link.account_uid:
+        reason = "a former customer of the account, which is not used again"
+    elif owner is not None:
+        reason = f"the customer belongs to account {owner}"
+    elif present is not None:
+        reason = f"the account has the customer {present}"
+    else:
+        return None
+    return link.result(Outcome.REFUSED, reason)
+
+
+async def _run_all(
+    items: Sequence[T], work: Callable[[T], Awaitable[CustomerResult]], on_result: OnResult
+) -> None:
+    """Run the work for all items, some at a time, and report the results in order.
+
+    Raises:
+        RequestError: The work of an item has failed. The results of the others were reported.
+    """
+    slots = asyncio.Semaphore(_MAX_CONCURRENT_ACCOUNTS)
+    failed = False
+
+    async def run_one(item: T) -> CustomerResult | None:
+        nonlocal failed
+        async with slots:
+            if failed:
+                return None
+            try:
+                return await work(item)
+            except RequestError:
+                failed = True
+                raise
+
+    results = await asyncio.gather(*map(run_one, items), return_exceptions=True)
+    for result in results:
+        if isinstance(result, CustomerResult):
+            on_result(result)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _with_retries(work: Callable[[], Awaitable[T]], sleep: Sleep) -> T:
+    for _ in range(_MAX_ATTEMPTS - 1):
+        try:
+            return await work()
+        except RateLimited as error:
+            await sleep(error.retry_after or 1)
+    return await work()
+
+
+def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
+    return (items[first : first + _BATCH_SIZE] for first in range(0, len(items), _BATCH_SIZE))
