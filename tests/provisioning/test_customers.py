@@ -301,3 +301,17 @@ async def test_calls_of_import_and_sync_wait_for_permits_of_the_shared_limit(
     [permits] = [row for row in await rows(service, "service") if row["_id"] == "stripe-permits"]
     wanted = {"customers_retrieve", "subscriptions_list", "customers_create"}
     assert wanted <= set(permits["operations"])
+
+
+@pytest.mark.gen_test
+async def test_account_whose_purchase_was_interrupted_gets_its_customer(
+    service: Service, sandbox: Sandbox
+) -> None:
+    interrupted = [Identity(account_uid="alice"), Identity(account_uid="bob")]
+    for identity in interrupted:
+        await service.store.customers.claim(identity, service.clock())
+    imported = customer(sandbox)
+    assert outcomes(await import_links(service, [link("alice", imported)])) == [Outcome.ADDED]
+    assert outcomes(await sync(service, interrupted)) == [Outcome.ALREADY, Outcome.ADDED]
+    assert await service.store.customers.get("alice") == imported
+    assert "key" not in (await rows(service, "customers"))[0], "the claim is settled"
