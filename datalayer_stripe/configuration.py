@@ -4,7 +4,7 @@ All faults are reported together, one line for each.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
-from .errors import Fault, SettingsError
+from .errors import Fault, PluginError, SettingsError
 from .plugin_api.loading import FOLDER_VARIABLE, load_plugins
 from .plugin_api.registry import DISABLED_VARIABLE, Registry, unknown_names
 from .plugin_api.settings import read_plugin_settings
@@ -66,6 +66,26 @@ class Configuration:
     plugin_settings: PluginSettings
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """What could be read from the environment, and what is wrong with the rest.
+
+    Attributes:
+        settings: The settings, or None if they are not valid.
+        registry: The plugins, or None if they cannot be loaded, or if it is not valid which of
+            them are selected.
+        plugin_settings: The plugins' own settings, as far as they are valid.
+        faults: All faults of settings.
+        plugin_error: Why the plugins cannot be loaded, or None.
+    """
+
+    settings: Settings | None
+    registry: Registry | None
+    plugin_settings: PluginSettings
+    faults: Sequence[Fault]
+    plugin_error: PluginError | None
+
+
 def read_configuration(
     kind: type[Settings] = Settings, *, running_plugins: bool = True, **overrides: Any
 ) -> Configuration:
@@ -82,6 +102,24 @@ def read_configuration(
 
     The log contains none of the secrets from then on.
     """
+    found = try_configuration(kind, running_plugins=running_plugins, **overrides)
+    if found.plugin_error is not None:
+        raise found.plugin_error
+    if found.settings is None or found.registry is None or found.faults:
+        raise SettingsError(found.faults)
+    return Configuration(found.settings, found.registry, found.plugin_settings)
+
+
+def try_configuration(
+    kind: type[Settings] = Settings, *, running_plugins: bool = True, **overrides: Any
+) -> Attempt:
+    """Read what can be read, as :func:`read_configuration`, and raise no error.
+
+    Args:
+        kind: The class of the settings.
+        running_plugins: Whether plugins will run. If not, their own settings are not read.
+        **overrides: Fields of `kind` that replace the values of the environment.
+    """
     faults: list[Fault] = []
     settings: Settings | None = None
     sources = PluginSources.from_environment()
@@ -91,19 +129,50 @@ def read_configuration(
     except SettingsError as error:
         faults += error.faults
     wrong = {fault.variable for fault in faults}
+    registry: Registry | None = None
+    plugin_settings: PluginSettings = {}
+    plugin_error: PluginError | None = None
+    try:
+        registry, plugin_settings, plugin_faults = _try_plugins(
+            sources, wrong, running_plugins=running_plugins
+        )
+        faults += plugin_faults
+    except PluginError as error:
+        plugin_error = error
+    models = filter(None, (settings, *plugin_settings.values()))
+    protect_secrets(_secrets_in(models))
+    return Attempt(settings, registry, plugin_settings, faults, plugin_error)
+
+
+def _try_plugins(
+    sources: PluginSources, wrong: Collection[str], *, running_plugins: bool
+) -> tuple[Registry | None, PluginSettings, list[Fault]]:
+    """Load the plugins and read their settings.
+
+    Args:
+        sources: Where they are loaded from.
+        wrong: The variables with a fault.
+        running_plugins: Whether plugins will run. If not, their own settings are not read.
+
+    Returns:
+        The plugins, or None if it is not valid which of them are selected; their settings; and the
+        faults of both.
+
+    Raises:
+        PluginError: A plugin cannot be loaded.
+    """
     plugins = load_plugins(None if FOLDER_VARIABLE in wrong else sources.folder)
     # Otherwise the names could be those of plugins in the folder, or hold a secret.
-    if not wrong & {FOLDER_VARIABLE, DISABLED_VARIABLE}:
-        faults += unknown_names(plugins, sources.disabled)
-    enabled = [plugin for plugin in plugins if plugin.name not in sources.disabled]
+    is_selected = not set(wrong) & {FOLDER_VARIABLE, DISABLED_VARIABLE}
+    faults = unknown_names(plugins, sources.disabled) if is_selected else []
+    is_selected = is_selected and not faults
     plugin_settings: PluginSettings = {}
     if running_plugins:
+        enabled = [plugin for plugin in plugins if plugin.name not in sources.disabled]
         plugin_settings, plugin_faults = read_plugin_settings(enabled, os.environ)
         faults += plugin_faults
-    if settings is None or faults:
-        raise SettingsError(faults)
-    protect_secrets(_secrets_in((settings, *plugin_settings.values())))
-    return Configuration(settings, Registry(plugins, disabled=sources.disabled), plugin_settings)
+    registry = Registry(plugins, disabled=sources.disabled) if is_selected else None
+    return registry, plugin_settings, faults
 
 
 # In the URL of a database only the password is secret. Messages name the host, or memory://.

@@ -25,6 +25,9 @@ from .billing.subscriptions import Subscriptions
 from .billing.top_ups import TopUps
 from .clock import Clock, system_clock
 from .configuration import PluginSettings
+from .doctor.account import StripeAccount
+from .doctor.context import CheckContext
+from .doctor.startup import CheckResults, StartupChecks
 from .errors import SettingsError
 from .events import PAYMENT_SUCCEEDED
 from .limits import AccountRateLimiter
@@ -99,6 +102,7 @@ class Service:
     worker: Worker
     database_probe: DatabaseProbe
     open_events: OpenEvents
+    check_results: CheckResults
 
     def reconciliation(self, **options: Any) -> Reconciliation:
         """Return a run that finds and processes what was never delivered.
@@ -133,6 +137,34 @@ class Service:
             self.clock,
             interval=timedelta(seconds=self.settings.stripe_reconcile_interval),
             now=now,
+        )
+
+    def startup_checks(self, *, webhook_path: str, examines: bool = True) -> StartupChecks:
+        """Return the task that checks the set-up when the service starts.
+
+        Args:
+            webhook_path: The path of the webhook, below the address of the service.
+            examines: Whether this process runs the checks. If not, it reads what another one has
+                found.
+        """
+
+        def make_context() -> CheckContext:
+            return CheckContext(
+                environ=os.environ,
+                webhook_path=webhook_path,
+                found_settings=self.settings,
+                found_registry=self.registry,
+                found_store=self.store,
+                found_account=StripeAccount(self.stripe, self.settings, self.clock),
+                clock=self.clock,
+            )
+
+        return StartupChecks(
+            make_context,
+            self.check_results,
+            self.store.check_reports,
+            self.clock,
+            examines=examines,
         )
 
     def audit(self, **options: Any) -> Audit:
@@ -247,7 +279,7 @@ async def open_service(
         settings.stripe_api_key.get_secret_value(),
         metrics=metrics,
         api_base=settings.stripe_api_base,
-        limiter=_call_limiter(settings, store),
+        limiter=call_limiter(settings, store),
     )
     product_ids = settings.stripe_subscription_product_ids
     configuration_faults = ConfigurationFaults()
@@ -346,9 +378,17 @@ async def open_service(
         worker=worker,
         database_probe=DatabaseProbe(store),
         open_events=OpenEvents(store, registry, metrics),
+        check_results=CheckResults(),
     )
 
 
-def _call_limiter(settings: Settings, store: Store) -> CallLimiter:
+def call_limiter(settings: Settings, store: Store | None) -> CallLimiter:
+    """Return what limits the calls to Stripe, over all processes that share a database.
+
+    Args:
+        settings: The settings.
+        store: The database, or None if there is none.
+    """
     rates = CallRates.allowed_by(settings.stripe_requests_per_second, livemode=settings.livemode)
-    return CallLimiter(rates, shared=None if store.in_memory else store.stripe_permits)
+    is_shared = store is not None and not store.in_memory
+    return CallLimiter(rates, shared=store.stripe_permits if store and is_shared else None)

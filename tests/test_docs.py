@@ -34,6 +34,7 @@ from datalayer_stripe.billing.views import (
 from datalayer_stripe.cli.main import main
 from datalayer_stripe.demo.environment import DemoEnvironment, open_environment
 from datalayer_stripe.demo.story import Story
+from datalayer_stripe.doctor.report import CHECKS
 from datalayer_stripe.errors import RequestError, Unavailable
 from datalayer_stripe.handlers import default_handlers
 from datalayer_stripe.handlers.base import BaseHandler
@@ -730,3 +731,13 @@ async def test_commands_of_the_manual_setup_create_products_and_prices(io_loop: 
         await sandbox.stop()
     assert [(one.unit_amount, one.credits, one.default) for one in packages] == [(500, 50, True)]
     assert [(one.amount, one.interval) for one in plans] == [(2900, "month")]
+
+
+# The checks of the set-up
+
+
+def test_documented_checks_match_code() -> None:
+    written = [tuple(row.values()) for row in table(DOCUMENTS["docs/doctor.md"], "check")]
+    assert written == [
+        (f"`{one.name}`", one.severity.value, one.title, one.advice) for one in CHECKS
+    ]

@@ -128,7 +128,7 @@ class Catalog:
         for plan in await self.plans():
             if plan.id == price_id:
                 return plan
-        found = _plan(await self._uncached_price(price_id))
+        found = plan_of(await self._uncached_price(price_id))
         if found is None or found.product_id not in self._subscription_product_ids:
             raise PriceNotFound
         return found
@@ -186,7 +186,7 @@ class Catalog:
             for prices in listed
             if prices is not None
             for price in prices
-            if _is_for_sale(price) and (plan := _plan(price))
+            if _is_for_sale(price) and (plan := plan_of(price))
         ]
         return tuple(sorted(plans, key=lambda plan: (plan.amount, plan.id)))
 
@@ -209,17 +209,10 @@ def _is_for_sale(price: StripeData) -> bool:
     return bool(price.get("active")) and not archived
 
 
-def _package(price: StripeData) -> Package | None:
-    """Return the package of a one-time price. Log it and return None if it is not valid."""
-    quantity = mapping_in(price, "transform_quantity").get("divide_by")
-    credits = quantity or parse_count(metadata_of(price).get("credits"))
-    unit_amount = price.get("unit_amount")
+def package_of(price: StripeData) -> Package | None:
+    """Return the package of a one-time price, or None if its amount or credits are not valid."""
+    credits, unit_amount = _credits_of(price), price.get("unit_amount")
     if not credits or not unit_amount:
-        logger.warning(
-            "Price %s is left out: it needs a fixed amount, and its credits as "
-            "transform_quantity.divide_by or as `credits` in its metadata",
-            price["id"],
-        )
         return None
     try:
         return Package(
@@ -231,11 +224,10 @@ def _package(price: StripeData) -> Package | None:
             credits=credits,
         )
     except ValidationError:
-        logger.warning("Price %s is left out: %s credits are out of bounds", price["id"], credits)
         return None
 
 
-def _plan(price: StripeData) -> Plan | None:
+def plan_of(price: StripeData) -> Plan | None:
     """Return the plan of a price; None unless it is a fixed amount every month."""
     recurring = mapping_in(price, "recurring")
     monthly = recurring.get("interval") == "month" and recurring.get("interval_count") == 1
@@ -251,6 +243,28 @@ def _plan(price: StripeData) -> Plan | None:
         interval="month",
         included_runs=parse_count(metadata_of(price).get("included_runs")),
     )
+
+
+def _package(price: StripeData) -> Package | None:
+    """Return the package of a one-time price. Log it and return None if it is not valid."""
+    package = package_of(price)
+    if package is not None:
+        return package
+    credits = _credits_of(price)
+    if credits and price.get("unit_amount"):
+        logger.warning("Price %s is left out: %s credits are out of bounds", price["id"], credits)
+    else:
+        logger.warning(
+            "Price %s is left out: it needs a fixed amount, and its credits as "
+            "transform_quantity.divide_by or as `credits` in its metadata",
+            price["id"],
+        )
+    return None
+
+
+def _credits_of(price: StripeData) -> int | None:
+    quantity: int | None = mapping_in(price, "transform_quantity").get("divide_by")
+    return quantity or parse_count(metadata_of(price).get("credits"))
 
 
 def _default_of(packages: Sequence[Package], prices: Sequence[StripeData]) -> str:

@@ -15,6 +15,7 @@ from ..settings import variable
 from ..store.connect import MEMORY_URL
 from .common import fail, load_configuration, run
 from .customers import customers
+from .doctor import doctor
 from .event_loop import fastest_loop_factory
 from .events import events
 from .operations import audit, reconcile
@@ -183,5 +184,5 @@ def _or_default(port: int | None, default: int) -> int:
     return default if port is None else port
 
 
-for command in (setup, plugins, events, reconcile, audit, customers, token):
+for command in (setup, doctor, plugins, events, reconcile, audit, customers, token):
     main.add_command(command)

@@ -12,6 +12,7 @@ from ..reconciliation.audit import AuditReport
 from ..reconciliation.differences import Difference, RepairTarget
 from ..reconciliation.findings import EVENT_RETENTION, GRACE_PERIOD, NEEDS_REPAIR, Finding, Report
 from ..reconciliation.repair import repair_all
+from ..store.last_runs import AUDIT
 from ..webhooks.outcome import Outcome
 from .common import (
     DIFFERENCES_EXIT_CODE,
@@ -135,7 +136,8 @@ def audit(
     Each balance must be the sum of its ledger rows. Each payment at Stripe must have a ledger row,
     and each row a payment. Each difference is explained, with the command that corrects it.
 
-    The command changes nothing without --repair --yes. With these options it sets balances to the
+    Without --repair --yes the command stores only when it ran and how many differences it found,
+    for `datalayer-stripe doctor`. With these options it sets balances to the
     sums of their ledger rows, and adds ledger rows until they agree with Stripe: the missing rows,
     or rows of the kind `correction`. It never changes or deletes a row. You can run it while the
     service runs, and repeat it.
@@ -148,6 +150,7 @@ def audit(
 
     async def compare() -> tuple[AuditReport, dict[RepairTarget, str | None]]:
         async with command_service() as service:
+            started_at = service.clock()
             report = await service.audit(
                 account_uid=account,
                 since=since,
@@ -157,7 +160,11 @@ def audit(
             if account is not None and not await service.store.accounts.exists(account):
                 click.echo(f"No balance is stored for {account}: check the uid.", err=True)
             targets = [one.target for one in found if one.target is not None]
-            return report, await repair_all(service.repairs(), targets) if yes else {}
+            failures = await repair_all(service.repairs(), targets) if yes else {}
+            if account is None and since is None:
+                problems = sum(not _is_repaired(one, failures) for one in found)
+                await service.store.last_runs.record(AUDIT, started_at, problems=problems)
+            return report, failures
 
     report, failures = run(compare())
     progress.clear()

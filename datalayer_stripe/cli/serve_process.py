@@ -128,6 +128,7 @@ async def _serve(arguments: ProcessArguments) -> None:
         lambda: [_listen(fd) for fd in arguments.socket_fds],
         on_listening=lambda _: Report(arguments.number).send(arguments.report_fd),
         metrics=Metrics(folder=folder),
+        examines=arguments.number == 1,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from ..app import Server, make_app, shutdown_signal
 from ..configuration import Configuration
+from ..handlers.urls import WEBHOOK_PATH
 from ..metrics import Metrics
 from ..service import open_service
 from .event_loop import fastest_loop_name
@@ -32,6 +33,7 @@ async def serve_until_signalled(
     *,
     on_listening: Callable[[Server], None],
     metrics: Metrics | None = None,
+    examines: bool = True,
 ) -> None:
     """Serve until the first SIGTERM or SIGINT, then finish the running requests.
 
@@ -40,6 +42,8 @@ async def serve_until_signalled(
         bind: Returns the sockets to listen on. It is called when the service has started.
         on_listening: Called with the server when it listens.
         metrics: The metrics; by default new ones.
+        examines: Whether this process checks the set-up. If not, it reads what another process of
+            the service has found.
 
     Raises:
         DatalayerStripeError: The service cannot start. The message says what to do.
@@ -60,7 +64,8 @@ async def serve_until_signalled(
         # Install the signal handlers before the caller says that the service listens.
         with shutdown_signal() as signalled:
             on_listening(server)
-            async with service.periodic_reconciliation().running():
+            checks = service.startup_checks(webhook_path=WEBHOOK_PATH, examines=examines)
+            async with checks.running(), service.periodic_reconciliation().running():
                 await signalled.wait()
                 logger.info("shutting down")
                 await server.stop(seconds=SHUTDOWN_GRACE_PERIOD)

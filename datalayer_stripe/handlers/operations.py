@@ -40,7 +40,10 @@ class ReadyHandler(BaseHandler):
             self.respond(status="ready", warnings=warnings)
 
     def _warnings(self) -> dict[str, str]:
-        warnings = dict(self.service.configuration_faults.current)
+        warnings = {
+            **self.service.check_results.problems,
+            **self.service.configuration_faults.current,
+        }
         if error := self.service.stripe.last_error:
             warnings["stripe"] = f"the last call ended with {error}"
         if names := self.service.registry.disabled_money_plugins:

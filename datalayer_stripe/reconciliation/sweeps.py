@@ -15,6 +15,7 @@ from ..clock import Clock
 from ..events import CUSTOMER_DELETED
 from ..plugin_api.registry import Registry
 from ..store import Store
+from ..store.last_runs import RECONCILIATION
 from ..stripe_api.client import StripeClient
 from ..stripe_api.rate_limit import SWEEP_WAIT_SECONDS, own_calls
 from ..webhooks.outcome import Outcome
@@ -67,6 +68,7 @@ class Reconciliation:
         self._stripe = stripe
         self._clock = clock
         self._dry_run = dry_run
+        self._last_runs = store.last_runs
         self._reporter = reporter = Reporter(
             report or Report(), on_finding=on_finding, on_progress=on_progress, on_step=on_step
         )
@@ -94,8 +96,11 @@ class Reconciliation:
             StripeUnavailable: Stripe does not answer.
             StoreUnavailable: The database does not answer.
         """
+        started_at = self._clock()
         with own_calls(SWEEP_WAIT_SECONDS):
             await self._sweep_all(since)
+        if not self._dry_run:
+            await self._last_runs.record(RECONCILIATION, started_at)
         return self._reporter.report
 
     async def _sweep_all(self, since: datetime) -> None:

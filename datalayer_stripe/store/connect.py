@@ -58,9 +58,16 @@ _DEFAULTS: dict[str, Any] = {
 }
 _DNS_TIMEOUT_SECONDS = 5.0
 
+_MODE = {"_id": "mode"}
+
 
 async def connect(
-    url: str, *, livemode: bool, driver: DriverName = "motor", expiring: bool = True
+    url: str,
+    *,
+    livemode: bool,
+    driver: DriverName = "motor",
+    expiring: bool = True,
+    prepare: bool = True,
 ) -> Store:
     """Connect to the database, create its collections and indexes, and return the store.
 
@@ -70,6 +77,8 @@ async def connect(
             never mix.
         driver: The driver for MongoDB. `memory://` has its own.
         expiring: Whether old documents expire. Tests with a clock of their own turn it off.
+        prepare: Whether to create collections and indexes, and to bind a new database to the mode.
+            If not, nothing is changed on a MongoDB.
 
     Returns:
         The store. Close it at the end.
@@ -89,8 +98,11 @@ async def connect(
         if is_standalone(await client.admin.command("hello")):
             raise StoreError(standalone_message(parsed))
         name = parsed["database"] or DEFAULT_DATABASE
-        await _build_indexes(classes.client, url, parsed, name, expiring=expiring)
-        await _bind_to_mode(client[name], livemode=livemode)
+        if prepare:
+            await _build_indexes(classes.client, url, parsed, name, expiring=expiring)
+            await _bind_to_mode(client[name], livemode=livemode)
+        else:
+            _check_mode(await client[name].service.find_one(_MODE), livemode=livemode)
         plugin_client = clients.open(classes.plugin_client, url, parsed)
     except (PyMongoError, ValueError, OSError) as error:
         await clients.close()
@@ -189,12 +201,22 @@ async def _bind_to_mode(database: Any, *, livemode: bool) -> None:
         StoreError: The database is bound to the other mode.
     """
     found = await database.service.find_one_and_update(
-        {"_id": "mode"},
+        _MODE,
         {"$setOnInsert": {"livemode": livemode}},
         upsert=True,
         return_document=pymongo.ReturnDocument.AFTER,
     )
-    if found["livemode"] is not livemode:
+    _check_mode(found, livemode=livemode)
+
+
+def _check_mode(found: Mapping[str, Any] | None, *, livemode: bool) -> None:
+    """Raise StoreError if the database is bound to the other mode.
+
+    Args:
+        found: The document of the mode; None if the database is new.
+        livemode: The mode of the secret key.
+    """
+    if found is not None and found["livemode"] is not livemode:
         found_mode, wanted_mode = ("live", "test") if found["livemode"] else ("test", "live")
         raise StoreError(
             f"{VARIABLE}: this database contains {found_mode} data, but "

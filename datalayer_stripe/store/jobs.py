@@ -165,6 +165,19 @@ class Jobs:
         await self._jobs.delete_one({"_id": job.id})
 
     @translate_errors
+    async def overdue(self, before: datetime) -> dict[str, int]:
+        """Return how many jobs of each plugin were due before a time, without other plugins.
+
+        Args:
+            before: The time.
+        """
+        numbers = {
+            name: await self._jobs.count_documents({"plugin": name, "due_at": {"$lt": before}})
+            for name in await self._jobs.distinct("plugin")
+        }
+        return {name: number for name, number in numbers.items() if number}
+
+    @translate_errors
     async def count(self) -> int:
         """Return the number of jobs, including those that are running."""
         return int(await self._jobs.estimated_document_count())

@@ -68,6 +68,11 @@ class Ledger:
         return {row["_id"] async for row in self._ledger.find({"_id": {"$in": ids}}, {"_id": 1})}
 
     @translate_errors
+    async def is_empty(self) -> bool:
+        """Return whether no credits were ever added or taken."""
+        return await self._ledger.find_one({}, {"_id": 1}) is None
+
+    @translate_errors
     async def by_ids(self, ids: Sequence[str]) -> dict[str, LedgerEntry]:
         """Return the rows with these ids, by id."""
         found = self._ledger.find({"_id": {"$in": ids}})

@@ -11,6 +11,7 @@ from ..errors import PluginFault
 from .accounts import Accounts
 from .audits import Audits
 from .change_stream import Changes
+from .check_reports import CheckReports
 from .commit import Committer, NoMark, Work
 from .customers import Customers
 from .driver import close
@@ -18,7 +19,9 @@ from .errors import translate_errors
 from .events import Events
 from .first_seen import FirstSeen
 from .idempotency_keys import IdempotencyKeys
+from .inspection import Inspection
 from .jobs import Jobs
+from .last_runs import LastRuns
 from .leases import Leases
 from .ledger import Ledger
 from .marks import Mark
@@ -79,6 +82,9 @@ class Store:
         self.leases = Leases(database)
         self.first_seen = FirstSeen(database)
         self.stripe_permits = StripePermits(database)
+        self.check_reports = CheckReports(database)
+        self.last_runs = LastRuns(database)
+        self.inspection = Inspection(client, database)
         self.changes = changes
 
     async def commit(self, unit: UnitOfWork, mark: Mark) -> CommitReceipt:

@@ -1,0 +1,180 @@
+"""The command `doctor`: check the settings, Stripe, the database and the events."""
+
+import os
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from itertools import groupby
+
+import click
+
+from ..clock import Clock, system_clock
+from ..configuration import Attempt, try_configuration
+from ..doctor.account import StripeAccount
+from ..doctor.checks import Finding, Status
+from ..doctor.context import CheckContext
+from ..doctor.report import as_json, exit_code, run_checks
+from ..errors import StoreError
+from ..handlers.urls import WEBHOOK_PATH
+from ..logs import configure_logging
+from ..metrics import Metrics
+from ..service import call_limiter
+from ..settings import Settings
+from ..store import Store, connect
+from ..store.connect import MEMORY_URL
+from ..stripe_api.client import StripeClient
+from .common import pluralize, print_json, run
+
+REPORT_WIDTH = 80
+"""The maximum width of a line of the report, in characters."""
+
+# The status of a check is in front of its name.
+_INDENT = len(Status.NOT_RUN.value) + 2
+
+_COLORS = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red"}
+
+
+@click.command(short_help="Check the settings, Stripe, the database and the events.")
+@click.option(
+    "--url",
+    help="The public URL of the service or of its webhook, such as https://pay.example.com.",
+)
+@click.option("--json", "as_json_option", is_flag=True, help="Print JSON.")
+def doctor(url: str | None, as_json_option: bool) -> None:
+    """Check that the service is set up correctly, and say how to fix what is not.
+
+    Prints a line for each check: the settings, the plugins, the database, the keys and what they
+    may do, the products and prices, the customer portal, the webhook endpoint and its deliveries,
+    and the events. A check that cannot run says why. Nothing is changed at Stripe. The command
+    needs no running service; it can run while `serve` does.
+
+    Exit code 0: all is well. 1: there are warnings. 2: there are errors.
+    """
+    # The findings say what the log would say.
+    configure_logging(level="CRITICAL")
+    attempt = try_configuration()
+
+    async def examine() -> list[Finding]:
+        async with open_context(attempt, url=url) as context:
+            return await run_checks(context)
+
+    findings = run(examine())
+    if as_json_option:
+        print_json(as_json(findings))
+    else:
+        _print(findings)
+    sys.exit(exit_code(findings))
+
+
+@asynccontextmanager
+async def open_context(
+    attempt: Attempt,
+    *,
+    url: str | None = None,
+    store: Store | None = None,
+    clock: Clock = system_clock,
+) -> AsyncIterator[CheckContext]:
+    """Open what the checks look at, as far as the settings allow it.
+
+    Args:
+        attempt: What could be read from the environment.
+        url: The public URL of the service or of its webhook, if it is known.
+        store: Replaces the database of the settings. It is not closed.
+        clock: Returns the present time.
+    """
+    context = CheckContext(
+        environ=os.environ,
+        webhook_path=WEBHOOK_PATH,
+        faults=attempt.faults,
+        found_settings=attempt.settings,
+        plugin_error=str(attempt.plugin_error) if attempt.plugin_error else None,
+        found_registry=attempt.registry,
+        endpoint_url=_endpoint_url(url),
+        found_store=store,
+        clock=clock,
+    )
+    async with AsyncExitStack() as closing:
+        if attempt.settings is not None:
+            if store is None:
+                context = await _with_store(context, attempt.settings, closing)
+            context = _with_account(context, attempt.settings, closing)
+        yield context
+
+
+async def _with_store(
+    context: CheckContext, settings: Settings, closing: AsyncExitStack
+) -> CheckContext:
+    """Return the context with the database, or with the reason why there is none."""
+    url = settings.stripe_mongodb_url.get_secret_value()
+    if url.startswith(MEMORY_URL):
+        return replace(context, no_store="memory:// is in the memory of the service's own process")
+    try:
+        store = await connect(
+            url,
+            livemode=settings.livemode,
+            driver=settings.stripe_mongodb_driver,
+            prepare=False,
+        )
+    except StoreError as error:
+        return replace(context, store_error=str(error))
+    closing.push_async_callback(store.close)
+    return replace(context, found_store=store)
+
+
+def _with_account(
+    context: CheckContext, settings: Settings, closing: AsyncExitStack
+) -> CheckContext:
+    """Return the context with the Stripe account."""
+    stripe = StripeClient(
+        settings.stripe_api_key.get_secret_value(),
+        metrics=Metrics(),
+        api_base=settings.stripe_api_base,
+        limiter=call_limiter(settings, context.found_store),
+    )
+    closing.push_async_callback(stripe.close)
+    return replace(context, found_account=StripeAccount(stripe, settings, context.clock))
+
+
+def _endpoint_url(url: str | None) -> str | None:
+    """Return the URL of the webhook for the URL of the service or of its webhook."""
+    if url is None or url.endswith(WEBHOOK_PATH):
+        return url
+    return url.rstrip("/") + WEBHOOK_PATH
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    width = max(len(finding.check) for finding in findings) + 2
+    for name, group in groupby(findings, key=lambda finding: finding.check):
+        found = list(group)
+        status = found[0].status
+        click.secho(status.value.ljust(_INDENT), fg=_COLORS.get(status), nl=False)
+        if found[0].is_problem:
+            click.echo(name)
+            for finding in found:
+                click.echo(_wrapped(finding.text, _INDENT))
+            click.echo(_wrapped(f"To fix it: {found[0].advice}", _INDENT))
+        else:
+            click.echo(name.ljust(width) + _wrapped(found[0].text, _INDENT + width).lstrip())
+    counts = Counter(finding.status for finding in findings)
+    summary = [
+        pluralize(counts[Status.ERROR], "error"),
+        pluralize(counts[Status.WARNING], "warning"),
+        f"{counts[Status.OK]:,} ok",
+        f"{counts[Status.NOT_RUN]:,} not run",
+    ]
+    click.echo(f"{', '.join(summary)}.")
+
+
+def _wrapped(text: str, indent: int) -> str:
+    """Return a text in lines of REPORT_WIDTH. A longer word, such as a URL, is not broken."""
+    return textwrap.fill(
+        text,
+        REPORT_WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,86 @@
+"""The command `doctor`."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from datalayer_stripe.cli.doctor import REPORT_WIDTH
+from datalayer_stripe.doctor.report import CHECKS
+from datalayer_stripe.sandbox import Sandbox
+from tests.support.command import complete, environment, run_command
+from tests.support.shop import Shop
+
+
+@pytest.mark.gen_test
+async def test_doctor_without_settings_reports_all_of_them_and_exits_with_2() -> None:
+    code, out, err = await run_command("doctor")
+    assert (code, err) == (2, "")
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= REPORT_WIDTH
+    assert lines[0] == "error    settings.variables"
+    assert sum("is missing or blank" in line for line in lines) == 8
+    assert "DATALAYER_STRIPE_API_KEY: is missing" in out
+    assert "DATALAYER_JWT_SECRET: is missing" in out
+    for check in CHECKS:
+        assert any(check.name in line for line in lines), check.name
+    assert lines[-1].startswith("8 errors, 0 warnings, ")
+
+
+@pytest.mark.gen_test
+async def test_doctor_checks_stripe_and_exits_with_the_severity(
+    sandbox: Sandbox, shop: Shop
+) -> None:
+    variables = {**complete("memory://", sandbox, shop), "DATALAYER_STRIPE_WEBHOOKSECRET": "x"}
+    code, out, err = await run_command("doctor", "--json", variables=variables)
+    assert (code, err) == (2, "")
+    answer = json.loads(out)
+    found = {one["check"]: one for one in answer["findings"]}
+    assert found["key.accepted"]["status"] == "ok"
+    assert found["catalog.packages"]["status"] == "ok"
+    assert found["portal.configuration"]["status"] == "error"
+    assert found["endpoint.exists"]["status"] == "error"
+    assert found["settings.database-kept"]["status"] == "warning"
+    assert "DATALAYER_STRIPE_WEBHOOK_SECRET?" in found["settings.names"]["text"]
+    database = found["database.connection"]
+    assert (database["status"], database["text"]) == (
+        "not run",
+        "memory:// is in the memory of the service's own process",
+    )
+    assert sum(answer["counts"].values()) == len(answer["findings"])
+
+
+@pytest.mark.gen_test
+async def test_doctor_reports_wrong_plugins_beside_wrong_settings(tmp_path: Path) -> None:
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o700)
+    (folder / "broken.py").write_text("1 / 0\n", encoding="utf-8")
+    variables = environment(DATALAYER_STRIPE_PLUGINS_DIR=str(folder))
+    code, out, _ = await run_command("doctor", "--json", variables=variables)
+    assert code == 2
+    errors = {one["check"] for one in json.loads(out)["findings"] if one["status"] == "error"}
+    assert errors == {"settings.variables", "plugins.load"}
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_doctor_reads_the_database_of_the_service(
+    mongodb_url: str, sandbox: Sandbox, shop: Shop
+) -> None:
+    variables = complete(mongodb_url, sandbox, shop)
+    _, out, err = await run_command("doctor", "--json", variables=variables)
+    assert err == ""
+    found = {one["check"]: one["status"] for one in json.loads(out)["findings"]}
+    assert found["database.connection"] == found["database.majority"] == "ok"
+    assert found["events.rejected"] == found["events.failed"] == "ok"
+    assert found["events.reconciliation"] == "not run"
+
+
+@pytest.mark.gen_test
+async def test_doctor_shows_no_secret(sandbox: Sandbox, shop: Shop) -> None:
+    variables = complete(
+        "mongodb://u:hunter2@127.0.0.1:9/?serverSelectionTimeoutMS=100", sandbox, shop
+    )
+    _, out, err = await run_command("doctor", variables=variables)
+    for secret in (sandbox.secret_key, "hunter2", variables["DATALAYER_JWT_SECRET"], "whsec_"):
+        assert secret not in out + err
