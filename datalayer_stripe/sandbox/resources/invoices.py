@@ -247,7 +247,7 @@ class Invoices:
             self._vault.of_customer(method_id, invoice["customer"], "default_payment_method")
         changes = changes_of(invoice, values)
         if values.get("days_until_due") is not None:
-            changes["due_date"] = self._backend.now() + values["days_until_due"] * _DAY
+            changes["due_date"] = invoice["created"] + values["days_until_due"] * _DAY
         return changes
 
     def _method(self, invoice: Object, method_id: str | None) -> Object:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept, changes_of
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
 from ..engine.errors import bad_request
-from ..engine.store import merge_metadata
 from ..shapes import portal as shapes
 from ..shapes.objects import Object
 
@@ -36,24 +36,11 @@ _FEATURES = p.hash_of(
         ),
     }
 )
-_FIELDS: p.Fields = {
-    "features": _FEATURES,
-    "business_profile": p.hash_of(
-        dict.fromkeys(("headline", "privacy_policy_url", "terms_of_service_url"), p.string)
-    ),
-    "default_return_url": p.string,
-    "login_page": _TOGGLE,
-    "metadata": p.metadata,
-    "name": p.string,
-    "expand": p.list_of(p.string),
-}
-_SESSION_FIELDS: p.Fields = {
-    "customer": p.string,
-    "configuration": p.string,
-    "return_url": p.string,
-    "locale": p.string,
-    "expand": p.list_of(p.string),
-}
+_FIELDS: p.Fields = {"features": _FEATURES, "login_page": _TOGGLE}
+_CREATE = accept("POST /v1/billing_portal/configurations", _FIELDS)
+_UPDATE = accept("POST /v1/billing_portal/configurations/{id}", _FIELDS)
+_LIST = accept("GET /v1/billing_portal/configurations", LIST_FIELDS)
+_SESSION = accept("POST /v1/billing_portal/sessions", {"customer": p.string})
 
 
 class BillingPortal:
@@ -64,7 +51,7 @@ class BillingPortal:
 
     def create_configuration(self, raw: Mapping[str, Any]) -> Object:
         """Create a configuration; the first one is the default."""
-        values = p.read(raw, _FIELDS, required=["features"])
+        values = p.read(raw, _CREATE, required=["features"])
         first = not any(self._backend.store.of_kind("billing_portal.configuration"))
         configuration = shapes.configuration(self._backend.ids.new("bpc"), self._backend.now())
         configuration["is_default"] = first
@@ -73,7 +60,7 @@ class BillingPortal:
 
     def update_configuration(self, raw: Mapping[str, Any], id: str) -> Object:
         """Update a configuration."""
-        values = p.read(raw, {**_FIELDS, "active": p.boolean})
+        values = p.read(raw, _UPDATE)
         configuration = self._backend.store.get("billing_portal.configuration", id)
         changes = {**self._changes(configuration, values), "updated": self._backend.now()}
         return self._backend.update(configuration, changes, "billing_portal.configuration.updated")
@@ -85,7 +72,7 @@ class BillingPortal:
 
     def list_configurations(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of configurations."""
-        values = p.read(raw, {**LIST_FIELDS, "active": p.boolean, "is_default": p.boolean})
+        values = p.read(raw, _LIST)
         rows = (
             configuration
             for configuration in self._backend.store.of_kind("billing_portal.configuration")
@@ -97,7 +84,7 @@ class BillingPortal:
 
     def create_session(self, raw: Mapping[str, Any]) -> Object:
         """Create a session of a customer; its URL is a page of the sandbox."""
-        values = p.read(raw, _SESSION_FIELDS, required=["customer"])
+        values = p.read(raw, _SESSION, required=["customer"])
         store, ids = self._backend.store, self._backend.ids
         customer = store.get("customer", values["customer"], "customer")
         if values.get("configuration"):
@@ -113,10 +100,8 @@ class BillingPortal:
             f"{self._backend.url}/sandbox/portal/{session_id}",
             self._backend.now(),
         )
-        portal_session["return_url"] = (
-            values.get("return_url") or configuration["default_return_url"]
-        )
-        portal_session["locale"] = values.get("locale")
+        portal_session["return_url"] = configuration["default_return_url"]
+        portal_session.update(changes_of(portal_session, values))
         return self._backend.create(portal_session, "billing_portal.session.created")
 
     def routes(self) -> list[Route]:
@@ -140,23 +125,10 @@ class BillingPortal:
         )
 
     def _changes(self, configuration: Object, values: Mapping[str, Any]) -> dict[str, Any]:
-        changes = {name: value for name, value in values.items() if name != "expand"}
-        for name in ("features", "business_profile"):
-            if changes.get(name) is not None:
-                changes[name] = _merged(configuration[name], changes[name])
-        if changes.get("login_page"):
-            enabled = changes["login_page"]["enabled"]
+        changes = changes_of(configuration, values)
+        if values.get("login_page"):
+            enabled = values["login_page"]["enabled"]
             path = f"/sandbox/portal/login/{configuration['id']}"
             url = self._backend.url + path if enabled else None
             changes["login_page"] = {"enabled": enabled, "url": url}
-        if "metadata" in changes:
-            changes["metadata"] = merge_metadata(configuration["metadata"], changes["metadata"])
         return changes
-
-
-def _merged(old: Object, new: Mapping[str, Any]) -> Object:
-    merged = dict(old)
-    for name, value in new.items():
-        both = isinstance(value, dict) and isinstance(old.get(name), dict)
-        merged[name] = _merged(old[name], value) if both else value
-    return merged

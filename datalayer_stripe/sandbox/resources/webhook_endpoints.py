@@ -7,24 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..api import params as p
+from ..api.documented import accept, changes_of
 from ..api.lists import LIST_FIELDS, page
 from ..api.routes import Route
 from ..engine.backend import Backend
 from ..engine.errors import bad_request
-from ..engine.store import merge_metadata
 from ..shapes.objects import Object
 from .webhook_urls import check_url
 
 # https://docs.stripe.com/webhooks#register-webhook
 MAX_ENDPOINTS = 16
 
-_FIELDS: p.Fields = {
-    "url": p.string,
-    "enabled_events": p.list_of(p.string),
-    "description": p.string,
-    "metadata": p.metadata,
-    "expand": p.list_of(p.string),
-}
+_CREATE = accept("POST /v1/webhook_endpoints", {})
+_UPDATE = accept("POST /v1/webhook_endpoints/{id}", {})
+_LIST = accept("GET /v1/webhook_endpoints", LIST_FIELDS)
 
 
 class WebhookEndpoints:
@@ -43,8 +39,7 @@ class WebhookEndpoints:
 
     def create(self, raw: Mapping[str, Any]) -> Object:
         """Create an endpoint; only this answer contains its secret."""
-        fields = {**_FIELDS, "api_version": p.string, "connect": p.boolean}
-        values = p.read(raw, fields, required=["url", "enabled_events"])
+        values = p.read(raw, _CREATE, required=["url", "enabled_events"])
         if len(list(self._backend.store.of_kind("webhook_endpoint"))) >= MAX_ENDPOINTS:
             raise bad_request(
                 f"You have reached the maximum of {MAX_ENDPOINTS} test webhook endpoints."
@@ -55,8 +50,7 @@ class WebhookEndpoints:
             values["enabled_events"],
             values.get("api_version"),
         )
-        endpoint["description"] = values.get("description")
-        endpoint["metadata"] = merge_metadata({}, values.get("metadata", {}))
+        endpoint.update(changes_of(endpoint, values))
         return {**endpoint, "secret": self.secrets(endpoint)[0]}
 
     def add(
@@ -116,16 +110,14 @@ class WebhookEndpoints:
 
     def update(self, raw: Mapping[str, Any], id: str) -> Object:
         """Update, enable or disable an endpoint."""
-        values = p.read(raw, {**_FIELDS, "disabled": p.boolean})
+        values = p.read(raw, _UPDATE)
         endpoint = self._backend.store.get("webhook_endpoint", id)
         for name in ("url", "enabled_events"):
             if name in values and not values[name]:
                 raise p.empty(name)
         if "url" in values:
             check_url(values["url"], remote=self._remote)
-        changes = {n: v for n, v in values.items() if n not in ("expand", "disabled")}
-        if "metadata" in changes:
-            changes["metadata"] = merge_metadata(endpoint["metadata"], changes["metadata"])
+        changes = changes_of(endpoint, values)
         if "disabled" in values:
             changes["status"] = "disabled" if values["disabled"] else "enabled"
         return self._backend.update(endpoint, changes)
@@ -138,7 +130,7 @@ class WebhookEndpoints:
 
     def list_all(self, raw: Mapping[str, Any]) -> Object:
         """Return a page of endpoints."""
-        values = p.read(raw, LIST_FIELDS)
+        values = p.read(raw, _LIST)
         rows = self._backend.store.of_kind("webhook_endpoint")
         return page(rows, values, "/v1/webhook_endpoints")
 

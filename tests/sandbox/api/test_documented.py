@@ -27,13 +27,7 @@ def sample(kind: Any) -> Any:
     return {"boolean": True, "map": {"a": "b"}, "string": "card"}.get(kind, 1)
 
 
-# Resources whose operations accept only the parameters that they act on.
-STRICT = ("billing_portal", "webhook_endpoints")
-PARAMETERS = {
-    operation: parameters
-    for operation, parameters in json.loads(FILE.read_text())["parameters"].items()
-    if operation.split("/")[2] not in STRICT
-}
+PARAMETERS = json.loads(FILE.read_text())["parameters"]
 
 
 @pytest.mark.parametrize("operation", PARAMETERS)
