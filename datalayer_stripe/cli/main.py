@@ -25,6 +25,7 @@ from .setup import setup
 from .shared_port import SharedPort
 from .supervisor import Supervisor
 from .token import token
+from .webhook import webhook
 
 DEFAULT_PORT = 9700
 DEFAULT_SANDBOX_PORT = 9701
@@ -184,5 +185,5 @@ def _or_default(port: int | None, default: int) -> int:
     return default if port is None else port
 
 
-for command in (setup, doctor, plugins, events, reconcile, audit, customers, token):
+for command in (setup, doctor, plugins, events, reconcile, audit, customers, webhook, token):
     main.add_command(command)

@@ -206,8 +206,8 @@ def choose_url(endpoints: Sequence[WebhookEndpoint], path: str) -> str:
         return urls[0]
     if not urls:
         raise StartError(
-            "Stripe has no webhook endpoint of this service in the mode of the key. Name the URL "
-            "of the webhook with --url."
+            "Stripe has no webhook endpoint of this service in the mode of the key. Create it with "
+            "`datalayer-stripe setup`, or name the URL of the webhook with --url."
         )
     raise StartError(
         f"Stripe has webhook endpoints of this service for {', '.join(urls)}. Name one of these "

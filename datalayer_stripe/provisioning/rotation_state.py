@@ -1,0 +1,80 @@
+"""The state of a rotation of the signing secret: at Stripe and in the environment file only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from .webhook_endpoints import SECRET_DIGEST, WebhookEndpoint, endpoints_at, secret_digest
+
+REPLACED_DIGESTS = "replaces_secret_sha256"
+"""The key of the successor's metadata with the digests of the secrets to remove in the end."""
+
+
+@dataclass(frozen=True)
+class RotationState:
+    """The endpoints and secrets of one webhook.
+
+    Attributes:
+        successor: The endpoint that replaces others, and whose secret is in the file; or None.
+        replaced: The endpoints that it replaces, or that a new successor will replace.
+        unusable: Successors that Stripe sends nothing and whose secret is lost.
+        others: The other endpoints of the account.
+        secrets: The signing secrets in the file.
+    """
+
+    successor: WebhookEndpoint | None
+    replaced: tuple[WebhookEndpoint, ...]
+    unusable: tuple[WebhookEndpoint, ...]
+    others: tuple[WebhookEndpoint, ...]
+    secrets: tuple[SecretStr, ...]
+
+    @classmethod
+    def of(
+        cls, endpoints: Sequence[WebhookEndpoint], url: str, secrets: Sequence[SecretStr]
+    ) -> "RotationState":
+        """Return the state of the webhook at a URL.
+
+        Args:
+            endpoints: All endpoints of the account.
+            url: The URL of the webhook.
+            secrets: The signing secrets in the file.
+        """
+        successors = [one for one in endpoints if one.url == url and one.is_successor]
+        usable = [one for one in successors if any(map(one.has_secret, secrets))]
+        successor = usable[0] if usable else None
+        return cls(
+            successor,
+            tuple(one for one in endpoints_at(endpoints, url) if one != successor),
+            tuple(one for one in successors if one.is_idle and one != successor),
+            tuple(one for one in endpoints if one.url != url),
+            tuple(secrets),
+        )
+
+    @property
+    def successor_secret(self) -> SecretStr:
+        """The secret of the successor.
+
+        Raises:
+            LookupError: There is no successor.
+        """
+        if self.successor is None:
+            raise LookupError("there is no successor")
+        return next(one for one in self.secrets if self.successor.has_secret(one))
+
+    @property
+    def replaced_digests(self) -> list[str]:
+        """The digests of the secrets of the endpoints that a new successor will replace.
+
+        An endpoint that was created by hand has no digest. Its secret is the one in the file that
+        belongs to no other endpoint, if there is exactly one.
+        """
+        all_endpoints = (*self.replaced, *self.unusable, *self.others)
+        found = [one for one in self.secrets if any(end.has_secret(one) for end in self.replaced)]
+        unknown = [
+            one for one in self.secrets if not any(end.has_secret(one) for end in all_endpoints)
+        ]
+        by_hand = [one for one in self.replaced if SECRET_DIGEST not in one.metadata]
+        if len(by_hand) == len(unknown) == 1:
+            found += unknown
+        return [secret_digest(one) for one in found]
