@@ -52,6 +52,9 @@ _DONE = {Action.CREATE: "created", Action.CHANGE: "changed"}
     help="The public address of the service, https://…, to which Stripe sends events.",
 )
 @click.option(
+    "--thin", is_flag=True, help="With --url: let Stripe send thin events, too, to the same URL."
+)
+@click.option(
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
     default=_DEFAULT_FILE,
@@ -64,11 +67,12 @@ _DONE = {Action.CREATE: "created", Action.CHANGE: "changed"}
     type=click.Choice([_LIVE]),
     help="Do not ask for this word in live mode.",
 )
-def setup(
+def setup(  # noqa: PLR0913, PLR0917 (one parameter for each option)
     packages: tuple[str, ...],
     plan: str | None,
     currency: str,
     url: str | None,
+    thin: bool,
     env_file: Path,
     dry_run: bool,
     yes: bool,
@@ -88,13 +92,15 @@ def setup(
     configure_logging(level="CRITICAL")  # the command prints all errors itself
     offers = _offers(packages, plan, currency)
     webhook = _webhook(url)
+    if thin and webhook is None:
+        raise click.BadParameter("needs --url, to which Stripe sends them.", param_hint="--thin")
     try:
         file = EnvFile.read(env_file)
         inputs = read_inputs(file, os.environ, _ask)
         events = PluginSources.from_environment({**os.environ, **dict(file)}).load().types
     except DatalayerStripeError as error:
         fail(str(error))
-    request = SetupRequest(offers, webhook, events, inputs.configured)
+    request = SetupRequest(offers, webhook, events, inputs.configured, thin)
     is_agreed = confirm == _LIVE if inputs.livemode else yes
     if not run(_set_up(file, inputs, request, dry_run=dry_run, is_agreed=is_agreed)):
         sys.exit(_BY_HAND_EXIT_CODE)

@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 
-from pydantic import SecretStr
-
-from ..errors import InvalidRequest
-from ..settings import variable
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import STRIPE_VERSION
+from .signing_secrets import SECRET_VARIABLE, WEBHOOKS_PAGE, SigningSecrets
 from .steps import Action, Save, Step
 from .webhook_endpoints import (
     EndpointPlan,
@@ -19,13 +16,10 @@ from .webhook_endpoints import (
 
 ENDPOINT_SUBJECT = "webhook endpoint"
 
-_SECRET_VARIABLE = variable("stripe_webhook_secrets")
-_WEBHOOKS_PAGE = "https://dashboard.stripe.com/webhooks"
-
 _WITHOUT_URL = (
     "Run the command again with --url, the public address of the service. To try it on your own "
     "machine instead, let the Stripe CLI forward the events, and set "
-    f"{_SECRET_VARIABLE} to the secret that `stripe listen --print-secret` prints."
+    f"{SECRET_VARIABLE} to the secret that `stripe listen --print-secret` prints."
 )
 
 
@@ -37,12 +31,12 @@ def endpoint_by_hand(url: str, events: Sequence[str]) -> str:
         events: The event types.
     """
     return (
-        f"Add an endpoint for {url} at {_WEBHOOKS_PAGE}, with API version {STRIPE_VERSION} and the "
-        f"events {', '.join(events)}. Then set {_SECRET_VARIABLE} to its signing secret."
+        f"Add an endpoint for {url} at {WEBHOOKS_PAGE}, with API version {STRIPE_VERSION} and the "
+        f"events {', '.join(events)}. Then set {SECRET_VARIABLE} to its signing secret."
     )
 
 
-def without_url(secrets: Sequence[str]) -> list[Step]:
+def without_url(secrets: SigningSecrets) -> list[Step]:
     """Return the step if the address of the service is not known yet.
 
     Args:
@@ -56,7 +50,7 @@ def without_url(secrets: Sequence[str]) -> list[Step]:
 
 
 async def plan_endpoint_steps(
-    client: StripeClient, *, url: str, events: Sequence[str], secrets: Sequence[str]
+    client: StripeClient, *, url: str, events: Sequence[str], secrets: SigningSecrets
 ) -> list[Step]:
     """Return the steps after which Stripe sends the service exactly these events.
 
@@ -69,16 +63,17 @@ async def plan_endpoint_steps(
     plan = await plan_endpoint(client, url=url, events=events, api_version=STRIPE_VERSION)
     if plan.endpoint is None:
         return [_create(client, plan, secrets)]
-    return [_keep(client, plan, plan.endpoint), *_secret_steps(plan.endpoint, secrets)]
+    instead = "Or create a new one: `datalayer-stripe webhook rotate`."
+    return [
+        _keep(client, plan, plan.endpoint),
+        *secrets.missing_steps(plan.endpoint, instead=instead),
+    ]
 
 
-def _create(client: StripeClient, plan: EndpointPlan, secrets: Sequence[str]) -> Step:
+def _create(client: StripeClient, plan: EndpointPlan, secrets: SigningSecrets) -> Step:
     async def create(save: Save) -> None:
         endpoint = await apply_endpoint(client, plan)
-        secret = endpoint.secret
-        if secret is None:
-            raise InvalidRequest(f"the answer has no signing secret of {endpoint.id}")
-        save({_SECRET_VARIABLE: ",".join([secret.get_secret_value(), *secrets])})
+        secret = secrets.add_that_of(endpoint, save)
         await record_secret(client, endpoint, secret)
 
     return Step(
@@ -86,7 +81,7 @@ def _create(client: StripeClient, plan: EndpointPlan, secrets: Sequence[str]) ->
         Action.CREATE,
         f"{plan.url}, {len(plan.events)} event types, API version {plan.api_version}",
         create,
-        sets=[_SECRET_VARIABLE],
+        sets=[SECRET_VARIABLE],
         by_hand=endpoint_by_hand(plan.url, plan.events),
     )
 
@@ -105,24 +100,6 @@ def _keep(client: StripeClient, plan: EndpointPlan, endpoint: WebhookEndpoint) -
         Action.CHANGE,
         "; ".join(plan.lines()) + note,
         change,
-        by_hand=f"Change {endpoint.id} at {_WEBHOOKS_PAGE}: its events have to be "
+        by_hand=f"Change {endpoint.id} at {WEBHOOKS_PAGE}: its events have to be "
         f"{', '.join(plan.events)}.",
     )
-
-
-def _secret_steps(endpoint: WebhookEndpoint, secrets: Sequence[str]) -> list[Step]:
-    """Return a step by hand if the configuration does not have the endpoint's signing secret."""
-    known = [endpoint.has_secret(SecretStr(secret)) for secret in secrets]
-    # Without a digest in the metadata, nobody can tell whose secret it is.
-    if any(one is not False for one in known):
-        return []
-    has = "none of the signing secrets is" if secrets else "there is no signing secret, which is"
-    return [
-        Step(
-            "signing secret",
-            Action.BY_HAND,
-            f"{has} that of {endpoint.id}; Stripe's API shows it at the creation only",
-            by_hand=f"Copy it from {_WEBHOOKS_PAGE} → {endpoint.id} → Signing secret to "
-            f"{_SECRET_VARIABLE}. Or create a new one: `datalayer-stripe webhook rotate`.",
-        )
-    ]

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 from ..settings import variable
 from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.client import StripeClient
+from .destination_steps import (
+    DESTINATION_SUBJECT,
+    destination_by_hand,
+    plan_destination_steps,
+)
 from .endpoint_steps import (
     ENDPOINT_SUBJECT,
     endpoint_by_hand,
@@ -17,6 +22,7 @@ from .offers import Offer, Offers, is_monthly, sells_credits
 from .portal import PORTAL_BY_HAND, PORTAL_SUBJECT, plan_portal
 from .prices import PriceKind, PricePlanner
 from .products import CREDITS_PRODUCT, PLAN_PRODUCT, ProductRole, plan_product
+from .signing_secrets import SigningSecrets
 from .steps import Action, Save, Step, Variables, step_or_by_hand
 
 _HEADER = """\
@@ -43,12 +49,14 @@ class SetupRequest:
         url: The URL of the service's webhook; None if it is not known yet.
         events: The event types that the plugins want.
         configured: The present values of the environment variables, by name.
+        thin: Whether Stripe is to send the events as thin events, too.
     """
 
     offers: Offers
     url: str | None
     events: Sequence[str]
     configured: Mapping[str, str]
+    thin: bool = False
 
     def value(self, name: str) -> str:
         """Return the present value of a setting, or an empty string.
@@ -77,7 +85,7 @@ async def plan_setup(client: StripeClient, request: SetupRequest) -> list[Step]:
     calls = AccountSetupCalls(client.transport)
     offers = request.offers
     plan = [offers.plan] if offers.plan else []
-    secrets = [one for one in request.value("stripe_webhook_secrets").split(",") if one]
+    secrets = SigningSecrets(request.value("stripe_webhook_secrets"))
     steps = [
         *await _product_steps(calls, request, CREDITS_PRODUCT, _PACKAGES, offers.packages),
         *await _product_steps(calls, request, PLAN_PRODUCT, _PLANS, plan),
@@ -87,14 +95,29 @@ async def plan_setup(client: StripeClient, request: SetupRequest) -> list[Step]:
             by_hand=PORTAL_BY_HAND,
         ),
     ]
-    if request.url is None:
-        return [*steps, *without_url(secrets)]
-    endpoint = await step_or_by_hand(
-        plan_endpoint_steps(client, url=request.url, events=request.events, secrets=secrets),
+    return [*steps, *await _event_steps(client, request, secrets)]
+
+
+async def _event_steps(
+    client: StripeClient, request: SetupRequest, secrets: SigningSecrets
+) -> list[Step]:
+    """Return the steps of the webhook endpoint and of the destination for thin events."""
+    url, events = request.url, request.events
+    if url is None:
+        return without_url(secrets)
+    steps = await step_or_by_hand(
+        plan_endpoint_steps(client, url=url, events=events, secrets=secrets),
         subject=ENDPOINT_SUBJECT,
-        by_hand=endpoint_by_hand(request.url, request.events),
+        by_hand=endpoint_by_hand(url, events),
     )
-    return [*steps, *endpoint]
+    if not request.thin:
+        return [*steps]
+    thin = await step_or_by_hand(
+        plan_destination_steps(client, url=url, events=events, secrets=secrets),
+        subject=DESTINATION_SUBJECT,
+        by_hand=destination_by_hand(url),
+    )
+    return [*steps, *thin]
 
 
 async def _product_steps(

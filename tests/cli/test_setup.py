@@ -239,6 +239,17 @@ async def test_missing_and_wrong_inputs_are_named(
     assert sandbox.api.calls == []
 
 
+@pytest.mark.gen_test
+async def test_option_creates_the_event_destination_and_adds_its_secret(
+    set_up: SetUp, sandbox: Sandbox, path: Path
+) -> None:
+    code, out, err = await set_up(*OFFERS, "--url", URL, "--thin", "--yes")
+    assert (code, err) == (0, "")
+    assert "created   thin event destination: " in out
+    assert len(settings_in(path).stripe_webhook_secrets) == 2
+    assert len(sandbox.call("GET", "/v2/core/event_destinations")["data"]) == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -248,6 +259,7 @@ async def test_missing_and_wrong_inputs_are_named(
         (("--currency", "dollars"), "use three letters such as usd."),
         (("--url", "http://shop.example.com"), "is not an https URL"),
         (("--url", "https://shop.example.com?a=b"), "has a query or a fragment"),
+        (("--thin",), "needs --url"),
     ],
 )
 def test_wrong_options_are_explained(options: tuple[str, ...], message: str) -> None:

@@ -89,6 +89,8 @@ async def test_destination_that_was_made_by_hand_is_taken_over_and_others_are_le
 ) -> None:
     other = sandbox.create_event_destination("http://127.0.0.1:9/other", "whsec_other")
     mine = sandbox.create_event_destination(URL, "whsec_mine", ["v1.customer.deleted"])
+    old = {"id": "ed_test_old", "event_payload": "snapshot", "created": "2020-01-01T00:00:00Z"}
+    sandbox.put({**sandbox.get(mine["id"]), **old})
     planned = await plan(client, "customer.deleted")
     assert planned.lines() == ["mark it with the metadata managed_by: datalayer-stripe"]
     assert (await apply_destination(client, planned)).id == mine["id"]
