@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,19 +9,11 @@ import click
 
 from ..errors import InvalidRequest
 from ..provisioning.customer_files import read_accounts, read_links
-from ..provisioning.customer_links import CustomerResult, Outcome
+from ..provisioning.customer_links import CustomerResult
 from ..provisioning.customers import CustomerImport, CustomerSync
 from ..service import Service
-from .common import (
-    ProgressLine,
-    command_service,
-    fail,
-    pluralize,
-    print_json,
-    print_table,
-    progress_bar,
-    run,
-)
+from .common import command_service, fail, run
+from .customer_report import CustomerReport
 
 T = TypeVar("T")
 
@@ -58,7 +49,7 @@ def import_customers(file: Path | None, key: str | None, dry_run: bool, as_json:
         raise click.UsageError("Use either FILE or --from-metadata KEY.")
     links, refused = _read(file, read_links) if file else (None, [])
 
-    async def work(service: Service, summary: "_Summary") -> None:
+    async def work(service: Service, report: CustomerReport) -> None:
         task = CustomerImport(
             service.store,
             service.stripe,
@@ -66,14 +57,14 @@ def import_customers(file: Path | None, key: str | None, dry_run: bool, as_json:
             service.clock,
             livemode=service.settings.livemode,
             dry_run=dry_run,
-            on_result=summary.add,
+            on_result=report.add,
         )
         found = links
         if key is not None:
-            found, in_metadata = await task.links_in_metadata(key, summary.count_customers)
-            summary.refused += in_metadata
+            found, in_metadata = await task.links_in_metadata(key, report.count_customers)
+            report.refused += in_metadata
         found = found or []
-        summary.expect(len(found))
+        report.expect(len(found))
         await task.run(found)
 
     _run(work, refused, verbs=("link", "Linked"), dry_run=dry_run, as_json=as_json)
@@ -99,14 +90,12 @@ def sync_customers(file: Path | None, dry_run: bool, as_json: bool) -> None:
     """
     accounts, refused = _read(file, read_accounts) if file else (None, [])
 
-    async def work(service: Service, summary: "_Summary") -> None:
-        task = CustomerSync(
-            service.store, service.customers, dry_run=dry_run, on_result=summary.add
-        )
+    async def work(service: Service, report: CustomerReport) -> None:
+        task = CustomerSync(service.store, service.customers, dry_run=dry_run, on_result=report.add)
         if accounts is None:
             await task.run_for_all()
         else:
-            summary.expect(len(accounts))
+            report.expect(len(accounts))
             await task.run(accounts)
 
     _run(work, refused, verbs=("create", "Created"), dry_run=dry_run, as_json=as_json)
@@ -123,7 +112,7 @@ def _read(
 
 
 def _run(
-    work: Callable[[Service, "_Summary"], Awaitable[None]],
+    work: Callable[[Service, CustomerReport], Awaitable[None]],
     refused: Sequence[CustomerResult],
     *,
     verbs: tuple[str, str],
@@ -133,111 +122,28 @@ def _run(
     """Do the work with a service, print what became of each account, and exit with 1 on refusals.
 
     Args:
-        work: Does the work, and reports to the summary.
+        work: Does the work, and adds its results to the report.
         refused: The lines of the file that cannot be used.
         verbs: What the command does with a customer: the infinitive, and the past tense.
         dry_run: Whether nothing is changed.
         as_json: Whether to print JSON.
     """
-    summary = _Summary(refused)
+    report = CustomerReport(refused)
 
     async def work_with_service() -> None:
         async with command_service() as service:
-            await work(service, summary)
-            summary.is_complete = True
+            await work(service, report)
+            report.is_complete = True
 
     try:
         run(work_with_service())
     finally:
-        summary.progress.clear()
+        report.progress.clear()
         # After an error, report what was done before it, if anything was.
-        if summary.is_complete or summary.added or summary.refused:
+        if report.is_complete or report.added or report.refused:
             if as_json:
-                summary.print_json(dry_run=dry_run)
+                report.print_json(dry_run=dry_run)
             else:
-                summary.print_text(verbs, dry_run=dry_run)
-    if summary.refused:
+                report.print_text(verbs, dry_run=dry_run)
+    if report.refused:
         sys.exit(1)
-
-
-class _Summary:
-    """What became of the accounts, and the progress line while the command runs.
-
-    Args:
-        refused: The lines of the file that cannot be used.
-    """
-
-    def __init__(self, refused: Sequence[CustomerResult]) -> None:
-        self.added: list[CustomerResult] = []
-        self.refused = list(refused)
-        self.progress = ProgressLine()
-        self.is_complete = False
-        self._already = 0
-        self._done = 0
-        self._total: int | None = None
-        self._customers = 0
-
-    def count_customers(self, number: int) -> None:
-        """Show how many customers were read from Stripe."""
-        self._customers += number
-        self.progress.show(f"{pluralize(self._customers, 'customer')} read …")
-
-    def expect(self, total: int) -> None:
-        """Show a bar for this number of accounts."""
-        self._total = total
-
-    def add(self, result: CustomerResult) -> None:
-        """Add what became of an account."""
-        match result.outcome:
-            case Outcome.ADDED:
-                self.added.append(result)
-            case Outcome.ALREADY:
-                self._already += 1
-            case Outcome.REFUSED:
-                self.refused.append(result)
-        self._done += 1
-        bar = progress_bar(self._done / self._total) if self._total else ""
-        self.progress.show(f"{bar}{pluralize(self._done, 'account')} checked …")
-
-    def print_json(self, *, dry_run: bool) -> None:
-        """Print the results, for other programs."""
-        print_json(
-            {
-                "added": [_shown(result) for result in self.added],
-                "already": self._already,
-                "refused": [_shown(result) for result in self.refused],
-                "dry_run": dry_run,
-                "complete": self.is_complete,
-            }
-        )
-
-    def print_text(self, verbs: tuple[str, str], *, dry_run: bool) -> None:
-        """Print the refusals and the numbers.
-
-        Args:
-            verbs: What the command does with a customer: the infinitive, and the past tense.
-            dry_run: Whether nothing was changed.
-        """
-        if self.refused:
-            rows = [
-                (str(one.line or "-"), one.account_uid or "-", one.customer_id or "-", one.reason)
-                for one in self.refused
-            ]
-            print_table(
-                ("LINE", "ACCOUNT", "CUSTOMER", "NOT DONE"),
-                [(*cells, reason or "") for *cells, reason in rows],
-            )
-        done = f"Would {verbs[0]}" if dry_run else verbs[1]
-        counts = [
-            f"{done} {pluralize(len(self.added), 'customer')}",
-            f"{pluralize(self._already, 'account')} had one",
-        ]
-        if self.refused:
-            counts.append(f"{len(self.refused):,} not done")
-        click.echo("; ".join(counts) + ".")
-        if not self.is_complete:
-            click.echo("The command ended early. Run it again: it does what is left.")
-
-
-def _shown(result: CustomerResult) -> dict[str, object]:
-    return {name: value for name, value in asdict(result).items() if name != "outcome" and value}

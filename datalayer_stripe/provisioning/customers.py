@@ -5,9 +5,8 @@ customer that is linked otherwise is never changed, so that no payment moves to 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
 
 from pydantic import ValidationError
 
@@ -18,9 +17,7 @@ from ..clock import Clock
 from ..errors import (
     Conflict,
     InvalidRequest,
-    RateLimited,
     Reject,
-    RequestError,
     StripeObjectMissing,
 )
 from ..models import Identity
@@ -28,21 +25,10 @@ from ..store import Store
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, account_uid_of, metadata_of
 from ..stripe_api.rate_limit import SWEEP_WAIT_SECONDS, own_calls
+from .account_batches import BATCH_SIZE, OnResult, Sleep, batches, run_all, with_retries
 from .customer_links import CustomerResult, Link, Outcome, without_contradictions
 
-_BATCH_SIZE = 200
-"""The number of accounts that are read from the database together."""
-
-_MAX_CONCURRENT_ACCOUNTS = 8
-
-# A call that the rate limit refuses has waited for its permit before.
-_MAX_ATTEMPTS = 5
-
 _CHANGED = "changed at the same time: run the command again"
-
-T = TypeVar("T")
-Sleep = Callable[[float], Awaitable[None]]
-OnResult = Callable[[CustomerResult], None]
 
 
 class CustomerImport:
@@ -117,7 +103,7 @@ class CustomerImport:
             RequestError: Stripe or the database does not answer. The results so far were reported.
         """
         with own_calls(SWEEP_WAIT_SECONDS):
-            for batch in _batches(links):
+            for batch in batches(links):
                 await self._run_batch(batch)
 
     async def _run_batch(self, links: Sequence[Link]) -> None:
@@ -129,9 +115,9 @@ class CustomerImport:
             known = _known(link, present.get(link.account_uid), owners.get(link.customer_id))
             if known is not None:
                 return known
-            return await _with_retries(lambda: self._link(link), self._sleep)
+            return await with_retries(lambda: self._link(link), self._sleep)
 
-        await _run_all(links, link_one, self._on_result)
+        await run_all(links, link_one, self._on_result)
 
     async def _link(self, link: Link) -> CustomerResult:
         try:
@@ -212,7 +198,7 @@ class CustomerSync:
         Raises:
             RequestError: Stripe or the database does not answer. The results so far were reported.
         """
-        for batch in _batches(accounts):
+        for batch in batches(accounts):
             await self._run_batch(batch)
 
     async def run_for_all(self) -> None:
@@ -223,7 +209,7 @@ class CustomerSync:
         """
         after: str | None = ""
         while after is not None:
-            batch, after = await self._store.accounts.page_after(after, _BATCH_SIZE)
+            batch, after = await self._store.accounts.page_after(after, BATCH_SIZE)
             await self._run_batch(batch)
 
     async def _run_batch(self, accounts: Sequence[Identity]) -> None:
@@ -237,7 +223,7 @@ class CustomerSync:
             if self._dry_run:
                 return CustomerResult(Outcome.ADDED, account_uid)
             try:
-                customer_id = await _with_retries(
+                customer_id = await with_retries(
                     lambda: self._customers.ensure(identity), self._sleep
                 )
             except InvalidRequest:
@@ -250,7 +236,7 @@ class CustomerSync:
             return CustomerResult(Outcome.REFUSED, account_uid, reason=reason)
 
         with own_calls(SWEEP_WAIT_SECONDS):
-            await _run_all(accounts, sync_one, self._on_result)
+            await run_all(accounts, sync_one, self._on_result)
 
 
 def _known(link: Link, present: str | None, owner: str | None) -> CustomerResult | None:
@@ -272,47 +258,3 @@ def _known(link: Link, present: str | None, owner: str | None) -> CustomerResult
     else:
         return None
     return link.result(Outcome.REFUSED, reason)
-
-
-async def _run_all(
-    items: Sequence[T], work: Callable[[T], Awaitable[CustomerResult]], on_result: OnResult
-) -> None:
-    """Run the work for all items, some at a time, and report the results in order.
-
-    Raises:
-        RequestError: The work of an item has failed. The results of the others were reported.
-    """
-    slots = asyncio.Semaphore(_MAX_CONCURRENT_ACCOUNTS)
-    failed = False
-
-    async def run_one(item: T) -> CustomerResult | None:
-        nonlocal failed
-        async with slots:
-            if failed:
-                return None
-            try:
-                return await work(item)
-            except RequestError:
-                failed = True
-                raise
-
-    results = await asyncio.gather(*map(run_one, items), return_exceptions=True)
-    for result in results:
-        if isinstance(result, CustomerResult):
-            on_result(result)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-
-
-async def _with_retries(work: Callable[[], Awaitable[T]], sleep: Sleep) -> T:
-    for _ in range(_MAX_ATTEMPTS - 1):
-        try:
-            return await work()
-        except RateLimited as error:
-            await sleep(error.retry_after or 1)
-    return await work()
-
-
-def _batches(items: Sequence[T]) -> Iterable[Sequence[T]]:
-    return (items[first : first + _BATCH_SIZE] for first in range(0, len(items), _BATCH_SIZE))

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from datalayer_stripe.cli.customer_report import CustomerReport
+from datalayer_stripe.provisioning.customer_links import CustomerResult, Outcome
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
 from tests.support.command import complete, run_command
@@ -118,3 +120,20 @@ async def test_interrupted_command_says_what_was_done_and_to_run_it_again(
     code, out, _ = await run_command("customers", "import", str(file), variables=variables)
     assert code == 0
     assert "accounts had one." in out
+
+
+def test_progress_on_a_terminal_shows_the_part_of_the_accounts_that_is_done(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    report = CustomerReport([])
+    report.count_customers(100)
+    report.count_customers(20)
+    assert capsys.readouterr().err.endswith("120 customers read …")
+    report.expect(4)
+    report.add(CustomerResult(Outcome.ADDED, "alice", "cus_1"))
+    assert f"[{'#' * 8}{'-' * 22}]" in capsys.readouterr().err
+    report.add(CustomerResult(Outcome.ALREADY, "bob", "cus_2"))
+    assert "50 %  2 accounts checked …" in capsys.readouterr().err
+    report.progress.clear()
+    assert capsys.readouterr().err == "\r\033[K"

@@ -284,7 +284,7 @@ async def test_two_syncs_at_the_same_time_create_one_customer_each(
 async def test_sync_pages_through_the_accounts(
     service: Service, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("datalayer_stripe.provisioning.customers._BATCH_SIZE", 2)
+    monkeypatch.setattr("datalayer_stripe.provisioning.customers.BATCH_SIZE", 2)
     for n in range(4):
         await service.store.accounts.describe(f"account-{n}", handle=None, email=None)
     await service.store._database.accounts.insert_one({"_id": "not valid"})
