@@ -7,12 +7,15 @@ from typing import Any
 
 from ..clock import Clock
 from ..errors import StripeObjectMissing
+from ..provisioning.event_destination import EventDestination, parse_destination
 from ..provisioning.webhook_endpoints import WebhookEndpoint, list_endpoints
 from ..settings import Settings
 from ..stripe_api.account_probes import AccountProbes
 from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.client import StripeClient
+from ..stripe_api.event_destinations import EventDestinationCalls
 from ..stripe_api.objects import StripeData
+from ..stripe_api.transport import StripeDict
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
 from ..tasks import retrieve_error
 
@@ -77,6 +80,12 @@ class StripeAccount:
             "endpoints", lambda: list_endpoints(self._stripe)
         )
         return found
+
+    async def event_destinations(self) -> Sequence[EventDestination]:
+        """Return all event destinations of the account."""
+        calls = EventDestinationCalls(self._stripe.transport)
+        found: Sequence[StripeDict] = await self._once("destinations", calls.list_all)
+        return list(map(parse_destination, found))
 
     async def undelivered_events(self, types: Sequence[str]) -> Sequence[StripeData]:
         """Return recent events that an endpoint has not accepted.

@@ -21,7 +21,8 @@ _PRODUCTS_PAGE = "https://dashboard.stripe.com/products"
 @SUBJECT.error(
     "products",
     "Stripe has the products of the settings.",
-    advice=f"Set {_PACKAGES} and {_PLANS} to ids of {_PRODUCTS_PAGE}, in the mode of the key.",
+    advice=f"Set {_PACKAGES} and {_PLANS} to "
+    f"ids of {_PRODUCTS_PAGE}, in the mode of the key; or run `datalayer-stripe setup`.",
 )
 async def products(context: CheckContext) -> Sequence[str]:
     mode = "live" if context.settings.livemode else "test"
@@ -72,7 +73,7 @@ async def not_swapped(context: CheckContext) -> Sequence[str]:
     "packages",
     "A package of credits is for sale.",
     advice="Add a one-time price with package pricing to the product, such as 5.00 for each 50 "
-    f"units, at {_PRODUCTS_PAGE}.",
+    f"units, at {_PRODUCTS_PAGE}; or run `datalayer-stripe setup`.",
 )
 async def packages(context: CheckContext) -> Sequence[str]:
     product_id = await _existing(context, context.settings.stripe_topup_product_id)
@@ -101,7 +102,7 @@ async def package_prices(context: CheckContext) -> Sequence[str]:
     "plans",
     "A monthly plan is for sale.",
     advice="Add a recurring price, monthly, with a fixed amount, to the plan's product at "
-    f"{_PRODUCTS_PAGE}.",
+    f"{_PRODUCTS_PAGE}; or run `datalayer-stripe setup`.",
 )
 async def plans(context: CheckContext) -> Sequence[str]:
     product_ids = context.settings.stripe_subscription_product_ids

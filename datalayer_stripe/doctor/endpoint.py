@@ -1,30 +1,37 @@
-"""Checks of the webhook endpoint at Stripe, and of its deliveries."""
+"""Checks of what sends events to this service, and of their deliveries.
+
+It is the webhook endpoint at Stripe, a destination for thin events, or both.
+"""
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
-from ..provisioning.webhook_endpoints import WebhookEndpoint, endpoints_at
+from ..provisioning.round_trip import RoundTrip
+from ..provisioning.webhook_endpoints import endpoints_at
 from ..reconciliation.findings import GRACE_PERIOD
 from ..settings import variable
 from ..store.event_records import FAILED
 from ..stripe_api.transport import STRIPE_VERSION
 from .checks import Subject
 from .context import CannotCheck, CheckContext
+from .event_sources import ALL_EVENTS, existing_sources, find_sources
 
 SUBJECT = Subject("endpoint")
 
-_ALL_EVENTS = "*"
+ANSWER_SECONDS = 8.0
+"""How long the check waits for each answer of the service."""
+
 _MAX_NAMED = 3
+_WEBHOOKS_PAGE = "https://dashboard.stripe.com/webhooks"
 
 
 @SUBJECT.error(
     "exists",
     "Stripe has an endpoint for this service.",
-    advice="Add it at https://dashboard.stripe.com/webhooks. Without an endpoint, payments are "
-    "credited by the next reconciliation only.",
+    advice=f"Run `datalayer-stripe setup` with `--url`, or add it at {_WEBHOOKS_PAGE}. Without an "
+    "endpoint, payments are credited by the next reconciliation only.",
 )
 async def exists(context: CheckContext) -> Sequence[str]:
-    if await _candidates(context):
+    if await find_sources(context):
         return []
     if context.endpoint_url:
         return [f"No webhook endpoint has the URL {context.endpoint_url}."]
@@ -34,109 +41,151 @@ async def exists(context: CheckContext) -> Sequence[str]:
 @SUBJECT.error(
     "url",
     "The endpoint has the URL of this service.",
-    advice="Correct the URL of the endpoint at https://dashboard.stripe.com/webhooks.",
+    advice=f"Correct the URL of the endpoint at {_WEBHOOKS_PAGE}, or run `datalayer-stripe setup` "
+    "with the right `--url`.",
 )
 async def url(context: CheckContext) -> Sequence[str]:
-    endpoint = await _endpoint(context)
-    if context.endpoint_url and endpoint.url != context.endpoint_url:
-        return [f"{endpoint.id} has the URL {endpoint.url}, not {context.endpoint_url}."]
-    if not _has_path(endpoint, context.webhook_path):
-        return [f"{endpoint.id} has the URL {endpoint.url}, without {context.webhook_path}."]
-    if context.settings.livemode and not endpoint.url.startswith("https://"):
-        return [f"{endpoint.id} has the URL {endpoint.url}, which is not https."]
-    return []
+    problems = []
+    for source in await existing_sources(context):
+        has = f"{source.id} has the URL {source.url}"
+        if context.endpoint_url and source.url != context.endpoint_url:
+            problems.append(f"{has}, not {context.endpoint_url}.")
+        elif not source.has_path(context.webhook_path):
+            problems.append(f"{has}, without {context.webhook_path}.")
+        elif context.settings.livemode and not source.url.startswith("https://"):
+            problems.append(f"{has}, which is not https.")
+    return problems
 
 
 @SUBJECT.warning(
     "single",
-    "Stripe sends each event to this service once.",
-    advice="Delete the endpoints that are not needed at https://dashboard.stripe.com/webhooks. "
-    "Copies of an event have no second effect, but each is a request.",
+    "Stripe has one endpoint for the URL.",
+    advice=f"Delete the endpoints that are not needed at {_WEBHOOKS_PAGE}. Copies of an event have "
+    "no second effect, but each is a request.",
 )
 async def single(context: CheckContext) -> Sequence[str]:
-    endpoint = await _endpoint(context)
-    same = endpoints_at(await context.account.webhook_endpoints(), endpoint.url)
-    enabled = [one.id for one in same if one.status == "enabled"]
-    return [f"{', '.join(enabled)} have the same URL."] if len(enabled) > 1 else []
+    endpoints = await context.account.webhook_endpoints()
+    urls = {source.url for source in await existing_sources(context) if source.endpoint}
+    problems = []
+    for one in urls:
+        ids = [found.id for found in endpoints_at(endpoints, one) if not found.is_idle]
+        if len(ids) > 1:
+            problems.append(f"{', '.join(ids)} have the same URL.")
+    return problems
 
 
 @SUBJECT.error(
     "enabled",
     "The endpoint is enabled.",
-    advice="Enable it at "
-    "https://dashboard.stripe.com/webhooks. Then run `datalayer-stripe reconcile`.",
+    advice=f"Run `datalayer-stripe webhook sync`, or enable it at {_WEBHOOKS_PAGE}. Then run "
+    "`datalayer-stripe reconcile`.",
 )
 async def enabled(context: CheckContext) -> Sequence[str]:
-    endpoint = await _endpoint(context)
-    if endpoint.status == "enabled":
-        return []
-    return [f"{endpoint.id} is disabled: Stripe sends no events."]
+    return [
+        f"{source.id} is disabled: Stripe sends no events."
+        for source in await existing_sources(context)
+        if not source.is_enabled
+    ]
 
 
 @SUBJECT.error(
     "secret",
     "Its signing secret is in the settings.",
     advice=f"Set {variable('stripe_webhook_secrets')} to the endpoint's signing secret, from "
-    "https://dashboard.stripe.com/webhooks.",
+    f"{_WEBHOOKS_PAGE}; or run `datalayer-stripe webhook rotate`.",
 )
 async def secret(context: CheckContext) -> Sequence[str]:
-    endpoint = await _endpoint(context)
-    known = [endpoint.has_secret(one) for one in context.settings.stripe_webhook_secrets]
-    if True in known:
+    problems, unknown = [], []
+    for source in await existing_sources(context):
+        known = list(map(source.has_secret, context.settings.stripe_webhook_secrets))
+        if True in known:
+            continue
+        if False in known:
+            problems.append(f"None of the signing secrets in the settings is that of {source.id}.")
+        else:
+            unknown.append(source.id)
+    if unknown and not problems:
+        raise CannotCheck(f"Stripe does not show the secret of {', '.join(unknown)}")
+    return problems
+
+
+@SUBJECT.error(
+    "answers",
+    "A signed test event is accepted there.",
+    advice="Do what the line says. `datalayer-stripe webhook test` sends more test events, and "
+    "explains each answer.",
+)
+async def answers(context: CheckContext) -> Sequence[str]:
+    address = (await existing_sources(context))[0].url
+    round_trip = RoundTrip(
+        address, livemode=context.settings.livemode, clock=context.clock, timeout=ANSWER_SECONDS
+    )
+    try:
+        attempts = [await round_trip.send(one) for one in context.settings.stripe_webhook_secrets]
+    finally:
+        round_trip.close()
+    if all(attempt.status is None for attempt in attempts):
+        # A private network may not reach its own public address.
+        raise CannotCheck(f"{address} does not answer from this machine")
+    if any(attempt.problem is None for attempt in attempts):
         return []
-    if False in known:
-        return [f"None of the signing secrets in the settings is that of {endpoint.id}."]
-    raise CannotCheck(f"Stripe does not show the secret of {endpoint.id}")
+    return [f"{address}: {text}" for text in dict.fromkeys(one.explanation for one in attempts)]
 
 
 @SUBJECT.error(
     "events",
     "It is sent all events of the plugins.",
-    advice="Add the events at "
-    "https://dashboard.stripe.com/webhooks. Then run `datalayer-stripe reconcile`.",
+    advice=f"Run `datalayer-stripe webhook sync`, or add the events at {_WEBHOOKS_PAGE}. Then run "
+    "`datalayer-stripe reconcile`.",
 )
 async def events(context: CheckContext) -> Sequence[str]:
-    endpoint = await _endpoint(context)
-    missing = sorted(set(context.registry.types) - set(endpoint.enabled_events))
-    if not missing or _ALL_EVENTS in endpoint.enabled_events:
+    sources = await existing_sources(context)
+    sent = frozenset[str]().union(*(source.types for source in sources))
+    missing = sorted(set(context.registry.types) - sent)
+    if not missing or ALL_EVENTS in sent:
         return []
-    return [f"{endpoint.id} is not sent {_named(missing)}."]
+    ids = " and ".join(source.id for source in sources)
+    return [f"{ids} {'is' if len(sources) == 1 else 'are'} not sent {_named(missing)}."]
 
 
 @SUBJECT.warning(
     "other-events",
     "It is sent no other events.",
-    advice="Remove the events at "
-    "https://dashboard.stripe.com/webhooks. They are answered and ignored.",
+    advice=f"Run `datalayer-stripe webhook sync`, or remove the events at {_WEBHOOKS_PAGE}. They "
+    "are answered and ignored.",
 )
 async def other_events(context: CheckContext) -> Sequence[str]:
-    endpoint = await _endpoint(context)
-    other = sorted(set(endpoint.enabled_events) - set(context.registry.types))
-    if not other:
-        return []
-    return [f"{endpoint.id} is sent {'all events' if _ALL_EVENTS in other else _named(other)}."]
+    wanted = set(context.registry.types)
+    others = {one.id: sorted(one.types - wanted) for one in await existing_sources(context)}
+    return [
+        f"{source_id} is sent {'all events' if ALL_EVENTS in types else _named(types)}."
+        for source_id, types in others.items()
+        if types
+    ]
 
 
 @SUBJECT.warning(
     "api-version",
     "Its events have our API version.",
     advice="Deliveries of other versions are read, too, as far as they are known. To change the "
-    "version, create another endpoint.",
+    "version, run `datalayer-stripe webhook rotate`, which creates a new endpoint.",
 )
 async def api_version(context: CheckContext) -> Sequence[str]:
-    endpoint = await _endpoint(context)
-    if endpoint.api_version == STRIPE_VERSION:
-        return []
-    version = endpoint.api_version or "the account's default version"
-    return [f"{endpoint.id} has {version}, not {STRIPE_VERSION}."]
+    # A thin event has no version: the service reads the event itself, in its own version.
+    endpoints = [one.endpoint for one in await existing_sources(context) if one.endpoint]
+    return [
+        f"{one.id} has {one.api_version or 'the default version of the account'}, not "
+        f"{STRIPE_VERSION}."
+        for one in endpoints
+        if one.api_version != STRIPE_VERSION
+    ]
 
 
 @SUBJECT.warning(
     "deliveries",
     "All recent events were delivered.",
-    advice="The endpoint's page at https://dashboard.stripe.com/webhooks shows why deliveries "
-    "fail. Then run `datalayer-stripe "
-    "reconcile`.",
+    advice="`datalayer-stripe webhook test` shows what answers at the URL, and the endpoint's page "
+    f"at {_WEBHOOKS_PAGE} why deliveries fail. Then run `datalayer-stripe reconcile`.",
 )
 async def deliveries(context: CheckContext) -> Sequence[str]:
     latest = (context.clock() - GRACE_PERIOD).timestamp()
@@ -154,42 +203,6 @@ async def deliveries(context: CheckContext) -> Sequence[str]:
         f"{number:,} event{'s' if number > 1 else ''} of the last three days "
         f"{'are' if number > 1 else 'is'} not delivered, such as {undelivered[0]}."
     ]
-
-
-async def _candidates(context: CheckContext) -> Sequence[WebhookEndpoint]:
-    """Return the endpoints that may be this service's, the likeliest first."""
-    found = await context.account.webhook_endpoints()
-    if context.endpoint_url and (same := endpoints_at(found, context.endpoint_url)):
-        return same
-    ours = [
-        one
-        for one in found
-        if not one.is_successor and (one.is_managed or _has_path(one, context.webhook_path))
-    ]
-    return sorted(
-        ours,
-        key=lambda one: (
-            one.status != "enabled",
-            not _has_path(one, context.webhook_path),
-            not one.is_managed,
-        ),
-    )
-
-
-async def _endpoint(context: CheckContext) -> WebhookEndpoint:
-    """Return the endpoint of this service.
-
-    Raises:
-        CannotCheck: There is none.
-    """
-    found = await _candidates(context)
-    if not found:
-        raise CannotCheck("there is no endpoint")
-    return found[0]
-
-
-def _has_path(endpoint: WebhookEndpoint, path: str) -> bool:
-    return urlsplit(endpoint.url).path.rstrip("/").endswith(path)
 
 
 def _named(types: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ _PORTAL_PAGE = "https://dashboard.stripe.com/settings/billing/portal"
     "configuration",
     "Stripe has the portal's configuration.",
     advice=f"Set {variable('stripe_cust_portal_id')} to an id that `stripe billing_portal "
-    "configurations list` shows in the mode of the key.",
+    "configurations list` shows in the mode of the key; or run `datalayer-stripe setup`.",
 )
 async def configuration(context: CheckContext) -> Sequence[str]:
     if await context.account.portal_configuration() is None:
@@ -27,7 +27,8 @@ async def configuration(context: CheckContext) -> Sequence[str]:
 @SUBJECT.error(
     "active",
     "The portal's configuration is active.",
-    advice=f"Set {variable('stripe_cust_portal_id')} to an active one.",
+    advice=f"Set {variable('stripe_cust_portal_id')} to an active one, or run `datalayer-stripe "
+    "setup`.",
 )
 async def active(context: CheckContext) -> Sequence[str]:
     found = await _configuration(context)
@@ -37,7 +38,7 @@ async def active(context: CheckContext) -> Sequence[str]:
 @SUBJECT.warning(
     "cancellation",
     "The portal lets people cancel.",
-    advice=f"Allow cancellations at {_PORTAL_PAGE}.",
+    advice=f"Allow cancellations at {_PORTAL_PAGE}; or run `datalayer-stripe setup`.",
 )
 async def cancellation(context: CheckContext) -> Sequence[str]:
     return await _disabled(context, "subscription_cancel", "cancel their subscription")
@@ -46,7 +47,7 @@ async def cancellation(context: CheckContext) -> Sequence[str]:
 @SUBJECT.warning(
     "card",
     "The portal lets people change their card.",
-    advice=f"Allow changes of payment methods at {_PORTAL_PAGE}.",
+    advice=f"Allow changes of payment methods at {_PORTAL_PAGE}; or run `datalayer-stripe setup`.",
 )
 async def card(context: CheckContext) -> Sequence[str]:
     return await _disabled(context, "payment_method_update", "change their card")
@@ -56,7 +57,7 @@ async def card(context: CheckContext) -> Sequence[str]:
     "link",
     "The portal's public link is the right one.",
     advice=f"Activate the link at {_PORTAL_PAGE}, and set {variable('stripe_cust_portal_url')} to "
-    "it.",
+    "it; or run `datalayer-stripe setup`.",
 )
 async def link(context: CheckContext) -> Sequence[str]:
     login_page = mapping_in(await _configuration(context), "login_page")

@@ -27,5 +27,6 @@ def scene(
     store = io_loop.run_sync(lambda: connect("memory://", livemode=False, expiring=False))
     names = [plugin.name for plugin in Registry.load().plugins]
     io_loop.run_sync(lambda: store.first_seen.note(names, clock()))
-    yield Scene(sandbox, store, clock, tmp_path / "plugins", monkeypatch)
-    io_loop.run_sync(store.close)
+    scene = Scene(sandbox, store, clock, tmp_path / "plugins", monkeypatch)
+    yield scene
+    io_loop.run_sync(scene.close)

@@ -1,11 +1,15 @@
 """A service that is set up correctly, with a local Stripe and a database in memory."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+from tornado.web import Application
 
 from datalayer_stripe.cli.doctor import open_context
 from datalayer_stripe.configuration import try_configuration
@@ -21,6 +25,12 @@ from datalayer_stripe.testing.clock import Clock
 from tests.support.app import JWT_SECRET, WEBHOOK_SECRET, changed, recorded
 
 URL = f"http://127.0.0.1:9{WEBHOOK_PATH}"
+
+
+def managed_with(secret: str) -> dict[str, str]:
+    """Return the metadata of an endpoint that the service manages and that has this secret."""
+    digest = hashlib.sha256(secret.encode()).hexdigest()[:32]
+    return {"managed_by": "datalayer-stripe", "secret_sha256": digest}
 
 
 @dataclass
@@ -39,6 +49,7 @@ class Scene:
     folder: Path
     monkeypatch: pytest.MonkeyPatch
     url: str | None = None
+    servers: list[HTTPServer] = field(default_factory=list)
     variables: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,12 +93,11 @@ class Scene:
         return self.price(self.credits, unit_amount=unit_amount, credits=credits)
 
     def add_endpoint(self, url: str = URL, **changes: Any) -> str:
-        digest = hashlib.sha256(WEBHOOK_SECRET.encode()).hexdigest()[:32]
         params = {
             "url": url,
             "enabled_events": list(Registry.load().types),
             "api_version": STRIPE_VERSION,
-            "metadata": {"managed_by": "datalayer-stripe", "secret_sha256": digest},
+            "metadata": managed_with(WEBHOOK_SECRET),
             **changes,
         }
         return str(self.sandbox.call("POST", "/v1/webhook_endpoints", **params)["id"])
@@ -105,6 +115,43 @@ class Scene:
         self.folder.mkdir(mode=0o700)
         (self.folder / "extra.py").write_text(text, encoding="utf-8")
         self.variables["DATALAYER_STRIPE_PLUGINS_DIR"] = str(self.folder)
+
+    def send_thin_events_only(
+        self, types: Sequence[str] | None = None, *, disables_endpoint: bool = True
+    ) -> None:
+        """Add a destination for thin events, and disable the endpoint."""
+        events = Registry.load().types if types is None else types
+        params = {
+            "name": "thin events",
+            "type": "webhook_endpoint",
+            "event_payload": "thin",
+            "enabled_events": [f"v1.{name}" for name in events],
+            "webhook_endpoint": {"url": URL},
+            "include": ["webhook_endpoint.signing_secret"],
+        }
+        made = self.sandbox.call("POST", "/v2/core/event_destinations", **params)
+        self.destination: str = made["id"]
+        secret = made["webhook_endpoint"]["signing_secret"]
+        path = f"/v2/core/event_destinations/{self.destination}"
+        self.sandbox.call("POST", path, metadata=managed_with(secret))
+        self.variables["DATALAYER_STRIPE_WEBHOOK_SECRET"] += f",{secret}"
+        if disables_endpoint:
+            self.call(f"/v1/webhook_endpoints/{self.endpoint}", disabled=True)
+
+    def serve_nothing(self) -> None:
+        """Let a server answer 404 at the endpoint's URL."""
+        listener, port = bind_unused_port()
+        server = HTTPServer(Application())
+        server.add_socket(listener)
+        self.servers.append(server)
+        url = f"http://127.0.0.1:{port}{WEBHOOK_PATH}"
+        self.call(f"/v1/webhook_endpoints/{self.endpoint}", url=url)
+
+    async def close(self) -> None:
+        for server in self.servers:
+            server.stop()
+            await server.close_all_connections()
+        await self.store.close()
 
     async def fail_event(self, *, rejected: bool) -> None:
         """Store an event that a built-in plugin has failed or rejected."""

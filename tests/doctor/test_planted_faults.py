@@ -16,8 +16,8 @@ from datalayer_stripe.store.job_marks import Deferral
 from datalayer_stripe.store.last_runs import AUDIT, RECONCILIATION
 from datalayer_stripe.store.unit_of_work import UnitOfWork
 from datalayer_stripe.stripe_api.account_probes import PERMISSION_PROBES
-from tests.doctor.setup_scene import URL, Scene
-from tests.support.app import UNREACHABLE_URL, recorded
+from tests.doctor.setup_scene import Scene
+from tests.support.app import UNREACHABLE_URL, WEBHOOK_SECRET, recorded
 
 Plant = Callable[[Scene], Awaitable[None] | None]
 
@@ -167,7 +167,7 @@ def wrong_clock(scene: Scene) -> None:
 # Catalog
 
 
-@fault("catalog.products", "does not have prod_gone in test mode", "in the mode of the key")
+@fault("catalog.products", "does not have prod_gone in test mode", "datalayer-stripe setup")
 def deleted_product(scene: Scene) -> None:
     scene.variables["DATALAYER_STRIPE_SUBSCRIPTION_PRODUCT_ID"] = f"{scene.plan},prod_gone"
 
@@ -254,7 +254,11 @@ def portal_without_link(scene: Scene) -> None:
 # Webhook endpoint
 
 
-@fault("endpoint.exists", "No webhook endpoint has a URL that ends with /api/iam", "Add it at")
+@fault(
+    "endpoint.exists",
+    "No webhook endpoint has a URL that ends with /api/iam",
+    "datalayer-stripe setup",
+)
 def no_endpoint(scene: Scene) -> None:
     scene.sandbox.call("DELETE", f"/v1/webhook_endpoints/{scene.endpoint}")
 
@@ -264,7 +268,11 @@ def endpoint_with_wrong_path(scene: Scene) -> None:
     scene.call(f"/v1/webhook_endpoints/{scene.endpoint}", url="http://127.0.0.1:9/webhook")
 
 
-@fault("endpoint.url", f"has the URL {URL}, not https://pay.example.com/api/iam", "Correct")
+@fault(
+    "endpoint.url",
+    "/webhook, not https://pay.example.com/api/iam",
+    "with the right `--url`",
+)
 def endpoint_of_other_host(scene: Scene) -> None:
     scene.url = "https://pay.example.com"
 
@@ -279,34 +287,57 @@ def disabled_endpoint(scene: Scene) -> None:
     scene.call(f"/v1/webhook_endpoints/{scene.endpoint}", disabled=True)
 
 
-@fault("endpoint.secret", "None of the signing secrets in the settings", "signing secret, from")
+@fault("endpoint.secret", "None of the signing secrets in the settings", "webhook rotate")
 def secret_of_other_endpoint(scene: Scene) -> None:
     scene.variables["DATALAYER_STRIPE_WEBHOOK_SECRET"] = "whsec_0fAnotherEndpoint0fAnother00"
 
 
-@fault("endpoint.events", "is not sent payment_intent.succeeded", "Add the events")
+@fault("endpoint.answers", "/api/iam/stripe/v1/webhook: ", "webhook test")
+def other_server_at_url(scene: Scene) -> None:
+    scene.serve_nothing()
+
+
+@fault("endpoint.enabled", "is disabled: Stripe sends no events", "webhook sync")
+def disabled_thin_destination(scene: Scene) -> None:
+    scene.send_thin_events_only()
+    scene.sandbox.call("POST", f"/v2/core/event_destinations/{scene.destination}/disable")
+
+
+@fault("endpoint.events", "is not sent payment_intent.succeeded", "webhook sync")
+def thin_destination_without_event(scene: Scene) -> None:
+    types = [one for one in Registry.load().types if one != "payment_intent.succeeded"]
+    scene.send_thin_events_only(types)
+
+
+@fault("endpoint.secret", "None of the signing secrets in the settings is that of ed_", "Set")
+def secret_without_that_of_thin_destination(scene: Scene) -> None:
+    scene.send_thin_events_only()
+    scene.variables["DATALAYER_STRIPE_WEBHOOK_SECRET"] = WEBHOOK_SECRET
+
+
+@fault("endpoint.events", "is not sent payment_intent.succeeded", "webhook sync")
 def endpoint_without_event(scene: Scene) -> None:
     types = [one for one in Registry.load().types if one != "payment_intent.succeeded"]
     scene.call(f"/v1/webhook_endpoints/{scene.endpoint}", enabled_events=types)
 
 
-@fault("endpoint.other-events", "is sent all events", "Remove the events")
+@fault("endpoint.other-events", "is sent all events", "webhook sync")
 def endpoint_with_all_events(scene: Scene) -> None:
     scene.call(f"/v1/webhook_endpoints/{scene.endpoint}", enabled_events=["*"])
 
 
-@fault("endpoint.other-events", "is sent charge.captured, charge.expired", "Remove the events")
+@fault("endpoint.other-events", "is sent charge.captured, charge.expired", "webhook sync")
 def endpoint_with_other_events(scene: Scene) -> None:
     types = [*Registry.load().types, "charge.captured", "charge.expired"]
     scene.call(f"/v1/webhook_endpoints/{scene.endpoint}", enabled_events=types)
 
 
-@fault("endpoint.api-version", "has 2025-03-31.basil, not", "create another endpoint")
+@fault("endpoint.api-version", "has 2025-03-31.basil, not", "webhook rotate")
 def endpoint_of_other_version(scene: Scene) -> None:
     scene.replace(scene.endpoint, api_version="2025-03-31.basil")
 
 
-@fault("endpoint.deliveries", "1 event of the last three days is not delivered", "deliveries fail")
+@fault("endpoint.deliveries", "1 event of the last three days is not delivered", "webhook test")
 def undelivered_event(scene: Scene) -> None:
     scene.call(f"/v1/products/{scene.credits}", description="Credits for runs")
     event = scene.sandbox.events[-1]
@@ -369,8 +400,18 @@ async def test_correct_setup_has_no_problems(scene: Scene) -> None:
         "database.indexes",
         "database.disk",
         "database.oplog",
+        "endpoint.answers",  # no service runs
         "events.audit",
     }
+
+
+@pytest.mark.parametrize("disables_endpoint", [True, False])
+@pytest.mark.gen_test
+async def test_thin_events_alone_or_in_addition_are_no_problem(
+    scene: Scene, disables_endpoint: bool
+) -> None:
+    scene.send_thin_events_only(disables_endpoint=disables_endpoint)
+    assert await scene.problems() == []
 
 
 @pytest.mark.parametrize("name", FAULTS)
