@@ -133,7 +133,7 @@ class EventProcessor:
         record = await self._store.events.get(event_id)
         if record is not None:
             any_deferred = await self._make_jobs_due(record)
-            if self._is_handled(record):
+            if self.is_handled(record):
                 return Outcome.DEFERRED if any_deferred else Outcome.DUPLICATE
         event = record.event if record else None
         if event is None:
@@ -274,7 +274,8 @@ class EventProcessor:
         kept = await events.record_failure(event, plugin.name, summary, self._clock())
         return Outcome.FAILED if kept else Outcome.DUPLICATE
 
-    def _is_handled(self, record: EventRecord) -> bool:
+    def is_handled(self, record: EventRecord) -> bool:
+        """Return whether each plugin of the event's type has finished or deferred it."""
         handled = {name for name, run in record.handlers.items() if run.status in HANDLED}
         return handled >= {plugin.name for plugin in self._registry.plugins_for(record.type)}
 

@@ -16,7 +16,6 @@ from ..limits import Slot
 from ..logs import bind_log_context
 from ..plugin_api.registry import Registry
 from ..store import Store
-from ..store.event_records import HANDLED
 from ..stripe_api.client import StripeClient
 from ..stripe_api.rate_limit import DELIVERY_WAIT_SECONDS, own_calls
 from ..stripe_api.retrievable import is_retrievable
@@ -67,14 +66,15 @@ class ThinDeliveries:
             Overloaded: There is no slot for the plugins that move no money.
         """
         reference = thin.reference
-        names = {plugin.name for plugin in self._registry.plugins_for(reference.type)}
-        if not names:
+        if not self._registry.plugins_for(reference.type):
             return reference, self._processor.count("other", Outcome.IGNORED)
-        statuses = await self._store.events.statuses(reference.id) or {}
-        if all(statuses.get(name) in HANDLED for name in names):
+        record = await self._store.events.get(reference.id)
+        if record is not None and self._processor.is_handled(record):
             return reference, self._processor.count(reference.type, Outcome.DUPLICATE)
+        # The event is stored while a plugin has failed or rejected it.
+        event = record.event if record is not None else None
         try:
-            event = await self._read(thin)
+            event = event or await self._read(thin)
         except (RateLimited, StripeUnavailable, StripeObjectMissing) as error:
             if isinstance(error, StripeObjectMissing) and thin.context:
                 logger.info("thin event of another account ignored")
@@ -85,7 +85,7 @@ class ThinDeliveries:
         return event, await self._processor.process(event, slot)
 
     async def _read(self, thin: ThinEvent) -> Event:
-        """Return the snapshot event, or the thin event with the present object.
+        """Return the snapshot event, or the thin event with the present object, from Stripe.
 
         If Stripe no longer has the snapshot event, or a restricted key may not read it, the object
         is read, and the event keeps the id of the snapshot event. If there never was one, the event
@@ -94,9 +94,6 @@ class ThinDeliveries:
         with own_calls(DELIVERY_WAIT_SECONDS):
             snapshot_id = thin.snapshot_event or await snapshot_id_of(self._stripe, thin.id)
             if snapshot_id is not None:
-                record = await self._store.events.get(snapshot_id)
-                if record is not None and record.event is not None:
-                    return record.event
                 # The id is known: the object does, if the key may not read events.
                 with suppress(StripeObjectMissing, StripePermissionMissing):
                     return Event.model_validate(await self._stripe.retrieve_event(snapshot_id))

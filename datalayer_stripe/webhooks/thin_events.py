@@ -6,6 +6,7 @@ https://docs.stripe.com/webhooks/migrate-snapshot-to-thin-events
 """
 
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -56,7 +57,7 @@ class ThinEvent(BaseModel):
     snapshot_event: Text | None = None
     """The id of the snapshot event about the same change, if the thin event names it."""
 
-    @property
+    @cached_property
     def reference(self) -> Event:
         """The event with only the id and the type of its object."""
         related = self.related_object

@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from tornado.httpclient import HTTPResponse
@@ -19,6 +19,7 @@ from tests.handlers.subscription_requests import cancel, renew_card, resume
 from tests.support.app import ACCOUNT, changed, json_of, recorded
 from tests.support.commands import COUNTER, CommandCounter
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, Buyer, Shop
+from tests.support.thin import thin_body
 from tests.test_docs import HTTP_API, code, table, written_routes
 
 
@@ -115,11 +116,30 @@ async def become_known(buyer: Buyer) -> None:
     await deliver_payment(buyer)
 
 
-async def deliver_new_payment(buyer: Buyer) -> HTTPResponse:
+def new_payment(buyer: Buyer) -> dict[str, Any]:
+    """Create the snapshot event of a new payment at Stripe, and return it."""
     event = json.loads(changed(recorded("payment_intent.succeeded")))
     event["data"]["object"]["id"] = f"pi_{uuid.uuid4().hex}"
-    answer = await buyer.api.deliver(json.dumps(event).encode())
+    return buyer.sandbox.put_event(event)
+
+
+async def deliver_processed(buyer: Buyer, body: bytes) -> HTTPResponse:
+    answer = await buyer.api.deliver(body)
     assert json_of(answer)["outcome"] == "processed"
+    return answer
+
+
+async def deliver_new_payment(buyer: Buyer) -> HTTPResponse:
+    return await deliver_processed(buyer, json.dumps(new_payment(buyer)).encode())
+
+
+async def deliver_thin_payment(buyer: Buyer) -> HTTPResponse:
+    return await deliver_processed(buyer, thin_body(new_payment(buyer)))
+
+
+async def deliver_thin_duplicate(buyer: Buyer) -> HTTPResponse:
+    answer = await buyer.api.deliver(thin_body(buyer.sandbox.events[-1]))
+    assert json_of(answer)["outcome"] == "duplicate"
     return answer
 
 
@@ -181,6 +201,12 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
         f"POST {STRIPE_ROUTES}/webhook",
         "payment by an unknown customer, then the same again",
     ): Scenario(deliver_payment),
+    (f"POST {STRIPE_ROUTES}/webhook", "thin event of a payment"): Scenario(
+        deliver_thin_payment, become_known
+    ),
+    (f"POST {STRIPE_ROUTES}/webhook", "thin event of a processed event"): Scenario(
+        deliver_thin_duplicate, deliver_new_payment
+    ),
     (f"POST {STRIPE_ROUTES}/webhook", "subscription"): Scenario(deliver_subscription, subscribe),
 }
 
