@@ -1,18 +1,24 @@
 """The commands `webhook sync`, `webhook test` and `webhook rotate`."""
 
-import os
 import sys
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
 from ..configuration import Configuration
-from ..errors import StartError
+from ..errors import StripePermissionMissing
 from ..handlers.urls import WEBHOOK_PATH
-from ..logs import configure_logging
 from ..provisioning.env_file import EnvFile
+from ..provisioning.event_destination import (
+    DestinationPlan,
+    EventDestination,
+    apply_destination,
+    list_destinations,
+    plan_destination,
+)
 from ..provisioning.pending_deliveries import KnownEvents, Timing
 from ..provisioning.rotation import Rotation, RotationTarget
 from ..provisioning.round_trip import Attempt, RoundTrip
@@ -25,43 +31,15 @@ from ..provisioning.webhook_endpoints import (
     plan_endpoint,
 )
 from ..settings import Settings, variable
-from ..settings_checks import LOCAL_HOSTS, check_url
+from ..settings_checks import LOCAL_HOSTS
 from ..store import connect
 from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import STRIPE_VERSION
-from .common import (
-    DIFFERENCES_EXIT_CODE,
-    command_client,
-    fail,
-    load_configuration,
-    print_table,
-    run,
-)
+from .common import DIFFERENCES_EXIT_CODE, command_client, fail, print_table, run
+from .webhook_options import configuration_of, env_file_option, url_option
 
-_PREFIX = "DATALAYER_"
 _ROTATION_WAIT_SECONDS = 60
-
-
-class WebhookUrl(click.ParamType[str]):
-    """Option type for the URL of a webhook."""
-
-    name = "url"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the URL."""
-        try:
-            check_url(value, ("https", "http"))
-        except ValueError as error:
-            self.fail(f"The URL {error}.", param, ctx)
-        return value
-
-
-_url_option = click.option(
-    "--url",
-    type=WebhookUrl(),
-    help="URL of the webhook. Default: that of the endpoint that Stripe has for this service.",
-)
 
 
 @click.group()
@@ -70,12 +48,8 @@ def webhook() -> None:
 
 
 @webhook.command(short_help="Send the endpoint exactly the events that the plugins want.")
-@_url_option
-@click.option(
-    "--env-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Environment file. Its values replace those of the environment.",
-)
+@url_option
+@env_file_option
 @click.option(
     "--dry-run", is_flag=True, help="Only show the difference; exit code 3 if there is any."
 )
@@ -84,54 +58,47 @@ def sync(url: str | None, env_file: Path | None, dry_run: bool, yes: bool) -> No
     """Make Stripe send the endpoint exactly the event types that the loaded plugins handle.
 
     Run it after you have installed, removed or disabled a plugin. It shows the difference and asks
-    before it changes the endpoint, also whether the endpoint is enabled. Other endpoints are not
-    changed.
+    before it changes the endpoint, also whether the endpoint is enabled. A destination of thin
+    events with the same URL is changed in the same way. Other endpoints are not changed.
     """
-    configuration = _configuration(env_file)
+    configuration = configuration_of(env_file)
 
-    async def compare() -> EndpointPlan:
+    async def compare() -> tuple[EndpointPlan, DestinationPlan]:
+        events = configuration.registry.types
         async with command_client(configuration.settings) as client:
-            return await plan_endpoint(
-                client,
-                url=url or choose_url(await list_endpoints(client), WEBHOOK_PATH),
-                events=configuration.registry.types,
-                api_version=STRIPE_VERSION,
+            address = url or await _url_at_stripe(client)
+            return (
+                await plan_endpoint(client, url=address, events=events, api_version=STRIPE_VERSION),
+                await _plan_destination(client, address, events),
             )
 
-    async def change(plan: EndpointPlan) -> None:
+    async def change(endpoint: EndpointPlan, destination: DestinationPlan) -> None:
         async with command_client(configuration.settings) as client:
-            await apply_endpoint(client, plan)
+            if endpoint.changes:
+                await apply_endpoint(client, endpoint)
+            if destination.destination is not None and not destination.is_unchanged:
+                await apply_destination(client, destination)
 
-    plan = run(compare())
-    if plan.creates:
+    endpoint, destination = run(compare())
+    if endpoint.creates and destination.destination is None:
         fail(
-            f"Stripe has no webhook endpoint for {plan.url}. Check the URL, and whether the key is "
-            "of the right account and mode."
+            f"Stripe has no webhook endpoint for {endpoint.url}. Check the URL, and whether the "
+            "key is of the right account and mode. `datalayer-stripe setup` creates the endpoint."
         )
-    for line in plan.lines():
-        click.echo(line)
-    if plan.has_other_version and plan.endpoint is not None:
-        click.echo(
-            f"The endpoint has the API version {plan.endpoint.api_version}, and this service "
-            f"{plan.api_version}. The service reads both; `webhook rotate` changes it."
-        )
-    if plan.is_unchanged:
+    is_unchanged = _print_plans(endpoint, destination)
+    if is_unchanged:
         return
     if dry_run:
         sys.exit(DIFFERENCES_EXIT_CODE)
     if not yes:
         click.confirm("Change it?", abort=True)
-    run(change(plan))
-    click.echo(f"Changed. Stripe sends {len(plan.events)} event types.")
+    run(change(endpoint, destination))
+    click.echo(f"Changed. Stripe sends {len(endpoint.events)} event types.")
 
 
 @webhook.command("test", short_help="Send a signed test event through the public URL.")
-@_url_option
-@click.option(
-    "--env-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Environment file. Its values replace those of the environment.",
-)
+@url_option
+@env_file_option
 def test_webhook(url: str | None, env_file: Path | None) -> None:
     """Send signed test events to the public URL of the webhook, and explain what is wrong.
 
@@ -141,14 +108,14 @@ def test_webhook(url: str | None, env_file: Path | None) -> None:
 
     Exit code 1: an event was not accepted.
     """
-    settings = _configuration(env_file).settings
+    settings = configuration_of(env_file).settings
 
     async def send() -> tuple[str, list[Attempt]]:
         address = url
         if address is None:
             async with command_client(settings) as client:
+                address = await _url_at_stripe(client)
                 endpoints = await list_endpoints(client)
-            address = choose_url(endpoints, WEBHOOK_PATH)
             _print_endpoint_faults([one for one in endpoints if one.url == address])
         round_trip = RoundTrip(address, livemode=settings.livemode)
         try:
@@ -174,7 +141,7 @@ def test_webhook(url: str | None, env_file: Path | None) -> None:
     required=True,
     help="Environment file that the service reads. Its values replace those of the environment.",
 )
-@_url_option
+@url_option
 @click.option(
     "--wait",
     type=click.IntRange(0),
@@ -198,7 +165,7 @@ def rotate(env_file: Path, url: str | None, wait: int, dry_run: bool, yes: bool)
 
     Exit code 3: something is left to do, and the output says what.
     """
-    configuration = _configuration(env_file)
+    configuration = configuration_of(env_file, creates_secret=True)
 
     async def work(*, only_steps: bool) -> tuple[list[str], bool]:
         async with command_client(configuration.settings) as client:
@@ -232,23 +199,46 @@ def rotate(env_file: Path, url: str | None, wait: int, dry_run: bool, yes: bool)
         sys.exit(DIFFERENCES_EXIT_CODE)
 
 
-def _configuration(env_file: Path | None) -> Configuration:
-    """Read the configuration, with the values of a file in place of those of the environment."""
-    configure_logging(level="ERROR")
-    if env_file is not None:
-        try:
-            values = dict(EnvFile.read(env_file))
-        except StartError as error:
-            fail(str(error))
-        os.environ.update({name: one for name, one in values.items() if name.startswith(_PREFIX)})
-    return load_configuration(running_plugins=False)
+async def _url_at_stripe(client: StripeClient) -> str:
+    """Return the URL of the webhook that Stripe has for this service."""
+    destinations: list[EventDestination] = []
+    with suppress(StripePermissionMissing):  # most accounts have none
+        destinations = await list_destinations(client)
+    return choose_url([*await list_endpoints(client), *destinations], WEBHOOK_PATH)
+
+
+async def _plan_destination(
+    client: StripeClient, url: str, events: Sequence[str]
+) -> DestinationPlan:
+    """Return the plan for the destination of thin events; a key that may not see it has none."""
+    try:
+        return await plan_destination(client, url=url, events=events)
+    except StripePermissionMissing:
+        return DestinationPlan(url, ())
+
+
+def _print_plans(endpoint: EndpointPlan, destination: DestinationPlan) -> bool:
+    """Print what differs, and return whether nothing does."""
+    if not endpoint.creates:
+        for line in endpoint.lines():
+            click.echo(line)
+    if endpoint.has_other_version and endpoint.endpoint is not None:
+        click.echo(
+            f"The endpoint has the API version {endpoint.endpoint.api_version}, and this service "
+            f"{endpoint.api_version}. The service reads both; `webhook rotate` changes it."
+        )
+    if destination.destination is not None:
+        for line in destination.lines() or ["unchanged"]:
+            click.echo(f"event destination {destination.destination.id}: {line}")
+    has_thin_changes = destination.destination is not None and not destination.is_unchanged
+    return not endpoint.changes and not has_thin_changes
 
 
 async def _target(
     client: StripeClient, configuration: Configuration, url: str | None
 ) -> RotationTarget:
     return RotationTarget(
-        url=url or choose_url(await list_endpoints(client), WEBHOOK_PATH),
+        url=url or await _url_at_stripe(client),
         events=configuration.registry.types,
         api_version=STRIPE_VERSION,
         variable=variable("stripe_webhook_secrets"),

@@ -135,6 +135,18 @@ def without_thin_event(events: Iterable[str]) -> list[str]:
     return sorted(event for event in set(events) if not has_thin_event(event))
 
 
+async def list_destinations(client: StripeClient) -> list[EventDestination]:
+    """Return all destinations for thin events of the Stripe account, the managed ones first.
+
+    Raises:
+        StripePermissionMissing: The key lacks the permission `webhook_read`.
+        StripeUnavailable: Stripe does not answer.
+    """
+    found = await EventDestinationCalls(client.transport).list_all()
+    thin = [one for one in map(parse_destination, found) if one.event_payload == "thin"]
+    return sorted(thin, key=lambda one: (not one.is_managed, one.created))
+
+
 async def plan_destination(
     client: StripeClient, *, url: str, events: Sequence[str]
 ) -> DestinationPlan:
@@ -150,11 +162,7 @@ async def plan_destination(
         StripePermissionMissing: The key lacks the permission `webhook_read`.
         StripeUnavailable: Stripe does not answer.
     """
-    found = await EventDestinationCalls(client.transport).list_all()
-    thin = [one for one in map(parse_destination, found) if one.event_payload == "thin"]
-    here = sorted(
-        (one for one in thin if one.url == url), key=lambda one: (not one.is_managed, one.created)
-    )
+    here = [one for one in await list_destinations(client) if one.url == url]
     wanted = set(events).difference(without_thin_event(events))
     types = tuple(sorted(THIN_PREFIX + event for event in wanted))
     return DestinationPlan(url, types, here[0] if here else None)

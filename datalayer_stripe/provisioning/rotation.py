@@ -11,15 +11,17 @@ what is left, whatever a run before it has done.
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from ..errors import DatalayerStripeError, StartError
+from ..errors import DatalayerStripeError, StartError, StripePermissionMissing
 from ..stripe_api.client import StripeClient
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
 from .delivery_problems import Problem
 from .env_file import EnvFile
+from .event_destination import list_destinations
 from .pending_deliveries import KnownEvents, PendingDeliveries, Timing
 from .rotation_state import REPLACED_DIGESTS, RotationState
 from .round_trip import Attempt, RoundTrip, wait_until_accepted
@@ -98,7 +100,7 @@ class Rotation:
         """Return the steps that are left, and change nothing.
 
         Raises:
-            StartError: There is no endpoint at the URL, or the file does not set the variable.
+            StartError: There is no endpoint at the URL.
             RequestError: Stripe refuses a request or does not answer.
         """
         state = await self._state()
@@ -161,17 +163,16 @@ class Rotation:
         return [SecretStr(one.strip()) for one in value.split(",") if one.strip()]
 
     async def _state(self) -> RotationState:
-        if not self._secrets:
-            raise StartError(
-                f"{self._file.path} does not set {self._target.variable}. Name the environment "
-                "file that the service reads: --env-file."
-            )
         endpoints = await list_endpoints(self._client)
-        state = RotationState.of(endpoints, self._target.url, self._secrets)
+        destinations = []
+        with suppress(StripePermissionMissing):  # most accounts have none
+            destinations = await list_destinations(self._client)
+        state = RotationState.of(endpoints, destinations, self._target.url, self._secrets)
         if state.successor is None and not state.replaced:
             raise StartError(
                 f"Stripe has no webhook endpoint for {self._target.url}. Check the URL, and "
-                "whether the key is of the right account and mode."
+                "whether the key is of the right account and mode. `datalayer-stripe setup` "
+                "creates the endpoint."
             )
         return state
 

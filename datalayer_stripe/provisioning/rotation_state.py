@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from .event_destination import EventDestination
 from .webhook_endpoints import SECRET_DIGEST, WebhookEndpoint, endpoints_at, secret_digest
 
 REPLACED_DIGESTS = "replaces_secret_sha256"
@@ -20,6 +21,7 @@ class RotationState:
         replaced: The endpoints that it replaces, or that a new successor will replace.
         unusable: Successors that Stripe sends nothing and whose secret is lost.
         others: The other endpoints of the account.
+        destinations: The event destinations of the account, which have secrets of their own.
         secrets: The signing secrets in the file.
     """
 
@@ -27,16 +29,22 @@ class RotationState:
     replaced: tuple[WebhookEndpoint, ...]
     unusable: tuple[WebhookEndpoint, ...]
     others: tuple[WebhookEndpoint, ...]
+    destinations: tuple[EventDestination, ...]
     secrets: tuple[SecretStr, ...]
 
     @classmethod
     def of(
-        cls, endpoints: Sequence[WebhookEndpoint], url: str, secrets: Sequence[SecretStr]
+        cls,
+        endpoints: Sequence[WebhookEndpoint],
+        destinations: Sequence[EventDestination],
+        url: str,
+        secrets: Sequence[SecretStr],
     ) -> "RotationState":
         """Return the state of the webhook at a URL.
 
         Args:
             endpoints: All endpoints of the account.
+            destinations: All event destinations of the account.
             url: The URL of the webhook.
             secrets: The signing secrets in the file.
         """
@@ -48,32 +56,25 @@ class RotationState:
             tuple(one for one in endpoints_at(endpoints, url) if one != successor),
             tuple(one for one in successors if one.is_idle and one != successor),
             tuple(one for one in endpoints if one.url != url),
+            tuple(destinations),
             tuple(secrets),
         )
-
-    @property
-    def successor_secret(self) -> SecretStr:
-        """The secret of the successor.
-
-        Raises:
-            LookupError: There is no successor.
-        """
-        if self.successor is None:
-            raise LookupError("there is no successor")
-        return next(one for one in self.secrets if self.successor.has_secret(one))
 
     @property
     def replaced_digests(self) -> list[str]:
         """The digests of the secrets of the endpoints that a new successor will replace.
 
         An endpoint that was created by hand has no digest. Its secret is the one in the file that
-        belongs to no other endpoint, if there is exactly one.
+        belongs to no other endpoint or destination, if there is exactly one.
         """
-        all_endpoints = (*self.replaced, *self.unusable, *self.others)
+        owners: tuple[WebhookEndpoint | EventDestination, ...] = (
+            *self.replaced,
+            *self.unusable,
+            *self.others,
+            *self.destinations,
+        )
         found = [one for one in self.secrets if any(end.has_secret(one) for end in self.replaced)]
-        unknown = [
-            one for one in self.secrets if not any(end.has_secret(one) for end in all_endpoints)
-        ]
+        unknown = [one for one in self.secrets if not any(end.has_secret(one) for end in owners)]
         by_hand = [one for one in self.replaced if SECRET_DIGEST not in one.metadata]
         if len(by_hand) == len(unknown) == 1:
             found += unknown

@@ -7,7 +7,7 @@ never changed, except one with exactly the service's URL, which then gets the me
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -188,20 +188,33 @@ def endpoints_at(endpoints: Iterable[WebhookEndpoint], url: str) -> list[Webhook
     )
 
 
-def choose_url(endpoints: Sequence[WebhookEndpoint], path: str) -> str:
+class Receiver(Protocol):
+    """A webhook endpoint, or an event destination."""
+
+    @property
+    def url(self) -> str | None:
+        """The URL that Stripe sends the events to."""
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether this service, or another installation of it, has created it."""
+
+
+def choose_url(receivers: Iterable[Receiver], path: str) -> str:
     """Return the URL of the only webhook of this service at Stripe.
 
-    If none is managed, an endpoint with the service's path counts, which was created by hand.
+    If none is managed, one with the service's path counts, which was created by hand.
 
     Args:
-        endpoints: All endpoints of the account.
+        receivers: All endpoints and event destinations of the account.
         path: The path of the webhook.
 
     Raises:
         StartError: There is none, or there are several. The message says what to do.
     """
-    urls = sorted({one.url for one in endpoints if one.is_managed})
-    urls = urls or sorted({one.url for one in endpoints if one.url.endswith(path)})
+    found = [(one.url, one.is_managed) for one in receivers if one.url is not None]
+    urls = sorted({url for url, is_managed in found if is_managed})
+    urls = urls or sorted({url for url, _ in found if url.endswith(path)})
     if len(urls) == 1:
         return urls[0]
     if not urls:
@@ -270,8 +283,7 @@ async def record_secret(
 ) -> WebhookEndpoint:
     """Store the digest of a new endpoint's signing secret in its metadata.
 
-    Call it before the secret is written where the service reads it. If the process dies in
-    between, the digest then says that the secret is lost.
+    The digest says later which endpoint a secret belongs to, and whether the secret was lost.
 
     Args:
         client: The client of Stripe's API.

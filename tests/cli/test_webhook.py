@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.provisioning.event_destination import apply_destination, plan_destination
 from datalayer_stripe.provisioning.webhook_endpoints import secret_digest
 from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.stripe_api.client import StripeClient
 from tests.support.app import WEBHOOK_SECRET, Api
 from tests.support.command import complete, run_command
 from tests.support.shop import WEBHOOK_ROUTE, Shop, objects
@@ -79,6 +82,28 @@ async def test_sync_uses_the_enabled_plugins(sandbox: Sandbox, variables: dict[s
 
 
 @pytest.mark.gen_test
+async def test_sync_changes_the_destination_of_thin_events_too(
+    sandbox: Sandbox, variables: dict[str, str]
+) -> None:
+    """An account may have thin events alone: the URL is then that of the destination."""
+    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
+    planned = await plan_destination(client, url=URL, events=TYPES[1:])
+    destination = await apply_destination(client, planned)
+    code, out, err = await run_command("webhook", "sync", "--dry-run", variables=variables)
+    assert (code, err) == (3, "")
+    shown = f"event destination {destination.id}: add the event type v1.{TYPES[0]}"
+    assert out.splitlines() == [shown]
+    code, out, err = await run_command("webhook", "sync", "--yes", variables=variables)
+    assert (code, err) == (0, "")
+    planned = await plan_destination(client, url=URL, events=TYPES)
+    assert planned.is_unchanged
+    code, out, _ = await run_command("webhook", "sync", "--dry-run", variables=variables)
+    assert (code, out) == (0, f"event destination {destination.id}: unchanged\n")
+    assert objects(sandbox, PATH) == [], "no endpoint is created"
+    await client.close()
+
+
+@pytest.mark.gen_test
 async def test_endpoint_that_cannot_be_told_is_asked_for(
     sandbox: Sandbox, variables: dict[str, str]
 ) -> None:
@@ -93,6 +118,10 @@ async def test_endpoint_that_cannot_be_told_is_asked_for(
     assert "--url" in err
     code, out, _ = await run_command("webhook", "sync", "--url", URL, variables=variables)
     assert (code, "unchanged" in out) == (0, True)
+    code, out, _ = await run_command(
+        "webhook", "sync", "--url", "http://127.0.0.1:9", variables=variables
+    )
+    assert (code, "unchanged" in out) == (0, True), "the path of the webhook is added"
     code, _, err = await run_command("webhook", "sync", "--url", URL + "x", variables=variables)
     assert (code, "no webhook endpoint for" in err) == (2, True)
     code, _, err = await run_command("webhook", "sync", "--url", "example", variables=variables)
@@ -174,6 +203,23 @@ async def test_rotate_shows_its_steps_and_stops_before_the_restart(
 
     code, out, _ = await run_command(*rotate, "--dry-run", variables=variables)
     assert out.startswith("1. check with")
+
+
+@pytest.mark.gen_test
+async def test_rotate_writes_to_the_file_of_the_service_only(
+    sandbox: Sandbox, variables: dict[str, str], tmp_path: Path
+) -> None:
+    managed(sandbox, URL, TYPES)
+    env_file = tmp_path / "service.env"
+    env_file.write_text("A=1\n", encoding="utf-8")
+    rotate = ("webhook", "rotate", "--env-file", str(env_file), "--dry-run")
+    code, _, err = await run_command(*rotate, variables=variables)
+    assert code == 2
+    assert f"does not set {VARIABLE}, and the environment does" in err
+    del variables[VARIABLE]  # a service whose secret was lost
+    code, out, err = await run_command(*rotate, variables=variables)
+    assert (code, err) == (0, "")
+    assert out.startswith("1. create a second endpoint")
 
 
 @pytest.mark.slow

@@ -1,0 +1,77 @@
+"""The options of the commands `webhook`, and the configuration that they read."""
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from ..configuration import Configuration, read_configuration
+from ..errors import StartError
+from ..handlers.urls import WEBHOOK_PATH
+from ..logs import configure_logging
+from ..provisioning.env_file import EnvFile
+from ..settings import variable
+from ..settings_checks import check_url
+from .common import fail
+
+_PREFIX = "DATALAYER_"
+_SECRETS = variable("stripe_webhook_secrets")
+
+
+class WebhookUrl(click.ParamType[str]):
+    """Option type for the URL of a webhook."""
+
+    name = "url"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the URL, with the path of the webhook if it has none."""
+        try:
+            check_url(value, ("https", "http"))
+        except ValueError as error:
+            self.fail(f"The URL {error}.", param, ctx)
+        has_path = urlsplit(value).path.strip("/")
+        return value if has_path else value.rstrip("/") + WEBHOOK_PATH
+
+
+url_option = click.option(
+    "--url",
+    type=WebhookUrl(),
+    help="URL of the webhook. Default: that of the endpoint that Stripe has for this service.",
+)
+
+env_file_option = click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Environment file. Its values replace those of the environment.",
+)
+
+
+def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> Configuration:
+    """Read the configuration, with the values of a file in place of those of the environment.
+
+    If it is not valid, print a line for each problem on stderr and exit with code 2.
+
+    Args:
+        env_file: The file, or None.
+        creates_secret: Whether the command writes a signing secret to the file, so that none has
+            to be there.
+    """
+    configure_logging(level="ERROR")
+    overrides: dict[str, Any] = {}
+    try:
+        values = dict(EnvFile.read(env_file)) if env_file is not None else {}
+        if creates_secret and not values.get(_SECRETS):
+            if os.environ.get(_SECRETS):
+                fail(
+                    f"{env_file} does not set {_SECRETS}, and the environment does. Name the "
+                    "environment file that the service reads."
+                )
+            # Nothing is signed with it.
+            overrides["stripe_webhook_secrets"] = f"whsec_{secrets.token_hex(16)}"
+        os.environ.update({name: one for name, one in values.items() if name.startswith(_PREFIX)})
+        return read_configuration(running_plugins=False, **overrides)
+    except StartError as error:
+        fail(str(error))
