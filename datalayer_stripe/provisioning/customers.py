@@ -81,17 +81,11 @@ class CustomerImport:
         links, refused = [], []
         with own_calls(SWEEP_WAIT_SECONDS):
             async for page in self._stripe.customer_pages():
-                for customer in page:
-                    account_uid = metadata_of(customer).get(key)
-                    if not account_uid:
-                        continue
-                    try:
-                        links.append(Link(account_uid=account_uid, customer_id=customer["id"]))
-                    except ValidationError:
-                        reason = f"metadata {key} is not the uid of an account"
-                        refused.append(
-                            CustomerResult(Outcome.REFUSED, None, customer["id"], reason=reason)
-                        )
+                for found in (_link_in_metadata(customer, key) for customer in page):
+                    if isinstance(found, Link):
+                        links.append(found)
+                    elif found is not None:
+                        refused.append(found)
                 on_page(len(page))
         single, contradictions = without_contradictions(links)
         return single, refused + contradictions
@@ -237,6 +231,22 @@ class CustomerSync:
 
         with own_calls(SWEEP_WAIT_SECONDS):
             await run_all(accounts, sync_one, self._on_result)
+
+
+def _link_in_metadata(customer: StripeData, key: str) -> Link | CustomerResult | None:
+    """Return the account that a customer's metadata names, or a refusal, or None without one."""
+    account_uid = metadata_of(customer).get(key)
+    if not account_uid:
+        return None
+    try:
+        return Link(account_uid=account_uid, customer_id=customer["id"])
+    except ValidationError as error:
+        fields = {fault["loc"][0] for fault in error.errors(include_input=False)}
+    if "account_uid" in fields:
+        reason = f"metadata {key} is not the uid of an account"
+    else:
+        reason = "the customer's id has not the form cus_…"
+    return CustomerResult(Outcome.REFUSED, None, customer["id"], reason=reason)
 
 
 def _known(link: Link, present: str | None, owner: str | None) -> CustomerResult | None:

@@ -201,12 +201,17 @@ async def test_accounts_are_read_from_metadata_and_never_from_addresses(
     customer(sandbox, email="bob@example.com")
     twins = [customer(sandbox, metadata={"owner": "twin"}) for _ in range(2)]
     address = customer(sandbox, metadata={"owner": "dave@example.com"})
+    sandbox.put({**sandbox.get(alice), "id": "own-id", "metadata": {"owner": "erin"}})
     read: list[int] = []
     links, refused = await importer(service, []).links_in_metadata("owner", read.append)
     assert [(one.account_uid, one.customer_id) for one in links] == [("alice", alice)]
-    assert {one.customer_id for one in refused} == {address, *twins}
+    assert {one.customer_id: one.reason for one in refused} == {
+        address: "metadata owner is not the uid of an account",
+        "own-id": "the customer's id has not the form cus_…",
+        **dict.fromkeys(twins, f"several customers for the account: {', '.join(sorted(twins))}"),
+    }
     assert "dave" not in str(refused)
-    assert sum(read) == 5
+    assert sum(read) == 6
     assert outcomes(await import_links(service, links)) == [Outcome.ADDED]
 
 
