@@ -13,7 +13,7 @@ from tests.support.app import Api, json_of
 from tests.support.command import COMMAND, environment
 from tests.support.serving import serve
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, objects
-from tests.test_docs import DOCUMENTS, blocks
+from tests.test_docs import DOCUMENTS, README, blocks
 
 GUIDE = DOCUMENTS["docs/first-sale.md"]
 DATABASE_URL = "mongodb://127.0.0.1:27017/datalayer_stripe?replicaSet=rs0"
@@ -79,6 +79,13 @@ def generic(text: str) -> str:
     for pattern, word in _IDS:
         text = re.sub(pattern, word, text)
     return re.sub(r"[ \n]+", " ", text)
+
+
+def test_readme_and_guide_show_the_same_commands() -> None:
+    [setup] = [one for one in blocks(README, "sh") if "datalayer-stripe setup" in one]
+    assert command("datalayer-stripe setup") in setup
+    for start in ("mkdir -p data", 'echo "DATALAYER_STRIPE_MONGODB_URL'):
+        assert command(start) in blocks(README, "sh")
 
 
 @pytest.mark.mongod

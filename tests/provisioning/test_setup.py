@@ -317,6 +317,30 @@ async def test_interrupted_set_up_can_be_repeated(
 
 
 @pytest.mark.gen_test
+async def test_signing_secret_is_saved_before_anything_else_can_fail(
+    operator: Operator, sandbox: Sandbox
+) -> None:
+    steps = await operator.plan()
+    sandbox.api.refuse(500, 1000, path_prefix="/v1/webhook_endpoints/we_")
+    with pytest.raises(StripeUnavailable):
+        await apply_steps(steps, save=operator.variables.update, on_result=lambda _: None)
+    sandbox.api.normal()
+    assert operator.variables[SECRET].startswith("whsec_")
+    assert await operator.set_up() == []
+
+
+@pytest.mark.gen_test
+async def test_refused_step_does_not_stop_the_others(operator: Operator) -> None:
+    # The local Stripe sends events to this machine only.
+    url = "https://shop.example.com/api/iam/stripe/v1/webhook"
+    results = await operator.set_up(url=url)
+    [refused] = [one for one in results if one.problem]
+    assert refused.problem.startswith("Stripe refuses it: The sandbox sends webhooks only to")
+    assert refused.by_hand.startswith(f"Add an endpoint for {url} at")
+    assert operator.active_prices() == [(500, 50), (2000, 220), (2900, None)]
+
+
+@pytest.mark.gen_test
 async def test_set_up_without_an_address_says_how_events_arrive(operator: Operator) -> None:
     results = await operator.set_up(url=None)
     assert (results[-1].step.subject, results[-1].problem) == (
