@@ -62,6 +62,10 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def publish(path: Path) -> None:
+    path.chmod(0o644)
+
+
 def writes(sandbox: Sandbox) -> int:
     return sum(call.method != "GET" for call in sandbox.api.calls)
 
@@ -116,7 +120,7 @@ def written(sandbox: Sandbox, path: Path) -> Path:
         "DATALAYER_STRIPE_MONGODB_URL='mongodb://127.0.0.1/shop?replicaSet=rs0&w=1'\n"
         "OTHER=kept\n"
     )
-    path.chmod(0o644)
+    publish(path)
     return path
 
 
@@ -134,6 +138,17 @@ async def test_keys_and_other_values_in_the_file_are_kept(set_up: SetUp, written
     assert settings_in(written).stripe_topup_product_id.startswith("prod_")
     assert "example" not in text_of(written)
     assert mode_of(written) == 0o600
+
+
+@pytest.mark.gen_test
+async def test_file_that_others_may_read_is_made_private(set_up: SetUp, written: Path) -> None:
+    await set_up(*OFFERS, "--url", URL, "--yes")
+    before = text_of(written)
+    publish(written)
+    code, out, _ = await set_up("--yes")
+    assert code == 0
+    assert "readable by its owner only" in out.replace("\n" + " " * 29, " ")
+    assert (text_of(written), mode_of(written)) == (before, 0o600)
 
 
 @pytest.mark.gen_test

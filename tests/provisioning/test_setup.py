@@ -264,6 +264,8 @@ async def test_archived_objects_are_activated_again(operator: Operator, sandbox:
         ("change", "webhook endpoint"),
     ]
     await operator.set_up()
+    portal = sandbox.get(operator.variables[PORTAL])
+    assert (portal["active"], portal["login_page"]["enabled"]) == (True, True)
     assert changed(await operator.plan()) == []
     assert len(objects(sandbox, "/v1/prices")) == 3
 
