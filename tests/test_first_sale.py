@@ -124,6 +124,10 @@ async def test_guide_leads_from_an_empty_account_to_the_first_sale(
         answer = await serving.api.request("GET", f"{IAM_ROUTES}/usage/credits", headers=headers)
         assert json_of(answer)["credits"]["credits"] == 50
 
+        checks = await terminal.run(f"{sourced}\n{command('datalayer-stripe doctor')}", known=False)
+        assert "0 errors, 0 warnings, " in checks
+        assert "0 not run" in checks
+
 
 async def buy(api: Api, token: str, sandbox: Sandbox, what: str, price_id: str) -> None:
     """Subscribe or buy credits, pay, and wait until the events have been delivered."""

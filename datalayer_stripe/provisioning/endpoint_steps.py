@@ -63,7 +63,7 @@ async def plan_endpoint_steps(
     plan = await plan_endpoint(client, url=url, events=events, api_version=STRIPE_VERSION)
     if plan.endpoint is None:
         return [_create(client, plan, secrets)]
-    instead = "Or create a new one: `datalayer-stripe webhook rotate`."
+    instead = "Or create a new one: `datalayer-stripe webhook rotate --env-file FILE`."
     return [
         _keep(client, plan, plan.endpoint),
         *secrets.missing_steps(plan.endpoint, instead=instead),

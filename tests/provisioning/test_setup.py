@@ -157,6 +157,12 @@ async def test_objects_are_found_again_without_the_file(operator: Operator) -> N
     assert last.subject == "signing secret"
     assert "webhook rotate" in last.by_hand
 
+    # Without the endpoint, there is a new one with a new secret.
+    [endpoint] = objects(operator.sandbox, "/v1/webhook_endpoints")
+    operator.sandbox.call("DELETE", f"/v1/webhook_endpoints/{endpoint['id']}")
+    assert [one.problem for one in await operator.set_up()] == [""]
+    assert operator.variables[SECRET] not in ("", before[SECRET])
+
 
 @pytest.mark.gen_test
 async def test_new_amount_is_a_new_price_and_the_old_one_is_retired(
