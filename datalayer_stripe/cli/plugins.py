@@ -85,7 +85,7 @@ def list_plugins(as_json: bool) -> None:
         click.echo(f"\nWARNING: {DISABLED_MONEY_PLUGIN % name}.")
     for warning in registry.unknown_type_warnings:
         click.echo(f"\nWARNING: {warning}")
-    click.echo("\nSend these event types to the webhook endpoint in Stripe's dashboard:")
+    click.echo("\nStripe must send these event types (`datalayer-stripe webhook sync`):")
     click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
 
 

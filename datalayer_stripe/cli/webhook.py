@@ -139,7 +139,8 @@ def test_webhook(url: str | None, env_file: Path | None) -> None:
     "--env-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     required=True,
-    help="Environment file that the service reads. Its values replace those of the environment.",
+    help="Environment file that the service reads. Its values replace those of the environment, "
+    "except the secret key.",
 )
 @url_option
 @click.option(

@@ -19,6 +19,7 @@ from .common import fail
 
 _PREFIX = "DATALAYER_"
 _SECRETS = variable("stripe_webhook_secrets")
+_API_KEY = variable("stripe_api_key")
 
 
 class WebhookUrl(click.ParamType[str]):
@@ -45,12 +46,15 @@ url_option = click.option(
 env_file_option = click.option(
     "--env-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Environment file. Its values replace those of the environment.",
+    help="Environment file. Its values replace those of the environment, except the secret key.",
 )
 
 
 def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> Configuration:
     """Read the configuration, with the values of a file in place of those of the environment.
+
+    The secret key of the environment counts nevertheless: the one in the file may be a restricted
+    key, which is enough for the service.
 
     If it is not valid, print a line for each problem on stderr and exit with code 2.
 
@@ -71,6 +75,8 @@ def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> 
                 )
             # Nothing is signed with it.
             overrides["stripe_webhook_secrets"] = f"whsec_{secrets.token_hex(16)}"
+        if os.environ.get(_API_KEY):
+            values.pop(_API_KEY, None)
         os.environ.update({name: one for name, one in values.items() if name.startswith(_PREFIX)})
         return read_configuration(running_plugins=False, **overrides)
     except StartError as error:

@@ -223,7 +223,7 @@ async def wait_until_accepted(
     *,
     seconds: float,
     sleep: Callable[[float], Awaitable[None]],
-    interval: float = 2.0,
+    interval: float = 10.0,
 ) -> Attempt:
     """Send test events until one is accepted or the time is over, and return the last attempt.
 

@@ -206,6 +206,28 @@ async def test_rotate_shows_its_steps_and_stops_before_the_restart(
 
 
 @pytest.mark.gen_test
+async def test_key_of_the_environment_counts_before_that_of_the_file(
+    sandbox: Sandbox, variables: dict[str, str], tmp_path: Path
+) -> None:
+    """The service may have a restricted key that may not change its endpoint."""
+    endpoint = managed(sandbox, URL, TYPES[1:])
+    key = sandbox.create_restricted_key(["plan_read"])
+    env_file = tmp_path / "service.env"
+    env_file.write_text(
+        f"DATALAYER_STRIPE_API_KEY={key}\nDATALAYER_STRIPE_PLUGINS_DISABLED=top-up-credits\n",
+        encoding="utf-8",
+    )
+    sync = ("webhook", "sync", "--yes", "--env-file", str(env_file))
+    code, _, err = await run_command(*sync, variables=variables)
+    assert (code, err) == (0, "")
+    enabled = sandbox.get(endpoint["id"])["enabled_events"]
+    assert enabled == [one for one in TYPES if one != "payment_intent.succeeded"]
+    del variables["DATALAYER_STRIPE_API_KEY"]
+    code, _, err = await run_command(*sync, variables=variables)
+    assert (code, "lacks the permission webhook_read" in err) == (2, True)
+
+
+@pytest.mark.gen_test
 async def test_rotate_writes_to_the_file_of_the_service_only(
     sandbox: Sandbox, variables: dict[str, str], tmp_path: Path
 ) -> None:
