@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -26,7 +27,17 @@ from ..stripe_api.transport import STRIPE_VERSION
 THIN_OBJECT = "v2.core.event"
 """The value of the field `object` of a thin event; that of a snapshot event is `event`."""
 
+
+def _refuse_part_of_a_path(value: str) -> str:
+    """Refuse an id that means a folder in the path of a request to Stripe."""
+    if value in {".", ".."}:
+        raise ValueError("is no id")
+    return value
+
+
 Text = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[!-~]+$")]
+Id = Annotated[Text, AfterValidator(_refuse_part_of_a_path)]
+Type = Annotated[Text, StringConstraints(pattern=r"[^.]$")]
 
 
 class RelatedObject(BaseModel):
@@ -34,8 +45,8 @@ class RelatedObject(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    id: Text
-    type: Text
+    id: Id
+    type: Type
     url: Text
 
 
@@ -45,8 +56,8 @@ class ThinEvent(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     object: Literal["v2.core.event"]
-    id: Text
-    type: Text
+    id: Id
+    type: Type
     created: AwareDatetime = Field(
         ge=datetime.fromtimestamp(0, UTC), le=datetime.fromtimestamp(MAX_EPOCH_SECONDS, UTC)
     )
@@ -54,7 +65,7 @@ class ThinEvent(BaseModel):
     context: str | None = Field(default=None, max_length=1000)
     """The account that the event is from, if it may be another one than that of the key."""
     related_object: RelatedObject | None = None
-    snapshot_event: Text | None = None
+    snapshot_event: Id | None = None
     """The id of the snapshot event about the same change, if the thin event names it."""
 
     @cached_property

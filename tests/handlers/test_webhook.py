@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+import stripe
 
 from datalayer_stripe.service import Service
 from tests.support.app import Api, Clock, json_of, recorded, sign
@@ -58,6 +59,16 @@ async def test_forged_or_old_delivery_is_refused_and_nothing_is_stored(
     assert json_of(answer)["success"] is False
     assert json_of(answer)["request_id"] == answer.headers["X-Request-Id"]
     assert await document_counts(service) == {}
+
+
+@pytest.mark.gen_test
+async def test_old_delivery_is_refused_before_its_body_is_hashed(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[object] = []
+    monkeypatch.setattr(stripe.WebhookSignature, "_compute_signature", hashed.append)
+    answer = await api.deliver(PAID, forged(time.time())["old"])
+    assert (answer.code, hashed) == (400, [])
 
 
 @pytest.mark.gen_test

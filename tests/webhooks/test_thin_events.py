@@ -249,6 +249,8 @@ async def test_thin_event_of_the_other_mode_is_refused(
     [
         ("id", ""),
         ("id", "x" * 256),
+        ("id", ".."),
+        ("type", "v1."),
         ("type", None),
         ("created", "yesterday"),
         ("created", "2026-01-01T00:00:00"),
@@ -257,7 +259,9 @@ async def test_thin_event_of_the_other_mode_is_refused(
         ("context", 7),
         ("related_object", "pi_1"),
         ("related_object.url", {"id": "pi_1", "type": "payment_intent"}),
+        ("related_object.id", {"id": ".", "type": "customer", "url": "/v1/customers/."}),
         ("snapshot_event", "evt 1"),
+        ("snapshot_event", ".."),
     ],
 )
 @pytest.mark.gen_test
