@@ -53,6 +53,12 @@ def test_query_finds_customers(
     assert (found["object"], found["has_more"]) == ("search_result", False)
 
 
+def test_deleted_customer_is_not_found(sandbox: Sandbox, people: list[str]) -> None:
+    sandbox.call("DELETE", f"/v1/customers/{people[0]}")
+    found = sandbox.call("GET", "/v1/customers/search", query='-email:"nobody@example.com"')
+    assert [obj["id"] for obj in found["data"]] == [people[2], people[1]]
+
+
 def test_numbers_are_compared(sandbox: Sandbox, people: list[str]) -> None:
     second = sandbox.get(people[1])["created"]
     for symbol, expected in {":": [1], ">": [2], ">=": [2, 1], "<": [0], "<=": [1, 0]}.items():

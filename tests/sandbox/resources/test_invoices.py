@@ -34,10 +34,12 @@ async def test_draft_has_the_pending_items_of_its_currency(
     assert [line.description for line in invoice.lines.data] == ["Work"]
     pending = await items.list_async({"pending": True})
     assert [item.id for item in pending.data] == [euros.id]
+    dollars = await items.create_async({"customer": shop.customer, "amount": 9, "currency": "usd"})
     other = await client.v1.invoices.create_async(
         {"customer": shop.customer, "pending_invoice_items_behavior": "include"}
     )
-    assert (other.amount_due, other.currency) == (7, "eur")
+    assert (other.amount_due, other.currency) == (7, "eur"), "the currency of the oldest item"
+    assert (await items.retrieve_async(dollars.id)).invoice is None
 
 
 @pytest.mark.gen_test
@@ -60,6 +62,7 @@ async def test_draft_is_finalized_and_paid_with_the_default_card(
     ]
     intent = sandbox.get(paid.payments.data[0].payment.payment_intent)
     assert (intent["setup_future_usage"], intent["customer"]) == (None, shop.customer)
+    assert intent["description"] == "Payment for Invoice"
     with pytest.raises(stripe.InvalidRequestError, match="Invoice is paid"):
         await client.v1.invoices.pay_async(invoice.id)
 
@@ -78,6 +81,24 @@ async def test_declined_card_leaves_the_invoice_open(
     assert sandbox.get(invoice.id)["status"] == "open"
     settled = await client.v1.invoices.pay_async(invoice.id, {"paid_out_of_band": True})
     assert (settled.status, settled.amount_paid_off_stripe) == ("paid", 2000)
+    assert event_types(sandbox)[-1] == "payment_intent.canceled"
+
+
+@pytest.mark.gen_test
+async def test_invoice_has_a_default_card_of_its_own(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    attach_default_card(sandbox, shop.customer, "pm_card_chargeCustomerFail")
+    methods = client.v1.payment_methods
+    own = await methods.attach_async("pm_card_mastercard", {"customer": shop.customer})
+    invoice = await create_invoice(client, shop, default_payment_method=own.id)
+    await client.v1.invoices.finalize_invoice_async(invoice.id)
+    intent = next(obj for obj in sandbox.objects if obj["object"] == "payment_intent")
+    assert (intent["payment_method"], intent["status"]) == (own.id, "requires_confirmation")
+    assert (await client.v1.invoices.pay_async(invoice.id)).status == "paid"
+    with pytest.raises(stripe.InvalidRequestError) as caught:
+        await create_invoice(client, shop, default_payment_method="pm_card_visa")
+    assert caught.value.param == "default_payment_method"
 
 
 @pytest.mark.gen_test
