@@ -75,9 +75,12 @@ class Renewals:
                 changed.append(subscription["id"])
             while (
                 subscription["status"] in _RENEWABLE
-                and current_period_end(subscription) <= self._backend.now()
+                and _next_change(subscription) <= self._backend.now()
             ):
-                self.renew(subscription)
+                if subscription["cancel_at"] == _next_change(subscription):
+                    self._lifecycle.end(subscription, {"ended_at": subscription["cancel_at"]})
+                else:
+                    self.renew(subscription)
                 changed.append(subscription["id"])
         return changed
 
@@ -99,6 +102,12 @@ class Renewals:
             self._billing.attempt(invoice, method, decline=GENERIC_DECLINE if fail else None)
         except SandboxCardError:
             return  # the events report the decline
+
+
+def _next_change(subscription: Object) -> int:
+    """Return when a subscription renews or is canceled next, in epoch seconds."""
+    end = current_period_end(subscription)
+    return min(end, subscription["cancel_at"] or end)
 
 
 def current_period_end(subscription: Object) -> int:

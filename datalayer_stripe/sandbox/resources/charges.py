@@ -51,7 +51,7 @@ class Charges:
             for charge in self._backend.store.of_kind("charge")
             if all(
                 name not in values or charge[name] == values[name]
-                for name in ("customer", "payment_intent")
+                for name in ("customer", "payment_intent", "transfer_group")
             )
         )
         return page(rows, values, "/v1/charges")

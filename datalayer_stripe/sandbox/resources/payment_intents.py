@@ -29,6 +29,7 @@ _FUTURE_USAGE = p.choice("off_session", "on_session")
 _ATTEMPT_FIELDS: p.Fields = {
     "payment_method": p.string,
     "payment_method_data": p.hash_of(DATA_FIELDS, required=["type"]),
+    "error_on_requires_action": p.boolean,
     "off_session": p.boolean,
     "setup_future_usage": _FUTURE_USAGE,
     "use_stripe_sdk": p.boolean,
@@ -72,7 +73,13 @@ _SEARCH: SearchFields = {
     "status": TOKEN,
 }
 # Parameters of one attempt, which the object does not store.
-_ATTEMPT_ONLY = ("payment_method_data", "off_session", "return_url", "use_stripe_sdk")
+_ATTEMPT_ONLY = (
+    "error_on_requires_action",
+    "off_session",
+    "payment_method_data",
+    "return_url",
+    "use_stripe_sdk",
+)
 
 
 class PaymentIntents:
@@ -230,7 +237,8 @@ class PaymentIntents:
                 "can either update the PaymentIntent with a payment method and then confirm it "
                 "again, or confirm it again directly with a payment method or ConfirmationToken.",
             )
-        off_session = values.get("off_session", False)
+        # Without the customer, or if told so, a payment that needs authentication is declined.
+        off_session = any(values.get(n) for n in ("off_session", "error_on_requires_action"))
         # Stripe.js shows the authentication in a dialog, even if it sends a return URL.
         return_url = None if values.get("use_stripe_sdk") else values.get("return_url")
         attempt = Attempt(method, off_session=off_session, return_url=return_url)

@@ -85,6 +85,7 @@ class PaymentMethods:
             method
             for method in self._backend.store.of_kind("payment_method")
             if method["customer"] == values["customer"]
+            and values.get("allow_redisplay") in (None, method["allow_redisplay"])
         )
         return page(rows, values, "/v1/payment_methods")
 

@@ -10,7 +10,7 @@ from ..engine.store import merge_metadata
 from ..shapes.objects import Object
 
 # Computed below, or by `Subscriptions`.
-_COMPUTED = ("cancel_at", "cancel_at_period_end", "cancellation_details", "items", "trial_end")
+_COMPUTED = ("cancel_at_period_end", "cancellation_details", "items", "trial_end")
 
 
 def changes_of(
@@ -43,6 +43,8 @@ def changes_of(
         if cancel != subscription["cancel_at_period_end"]:
             changes.update(_cancellation(subscription, cancel, now))
             details["reason"] = "cancellation_requested" if cancel else None
+    elif "cancel_at" in values:
+        changes["canceled_at"] = now if values["cancel_at"] else None
     if details != subscription["cancellation_details"]:
         changes["cancellation_details"] = details
     if values.get("items"):

@@ -28,6 +28,7 @@ _FEEDBACK = p.choice(
 )
 _CANCELLATION_DETAILS = p.hash_of({"feedback": _FEEDBACK})
 _COMMON: p.Fields = {
+    "cancel_at": p.integer,
     "off_session": p.boolean,
     "collection_method": p.choice("charge_automatically"),
     "payment_settings": p.hash_of(

@@ -128,6 +128,7 @@ class Subscriptions:
             subscription
             for subscription in of_customer(self._backend.store.of_kind("subscription"), values)
             if _has_status(subscription, values.get("status"))
+            and values.get("collection_method") in (None, subscription["collection_method"])
             and ("price" not in values or values["price"] in _prices(subscription))
         )
         return page(rows, values, "/v1/subscriptions")

@@ -109,11 +109,11 @@ def charge(charge_id: str, intent: Object, method: Object, url: str, now: int) -
         "review": None,
         "shipping": copy.deepcopy(intent["shipping"]),
         "source_transfer": None,
-        "statement_descriptor": None,
-        "statement_descriptor_suffix": None,
+        "statement_descriptor": intent["statement_descriptor"],
+        "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
         "status": "pending",
         "transfer_data": None,
-        "transfer_group": None,
+        "transfer_group": intent["transfer_group"],
     }
 
 

@@ -129,3 +129,30 @@ async def test_advancing_clock_renews_cancels_and_expires_due_subscriptions(
     assert sandbox.events[-1]["created"] == int(sandbox.clock())
     with pytest.raises(ValueError, match="forward"):
         sandbox.advance(-1)
+
+
+@pytest.mark.gen_test
+async def test_subscription_is_canceled_at_a_given_time(
+    sandbox: Sandbox, client: stripe.StripeClient, shop: Shop
+) -> None:
+    early = await create_active(sandbox, client, shop)
+    late = await create_active(sandbox, client, shop)
+    kept = await create_active(sandbox, client, shop)
+    now = int(sandbox.clock())
+    update = client.v1.subscriptions.update_async
+    changed = await update(early, {"cancel_at": now + 10 * DAY})
+    assert (changed.cancel_at, changed.cancel_at_period_end) == (now + 10 * DAY, False)
+    assert changed.canceled_at is not None
+    await update(late, {"cancel_at": now + 40 * DAY})
+    await update(kept, {"cancel_at": now + 10 * DAY})
+    assert (await update(kept, {"cancel_at": ""})).canceled_at is None
+
+    assert sandbox.advance(11 * DAY) == [early]
+    ended = sandbox.get(early)
+    assert (ended["status"], ended["ended_at"]) == ("canceled", now + 10 * DAY)
+    assert set(sandbox.advance(35 * DAY)) == {late, kept}
+    assert sandbox.get(late)["status"] == "canceled"
+    assert sandbox.get(late)["ended_at"] == now + 40 * DAY
+    assert sandbox.get(kept)["status"] == "active"
+    bills = [obj["billing_reason"] for obj in sandbox.objects if obj["object"] == "invoice"]
+    assert bills.count("subscription_cycle") == 2, "of `late` and of `kept`, in the second month"

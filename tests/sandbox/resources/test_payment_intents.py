@@ -6,7 +6,7 @@ import pytest
 import stripe
 
 from datalayer_stripe.sandbox import Sandbox, SandboxCardError, StripeError
-from tests.sandbox.conftest import Shop, event_types
+from tests.sandbox.conftest import Shop, event_types, pay
 from tests.sandbox.creation import create_intent
 
 
@@ -279,3 +279,33 @@ async def test_confirmation_with_the_secret_key_keeps_the_client_secret(
         intent.id, {"payment_method": "pm_card_visa", "client_secret": "other"}
     )
     assert (paid.status, paid.client_secret) == ("succeeded", intent.client_secret)
+
+
+@pytest.mark.gen_test
+async def test_payment_can_fail_instead_of_requiring_authentication(
+    client: stripe.StripeClient,
+) -> None:
+    with pytest.raises(stripe.CardError) as caught:
+        await create_intent(
+            client,
+            payment_method="pm_card_authenticationRequired",
+            confirm=True,
+            error_on_requires_action=True,
+        )
+    assert caught.value.code == "authentication_required"
+
+
+@pytest.mark.gen_test
+async def test_charges_are_listed_by_transfer_group(
+    sandbox: Sandbox, client: stripe.StripeClient
+) -> None:
+    pay(sandbox)
+    intent = await create_intent(
+        client,
+        transfer_group="a",
+        statement_descriptor_suffix="CREDITS",
+        capture_method="automatic",
+    )
+    sandbox.confirm_payment(intent.client_secret)
+    (charge,) = (await client.v1.charges.list_async({"transfer_group": "a"})).data
+    assert (charge.payment_intent, charge.statement_descriptor_suffix) == (intent.id, "CREDITS")

@@ -76,3 +76,7 @@ async def test_payment_method_is_created_from_a_token_and_updated(
     assert (changed.card.exp_year, changed.card.last4) == (2041, "4242")
     assert (changed.billing_details.name, changed.metadata["a"]) == ("Ada", "1")
     assert event_types(sandbox)[-1] == "payment_method.updated"
+    await methods.update_async(attached.id, {"allow_redisplay": "always"})
+    for filter, expected in (("always", [attached.id]), ("limited", [])):
+        listed = await methods.list_async({"customer": shop.customer, "allow_redisplay": filter})
+        assert [method.id for method in listed.data] == expected

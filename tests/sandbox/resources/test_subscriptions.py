@@ -251,3 +251,13 @@ async def test_invoice_is_paid_through_api(
     with pytest.raises(stripe.InvalidRequestError) as caught:
         await client.v1.invoices.pay_async(invoice_id)
     assert caught.value.code == "invoice_already_paid"
+
+
+@pytest.mark.gen_test
+async def test_subscriptions_are_listed_by_collection_method(
+    client: stripe.StripeClient, shop: Shop
+) -> None:
+    created = await create_incomplete(client, shop)
+    for method, expected in (("charge_automatically", [created.id]), ("send_invoice", [])):
+        listed = await client.v1.subscriptions.list_async({"collection_method": method})
+        assert [subscription.id for subscription in listed.data] == expected
