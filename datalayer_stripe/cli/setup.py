@@ -132,11 +132,11 @@ def _webhook(url: str | None) -> str | None:
         raise click.BadParameter(f"{error}.", param_hint="--url") from None
 
 
-def _ask(description: str, hidden: bool) -> str:
+def _ask(question: str, hidden: bool) -> str:
     """Ask for a value on a terminal. Return an empty string if there is none."""
     if not sys.stdin.isatty():
         return ""
-    answer: str = click.prompt(description, hide_input=hidden, err=True)
+    answer: str = click.prompt(question, hide_input=hidden, err=True)
     return answer
 
 
@@ -234,6 +234,8 @@ def _saver(file: EnvFile) -> Save:
 
 def _print_result(result: Result) -> None:
     step = result.step
+    if step.run is None:
+        return  # it is listed with what has to be done by hand
     if result.problem:
         click.echo(f"not done  {step.subject}: {result.problem}")
     else:

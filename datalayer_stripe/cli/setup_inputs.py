@@ -27,7 +27,7 @@ _JWT_SECRET = "jwt_secret"  # noqa: S105 (the name of a field, not a secret)
 _JWT_SECRET_BYTES = 32
 
 Ask = Callable[[str, bool], str]
-"""Asks for a value: its description, and whether the answer stays hidden."""
+"""Asks for a value: the question, and whether the answer stays hidden."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,10 @@ def _key(inputs: Mapping[str, str], field: str, prefixes: tuple[str, ...], ask: 
     """Return a key, and ask for it if it is not set."""
     value = inputs.get(variable(field))
     if value is None:
-        doc = str(Settings.model_fields[field].description).split(". ")[0].replace("`", "")
-        value = str(unquoted(ask(doc, field == _SECRET_KEY)))
+        declared = Settings.model_fields[field]
+        doc = str(declared.description).split(". ")[0].replace("`", "")
+        question = f"{doc}. {extra_of(declared, 'remedy')}\n{variable(field)}"
+        value = str(unquoted(ask(question, field == _SECRET_KEY)))
     if not value:
         raise _fault(field, "is missing or blank")
     try:

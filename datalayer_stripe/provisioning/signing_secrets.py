@@ -72,12 +72,11 @@ class SigningSecrets:
         # Without a digest in the metadata, nobody can tell whose secret it is.
         if any(owner.has_secret(one) is not False for one in self):
             return []
-        has = "none of the signing secrets is" if self else "there is no signing secret, which is"
         return [
             Step(
                 "signing secret",
                 Action.BY_HAND,
-                f"{has} that of {owner.id}; Stripe's API shows it at the creation only",
+                f"that of {owner.id} is missing; Stripe's API shows it at the creation only",
                 by_hand=f"Copy it from {WEBHOOKS_PAGE} → {owner.id} → Signing secret to "
                 f"{SECRET_VARIABLE}. {instead}",
             )

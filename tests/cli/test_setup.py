@@ -319,15 +319,16 @@ def test_live_key_is_sent_to_https_only(path: Path) -> None:
 def test_missing_keys_are_asked_for_and_the_secret_one_is_hidden(path: Path) -> None:
     asked = []
 
-    def ask(description: str, hidden: bool) -> str:
-        asked.append((description, hidden))
+    def ask(question: str, hidden: bool) -> str:
+        asked.append((question, hidden))
         return LIVE["DATALAYER_STRIPE_API_KEY" if hidden else "DATALAYER_STRIPE_JS_API_KEY"]
 
     inputs = read_inputs(EnvFile.read(path), {}, ask)
     assert inputs.livemode
     assert LIVE.items() <= inputs.own.items()
     assert [hidden for _, hidden in asked] == [True, False]
-    assert all("key" in description for description, _ in asked)
+    assert "→ Secret key.\nDATALAYER_STRIPE_API_KEY" in asked[0][0]
+    assert "→ Publishable key.\nDATALAYER_STRIPE_JS_API_KEY" in asked[1][0]
 
 
 @pytest.mark.parametrize(
