@@ -1,9 +1,9 @@
 """A model of everything that may happen: hypothesis searches for a story that violates a law.
 
 Accounts subscribe, pay, are declined and cancel. Their events are delivered to two processes of
-the service, in any order, duplicated, concurrently or late. Calls to MongoDB and Stripe fail,
-deliveries are cancelled, and processes crash. After each step the balances must match the ledger,
-and at the end every law must hold: see `laws`.
+the service as snapshot events and as thin events, in any order, duplicated, concurrently or late.
+Calls to MongoDB and Stripe fail, deliveries are cancelled, and processes crash. After each step the
+balances must match the ledger, and at the end every law must hold: see `laws`.
 
 A story that violates a law is printed as a short script::
 
@@ -48,7 +48,7 @@ class ServiceModel(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.simulation = self.runner.run(Simulation.open(self.runner))
+        self.simulation = self.runner.run(Simulation.open(self.runner, thin=True))
         self.intents: list[str] = []
         self.has_failed = False
 

@@ -19,6 +19,7 @@ from datalayer_stripe.sandbox import SandboxCardError
 from datalayer_stripe.sandbox.api.versions import render_event
 from datalayer_stripe.sandbox.delivery.attempts import encode
 from datalayer_stripe.sandbox.engine.errors import StripeError
+from datalayer_stripe.sandbox.shapes.thin_events import thin_event
 from datalayer_stripe.service import Service
 from datalayer_stripe.stripe_api.objects import id_of, invoice_subscription_id
 from datalayer_stripe.testing.clock import Clock
@@ -89,20 +90,27 @@ class Simulation:
         self.counting = CountingPlugin()
         self.counts: Counter[str] = Counter()
         self.accepted: set[str] = set()
+        self._sent: Counter[str] = Counter()
+        self._thin = False
         self.processes: list[Process] = []
         self._environment = Environment(runner.url, clock=self.clock, sandbox=self.sandbox)
         self._patches = [patch(name, seconds) for name, seconds in _STORE_TIMEOUTS.items()]
 
     @classmethod
-    async def open(cls, runner: SimulationRunner, *, counting: bool = True) -> "Simulation":
+    async def open(
+        cls, runner: SimulationRunner, *, counting: bool = True, thin: bool = False
+    ) -> "Simulation":
         """Start the local Stripe and the processes.
 
         Args:
             runner: Runs the simulation.
             counting: Whether the counting plugin runs. Without it a delivery makes as many calls
                 as in production.
+            thin: Whether the deliveries of an event are in turn snapshot events and thin events,
+                as if the account had a webhook endpoint and an event destination.
         """
         simulation = cls(runner)
+        simulation._thin = thin
         for one in simulation._patches:
             one.start()
         await simulation._environment.start()
@@ -222,7 +230,13 @@ class Simulation:
         process = self.processes[to]
         if process.dead:
             return False
-        body = encode(render_event(self.sandbox.backend.store, event, API_VERSIONS[to]))
+        self._sent[event["id"]] += 1
+        # Half of the events are delivered as a thin event first.
+        if self._thin and (self._sent[event["id"]] + ord(event["id"][-1])) % 2:
+            body = encode(thin_event(event))
+            self.counts["thin_deliveries"] += 1
+        else:
+            body = encode(render_event(self.sandbox.backend.store, event, API_VERSIONS[to]))
         signature = self._environment.sign(body)
         delivery = await process.run(process.service.deliveries.receive(body, signature))
         self.counts["deliveries"] += 1

@@ -94,7 +94,7 @@ async def _interrupt_everywhere(
     *,
     again: Fault | None,
 ) -> int:
-    simulation = await Simulation.open(runner, counting=False)
+    simulation = await Simulation.open(runner, counting=False, thin=True)
     try:
         await prepare(simulation)
         faults = await stories.every_fault(simulation, make_event, kinds, again=again)
