@@ -40,7 +40,6 @@ class PendingDeliveries:
 
     Args:
         calls: The calls of Stripe's API.
-        types: The event types that the plugins want.
         timing: How to wait.
         known_events: Returns which events the service has in its database. It finishes these by
             itself, also those that a plugin has failed. None if the database cannot be read.
@@ -49,35 +48,36 @@ class PendingDeliveries:
     def __init__(
         self,
         calls: WebhookEndpointCalls,
-        types: Sequence[str],
         timing: Timing,
         known_events: KnownEvents | None,
     ) -> None:
         self._calls = calls
-        self._types = types
         self._timing = timing
         self._known_events = known_events
 
-    async def wait(self) -> set[str]:
+    async def wait(self, types: Sequence[str]) -> set[str]:
         """Wait until each event that is pending now is delivered, or is known to the service.
 
         Events that are created meanwhile do not count: another endpoint is sent these, too.
+
+        Args:
+            types: The types of the events.
 
         Returns:
             The ids of the events that are still pending when the time is over.
         """
         await self._timing.sleep(SETTLE_SECONDS)
-        pending = await self._list()
+        pending = await self._list(types)
         waited = 0.0
         while pending and waited < self._timing.wait:
             await self._timing.sleep(POLL_SECONDS)
             waited += POLL_SECONDS
-            pending &= await self._list()
+            pending &= await self._list(types)
         return pending
 
-    async def _list(self) -> set[str]:
+    async def _list(self, types: Sequence[str]) -> set[str]:
         listed = await self._calls.list_undelivered(
-            self._types, created_since=int(self._timing.now()) - _RETRY_SECONDS
+            types, created_since=int(self._timing.now()) - _RETRY_SECONDS
         )
         # The service does not process the events of connected accounts.
         pending = {str(one["id"]) for one in listed if not one.get("account")}

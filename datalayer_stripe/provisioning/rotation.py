@@ -23,7 +23,7 @@ from .delivery_problems import Problem
 from .env_file import EnvFile
 from .event_destination import list_destinations
 from .pending_deliveries import KnownEvents, PendingDeliveries, Timing
-from .rotation_state import REPLACED_DIGESTS, RotationState
+from .rotation_state import EVERY_TYPE, REPLACED_DIGESTS, RotationState
 from .round_trip import Attempt, RoundTrip, wait_until_accepted
 from .webhook_endpoints import (
     DESCRIPTION,
@@ -93,7 +93,7 @@ class Rotation:
         self._target = target
         self._round_trip = round_trip
         self._timing = timing
-        self._deliveries = PendingDeliveries(self._calls, target.events, timing, known_events)
+        self._deliveries = PendingDeliveries(self._calls, timing, known_events)
         self._say = say
 
     async def steps(self) -> list[str]:
@@ -116,7 +116,7 @@ class Rotation:
             steps += [
                 f"check with {ACCEPTED_IN_A_ROW} signed test events that the service accepts the "
                 "new secret",
-                f"enable the new endpoint, for {len(self._target.events)} event types",
+                f"enable the new endpoint, for {self._types_of(state)}",
             ]
         if state.replaced:
             steps += [f"wait until no delivery to {ids} is pending", f"delete {ids}"]
@@ -141,7 +141,7 @@ class Rotation:
         if successor.is_idle:
             if not await self._is_accepted(successor):
                 return False
-            successor = await self._enable(successor)
+            successor = await self._enable(successor, state)
         if state.replaced:
             if not await self._are_deliveries_done(state):
                 return False
@@ -245,19 +245,30 @@ class Rotation:
         )
         return False
 
-    async def _enable(self, successor: WebhookEndpoint) -> WebhookEndpoint:
+    async def _enable(self, successor: WebhookEndpoint, state: RotationState) -> WebhookEndpoint:
+        events = list(state.events(self._target.events))
         updated = await self._calls.update(
-            successor.id, {"enabled_events": list(self._target.events), "disabled": False}
+            successor.id, {"enabled_events": events, "disabled": False}
         )
         self._say(
-            f"Enabled {successor.id} for {len(self._target.events)} event types. Stripe sends each "
-            "event to both endpoints now, and the service processes it once."
+            f"Enabled {successor.id} for {self._types_of(state)}. Stripe sends each event to both "
+            "endpoints now, and the service processes it once."
         )
         return parse_endpoint(updated)
 
+    def _types_of(self, state: RotationState) -> str:
+        """Return how many event types a successor has, and which ones no plugin here wants."""
+        events = state.events(self._target.events)
+        if events == (EVERY_TYPE,):
+            return "all event types"
+        others = sorted(set(events) - set(self._target.events))
+        kept = f", with those of plugins that are not here: {', '.join(others)}" if others else ""
+        return f"{len(events)} event types{kept}"
+
     async def _are_deliveries_done(self, state: RotationState) -> bool:
         """Wait until no event would be lost with the old endpoint."""
-        pending = await self._deliveries.wait()
+        types = {*self._target.events, *state.events(self._target.events)} - {EVERY_TYPE}
+        pending = await self._deliveries.wait(sorted(types))
         if not pending:
             self._say("No delivery to the old endpoint is pending.")
             return True

@@ -1,12 +1,15 @@
 """The state of a rotation of the signing secret: at Stripe and in the environment file only."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from .event_destination import EventDestination
 from .webhook_endpoints import SECRET_DIGEST, WebhookEndpoint, endpoints_at, secret_digest
+
+EVERY_TYPE = "*"
+"""What an endpoint has instead of a list of types if Stripe sends it all events."""
 
 REPLACED_DIGESTS = "replaces_secret_sha256"
 """The key of the successor's metadata with the digests of the secrets to remove in the end."""
@@ -59,6 +62,18 @@ class RotationState:
             tuple(destinations),
             tuple(secrets),
         )
+
+    def events(self, wanted: Collection[str]) -> tuple[str, ...]:
+        """Return the event types of a successor: the wanted ones, and those of what it replaces.
+
+        The service may have plugins that the machine of the operator lacks, so a rotation removes
+        no type.
+
+        Args:
+            wanted: The event types that the plugins of this machine want.
+        """
+        replaced = {one for end in self.replaced if not end.is_idle for one in end.enabled_events}
+        return (EVERY_TYPE,) if EVERY_TYPE in replaced else tuple(sorted({*wanted, *replaced}))
 
     @property
     def replaced_digests(self) -> list[str]:

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import SecretStr
-from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPRequest
-from tornado.iostream import StreamClosedError
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from ..clock import Clock, system_clock
 from ..stripe_api.transport import STRIPE_VERSION
@@ -179,7 +178,7 @@ class RoundTrip:
         status, found = None, None
         try:
             response = await self._client.fetch(request, raise_error=False)
-        except (HTTPError, OSError, StreamClosedError) as error:
+        except Exception as error:  # Tornado raises others, too, such as for endless headers
             found = connection_problem(error)
         else:
             if response.code == 599:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -173,6 +173,31 @@ def installation(
     io_loop.run_sync(installation.set_up)
     yield installation
     io_loop.run_sync(client.close)
+
+
+@pytest.mark.gen_test
+async def test_event_types_of_plugins_that_only_the_service_has_are_kept(
+    installation: Installation,
+) -> None:
+    sandbox, [old] = installation.sandbox, installation.endpoints()
+    types = [*old["enabled_events"], "customer.updated"]
+    sandbox.call("POST", f"{PATH}/{old['id']}", enabled_events=types)
+    async with installation.serving():
+        assert "customer.updated" in (await installation.steps())[3]
+        await installation.rotate()
+        await installation.restart()
+        sandbox.webhooks.drop(1000)
+        customer = sandbox.call("POST", "/v1/customers")
+        sandbox.call("POST", f"/v1/customers/{customer['id']}", name="Ada")
+        await sandbox.webhooks.settle()
+        assert await installation.rotate() is False, "a delivery of this type is pending"
+
+        async def all_known(event_ids: Sequence[str]) -> Sequence[str]:
+            return event_ids
+
+        assert await installation.rotate(known_events=all_known) is True
+        [only] = installation.endpoints()
+        assert set(only["enabled_events"]) == set(types)
 
 
 @pytest.mark.gen_test

@@ -191,6 +191,7 @@ def status(code: int, body: str = "", **headers: str) -> Answer:
         (status(200, "It works!"), Problem.OTHER_SERVER, "Another server"),
         (status(200, '{"received":true,"event":"evt_x"}'), Problem.OTHER_SERVER, "Another server"),
         (status(200, "x" * 100_000), Problem.CONNECTION, "Check"),
+        (status(200, **{"X-Long": "x" * 200_000}), Problem.CONNECTION, "Check"),
     ],
 )
 @pytest.mark.gen_test
