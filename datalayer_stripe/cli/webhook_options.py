@@ -56,7 +56,8 @@ def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> 
     The secret key of the environment counts nevertheless: the one in the file may be a restricted
     key, which is enough for the service.
 
-    If it is not valid, print a line for each problem on stderr and exit with code 2.
+    If it is not valid, print a line for each problem on stderr and exit with code 2. Print a
+    warning for each event type of a plugin that Stripe does not have.
 
     Args:
         env_file: The file, or None.
@@ -78,6 +79,9 @@ def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> 
         if os.environ.get(_API_KEY):
             values.pop(_API_KEY, None)
         os.environ.update({name: one for name, one in values.items() if name.startswith(_PREFIX)})
-        return read_configuration(running_plugins=False, **overrides)
+        configuration = read_configuration(running_plugins=False, **overrides)
     except StartError as error:
         fail(str(error))
+    for warning in configuration.registry.unknown_type_warnings:
+        click.echo(f"{warning} Stripe refuses an endpoint with this type.", err=True)
+    return configuration

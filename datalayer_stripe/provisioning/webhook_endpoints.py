@@ -7,7 +7,7 @@ never changed, except one with exactly the service's URL, which then gets the me
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -40,7 +40,8 @@ class WebhookEndpoint(BaseModel):
 
     id: str = Field(pattern=r"^we_\w+$")
     url: str
-    status: Literal["enabled", "disabled"]
+    status: str
+    """`enabled` or `disabled`."""
     enabled_events: tuple[str, ...]
     api_version: str | None = None
     description: str | None = None
@@ -63,7 +64,7 @@ class WebhookEndpoint(BaseModel):
     @property
     def is_idle(self) -> bool:
         """Whether Stripe sends the endpoint nothing that a plugin handles."""
-        return self.status == "disabled" or set(self.enabled_events) <= set(IDLE_TYPES)
+        return self.status != "enabled" or set(self.enabled_events) <= set(IDLE_TYPES)
 
     def has_secret(self, secret: SecretStr) -> bool | None:
         """Return whether a signing secret is the endpoint's, or None if it is not known."""

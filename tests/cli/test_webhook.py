@@ -73,6 +73,25 @@ async def test_sync_changes_the_event_list_after_it_was_shown(
 
 
 @pytest.mark.gen_test
+async def test_event_type_that_stripe_does_not_have_is_named(
+    sandbox: Sandbox, variables: dict[str, str], tmp_path: Path
+) -> None:
+    managed(sandbox, URL, TYPES)
+    (tmp_path / "typo.py").write_text(
+        "from datalayer_stripe import Plugin\n"
+        "plugin = Plugin('typo')\n"
+        "@plugin.on('invoice.payed')\n"
+        "async def note(event, ctx): ...\n",
+        encoding="utf-8",
+    )
+    variables["DATALAYER_STRIPE_PLUGINS_DIR"] = str(tmp_path)
+    code, out, err = await run_command("webhook", "sync", "--dry-run", variables=variables)
+    assert code == 3
+    assert "add the event type invoice.payed" in out
+    assert "Did you mean invoice.paid? Stripe refuses an endpoint with this type." in err
+
+
+@pytest.mark.gen_test
 async def test_sync_uses_the_enabled_plugins(sandbox: Sandbox, variables: dict[str, str]) -> None:
     endpoint = managed(sandbox, URL, TYPES)
     variables["DATALAYER_STRIPE_PLUGINS_DISABLED"] = "top-up-credits"
