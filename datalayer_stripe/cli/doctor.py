@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from itertools import groupby
+from pathlib import Path
 
 import click
 
@@ -17,16 +18,18 @@ from ..doctor.account import StripeAccount
 from ..doctor.checks import Finding, Status
 from ..doctor.context import CheckContext
 from ..doctor.report import as_json, exit_code, run_checks
-from ..errors import StoreError
+from ..errors import StartError, StoreError
 from ..handlers.urls import WEBHOOK_PATH
 from ..logs import configure_logging
 from ..metrics import Metrics
+from ..provisioning.env_file import EnvFile
 from ..service import call_limiter
 from ..settings import Settings
 from ..store import Store, connect
 from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
-from .common import pluralize, print_json, run
+from .common import fail, pluralize, print_json, run
+from .webhook_options import WebhookUrl
 
 REPORT_WIDTH = 80
 """The maximum width of a line of the report, in characters."""
@@ -40,10 +43,16 @@ _COLORS = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red"}
 @click.command(short_help="Check the settings, Stripe, the database and the events.")
 @click.option(
     "--url",
-    help="The public URL of the service or of its webhook, such as https://pay.example.com.",
+    type=WebhookUrl(),
+    help="Public URL of the service or of its webhook, such as https://pay.example.com.",
+)
+@click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Environment file. Its values replace those of the environment.",
 )
 @click.option("--json", "as_json_option", is_flag=True, help="Print JSON.")
-def doctor(url: str | None, as_json_option: bool) -> None:
+def doctor(url: str | None, env_file: Path | None, as_json_option: bool) -> None:
     """Check that the service is set up correctly, and say how to fix what is not.
 
     Prints a line for each check: the settings, the plugins, the database, the keys and what they
@@ -55,6 +64,8 @@ def doctor(url: str | None, as_json_option: bool) -> None:
     """
     # The findings say what the log would say.
     configure_logging(level="CRITICAL")
+    if env_file is not None:
+        _use_env_file(env_file)
     attempt = try_configuration()
 
     async def examine() -> list[Finding]:
@@ -81,7 +92,7 @@ async def open_context(
 
     Args:
         attempt: What could be read from the environment.
-        url: The public URL of the service or of its webhook, if it is known.
+        url: The public URL of the webhook, if it is known.
         store: Replaces the database of the settings. It is not closed.
         clock: Returns the present time.
     """
@@ -92,7 +103,7 @@ async def open_context(
         found_settings=attempt.settings,
         plugin_error=str(attempt.plugin_error) if attempt.plugin_error else None,
         found_registry=attempt.registry,
-        endpoint_url=_endpoint_url(url),
+        endpoint_url=url,
         found_store=store,
         clock=clock,
     )
@@ -138,11 +149,16 @@ def _with_account(
     return replace(context, found_account=StripeAccount(stripe, settings, context.clock))
 
 
-def _endpoint_url(url: str | None) -> str | None:
-    """Return the URL of the webhook for the URL of the service or of its webhook."""
-    if url is None or url.endswith(WEBHOOK_PATH):
-        return url
-    return url.rstrip("/") + WEBHOOK_PATH
+def _use_env_file(path: Path) -> None:
+    """Set the variables of a file in place of those of the environment.
+
+    If the file cannot be read, print the reason on stderr and exit with code 2.
+    """
+    try:
+        values = dict(EnvFile.read(path))
+    except StartError as error:
+        fail(str(error))
+    os.environ.update({name: one for name, one in values.items() if name.startswith("DATALAYER_")})
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 REPEAT_SECONDS = 600.0
 """The checks run again after this time while there are problems, to see that they are fixed."""
 
-READ_SECONDS = 30.0
+READ_SECONDS = 5.0
 """How often a process that does not run the checks itself reads their report."""
 
 # Problems are reported again after each repetition, so an older report is of a process that ended.

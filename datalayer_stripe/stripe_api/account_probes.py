@@ -35,10 +35,6 @@ PERMISSION_PROBES: Mapping[str, tuple[str, _Request]] = {
         "setup_intents.cancel",
         lambda v1: v1.setup_intents.cancel_async(f"seti_{_NOBODY}"),
     ),
-    "payment_method_read": (
-        "payment_methods.retrieve",
-        lambda v1: v1.payment_methods.retrieve_async(f"pm_{_NOBODY}"),
-    ),
     "subscription_write": (
         "subscriptions.update",
         lambda v1: v1.subscriptions.update_async(f"sub_{_NOBODY}"),
@@ -52,7 +48,7 @@ PERMISSION_PROBES: Mapping[str, tuple[str, _Request]] = {
     "dispute_read": ("disputes.list", lambda v1: v1.disputes.list_async(_FIRST)),
     "event_read": ("events.list", lambda v1: v1.events.list_async(_FIRST)),
 }
-"""For each permission that the service uses, a call that needs it: its name and the request."""
+"""For each of :func:`.service_permissions`, a call that needs it: its name and the request."""
 
 
 class AccountProbes:

@@ -1,14 +1,19 @@
 """The command `doctor`."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tornado.testing import bind_unused_port
 
 from datalayer_stripe.cli.doctor import REPORT_WIDTH
 from datalayer_stripe.doctor.report import CHECKS
+from datalayer_stripe.provisioning.env_file import EnvFile
 from datalayer_stripe.sandbox import Sandbox
+from tests.support.app import json_of
 from tests.support.command import complete, environment, run_command
+from tests.support.serving import serve
 from tests.support.shop import Shop
 
 
@@ -84,3 +89,67 @@ async def test_doctor_shows_no_secret(sandbox: Sandbox, shop: Shop) -> None:
     _, out, err = await run_command("doctor", variables=variables)
     for secret in (sandbox.secret_key, "hunter2", variables["DATALAYER_JWT_SECRET"], "whsec_"):
         assert secret not in out + err
+
+
+# With the file of `setup`, and a running service
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_account_that_setup_has_set_up_has_no_problem(
+    tmp_path: Path, mongodb_url: str, sandbox: Sandbox, bearer: Callable[..., str]
+) -> None:
+    socket, port = bind_unused_port()
+    socket.close()
+    path = tmp_path / "shop.env"
+    keys = environment(
+        DATALAYER_STRIPE_API_KEY=sandbox.secret_key,
+        DATALAYER_STRIPE_JS_API_KEY=sandbox.publishable_key,
+        DATALAYER_STRIPE_API_BASE=sandbox.url,
+    )
+    offers = ("--package", "5.00:50", "--package", "20.00:220", "--plan", "29.00")
+    address = f"http://127.0.0.1:{port}"
+    code, out, err = await run_command(
+        *("setup", *offers, "--url", address, "--env-file", str(path), "--yes"), variables=keys
+    )
+    assert code == 0, out + err
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"DATALAYER_STRIPE_MONGODB_URL='{mongodb_url}'\n")
+
+    variables = environment(**dict(EnvFile.read(path)))
+    async with serve(variables, bearer, "--port", str(port)) as serving:
+        await serving.line("doctor: no problem found")
+        assert json_of(await serving.api.get("/readyz", account=None))["warnings"] == {}
+        code, out, err = await run_command(
+            *("doctor", "--env-file", str(path), "--url", address, "--json"),
+            variables=environment(),
+        )
+    assert (code, err) == (0, ""), out
+    found = {one["check"]: one["status"] for one in json.loads(out)["findings"]}
+    assert set(found) == {check.name for check in CHECKS}
+    assert {name for name, status in found.items() if status != "ok"} == {"events.audit"}
+
+
+@pytest.mark.mongod
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_serve_logs_findings_once_and_all_processes_show_them(
+    mongodb_url: str,
+    sandbox: Sandbox,
+    shop: Shop,
+    bearer: Callable[..., str],
+) -> None:
+    variables = complete(mongodb_url, sandbox, shop)
+    async with serve(variables, bearer, "--processes", "2") as serving:
+        line = await serving.line("doctor: Stripe does not have bpc_tests.")
+        assert line["level"] == "ERROR"
+        assert line["check"] == "portal.configuration"
+        assert "DATALAYER_STRIPE_CUST_PORTAL_ID" in line["advice"]
+        assert line["process_number"] == 1
+        in_a_row = 0
+        while in_a_row < 40:  # each connection is answered by any of the processes
+            answer = await serving.api.get("/readyz", account=None)
+            assert answer.code == 200, "findings do not make a process unready"
+            is_shown = "portal.configuration" in json_of(answer)["warnings"]
+            in_a_row = in_a_row + 1 if is_shown else 0
+        assert [one.get("check") for one in serving.lines].count("portal.configuration") == 1

@@ -10,6 +10,7 @@ from datalayer_stripe.cli.common import Progress, Since
 from datalayer_stripe.reconciliation.differences import REPAIR_COMMAND
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
+from datalayer_stripe.store.last_runs import AUDIT, RECONCILIATION
 from tests.support.app import ACCOUNT, Clock, changed, json_of, recorded
 from tests.support.command import complete, run_command
 from tests.support.shop import Buyer, rows
@@ -53,6 +54,38 @@ async def test_audit_finds_and_reconcile_credits_an_undelivered_payment(
     code, out, _ = await run_command("audit", variables=variables)
     assert code == 0
     assert "No differences." in out
+
+
+@pytest.mark.gen_test
+async def test_complete_runs_are_recorded(
+    buyer: Buyer,
+    webhooks: Webhooks,
+    service: Service,
+    variables: dict[str, str],
+    clock: Clock,
+) -> None:
+    last_runs, began_at = service.store.last_runs, datetime.now(UTC)
+    clock.advance(minutes=-10)  # payments younger than 5 minutes are not checked
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    await buyer.buy()
+
+    for options in (("--account", ACCOUNT), ("--since", "2h")):
+        await run_command("audit", *options, variables=variables)
+        assert await last_runs.get(AUDIT) is None, "the audit was not complete"
+    await run_command("audit", variables=variables)
+    found = await last_runs.get(AUDIT)
+    assert found is not None
+    assert (found.at >= began_at, found.problems) == (True, 1)
+
+    await run_command("reconcile", "--dry-run", variables=variables)
+    assert await last_runs.get(RECONCILIATION) is None, "nothing was processed"
+    await run_command("reconcile", variables=variables)
+    assert await last_runs.get(RECONCILIATION) is not None
+    await run_command("audit", "--repair", "--yes", variables=variables)
+    found = await last_runs.get(AUDIT)
+    assert found is not None
+    assert found.problems == 0
 
 
 @pytest.mark.gen_test

@@ -10,6 +10,7 @@ import pytest
 from datalayer_stripe.doctor.checks import Status
 from datalayer_stripe.doctor.report import CHECKS
 from datalayer_stripe.events import parse
+from datalayer_stripe.handlers.urls import WEBHOOK_PATH
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.store.event_records import DEFERRED
 from datalayer_stripe.store.job_marks import Deferral
@@ -274,7 +275,7 @@ def endpoint_with_wrong_path(scene: Scene) -> None:
     "with the right `--url`",
 )
 def endpoint_of_other_host(scene: Scene) -> None:
-    scene.url = "https://pay.example.com"
+    scene.url = f"https://pay.example.com{WEBHOOK_PATH}"
 
 
 @fault("endpoint.single", "have the same URL", "Delete the endpoints")
@@ -403,6 +404,17 @@ async def test_correct_setup_has_no_problems(scene: Scene) -> None:
         "endpoint.answers",  # no service runs
         "events.audit",
     }
+
+
+@pytest.mark.gen_test
+async def test_key_that_may_not_read_endpoints_skips_their_checks(scene: Scene) -> None:
+    key = scene.sandbox.create_restricted_key(PERMISSION_PROBES)
+    scene.variables["DATALAYER_STRIPE_API_KEY"] = key
+    findings = await scene.examine()
+    assert [one for one in findings if one.is_problem] == []
+    texts = {one.text for one in findings if one.check.startswith("endpoint.")}
+    reason = "the key lacks the permission webhook_read (Webhook Endpoints: Read)"
+    assert texts == {reason, "All recent events were delivered."}
 
 
 @pytest.mark.parametrize("disables_endpoint", [True, False])

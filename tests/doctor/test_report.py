@@ -18,6 +18,7 @@ from datalayer_stripe.errors import (
     StripePermissionMissing,
     StripeUnavailable,
 )
+from datalayer_stripe.stripe_api.rate_limit import CallLimiter, CallRates
 
 CONTEXT = CheckContext(environ={}, webhook_path="/webhook")
 
@@ -111,6 +112,21 @@ async def test_check_that_takes_too_long_ends(monkeypatch: pytest.MonkeyPatch) -
     slow = Check("subject.slow", "All is well.", Severity.ERROR, "Do it.", wait)
     [found] = await run_checks(CONTEXT, [slow])
     assert found.status is Status.NOT_RUN
+
+
+@pytest.mark.gen_test
+async def test_checks_share_the_permits_of_the_service() -> None:
+    limiter = CallLimiter(CallRates(total=0.001, operation=0.001))
+
+    async def call_twice(_: CheckContext) -> Sequence[str]:
+        await limiter.wait("prices.list")
+        await limiter.wait("prices.list")
+        return []
+
+    busy = Check("subject.busy", "All is well.", Severity.ERROR, "Do it.", call_twice)
+    [found] = await run_checks(CONTEXT, [busy])
+    assert found.status is Status.NOT_RUN
+    assert "too many calls" in found.text
 
 
 @pytest.mark.parametrize(
