@@ -85,11 +85,9 @@ def _step(action: Action, detail: str, run: Callable[[Save], Awaitable[None]]) -
 
 
 def _variables(portal: StripeData) -> Variables:
-    """Return the variables of a configuration with a login page."""
-    return {
-        _ID_VARIABLE: portal["id"],
-        _URL_VARIABLE: str(mapping_in(portal, "login_page")["url"]),
-    }
+    """Return the id of a configuration, and the URL of its login page if there is one."""
+    url = mapping_in(portal, "login_page").get("url")
+    return {_ID_VARIABLE: portal["id"], **({_URL_VARIABLE: url} if url else {})}
 
 
 async def _configured(calls: AccountSetupCalls, configured_id: str) -> StripeData | None:

@@ -12,6 +12,7 @@ from datalayer_stripe.cli import setup as command
 from datalayer_stripe.cli.main import main
 from datalayer_stripe.cli.setup_inputs import read_inputs, webhook_url
 from datalayer_stripe.errors import SettingsError, SetupError
+from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.provisioning.env_file import EnvFile
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.settings import Settings
@@ -60,6 +61,10 @@ def folder_of(path: Path) -> list[str]:
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+def append(path: Path, line: str) -> None:
+    path.write_text(f"{text_of(path)}{line}\n", encoding="utf-8")
 
 
 def publish(path: Path) -> None:
@@ -138,6 +143,38 @@ async def test_keys_and_other_values_in_the_file_are_kept(set_up: SetUp, written
     assert settings_in(written).stripe_topup_product_id.startswith("prod_")
     assert "example" not in text_of(written)
     assert mode_of(written) == 0o600
+
+
+@pytest.fixture
+def plugin_folder(tmp_path: Path) -> Path:
+    """Return a folder with a plugin for an event type that no built-in plugin handles."""
+    folder = tmp_path / "plugins"
+    folder.mkdir(mode=0o700)
+    (folder / "payouts.py").write_text(
+        "from datalayer_stripe import Plugin\n\n"
+        'plugin = Plugin("payouts")\n\n\n'
+        '@plugin.on("payout.paid")\n'
+        "async def log(event, ctx): ...\n"
+    )
+    return folder
+
+
+@pytest.mark.gen_test
+async def test_endpoint_gets_the_events_of_the_plugins_that_the_file_names(
+    set_up: SetUp, sandbox: Sandbox, written: Path, plugin_folder: Path
+) -> None:
+    append(written, f"DATALAYER_STRIPE_PLUGINS_DIR={plugin_folder}")
+    code, _, err = await set_up(*OFFERS, "--url", URL, "--yes")
+    assert (code, err) == (0, "")
+    [endpoint] = objects(sandbox, "/v1/webhook_endpoints")
+    assert sorted(endpoint["enabled_events"]) == sorted([*Registry.load().types, "payout.paid"])
+
+    append(written, "DATALAYER_STRIPE_PLUGINS_DISABLED=payouts")
+    code, out, _ = await set_up("--url", URL, "--yes")
+    assert code == 0
+    assert "remove the event type payout.paid" in out
+    [endpoint] = objects(sandbox, "/v1/webhook_endpoints")
+    assert sorted(endpoint["enabled_events"]) == sorted(Registry.load().types)
 
 
 @pytest.mark.gen_test

@@ -277,6 +277,18 @@ async def test_archived_objects_are_activated_again(operator: Operator, sandbox:
 
 
 @pytest.mark.gen_test
+async def test_login_page_without_a_url_leaves_the_variable_unset(
+    operator: Operator, sandbox: Sandbox
+) -> None:
+    await operator.set_up()
+    portal = sandbox.get(operator.variables[PORTAL])
+    sandbox.put({**portal, "login_page": {"enabled": True, "url": None}})
+    del operator.variables[PORTAL_URL]
+    await operator.set_up()
+    assert PORTAL_URL not in operator.variables
+
+
+@pytest.mark.gen_test
 async def test_id_that_stripe_does_not_have_is_replaced(operator: Operator) -> None:
     operator.variables |= {PRODUCT: "prod_gone", PORTAL: "bpc_gone"}
     steps = await operator.plan()
