@@ -10,7 +10,12 @@ AUTHENTICATION_FAILURE = (
 )
 
 
-METHOD_SELECTIONS = ("automatic_payment_methods", "payment_method_types")
+METHOD_SELECTIONS = (
+    "automatic_payment_methods",
+    "excluded_payment_method_types",
+    "payment_method_configuration",
+    "payment_method_types",
+)
 """The other ways to choose the payment methods of an intent.
 
 They cannot be combined with `allowed_payment_method_types`:

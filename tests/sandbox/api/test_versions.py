@@ -94,7 +94,13 @@ async def test_payment_method_types_cannot_be_set_since_endive(http: Http, kind:
 
 @pytest.mark.parametrize("kind", ["payment_intents", "setup_intents"])
 @pytest.mark.parametrize(
-    "other", ["automatic_payment_methods[enabled]=true", "payment_method_types[]=card"]
+    "other",
+    [
+        "automatic_payment_methods[enabled]=true",
+        "excluded_payment_method_types[]=link",
+        "payment_method_configuration=pmc_example",
+        "payment_method_types[]=card",
+    ],
 )
 @pytest.mark.gen_test
 async def test_allowed_types_exclude_other_choices_of_payment_methods(
