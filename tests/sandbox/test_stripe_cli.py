@@ -3,10 +3,12 @@
 import asyncio
 import os
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from datalayer_stripe.billing.metadata import top_up_metadata
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.sandbox import Sandbox
 from tests.sandbox.conftest import Http, Shop, event_types, pay, run_control
@@ -105,6 +107,22 @@ async def test_each_trigger_causes_the_documented_events(
         assert "Trigger succeeded" in printed
         caused[trigger] = event_types(sandbox, since)
     assert caused == TRIGGERS
+
+
+@pytest.mark.slow
+@pytest.mark.gen_test
+async def test_documented_parameters_connect_a_trigger_with_an_account(
+    program: Path, tmp_path: Path, sandbox: Sandbox
+) -> None:
+    blocks = re.findall("```sh\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (written,) = [block for block in blocks if "--override" in block]
+    _, *arguments = shlex.split(written.replace("\\\n", " "))
+    for option, value in (("--api-base", sandbox.url), ("--api-key", sandbox.secret_key)):
+        arguments[arguments.index(option) + 1] = value
+    await run_cli(program, tmp_path, sandbox, *arguments)
+    paid = sandbox.events[-1]["data"]["object"]
+    metadata = top_up_metadata(account_uid="demo", price_id="price_…", credits=50)
+    assert (paid["amount"], paid["metadata"]) == (500, metadata)
 
 
 @pytest.mark.slow
