@@ -11,7 +11,7 @@ from ..errors import StoreUnavailable
 from ..store.check_reports import CheckReports
 from .checks import Check, Finding, Status
 from .context import CheckContext
-from .report import CHECKS, run_checks
+from .report import STARTUP_CHECKS, run_checks
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class StartupChecks:
         clock: Clock,
         *,
         examines: bool = True,
-        checks: Sequence[Check] = CHECKS,
+        checks: Sequence[Check] = STARTUP_CHECKS,
     ) -> None:
         self._make_context = make_context
         self._results = results

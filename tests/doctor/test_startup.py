@@ -15,7 +15,7 @@ from datalayer_stripe.handlers.urls import WEBHOOK_PATH
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
 from datalayer_stripe.testing.clock import Clock
-from tests.support.app import Api, json_of
+from tests.support.app import WEBHOOK_SECRET, Api, json_of, recorded, sign
 from tests.support.shop import Shop
 
 
@@ -119,6 +119,18 @@ async def test_slow_stripe_delays_neither_start_nor_readiness(
     async with service.startup_checks(webhook_path=WEBHOOK_PATH).running():
         await called.wait()
         assert await warnings(api) == {}
+
+
+@pytest.mark.gen_test
+async def test_checks_at_the_start_do_not_hide_that_all_deliveries_are_refused(
+    api: Api, service: Service, sandbox: Sandbox, shop: Shop
+) -> None:
+    sandbox.create_webhook_endpoint(api.url + WEBHOOK_PATH, secret=WEBHOOK_SECRET)
+    problems = await service.startup_checks(webhook_path=WEBHOOK_PATH).examine_once()
+    assert "endpoint.exists" not in problems
+    body = recorded("payment_intent.succeeded")
+    await api.deliver(body, sign(body, secret="whsec_of_another_endpoint"))
+    assert "no delivery verified" in (await warnings(api))["webhook"]
 
 
 @pytest.mark.gen_test
