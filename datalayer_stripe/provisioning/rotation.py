@@ -112,12 +112,13 @@ class Rotation:
                 f"to {path}, beside the present one",
                 "(you) restart the service, so that it accepts both secrets",
             ]
-        if state.successor is None or state.successor.is_idle:
-            steps += [
+        if state.successor is None or state.successor.is_idle or state.replaced:
+            steps.append(
                 f"check with {ACCEPTED_IN_A_ROW} signed test events that the service accepts the "
-                "new secret",
-                f"enable the new endpoint, for {self._types_of(state)}",
-            ]
+                "new secret"
+            )
+        if state.successor is None or state.successor.is_idle:
+            steps.append(f"enable the new endpoint, for {self._types_of(state)}")
         if state.replaced:
             steps += [f"wait until no delivery to {ids} is pending", f"delete {ids}"]
         return [*steps, f"remove the old secret from {path}"]
@@ -138,9 +139,10 @@ class Rotation:
         if successor is None:
             await self._delete_unusable(state)
             successor = await self._create(state)
+        # Also before a deletion: the service may have been started with older secrets meanwhile.
+        if (successor.is_idle or state.replaced) and not await self._is_accepted(successor):
+            return False
         if successor.is_idle:
-            if not await self._is_accepted(successor):
-                return False
             successor = await self._enable(successor, state)
         if state.replaced:
             if not await self._are_deliveries_done(state):
@@ -239,10 +241,11 @@ class Rotation:
             )
         else:
             self._say(f"A test event does not reach the service. {attempt.explanation}")
-        self._say(
-            "Then run this command again. Until then nothing changes: Stripe sends nothing to "
-            f"{successor.id}."
-        )
+        if successor.is_idle:
+            self._say(f"Until then nothing changes: Stripe sends nothing to {successor.id}.")
+        else:
+            self._say("Until then the old endpoint stays, and Stripe sends each event to both.")
+        self._say("Then run this command again.")
         return False
 
     async def _enable(self, successor: WebhookEndpoint, state: RotationState) -> WebhookEndpoint:

@@ -317,6 +317,39 @@ async def test_nothing_is_enabled_before_every_process_accepts_the_secret(
 
 
 @pytest.mark.gen_test
+async def test_old_endpoint_stays_if_the_service_has_older_secrets_again(
+    installation: Installation,
+) -> None:
+    sandbox = installation.sandbox
+    old = installation.secrets
+    async with installation.serving():
+        await installation.rotate()
+        await installation.restart()
+        sandbox.webhooks.drop(1000)
+        installation.pay()
+        sandbox.webhooks.normal()
+        assert await installation.rotate() is False, "an event is pending"
+        both = installation.secrets
+        for secrets in (old, both):
+            file = EnvFile.read(installation.file)
+            file.set(VARIABLE, ",".join(secrets))
+            file.write()
+            if secrets == old:
+                await installation.restart()
+        steps = await installation.steps()
+        assert [one.split()[0] for one in steps] == ["check", "wait", "delete", "remove"]
+        assert await installation.rotate(known_events=_all_known) is False
+        assert len(installation.endpoints()) == 2
+        assert "the old endpoint stays" in installation.said[-2]
+        await installation.restart()
+        assert await installation.rotate(known_events=_all_known) is True
+
+
+async def _all_known(event_ids: Any) -> Any:
+    return event_ids
+
+
+@pytest.mark.gen_test
 async def test_restart_within_the_wait_completes_the_rotation(installation: Installation) -> None:
     async with installation.serving():
         restarts = asyncio.create_task(_restart_when_told(installation))
