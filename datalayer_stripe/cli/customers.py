@@ -84,7 +84,8 @@ def sync_customers(file: Path | None, dry_run: bool, as_json: bool) -> None:
 
     A line of the file may also contain the e-mail address and the name of the new customer:
     account_uid,email,name. Without a file, the address is the one that the account last signed in
-    with. You can interrupt and repeat the command: no account gets a second customer.
+    with. You can interrupt and repeat the command: no account gets a second customer. Import
+    existing customers before.
 
     Exit code 1: a customer was not created.
     """

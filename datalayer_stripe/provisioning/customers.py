@@ -103,13 +103,19 @@ class CustomerImport:
     async def _run_batch(self, links: Sequence[Link]) -> None:
         customers = self._store.customers
         present = await customers.of_accounts([link.account_uid for link in links])
-        owners = await customers.accounts_of([link.customer_id for link in links])
+        ids = [link.customer_id for link in links]
+        owners = await customers.accounts_of(ids)
+        unread = await customers.unread_among(ids)
 
         async def link_one(link: Link) -> CustomerResult:
             known = _known(link, present.get(link.account_uid), owners.get(link.customer_id))
-            if known is not None:
-                return known
-            return await with_retries(lambda: self._link(link), self._sleep)
+            if known is None:
+                return await with_retries(lambda: self._link(link), self._sleep)
+            is_linked = known.outcome is Outcome.ALREADY and not self._dry_run
+            if is_linked and link.customer_id in unread:
+                # A run has ended between the link and the subscriptions.
+                await with_retries(lambda: self._read_subscriptions(link), self._sleep)
+            return known
 
         await run_all(links, link_one, self._on_result)
 
@@ -120,43 +126,56 @@ class CustomerImport:
                 return link.result(Outcome.REFUSED, "the customer is deleted at Stripe")
             if customer["livemode"] is not self._livemode:
                 return link.result(Outcome.REFUSED, "the customer is of the other mode")
-            listed = await self._stripe.list_subscriptions(link.customer_id)
+            ours = await self._subscriptions_of(link.customer_id)
+            others = await self._other_owners(link, customer, ours)
         except StripeObjectMissing:
             mode = "live" if self._livemode else "test"
             return link.result(Outcome.REFUSED, f"Stripe has no such customer in {mode} mode")
-        ours = [one for one in listed if self._subscriptions.is_ours(one)]
-        others = await self._other_owners(link, customer, ours)
         if others:
             return link.result(Outcome.REFUSED, f"the customer belongs to account {others[0]}")
         return link.result(Outcome.ADDED) if self._dry_run else await self._adopt(link, ours)
 
     async def _adopt(self, link: Link, subscriptions: Sequence[StripeData]) -> CustomerResult:
         customers = self._store.customers
-        await customers.adopt(link.account_uid, link.customer_id, self._clock())
+        await customers.adopt(link.account_uid, link.customer_id, self._clock(), is_unread=True)
         # A purchase or another run may have linked one of the two in the meantime.
         present = await customers.get(link.account_uid)
         owners = await customers.accounts_of([link.customer_id])
         result = _known(link, present, owners.get(link.customer_id))
         if result is None or result.outcome is not Outcome.ALREADY:
             return result or link.result(Outcome.REFUSED, _CHANGED)
-        if subscriptions:
-            # So that the account cannot subscribe a second time.
-            known = await self._subscriptions.snapshots_of(link.account_uid)
-            with suppress(Reject, StripeObjectMissing):
-                await self._subscriptions.refresh_of_customer(
-                    link.account_uid, link.customer_id, known
-                )
+        await self._store_all(link, subscriptions)
         return link.result(Outcome.ADDED)
+
+    async def _read_subscriptions(self, link: Link) -> None:
+        with suppress(StripeObjectMissing):
+            await self._store_all(link, await self._subscriptions_of(link.customer_id))
+
+    async def _store_all(self, link: Link, subscriptions: Sequence[StripeData]) -> None:
+        """Store the customer's subscriptions, so that the account cannot subscribe a second time.
+
+        Each is read again, with a ticket: events that came before the link have taken some.
+        """
+        for subscription in subscriptions:
+            with suppress(Reject):
+                await self._subscriptions.refresh(subscription["id"])
+        await self._store.customers.mark_read(link.customer_id)
+
+    async def _subscriptions_of(self, customer_id: str) -> list[StripeData]:
+        listed = await self._stripe.list_subscriptions(customer_id)
+        return [one for one in listed if self._subscriptions.is_ours(one)]
 
     async def _other_owners(
         self, link: Link, customer: StripeData, subscriptions: Sequence[StripeData]
     ) -> list[str]:
-        """Return the other accounts that the customer was created for, or that it pays for."""
+        """Return the other accounts that the customer was created for, or that it has paid for."""
         owners = {
             account_of_customer(customer),
             *await self._store.subscriptions.accounts_of_customer(link.customer_id),
-            *(account_uid_of(subscription) for subscription in subscriptions),
+            *map(account_uid_of, subscriptions),
         }
+        async for page in self._stripe.payment_intent_pages(customer_id=link.customer_id):
+            owners |= {account_uid_of(intent) for intent in page}
         return sorted(owner for owner in owners if owner not in (None, link.account_uid))
 
 

@@ -203,7 +203,9 @@ class Customers:
         return (found or {}).get("customer_id")
 
     @translate_errors
-    async def adopt(self, account_uid: str, customer_id: str, at: datetime) -> None:
+    async def adopt(
+        self, account_uid: str, customer_id: str, at: datetime, *, is_unread: bool = False
+    ) -> None:
         """Assign an existing customer to the account.
 
         Nothing is changed if the account has a customer, or the customer an account. No claim is
@@ -213,15 +215,35 @@ class Customers:
             account_uid: The account.
             customer_id: The customer.
             at: The present time.
+            is_unread: Whether the customer's subscriptions have to be read until :meth:`mark_read`.
         """
+        update = {**_assignment(customer_id), "$setOnInsert": {"created_at": at}}
+        if is_unread:
+            update["$set"]["is_unread"] = True
         try:
             await self._customers.update_one(
-                {"_id": account_uid, "customer_id": {"$exists": False}},
-                {**_assignment(customer_id), "$setOnInsert": {"created_at": at}},
-                upsert=True,
+                {"_id": account_uid, "customer_id": {"$exists": False}}, update, upsert=True
             )
         except DuplicateKeyError:
             return
+
+    @translate_errors
+    async def mark_read(self, customer_id: str) -> None:
+        """Record that the subscriptions of an adopted customer are stored.
+
+        Args:
+            customer_id: The customer.
+        """
+        await self._customers.update_one(
+            {"customer_id": customer_id}, {"$unset": {"is_unread": ""}}
+        )
+
+    @translate_errors
+    async def unread_among(self, customer_ids: Collection[str]) -> set[str]:
+        """Return those of the customers whose subscriptions have to be read."""
+        wanted = {"customer_id": {"$in": list(customer_ids)}, "is_unread": True}
+        rows = await self._customers.find(wanted, {"customer_id": 1}).to_list(None)
+        return {row["customer_id"] for row in rows}
 
     @translate_errors
     async def add_former(self, account_uid: str, customer_id: str, at: datetime) -> None:

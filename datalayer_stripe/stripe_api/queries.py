@@ -263,14 +263,17 @@ class StripeQueries:
         return self.transport.pages("disputes.list", partial(self._v1.disputes.list_async, params))
 
     def payment_intent_pages(
-        self, *, created_since: datetime | None = None
+        self, *, created_since: datetime | None = None, customer_id: str | None = None
     ) -> AsyncIterator[list[StripeDict]]:
         """Yield all PaymentIntents, each with its latest charge expanded.
 
         Args:
             created_since: The earliest time of creation; by default unlimited.
+            customer_id: The customer; by default any, or none.
         """
         params = _created_between(created_since, None)
+        if customer_id is not None:
+            params["customer"] = customer_id
         params["expand"] = ["data.latest_charge"]
         return self.transport.pages(
             "payment_intents.list", partial(self._v1.payment_intents.list_async, params)

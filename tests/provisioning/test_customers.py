@@ -320,3 +320,51 @@ async def test_account_whose_purchase_was_interrupted_gets_its_customer(
     assert outcomes(await sync(service, interrupted)) == [Outcome.ALREADY, Outcome.ADDED]
     assert await service.store.customers.get("alice") == imported
     assert "key" not in (await rows(service, "customers"))[0], "the claim is settled"
+
+
+@pytest.mark.gen_test
+async def test_run_that_ended_before_the_subscriptions_is_completed(
+    service: Service, sandbox: Sandbox, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription = sandbox.get(subscribe_elsewhere(sandbox, shop.plan, account=""))
+
+    async def end(*_: Any) -> None:
+        raise StripeUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(service.subscriptions), "refresh", end)
+        with pytest.raises(StripeUnavailable):
+            await import_links(service, [link(ACCOUNT, subscription["customer"])])
+    results = await import_links(service, [link(ACCOUNT, subscription["customer"])])
+    assert outcomes(results) == [Outcome.ALREADY]
+    assert [row["_id"] for row in await rows(service, "subscriptions")] == [subscription["id"]]
+
+
+@pytest.mark.gen_test
+async def test_subscription_whose_events_came_before_the_import_is_stored(
+    service: Service, sandbox: Sandbox, shop: Shop, buyer: Buyer, webhooks: None
+) -> None:
+    subscription = sandbox.get(subscribe_elsewhere(sandbox, shop.plan, account=""))
+    await sandbox.webhooks.settle()
+    assert outcomes(await import_links(service, [link(ACCOUNT, subscription["customer"])])) == [
+        Outcome.ADDED
+    ]
+    assert (await buyer.plan())["id"] == subscription["id"]
+
+
+@pytest.mark.gen_test
+async def test_customer_that_has_paid_for_another_account_is_not_linked(
+    service: Service, sandbox: Sandbox, shop: Shop
+) -> None:
+    payer = customer(sandbox)
+    sandbox.call(
+        "POST",
+        "/v1/payment_intents",
+        amount=500,
+        currency="usd",
+        customer=payer,
+        metadata={"account_uid": OTHER_ACCOUNT},
+    )
+    [result] = await import_links(service, [link(ACCOUNT, payer)])
+    assert result.outcome is Outcome.REFUSED
+    assert result.reason == f"the customer belongs to account {OTHER_ACCOUNT}"
