@@ -90,6 +90,10 @@ class DatalayerStripe(ExtensionApp):
         help="Requests per second that Stripe allows to one endpoint, by default 25. "
         "Environment: DATALAYER_STRIPE_REQUESTS_PER_SECOND."
     ).tag(config=True)
+    stripe_max_deliveries = Any(
+        help="Deliveries that may run plugins at the same time, by default 1024. "
+        "Environment: DATALAYER_STRIPE_MAX_DELIVERIES."
+    ).tag(config=True)
     stripe_plugins_dir = Any(
         help="Folder of additional plugin files. Environment: DATALAYER_STRIPE_PLUGINS_DIR."
     ).tag(config=True)
