@@ -39,6 +39,7 @@
     │   └── ExpectationFailed             data that the plugin read has changed
     ├── LeaseLost                         another process holds the lease
     ├── AcceptanceRefused                 an operator cannot credit this payment
+    ├── CannotCheck                       a check of the set-up has no result
     ├── SetupError                        a Stripe account cannot be set up as asked
     ├── StartError                        the service cannot start
     │   ├── SettingsError                 settings are missing or not valid
@@ -354,6 +355,10 @@ class AcceptanceRefused(DatalayerStripeError):
 
 class SetupError(DatalayerStripeError):
     """A Stripe account cannot be set up as asked. The message says what to do."""
+
+
+class CannotCheck(DatalayerStripeError):
+    """A check cannot find out whether there is a problem. The message says why."""
 
 
 class StartError(DatalayerStripeError):

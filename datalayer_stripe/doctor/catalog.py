@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from ..billing.catalog import package_of, plan_of
+from ..errors import CannotCheck
 from ..models import Package
 from ..settings import variable
 from ..stripe_api.objects import StripeData, mapping_in
 from .checks import Subject
-from .context import CannotCheck, CheckContext
+from .context import CheckContext
 
 SUBJECT = Subject("catalog")
 

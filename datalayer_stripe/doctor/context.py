@@ -4,15 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..clock import Clock, system_clock
-from ..errors import DatalayerStripeError, Fault
+from ..errors import CannotCheck, Fault
 from ..plugin_api.registry import Registry
 from ..settings import Settings
 from ..store import Store
 from .account import StripeAccount
-
-
-class CannotCheck(DatalayerStripeError):
-    """A check cannot find out whether there is a problem. The message says why."""
 
 
 @dataclass(frozen=True)

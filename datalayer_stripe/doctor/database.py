@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ..errors import StoreUnavailable
+from ..errors import CannotCheck, StoreUnavailable
 from ..settings import variable
 from .checks import Subject
-from .context import CannotCheck, CheckContext
+from .context import CheckContext
 
 SUBJECT = Subject("database")
 

@@ -5,6 +5,7 @@ It is the webhook endpoint at Stripe, a destination for thin events, or both.
 
 from collections.abc import Sequence
 
+from ..errors import CannotCheck
 from ..provisioning.round_trip import RoundTrip
 from ..provisioning.webhook_endpoints import endpoints_at
 from ..reconciliation.findings import GRACE_PERIOD
@@ -12,7 +13,7 @@ from ..settings import variable
 from ..store.event_records import FAILED
 from ..stripe_api.transport import STRIPE_VERSION
 from .checks import Subject
-from .context import CannotCheck, CheckContext
+from .context import CheckContext
 from .event_sources import ALL_EVENTS, existing_sources, find_sources
 
 SUBJECT = Subject("endpoint")

@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from ..errors import CannotCheck
 from ..events import THIN_PREFIX
 from ..provisioning.event_destination import EventDestination
 from ..provisioning.webhook_endpoints import WebhookEndpoint, endpoints_at
-from .context import CannotCheck, CheckContext
+from .context import CheckContext
 
 ALL_EVENTS = "*"
 

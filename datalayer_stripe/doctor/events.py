@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from ..errors import CannotCheck
 from ..settings import variable
 from ..store.event_records import FAILED, REJECTED
 from ..store.last_runs import AUDIT, RECONCILIATION
 from .checks import Subject
-from .context import CannotCheck, CheckContext
+from .context import CheckContext
 
 SUBJECT = Subject("events")
 

@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ..errors import RateLimited, StripeKeyRefused, StripePermissionMissing, StripeUnavailable
+from ..errors import (
+    CannotCheck,
+    RateLimited,
+    StripeKeyRefused,
+    StripePermissionMissing,
+    StripeUnavailable,
+)
 from ..settings import variable
 from ..stripe_api.account_probes import PERMISSION_PROBES
 from ..stripe_api.permissions import permission_label
 from .checks import Subject
-from .context import CannotCheck, CheckContext
+from .context import CheckContext
 
 SUBJECT = Subject("key")
 

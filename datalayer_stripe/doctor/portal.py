@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from ..errors import CannotCheck
 from ..settings import variable
 from ..stripe_api.objects import StripeData, mapping_in
 from .checks import Subject
-from .context import CannotCheck, CheckContext
+from .context import CheckContext
 
 SUBJECT = Subject("portal")
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..errors import (
+    CannotCheck,
     RateLimited,
     RequestError,
     StoreUnavailable,
@@ -18,7 +19,7 @@ from ..stripe_api.permissions import permission_label
 from ..stripe_api.rate_limit import own_calls
 from . import catalog, clock, database, endpoint, events, key, plugins, portal, settings
 from .checks import Check, Finding, Status
-from .context import CannotCheck, CheckContext
+from .context import CheckContext
 
 logger = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ import pytest
 from datalayer_stripe.cli.doctor import REPORT_WIDTH
 from datalayer_stripe.doctor import report
 from datalayer_stripe.doctor.checks import Check, Finding, Severity, Status
-from datalayer_stripe.doctor.context import CannotCheck, CheckContext
+from datalayer_stripe.doctor.context import CheckContext
 from datalayer_stripe.doctor.report import CHECKS, as_json, exit_code, run_checks
 from datalayer_stripe.errors import (
+    CannotCheck,
     RateLimited,
     StoreUnavailable,
     StripeKeyRefused,

@@ -9,8 +9,9 @@ import pytest
 
 from datalayer_stripe.doctor import startup
 from datalayer_stripe.doctor.checks import Check, Severity
-from datalayer_stripe.doctor.context import CannotCheck, CheckContext
+from datalayer_stripe.doctor.context import CheckContext
 from datalayer_stripe.doctor.startup import StartupChecks
+from datalayer_stripe.errors import CannotCheck
 from datalayer_stripe.handlers.urls import WEBHOOK_PATH
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
