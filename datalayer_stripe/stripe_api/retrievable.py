@@ -21,6 +21,9 @@ RETRIEVABLE: Mapping[str, str] = MappingProxyType(
 )
 """The service of the SDK's client by the type of its objects."""
 
+# The prefix of the paths of these objects.
+_VERSION = "/v1"
+
 
 def is_retrievable(object_type: str, object_id: str, url: str) -> bool:
     """Return whether an object can be read, and the URL is the one that Stripe has it at.
@@ -31,4 +34,4 @@ def is_retrievable(object_type: str, object_id: str, url: str) -> bool:
         url: The path that an event names. It is not requested.
     """
     service = RETRIEVABLE.get(object_type)
-    return service is not None and url == f"/v1/{service.replace('.', '/')}/{object_id}"
+    return service is not None and url == f"{_VERSION}/{service.replace('.', '/')}/{object_id}"
