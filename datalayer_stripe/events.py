@@ -21,6 +21,10 @@ from .stripe_api.objects import account_uid_of, id_of, payment_intent_id_of
 TOLERANCE_SECONDS = 300
 """How far the signed time may be from ours."""
 
+# Stripe signs with each secret of the endpoint, which are two while one is rolled. Every signature
+# in the header is compared.
+_MAX_SIGNATURE_CHARS = 1024
+
 # The event types that the service itself uses. A plugin names the types that it runs on.
 PAYMENT_SUCCEEDED = "payment_intent.succeeded"
 CUSTOMER_DELETED = "customer.deleted"
@@ -116,7 +120,7 @@ def verify(body: bytes, signature: str | None, secrets: Sequence[SecretStr], now
     Raises:
         InvalidSignature: A check failed. The message does not say whether a secret matched.
     """
-    if not signature or not signature.isascii():
+    if not signature or not signature.isascii() or len(signature) > _MAX_SIGNATURE_CHARS:
         raise InvalidSignature
     # First, because it costs nothing. The SDK's own check reads the system's clock, and accepts any
     # time in the future.

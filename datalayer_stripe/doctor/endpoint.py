@@ -48,7 +48,7 @@ async def exists(context: CheckContext) -> Sequence[str]:
 async def url(context: CheckContext) -> Sequence[str]:
     problems = []
     for source in await existing_sources(context):
-        has = f"{source.id} has the URL {source.url}"
+        has = f"{source.id} has the URL {source.shown_url}"
         if context.endpoint_url and source.url != context.endpoint_url:
             problems.append(f"{has}, not {context.endpoint_url}.")
         elif not source.has_path(context.webhook_path):
@@ -117,9 +117,9 @@ async def secret(context: CheckContext) -> Sequence[str]:
     "explains each answer.",
 )
 async def answers(context: CheckContext) -> Sequence[str]:
-    address = (await existing_sources(context))[0].url
+    source = (await existing_sources(context))[0]
     round_trip = RoundTrip(
-        address, livemode=context.settings.livemode, clock=context.clock, timeout=ANSWER_SECONDS
+        source.url, livemode=context.settings.livemode, clock=context.clock, timeout=ANSWER_SECONDS
     )
     try:
         attempts = [await round_trip.send(one) for one in context.settings.stripe_webhook_secrets]
@@ -127,10 +127,11 @@ async def answers(context: CheckContext) -> Sequence[str]:
         round_trip.close()
     if all(attempt.status is None for attempt in attempts):
         # A private network may not reach its own public address.
-        raise CannotCheck(f"{address} does not answer from this machine")
+        raise CannotCheck(f"{source.shown_url} does not answer from this machine")
     if any(attempt.problem is None for attempt in attempts):
         return []
-    return [f"{address}: {text}" for text in dict.fromkeys(one.explanation for one in attempts)]
+    explanations = dict.fromkeys(one.explanation for one in attempts)
+    return [f"{source.shown_url}: {text}" for text in explanations]
 
 
 @SUBJECT.error(

@@ -35,6 +35,12 @@ class EventSource:
     has_secret: Callable[[SecretStr], bool | None]
     endpoint: WebhookEndpoint | None = None
 
+    @property
+    def shown_url(self) -> str:
+        """The URL without its user, password and query, which may be secret."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
     def has_path(self, path: str) -> bool:
         """Return whether the URL ends with a path."""
         return has_path(self.url, path)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from ..clock import Clock
 from ..errors import StoreUnavailable
 from ..store.check_reports import CheckReports
-from .checks import Check, Finding, Status
+from .checks import Check, Status
 from .context import CheckContext
 from .report import STARTUP_CHECKS, run_checks
 
@@ -32,7 +32,7 @@ class CheckResults:
 
     def __init__(self) -> None:
         self.problems: Mapping[str, str] = {}
-        """Each problem with its advice, by the name of the check."""
+        """What to do, by the name of the check. `/readyz` is public: it contains no found value."""
 
 
 class StartupChecks:
@@ -65,6 +65,7 @@ class StartupChecks:
         self._clock = clock
         self._examines = examines
         self._checks = checks
+        self._logged: set[tuple[str, str]] = set()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -80,16 +81,17 @@ class StartupChecks:
     async def examine_once(self) -> Mapping[str, str]:
         """Run the checks, log what has changed since the last run, and return the problems."""
         findings = await run_checks(self._make_context(), self._checks)
-        problems = _problems(findings)
-        for finding in findings:
-            text = problems.get(finding.check)
-            if finding.is_problem and text != self._results.problems.get(finding.check):
+        found = [finding for finding in findings if finding.is_problem]
+        for finding in found:
+            if (finding.check, finding.text) not in self._logged:
                 logger.log(
                     _LEVELS[finding.status],
                     "doctor: %s",
                     finding.text,
                     extra={"check": finding.check, "advice": finding.advice},
                 )
+        self._logged = {(finding.check, finding.text) for finding in found}
+        problems = {finding.check: finding.advice or "" for finding in found}
         self._results.problems = problems
         with suppress(StoreUnavailable):  # /readyz reports it
             await self._reports.write(self._clock(), problems)
@@ -111,15 +113,3 @@ class StartupChecks:
         while True:
             await self.read_report()
             await asyncio.sleep(READ_SECONDS)
-
-
-def _problems(findings: Sequence[Finding]) -> dict[str, str]:
-    """Return the problems with their advice, by the name of the check."""
-    problems: dict[str, str] = {}
-    for finding in findings:
-        if finding.is_problem:
-            before = problems.get(finding.check)
-            text = finding.text if before is None else f"{before} {finding.text}"
-            problems[finding.check] = text
-    advice = {finding.check: finding.advice for finding in findings}
-    return {name: f"{text} To fix it: {advice[name]}" for name, text in problems.items()}

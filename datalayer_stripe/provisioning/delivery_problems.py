@@ -141,8 +141,8 @@ def _refusal(answer: _Answer, livemode: bool) -> tuple[Problem, str]:
     """Return what is wrong if the service itself has answered 400."""
     if answer.code == "invalid_signature" and "tolerance" in answer.message:
         return Problem.CLOCK, (
-            "The secret is right, but the clocks of this machine and of the service differ by "
-            "more than five minutes. Synchronize both with NTP."
+            "The clocks of this machine and of the service differ by more than five minutes, so "
+            "that the service does not check the secret. Synchronize both with NTP."
         )
     if answer.code == "invalid_signature":
         return Problem.SIGNATURE, (

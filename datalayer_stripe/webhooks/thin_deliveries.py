@@ -16,6 +16,7 @@ from ..limits import Slot
 from ..logs import bind_log_context
 from ..plugin_api.registry import Registry
 from ..store import Store
+from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.client import StripeClient
 from ..stripe_api.rate_limit import DELIVERY_WAIT_SECONDS, own_calls
 from ..stripe_api.retrievable import is_retrievable
@@ -46,6 +47,7 @@ class ThinDeliveries:
         self._stripe = stripe
         self._registry = registry
         self._processor = processor
+        self._account_id: str | None = None
 
     async def process(self, thin: ThinEvent, slot: Slot) -> tuple[Event, Outcome]:
         """Process a verified thin event. Stripe is asked only if a plugin has to run.
@@ -68,6 +70,9 @@ class ThinDeliveries:
         reference = thin.reference
         if not self._registry.plugins_for(reference.type):
             return reference, self._processor.count("other", Outcome.IGNORED)
+        if await self._is_of_another_account(thin):
+            logger.info("thin event of another account ignored")
+            return reference, self._processor.count("other", Outcome.IGNORED)
         record = await self._store.events.get(reference.id)
         if record is not None and self._processor.is_handled(record):
             return reference, self._processor.count(reference.type, Outcome.DUPLICATE)
@@ -76,13 +81,31 @@ class ThinDeliveries:
         try:
             event = event or await self._read(thin)
         except (RateLimited, StripeUnavailable, StripeObjectMissing) as error:
-            if isinstance(error, StripeObjectMissing) and thin.context:
-                logger.info("thin event of another account ignored")
-                return reference, self._processor.count("other", Outcome.IGNORED)
             self._processor.count(reference.type, Outcome.FAILED)
             raise DeliveryFailed(NOT_READ) from error
         bind_log_context(event_id=event.id, account_uid=event.account_uid)
         return event, await self._processor.process(event, slot)
+
+    async def _is_of_another_account(self, thin: ThinEvent) -> bool:
+        """Return whether the event is from another account than that of the key.
+
+        An organization's destination names the account of each event:
+        https://docs.stripe.com/context. The account of the key is asked for once.
+
+        Raises:
+            DeliveryFailed: The account of the key is not known.
+        """
+        if not thin.context:
+            return False
+        if self._account_id is None:
+            calls = AccountSetupCalls(self._stripe.transport)
+            try:
+                with own_calls(DELIVERY_WAIT_SECONDS):
+                    self._account_id = (await calls.retrieve_account())["id"]
+            except (RateLimited, StripeUnavailable) as error:
+                self._processor.count(thin.reference.type, Outcome.FAILED)
+                raise DeliveryFailed(NOT_READ) from error
+        return thin.context.rpartition("/")[2] != self._account_id
 
     async def _read(self, thin: ThinEvent) -> Event:
         """Return the snapshot event, or the thin event with the present object, from Stripe.

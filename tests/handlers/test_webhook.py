@@ -43,6 +43,7 @@ def forged(now: float) -> dict[str, str]:
         "moved timestamp": f"t={int(now) - 1},{sign(PAID, at=now).split(',')[1]}",
         "garbage": "garbage",
         "not ascii": "t=1,v1=\u00e9",
+        "many signatures": f"{sign(PAID)},{','.join(['v1=' + '0' * 64] * 20)}",
         "huge timestamp": f"t={'9' * 4000},v1=00",
         "old": sign(PAID, at=now - 301),
         "of the future": sign(PAID, at=now + 400),

@@ -295,15 +295,17 @@ async def test_object_of_another_type_or_url_is_not_read(
 
 @pytest.mark.gen_test
 async def test_context_of_another_account_is_ignored_and_that_of_this_account_is_processed(
-    api: Api, service: Service, paid: dict[str, Any]
+    api: Api, service: Service, sandbox: Sandbox, paid: dict[str, Any]
 ) -> None:
-    related = {"id": "pi_9", "type": "payment_intent", "url": "/v1/payment_intents/pi_9"}
-    other = thin_body(
-        paid, snapshot_event="evt_other", related_object=related, context="acct_other"
-    )
-    assert await outcome(api, other) == "ignored"
+    related = {"id": "cus_9", "type": "customer", "url": "/v1/customers/cus_9"}
+    deleted = {"type": "v1.customer.deleted", "related_object": related}
+    for other in ({"snapshot_event": None, **deleted}, {}):
+        body = thin_body(paid, context="org_1/acct_other", **other)
+        assert await outcome(api, body) == "ignored"
     assert await rows(service, "events") == []
-    assert await outcome(api, thin_body(paid, context="acct_this")) == "processed"
+    assert reads(sandbox) == ["/v1/account"]
+    account = sandbox.call("GET", "/v1/account")["id"]
+    assert await outcome(api, thin_body(paid, context=f"org_1/{account}")) == "processed"
 
 
 # Stripe and the service under load
