@@ -117,7 +117,7 @@ def test_webhook(url: str | None, env_file: Path | None) -> None:
                 address = await _url_at_stripe(client)
                 endpoints = await list_endpoints(client)
             _print_endpoint_faults([one for one in endpoints if one.url == address])
-        round_trip = RoundTrip(address, livemode=settings.livemode)
+        round_trip = RoundTrip(address, webhook_path=WEBHOOK_PATH, livemode=settings.livemode)
         try:
             return address, await round_trip.run(settings.stripe_webhook_secrets)
         finally:
@@ -171,7 +171,11 @@ def rotate(env_file: Path, url: str | None, wait: int, dry_run: bool, yes: bool)
     async def work(*, only_steps: bool) -> tuple[list[str], bool]:
         async with command_client(configuration.settings) as client:
             target = await _target(client, configuration, url)
-            round_trip = RoundTrip(target.url, livemode=configuration.settings.livemode)
+            round_trip = RoundTrip(
+                target.url,
+                webhook_path=WEBHOOK_PATH,
+                livemode=configuration.settings.livemode,
+            )
             rotation = Rotation(
                 client,
                 EnvFile.read(env_file),

@@ -119,7 +119,11 @@ async def secret(context: CheckContext) -> Sequence[str]:
 async def answers(context: CheckContext) -> Sequence[str]:
     source = (await existing_sources(context))[0]
     round_trip = RoundTrip(
-        source.url, livemode=context.settings.livemode, clock=context.clock, timeout=ANSWER_SECONDS
+        source.url,
+        webhook_path=context.webhook_path,
+        livemode=context.settings.livemode,
+        clock=context.clock,
+        timeout=ANSWER_SECONDS,
     )
     try:
         attempts = [await round_trip.send(one) for one in context.settings.stripe_webhook_secrets]

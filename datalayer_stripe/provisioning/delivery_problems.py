@@ -109,13 +109,14 @@ def connection_problem(error: BaseException | None) -> tuple[Problem, str]:
 
 
 def answer_problem(
-    response: HTTPResponse, event_id: str, *, livemode: bool
+    response: HTTPResponse, event_id: str, *, webhook_path: str, livemode: bool
 ) -> tuple[Problem, str] | None:
     """Return what is wrong with an answer and what to do; None if the event was accepted.
 
     Args:
         response: The answer.
         event_id: The id of the event that was sent.
+        webhook_path: The end of the URL's path.
         livemode: The mode of the secret key.
     """
     answer = _parsed(response.body)
@@ -134,7 +135,7 @@ def answer_problem(
         )
     if status == 400 and answer is not None and answer.code:
         return _refusal(answer, livemode)
-    return _status_problem(status)
+    return _status_problem(status, webhook_path)
 
 
 def _refusal(answer: _Answer, livemode: bool) -> tuple[Problem, str]:
@@ -159,7 +160,7 @@ def _refusal(answer: _Answer, livemode: bool) -> tuple[Problem, str]:
     return Problem.OTHER_SERVER, "The service refuses the test event: it has another version."
 
 
-def _status_problem(status: int) -> tuple[Problem, str]:
+def _status_problem(status: int, webhook_path: str) -> tuple[Problem, str]:
     if status in (401, 403, 407):
         return Problem.LOGIN, (
             "A proxy or firewall in front of the service refuses the request. Exempt the path of "
@@ -167,8 +168,8 @@ def _status_problem(status: int) -> tuple[Problem, str]:
         )
     if status in (404, 405, 410):
         return Problem.NOT_FOUND, (
-            "There is no webhook at this path. It ends in /api/iam/stripe/v1/webhook, after the "
-            "base URL of a Jupyter Server, if there is one."
+            f"There is no webhook at this path. It ends in {webhook_path}, after the base URL of a "
+            "Jupyter Server, if there is one."
         )
     if status == 413:
         return Problem.TOO_LARGE, (

@@ -55,6 +55,7 @@ class RoundTrip:
 
     Args:
         url: The URL of the webhook.
+        webhook_path: The end of the path that the URL should have.
         livemode: The mode of the secret key.
         clock: Returns the time that the signatures contain.
         timeout: How long to wait for an answer, in seconds.
@@ -64,11 +65,13 @@ class RoundTrip:
         self,
         url: str,
         *,
+        webhook_path: str,
         livemode: bool,
         clock: Clock = system_clock,
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self._url = url
+        self._webhook_path = webhook_path
         self._livemode = livemode
         self._clock = clock
         self._timeout = timeout
@@ -185,7 +188,12 @@ class RoundTrip:
                 found = connection_problem(response.error)
             else:
                 status = response.code
-                found = answer_problem(response, event_id, livemode=self._livemode)
+                found = answer_problem(
+                    response,
+                    event_id,
+                    webhook_path=self._webhook_path,
+                    livemode=self._livemode,
+                )
         attempt = Attempt(name, status, time.perf_counter() - started)
         return _with(attempt, found) if found else attempt
 

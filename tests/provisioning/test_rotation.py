@@ -123,7 +123,7 @@ class Installation:
             await asyncio.sleep(0.01)
 
         target = RotationTarget(self.url, self.registry.types, STRIPE_VERSION, VARIABLE)
-        round_trip = RoundTrip(self.url, livemode=False)
+        round_trip = RoundTrip(self.url, webhook_path=WEBHOOK_ROUTE, livemode=False)
         rotation = Rotation(
             self.client,
             EnvFile.read(self.file),

@@ -74,7 +74,7 @@ def serve(io_loop: IOLoop) -> Iterator[Callable[..., str]]:
 async def run(
     url: str, *secrets: SecretStr, livemode: bool = False, seconds: float = 20
 ) -> list[Attempt]:
-    round_trip = RoundTrip(url, livemode=livemode, timeout=seconds)
+    round_trip = RoundTrip(url, webhook_path=WEBHOOK_ROUTE, livemode=livemode, timeout=seconds)
     try:
         return await round_trip.run(secrets or [SECRET])
     finally:
@@ -237,7 +237,7 @@ async def test_late_answer_is_a_timeout(io_loop: IOLoop, serve: Callable[..., st
         async def post(self) -> None:
             await asyncio.Event().wait()
 
-    round_trip = RoundTrip(serve(Silent), livemode=False, timeout=0.1)
+    round_trip = RoundTrip(serve(Silent), webhook_path=WEBHOOK_ROUTE, livemode=False, timeout=0.1)
     attempt = await round_trip.send(SECRET)
     round_trip.close()
     assert attempt.problem is Problem.TIMEOUT
