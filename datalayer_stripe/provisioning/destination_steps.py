@@ -1,10 +1,13 @@
 """Plan the event destination for thin events as steps of the set-up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..stripe_api.client import StripeClient
+from ..stripe_api.event_destinations import EventDestinationCalls
 from .event_destination import (
     DestinationPlan,
+    EventDestination,
     apply_destination,
     plan_destination,
     record_destination_secret,
@@ -44,25 +47,40 @@ async def plan_destination_steps(
     note = "".join(
         f", without {event}, which has no thin event" for event in without_thin_event(events)
     )
-    if plan.destination is None:
-        return [_create(client, plan, secrets, note)]
+    if plan.destination is None or plan.destination.is_unrecorded:
+        new = replace(plan, destination=None)
+        return [_create(client, new, secrets, note, lost=plan.destination)]
     steps = [_keep(client, plan, plan.destination.id, note)]
     instead = "Or delete the destination there, and run this command again."
-    return [*steps, *secrets.missing_steps(plan.destination, instead=instead)]
+    return [*steps, *await secrets.missing_steps(client, plan.destination, instead=instead)]
 
 
 def _create(
-    client: StripeClient, plan: DestinationPlan, secrets: SigningSecrets, note: str
+    client: StripeClient,
+    plan: DestinationPlan,
+    secrets: SigningSecrets,
+    note: str,
+    lost: EventDestination | None,
 ) -> Step:
+    """Return the step that creates a destination, in place of one whose secret nobody has."""
+    calls = EventDestinationCalls(client.transport)
+
     async def create(save: Save) -> None:
         destination = await apply_destination(client, plan)
-        secret = secrets.add_that_of(destination, save)
-        await record_destination_secret(client, destination, secret)
+        await secrets.keep(
+            destination,
+            save,
+            record=lambda secret: record_destination_secret(client, destination, secret),
+            delete=lambda: calls.delete(destination.id),
+        )
+        if lost is not None:
+            await calls.delete(lost.id)
 
+    instead = f", instead of {lost.id}, whose signing secret was not saved" if lost else ""
     return Step(
         DESTINATION_SUBJECT,
         Action.CREATE,
-        f"{plan.url}, {len(plan.events)} event types{note}",
+        f"{plan.url}, {len(plan.events)} event types{note}{instead}",
         create,
         sets=[SECRET_VARIABLE],
         by_hand=destination_by_hand(plan.url),

@@ -1,9 +1,11 @@
 """Plan the webhook endpoint as steps of the set-up."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import STRIPE_VERSION
+from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
 from .signing_secrets import SECRET_VARIABLE, WEBHOOKS_PAGE, SigningSecrets
 from .steps import Action, Save, Step
 from .webhook_endpoints import (
@@ -61,25 +63,40 @@ async def plan_endpoint_steps(
         secrets: The signing secrets of the configuration.
     """
     plan = await plan_endpoint(client, url=url, events=events, api_version=STRIPE_VERSION)
-    if plan.endpoint is None:
-        return [_create(client, plan, secrets)]
+    if plan.endpoint is None or plan.endpoint.is_unrecorded:
+        return [_create(client, replace(plan, endpoint=None), secrets, lost=plan.endpoint)]
     instead = "Or create a new one: `datalayer-stripe webhook rotate --env-file FILE`."
     return [
         _keep(client, plan, plan.endpoint),
-        *secrets.missing_steps(plan.endpoint, instead=instead),
+        *await secrets.missing_steps(client, plan.endpoint, instead=instead),
     ]
 
 
-def _create(client: StripeClient, plan: EndpointPlan, secrets: SigningSecrets) -> Step:
+def _create(
+    client: StripeClient,
+    plan: EndpointPlan,
+    secrets: SigningSecrets,
+    lost: WebhookEndpoint | None,
+) -> Step:
+    """Return the step that creates an endpoint, in place of one whose secret nobody has."""
+    calls = WebhookEndpointCalls(client.transport)
+
     async def create(save: Save) -> None:
         endpoint = await apply_endpoint(client, plan)
-        secret = secrets.add_that_of(endpoint, save)
-        await record_secret(client, endpoint, secret)
+        await secrets.keep(
+            endpoint,
+            save,
+            record=lambda secret: record_secret(client, endpoint, secret),
+            delete=lambda: calls.delete(endpoint.id),
+        )
+        if lost is not None:
+            await calls.delete(lost.id)
 
+    instead = f", instead of {lost.id}, whose signing secret was not saved" if lost else ""
     return Step(
         ENDPOINT_SUBJECT,
         Action.CREATE,
-        f"{plan.url}, {len(plan.events)} event types, API version {plan.api_version}",
+        f"{plan.url}, {len(plan.events)} event types, API version {plan.api_version}{instead}",
         create,
         sets=[SECRET_VARIABLE],
         by_hand=endpoint_by_hand(plan.url, plan.events),

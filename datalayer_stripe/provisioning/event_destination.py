@@ -14,7 +14,14 @@ from ..events import THIN_PREFIX, has_thin_event
 from ..stripe_api.client import StripeClient
 from ..stripe_api.event_destinations import EventDestinationCalls
 from ..stripe_api.transport import StripeDict
-from .webhook_endpoints import DESCRIPTION, MANAGED_BY, MANAGER, SECRET_DIGEST, secret_digest
+from .webhook_endpoints import (
+    DESCRIPTION,
+    MANAGED_BY,
+    MANAGER,
+    NO_DIGEST,
+    SECRET_DIGEST,
+    secret_digest,
+)
 
 NAME = "datalayer-stripe thin events"
 
@@ -53,6 +60,11 @@ class EventDestination(BaseModel):
     def is_managed(self) -> bool:
         """Whether this service, or another installation of it, has created the destination."""
         return (self.metadata or {}).get(MANAGED_BY) == MANAGER
+
+    @property
+    def is_unrecorded(self) -> bool:
+        """Whether nobody has its signing secret: its creation has ended before it was saved."""
+        return (self.metadata or {}).get(SECRET_DIGEST) == NO_DIGEST
 
     def has_secret(self, secret: SecretStr) -> bool | None:
         """Return whether a signing secret is the destination's, or None if it is not known."""
@@ -176,7 +188,8 @@ async def apply_destination(client: StripeClient, plan: DestinationPlan) -> Even
         plan: The plan.
 
     Returns:
-        The destination, with its signing secret if it was created.
+        The destination, with its signing secret if it was created. Record it then with
+        :func:`record_destination_secret`.
 
     Raises:
         InvalidRequest: Stripe refuses the URL or an event type, or has 16 destinations already.
@@ -190,7 +203,7 @@ async def apply_destination(client: StripeClient, plan: DestinationPlan) -> Even
             enabled_events=plan.events,
             name=NAME,
             description=DESCRIPTION,
-            metadata={MANAGED_BY: MANAGER},
+            metadata={MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
         )
         return parse_destination(created)
     destination = plan.destination

@@ -1,13 +1,17 @@
 """The signing secrets of the configuration, to which the set-up adds those of new endpoints."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Protocol
 
 from pydantic import SecretStr
 
-from ..errors import InvalidRequest
+from ..errors import DatalayerStripeError, InvalidRequest, StripePermissionMissing
 from ..settings import variable
+from ..stripe_api.client import StripeClient
+from .event_destination import list_destinations
 from .steps import Action, Save, Step
+from .webhook_endpoints import list_endpoints
 
 SECRET_VARIABLE = variable("stripe_webhook_secrets")
 WEBHOOKS_PAGE = "https://dashboard.stripe.com/webhooks"
@@ -46,31 +50,52 @@ class SigningSecrets:
         """Return whether there is any secret."""
         return bool(self._values)
 
-    def add_that_of(self, owner: SecretOwner, save: Save) -> SecretStr:
-        """Add the secret of a new endpoint or destination, save all of them, and return it.
+    async def keep(
+        self,
+        owner: SecretOwner,
+        save: Save,
+        *,
+        record: Callable[[SecretStr], Awaitable[object]],
+        delete: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Add the secret of a new endpoint or destination, record its digest, and save all secrets.
+
+        If that fails, delete the owner: Stripe never shows its secret again.
 
         Args:
             owner: The endpoint or destination.
             save: Stores the variable.
+            record: Stores the digest of the secret at Stripe.
+            delete: Deletes the owner.
 
         Raises:
             InvalidRequest: Stripe's answer has no secret.
         """
-        if owner.secret is None:
-            raise InvalidRequest(f"the answer has no signing secret of {owner.id}")
-        self._values.insert(0, owner.secret.get_secret_value())
-        save({SECRET_VARIABLE: ",".join(self._values)})
-        return owner.secret
+        try:
+            if owner.secret is None:
+                raise InvalidRequest(f"the answer has no signing secret of {owner.id}")
+            # A secret that is lost after this is missed by its digest in the next set-up.
+            await record(owner.secret)
+            values = [owner.secret.get_secret_value(), *self._values]
+            save({SECRET_VARIABLE: ",".join(values)})
+        except BaseException:
+            with suppress(DatalayerStripeError):  # the next set-up finds it
+                await delete()
+            raise
+        self._values = values
 
-    def missing_steps(self, owner: SecretOwner, *, instead: str) -> list[Step]:
+    async def missing_steps(
+        self, client: StripeClient, owner: SecretOwner, *, instead: str
+    ) -> list[Step]:
         """Return a step by hand if the secret of an endpoint or destination is not there.
 
         Args:
+            client: The client of Stripe's API.
             owner: The endpoint or destination.
             instead: What to do instead of copying it.
         """
-        # Without a digest in the metadata, nobody can tell whose secret it is.
-        if any(owner.has_secret(one) is not False for one in self):
+        known = list(map(owner.has_secret, self))
+        if True in known or (None in known and await self._has_unknown(client)):
             return []
         return [
             Step(
@@ -81,3 +106,13 @@ class SigningSecrets:
                 f"{SECRET_VARIABLE}. {instead}",
             )
         ]
+
+    async def _has_unknown(self, client: StripeClient) -> bool:
+        """Return whether a secret belongs to no endpoint or destination with a digest.
+
+        It may be that of an endpoint which was created by hand, without a digest.
+        """
+        owners: list[SecretOwner] = [*await list_endpoints(client)]
+        with suppress(StripePermissionMissing):  # most accounts have no destinations
+            owners += await list_destinations(client)
+        return not all(any(owner.has_secret(one) for owner in owners) for one in self)

@@ -23,6 +23,12 @@ MANAGER = "datalayer-stripe"
 SECRET_DIGEST = "secret_sha256"  # noqa: S105 (the name of a key, not a secret)
 """The key of the metadata with the digest of the signing secret, see :func:`secret_digest`."""
 
+NO_DIGEST = "none"
+"""The digest of a new endpoint, which belongs to no secret, until that of its own is recorded.
+
+So an endpoint whose secret was lost differs from one that was created by hand, without a digest.
+"""
+
 ROTATION = "rotation"
 SUCCESSOR = "successor"
 """The key and the value in the metadata of an endpoint that will replace others."""
@@ -65,6 +71,11 @@ class WebhookEndpoint(BaseModel):
     def is_idle(self) -> bool:
         """Whether Stripe sends the endpoint nothing that a plugin handles."""
         return self.status != "enabled" or set(self.enabled_events) <= set(IDLE_TYPES)
+
+    @property
+    def is_unrecorded(self) -> bool:
+        """Whether nobody has its signing secret: its creation has ended before it was saved."""
+        return self.metadata.get(SECRET_DIGEST) == NO_DIGEST
 
     def has_secret(self, secret: SecretStr) -> bool | None:
         """Return whether a signing secret is the endpoint's, or None if it is not known."""
@@ -257,7 +268,8 @@ async def apply_endpoint(client: StripeClient, plan: EndpointPlan) -> WebhookEnd
         plan: The plan.
 
     Returns:
-        The endpoint, with its signing secret if it was created.
+        The endpoint, with its signing secret if it was created. Record it then with
+        :func:`record_secret`.
 
     Raises:
         InvalidRequest: Stripe refuses the URL or an event type, or has 16 endpoints already.
@@ -271,7 +283,7 @@ async def apply_endpoint(client: StripeClient, plan: EndpointPlan) -> WebhookEnd
             enabled_events=plan.events,
             api_version=plan.api_version,
             description=DESCRIPTION,
-            metadata={MANAGED_BY: MANAGER},
+            metadata={MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
         )
         return parse_endpoint(created)
     if not plan.changes:

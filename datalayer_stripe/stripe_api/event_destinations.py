@@ -102,3 +102,16 @@ class EventDestinationCalls:
             "v2.core.event_destinations.enable",
             self._destinations.enable_async(destination_id, params),
         )
+
+    async def delete(self, destination_id: str) -> None:
+        """Delete a destination. Stripe stops to retry the events that it has not accepted.
+
+        Args:
+            destination_id: The destination, `ed_…`.
+
+        Raises:
+            StripeObjectMissing: Stripe has no such destination.
+        """
+        await self._transport.call(
+            "v2.core.event_destinations.delete", self._destinations.delete_async(destination_id)
+        )

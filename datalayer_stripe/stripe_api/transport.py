@@ -67,6 +67,7 @@ OPERATIONS = (
     "subscriptions.retrieve",
     "subscriptions.update",
     "v2.core.event_destinations.create",
+    "v2.core.event_destinations.delete",
     "v2.core.event_destinations.enable",
     "v2.core.event_destinations.list",
     "v2.core.event_destinations.update",

@@ -53,7 +53,8 @@ async def test_destination_is_created_once_with_the_thin_events_of_the_plugins(
     assert stored["enabled_events"] == ["v1.customer.deleted", "v1.payment_intent.succeeded"]
     assert stored["event_payload"] == "thin"
     assert stored["events_from"] == ["@self"]
-    assert stored["metadata"] == {"managed_by": "datalayer-stripe"}
+    assert stored["metadata"] == {"managed_by": "datalayer-stripe", "secret_sha256": "none"}
+    assert created.is_unrecorded
 
     recorded = await record_destination_secret(client, created, created.secret)
     assert recorded.is_managed
@@ -80,7 +81,11 @@ async def test_only_what_differs_is_changed(client: StripeClient, sandbox: Sandb
     changed = await apply_destination(client, planned)
     assert (changed.id, changed.status) == (made.id, "enabled")
     assert changed.enabled_events == ("v1.customer.deleted", "v1.refund.created")
-    assert changed.metadata == {"managed_by": "datalayer-stripe", "team": "billing"}
+    assert changed.metadata == {
+        "managed_by": "datalayer-stripe",
+        "secret_sha256": "none",
+        "team": "billing",
+    }
 
 
 @pytest.mark.gen_test

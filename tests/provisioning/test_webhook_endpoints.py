@@ -59,7 +59,7 @@ async def test_endpoint_is_created_once_with_the_events_of_the_plugins(
     [stored] = objects(sandbox, PATH)
     assert stored["enabled_events"] == sorted(EVENTS)
     assert stored["api_version"] == STRIPE_VERSION
-    assert stored["metadata"] == {"managed_by": "datalayer-stripe"}
+    assert stored["metadata"] == {"managed_by": "datalayer-stripe", "secret_sha256": "none"}
 
     sandbox.api.calls.clear()
     again = await plan(client)
@@ -88,7 +88,11 @@ async def test_only_what_differs_is_changed(client: StripeClient, sandbox: Sandb
     [stored] = objects(sandbox, PATH)
     assert stored["enabled_events"] == ["customer.deleted", "refund.created"]
     assert stored["status"] == "enabled"
-    assert stored["metadata"] == {"managed_by": "datalayer-stripe", "team": "billing"}
+    assert stored["metadata"] == {
+        "managed_by": "datalayer-stripe",
+        "secret_sha256": "none",
+        "team": "billing",
+    }
     assert (await plan(client, "customer.deleted", "refund.created")).is_unchanged
 
 
@@ -135,10 +139,12 @@ async def test_digest_tells_whether_a_secret_is_the_endpoints(
 ) -> None:
     endpoint = await apply_endpoint(client, await plan(client))
     assert endpoint.secret is not None
-    assert endpoint.has_secret(endpoint.secret) is None, "no digest is stored yet"
+    assert endpoint.is_unrecorded
+    assert endpoint.has_secret(endpoint.secret) is False, "no digest is stored yet"
     recorded = await record_secret(client, endpoint, endpoint.secret, metadata={"team": "x"})
     [listed] = await list_endpoints(client)
     assert listed == recorded
+    assert not listed.is_unrecorded
     assert listed.has_secret(endpoint.secret) is True
     assert listed.has_secret(SecretStr("whsec_another")) is False
     assert listed.metadata["team"] == "x"

@@ -1,0 +1,155 @@
+"""A set-up saves the signing secret of what it creates, or else says that it was lost."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from tornado.ioloop import IOLoop
+
+from datalayer_stripe.errors import StartError, StripeUnavailable
+from datalayer_stripe.metrics import Metrics
+from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.provisioning.event_destination import parse_destination
+from datalayer_stripe.provisioning.offers import Offer, Offers
+from datalayer_stripe.provisioning.setup import SetupRequest, plan_setup
+from datalayer_stripe.provisioning.signing_secrets import SECRET_VARIABLE, SecretOwner
+from datalayer_stripe.provisioning.steps import Action, Result, Save, Step, apply_steps
+from datalayer_stripe.provisioning.webhook_endpoints import parse_endpoint
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.stripe_api.client import StripeClient
+from tests.support.shop import objects
+
+URL = "http://127.0.0.1:9/api/iam/stripe/v1/webhook"
+EVENTS = tuple(Registry.load().types)
+OFFERS = Offers([Offer.package("usd", 500, 50)], Offer.plan("usd", 2900))
+
+ENDPOINT, DESTINATION = "webhook endpoint", "thin event destination"
+PATHS = {ENDPOINT: "/v1/webhook_endpoints/we_", DESTINATION: "/v2/core/event_destinations/ed_"}
+OF_THE_CLI = "whsec_ofTheCommandLineOfStripe"
+
+
+class Operator:
+    """Runs the set-up. `variables` is what the environment file contains."""
+
+    def __init__(self, client: StripeClient, sandbox: Sandbox) -> None:
+        self.client = client
+        self.sandbox = sandbox
+        self.variables: dict[str, str] = {SECRET_VARIABLE: OF_THE_CLI}
+
+    async def plan(self, *, thin: bool = True) -> list[Step]:
+        request = SetupRequest(OFFERS, URL, EVENTS, self.variables, thin)
+        return await plan_setup(self.client, request)
+
+    async def set_up(self, *, thin: bool = True, save: Save | None = None) -> list[Result]:
+        return await apply_steps(
+            await self.plan(thin=thin),
+            save=save or self.variables.update,
+            on_result=lambda _: None,
+        )
+
+    def all(self, subject: str) -> list[SecretOwner]:
+        """Return the endpoints, or the destinations, that Stripe has."""
+        if subject == ENDPOINT:
+            return [*map(parse_endpoint, objects(self.sandbox, "/v1/webhook_endpoints"))]
+        found = self.sandbox.call("GET", "/v2/core/event_destinations")["data"]
+        return [*map(parse_destination, found)]
+
+    def has_secret_of(self, owner: SecretOwner) -> bool:
+        values = self.variables[SECRET_VARIABLE].split(",")
+        return any(owner.has_secret(SecretStr(one)) for one in values)
+
+
+@pytest.fixture
+def operator(io_loop: IOLoop, sandbox: Sandbox, quick_retries: None) -> Iterator[Operator]:
+    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
+    yield Operator(client, sandbox)
+    io_loop.run_sync(client.close)
+
+
+class FailingFile:
+    """Saves variables, but not the signing secret of an endpoint or destination."""
+
+    def __init__(self, operator: Operator, subject: str, *, refuse_deletion: bool) -> None:
+        self._operator = operator
+        self._saves_left = 0 if subject == ENDPOINT else 1
+        self._path = PATHS[subject]
+        self._refuse_deletion = refuse_deletion
+
+    def save(self, variables: Mapping[str, str]) -> None:
+        if SECRET_VARIABLE in variables:
+            if not self._saves_left:
+                if self._refuse_deletion:
+                    self._operator.sandbox.api.refuse(500, 1000, path_prefix=self._path)
+                raise StartError("the disk is full")
+            self._saves_left -= 1
+        self._operator.variables.update(variables)
+
+
+@pytest.mark.parametrize("subject", [ENDPOINT, DESTINATION])
+@pytest.mark.gen_test
+async def test_what_was_created_is_deleted_if_its_secret_cannot_be_saved(
+    operator: Operator, subject: str
+) -> None:
+    file = FailingFile(operator, subject, refuse_deletion=False)
+    with pytest.raises(StartError, match="disk is full"):
+        await operator.set_up(save=file.save)
+    assert operator.all(subject) == []
+    results = await operator.set_up()
+    assert [one.problem for one in results if one.problem] == []
+    [owner] = operator.all(subject)
+    assert operator.has_secret_of(owner)
+    assert operator.variables[SECRET_VARIABLE].endswith(OF_THE_CLI)
+    assert await operator.set_up() == []
+
+
+@pytest.mark.parametrize("subject", [ENDPOINT, DESTINATION])
+@pytest.mark.gen_test
+async def test_secret_that_was_recorded_and_not_saved_is_missed_among_others(
+    operator: Operator, sandbox: Sandbox, subject: str
+) -> None:
+    file = FailingFile(operator, subject, refuse_deletion=True)
+    with pytest.raises(StartError):
+        await operator.set_up(save=file.save)
+    sandbox.api.normal()
+    [owner] = operator.all(subject)
+    results = await operator.set_up()
+    assert f"that of {owner.id} is missing" in " ".join(one.problem for one in results)
+    assert operator.all(subject) == [owner]
+
+
+@pytest.mark.parametrize("subject", [ENDPOINT, DESTINATION])
+@pytest.mark.gen_test
+async def test_endpoint_whose_secret_was_not_recorded_is_replaced(
+    operator: Operator, sandbox: Sandbox, subject: str
+) -> None:
+    sandbox.api.refuse(500, 1000, path_prefix=PATHS[subject])
+    with pytest.raises(StripeUnavailable):
+        await operator.set_up()
+    sandbox.api.normal()
+    [lost] = operator.all(subject)
+    [step] = [one for one in await operator.plan() if one.subject == subject]
+    assert step.action is Action.CREATE
+    assert step.detail.endswith(f"instead of {lost.id}, whose signing secret was not saved")
+    results = await operator.set_up()
+    assert [one.problem for one in results if one.problem] == []
+    [owner] = operator.all(subject)
+    assert owner.id != lost.id
+    assert operator.has_secret_of(owner)
+    assert await operator.set_up() == []
+
+
+@pytest.mark.gen_test
+async def test_secret_of_a_destination_is_not_taken_for_that_of_an_endpoint_made_by_hand(
+    operator: Operator, sandbox: Sandbox
+) -> None:
+    endpoint: Any = sandbox.create_webhook_endpoint(URL, "whsec_madeByHandMadeByHandMadeByHand")
+    # Without a digest, the secret in the file may be that of the endpoint.
+    assert [one.problem for one in await operator.set_up(thin=False)] == [""] * 6
+    assert [one.step.subject for one in await operator.set_up()] == [DESTINATION]
+    first, _ = operator.variables[SECRET_VARIABLE].split(",")
+    operator.variables[SECRET_VARIABLE] = first
+    [missing] = await operator.set_up()
+    assert missing.problem.startswith(f"that of {endpoint['id']} is missing")
+    operator.variables[SECRET_VARIABLE] += ",whsec_madeByHandMadeByHandMadeByHand"
+    assert await operator.set_up() == []
