@@ -149,14 +149,17 @@ def test_package_works_without_jupyter_server(installed: Callable[..., str]) -> 
 
 
 def test_sdist_contains_sources_plugins_and_tests(sources: Path) -> None:
+    secret = sources / "conf" / "datalayer-stripe.env"
+    secret.write_text("DATALAYER_STRIPE_API_KEY=")
     run(sys.executable, "setup.py", "--quiet", "sdist", "--dist-dir", "sdist", cwd=sources)
+    secret.unlink()
     (path,) = (sources / "sdist").glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {f"plugins/{name}.py" for name in PLUGINS} < names
     assert {"LICENSE", "README.md", "CHANGELOG.md", "conf/logging.toml", "setup.py"} < names
     assert "tests/test_packaging.py" in names
-    assert not [name for name in names if "__pycache__" in name]
+    assert not [name for name in names if "__pycache__" in name or name.endswith(".env")]
 
 
 def test_built_in_plugins_are_installed_and_load() -> None:
@@ -198,12 +201,12 @@ def test_columns_of_make_help_are_aligned() -> None:
 
 
 def test_make_targets_in_the_docs_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     documents = [ROOT / "README.md", ROOT / ".ci" / "run", *(ROOT / "docs").rglob("*.md")]
     commands = {
         (path.name, target)
         for path in documents
-        for target in re.findall(r"(?:^|`)make ([a-z]+)", path.read_text(), re.MULTILINE)
+        for target in re.findall(r"(?:^|`)make ([a-z-]+)", path.read_text(), re.MULTILINE)
     }
     assert ("README.md", "run") in commands
     assert ("README.md", "test") in commands

@@ -261,7 +261,7 @@ def _known_events(settings: Settings) -> KnownEvents | None:
             url, livemode=settings.livemode, driver=settings.stripe_mongodb_driver
         )
         try:
-            return await store.events.runs(event_ids)
+            return await store.events.needing_no_delivery(event_ids)
         finally:
             await store.close()
 

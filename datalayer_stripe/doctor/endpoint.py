@@ -10,7 +10,6 @@ from ..provisioning.round_trip import RoundTrip
 from ..provisioning.webhook_endpoints import endpoints_at
 from ..reconciliation.findings import GRACE_PERIOD
 from ..settings import variable
-from ..store.event_records import FAILED
 from ..stripe_api.transport import STRIPE_VERSION
 from .checks import Subject
 from .context import CheckContext
@@ -199,8 +198,7 @@ async def deliveries(context: CheckContext) -> Sequence[str]:
     undelivered = [event["id"] for event in found if event["created"] <= latest]
     if undelivered and context.found_store is not None:
         # Stripe counts the other endpoints of the account, too.
-        runs = await context.found_store.events.runs(undelivered)
-        delivered = {event_id for event_id, run in runs.items() if FAILED not in run.values()}
+        delivered = await context.found_store.events.needing_no_delivery(undelivered)
         undelivered = [one for one in undelivered if one not in delivered]
     if not undelivered:
         return []

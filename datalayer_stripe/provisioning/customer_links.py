@@ -76,14 +76,16 @@ def without_contradictions(links: Iterable[Link]) -> tuple[list[Link], list[Cust
     for link in links:
         customers.setdefault(link.account_uid, set()).add(link.customer_id)
         accounts.setdefault(link.customer_id, set()).add(link.account_uid)
+    several_customers = {one: _some(ids) for one, ids in customers.items() if len(ids) > 1}
+    several_accounts = {one: _some(ids) for one, ids in accounts.items() if len(ids) > 1}
     single: dict[tuple[str, str], Link] = {}
     refused = []
     for link in links:
         first = single.get((link.account_uid, link.customer_id))
-        if len(customers[link.account_uid]) > 1:
-            reason = f"several customers for the account: {_some(customers[link.account_uid])}"
-        elif len(accounts[link.customer_id]) > 1:
-            reason = f"several accounts for the customer: {_some(accounts[link.customer_id])}"
+        if link.account_uid in several_customers:
+            reason = f"several customers for the account: {several_customers[link.account_uid]}"
+        elif link.customer_id in several_accounts:
+            reason = f"several accounts for the customer: {several_accounts[link.customer_id]}"
         elif first is not None:
             reason = f"repeats line {first.line}"
         else:

@@ -16,7 +16,7 @@ POLL_SECONDS = 5.0
 _RETRY_SECONDS = 3 * 24 * 3600
 
 KnownEvents = Callable[[Sequence[str]], Awaitable[Collection[str]]]
-"""Returns which of these events the service has in its database."""
+"""Returns which of these events the service has, and no plugin has failed."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class PendingDeliveries:
     Args:
         calls: The calls of Stripe's API.
         timing: How to wait.
-        known_events: Returns which events the service has in its database. It finishes these by
-            itself, also those that a plugin has failed. None if the database cannot be read.
+        known_events: Returns which events the service has in its database, and finishes without a
+            further delivery. None if the database cannot be read.
     """
 
     def __init__(

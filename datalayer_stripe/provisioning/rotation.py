@@ -71,8 +71,8 @@ class Rotation:
         target: What is rotated.
         round_trip: Sends test events to the URL.
         timing: How to wait.
-        known_events: Returns which events the service has in its database. Those are not lost with
-            the endpoint whose deliveries of them are pending. None if the database cannot be read.
+        known_events: Returns which events the service has in its database and needs no further
+            delivery of. None if the database cannot be read.
         say: Called with each step, for the operator.
     """
 

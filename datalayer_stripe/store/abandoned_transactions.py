@@ -14,6 +14,9 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 _RETRY_SECONDS = 0.5
 
+# A write that the server has not read yet may start the transaction after it was ended.
+_REPEAT_SECONDS = (0.5, 2.0, 5.0)
+
 # Each attempt waits for the driver's own time limits. Together they take longer than the minute
 # after which the server ends the transaction itself.
 _MAX_ATTEMPTS = 60
@@ -42,13 +45,19 @@ class AbandonedTransactions:
         task.add_done_callback(self._tasks.discard)
 
     async def _end(self, mongo_session: Any) -> None:
-        session_id = mongo_session.session_id
+        await self._kill(mongo_session.session_id)
+        for seconds in _REPEAT_SECONDS:
+            await self._sleep(seconds)
+            await self._kill(mongo_session.session_id)
+        await mongo_session.end_session()
+
+    async def _kill(self, session_id: Any) -> None:
         for _ in range(_MAX_ATTEMPTS):
             try:
                 await self._client.admin.command("killSessions", [session_id])
-                break
             except OperationFailure:
-                break  # the server answers
+                return  # the server answers
             except PyMongoError:
                 await self._sleep(_RETRY_SECONDS)
-        await mongo_session.end_session()
+            else:
+                return

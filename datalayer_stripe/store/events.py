@@ -67,6 +67,20 @@ class Events:
             async for row in found
         }
 
+    async def needing_no_delivery(self, event_ids: Collection[str]) -> set[str]:
+        """Return those events that are known and that no plugin has failed.
+
+        A failed one needs a further delivery or a reconciliation.
+
+        Args:
+            event_ids: The events.
+
+        Raises:
+            StoreUnavailable: The database does not answer.
+        """
+        runs = await self.runs(event_ids)
+        return {event_id for event_id, run in runs.items() if FAILED not in run.values()}
+
     @translate_errors
     async def get(self, event_id: str) -> EventRecord | None:
         """Return the record of an event, or None if it is unknown."""

@@ -70,12 +70,12 @@ class ThinDeliveries:
         reference = thin.reference
         if not self._registry.plugins_for(reference.type):
             return reference, self._processor.count("other", Outcome.IGNORED)
-        if await self._is_of_another_account(thin):
-            logger.info("thin event of another account ignored")
-            return reference, self._processor.count("other", Outcome.IGNORED)
         record = await self._store.events.get(reference.id)
         if record is not None and self._processor.is_handled(record):
             return reference, self._processor.count(reference.type, Outcome.DUPLICATE)
+        if await self._is_of_another_account(thin):
+            logger.info("thin event of another account ignored")
+            return reference, self._processor.count("other", Outcome.IGNORED)
         # The event is stored while a plugin has failed or rejected it.
         event = record.event if record is not None else None
         try:
@@ -90,10 +90,11 @@ class ThinDeliveries:
         """Return whether the event is from another account than that of the key.
 
         An organization's destination names the account of each event:
-        https://docs.stripe.com/context. The account of the key is asked for once.
+        https://docs.stripe.com/context. The account of the key is asked for once. A restricted key
+        may not read it. Then Stripe has none of the objects of another account.
 
         Raises:
-            DeliveryFailed: The account of the key is not known.
+            DeliveryFailed: Stripe does not answer, or there are too many calls.
         """
         if not thin.context:
             return False
@@ -102,6 +103,8 @@ class ThinDeliveries:
             try:
                 with own_calls(DELIVERY_WAIT_SECONDS):
                     self._account_id = (await calls.retrieve_account())["id"]
+            except StripePermissionMissing:
+                return False
             except (RateLimited, StripeUnavailable) as error:
                 self._processor.count(thin.reference.type, Outcome.FAILED)
                 raise DeliveryFailed(NOT_READ) from error
@@ -137,6 +140,7 @@ class ThinDeliveries:
         try:
             return await self._stripe.retrieve_object(related.type, related.id)
         except StripeObjectMissing:
-            if not thin.type.endswith(_DELETED):
+            is_ours = not thin.context or self._account_id is not None
+            if not (is_ours and thin.type.endswith(_DELETED)):
                 raise
             return {"id": related.id, "object": related.type, "deleted": True}

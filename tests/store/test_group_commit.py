@@ -587,6 +587,7 @@ async def test_transaction_of_a_database_that_hangs_is_ended_and_locks_nothing(
         async def hang_after_the_writes(self: BulkWrites, database: Any, session: Any) -> None:
             await apply(self, database, session)
             os.kill(mongod.pid, signal.SIGSTOP)
+            await asyncio.to_thread(os.waitpid, mongod.pid, os.WUNTRACED)
             await database.accounts.find_one(session=session)
 
         with monkeypatch.context() as patch:

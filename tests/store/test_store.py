@@ -292,3 +292,12 @@ async def test_memory_database_logs_that_data_is_lost(
         "processed",
     ]
     assert await api.credits() == 50
+
+
+@pytest.mark.gen_test
+async def test_event_that_a_plugin_has_failed_needs_a_delivery(service: Service) -> None:
+    events = service.store.events
+    failed, done = (EVENT.model_copy(update={"id": f"evt_{name}"}) for name in ("failed", "done"))
+    await events.record_failure(failed, "one", "it failed", NOW)
+    await events.record_rejection(done, "one", "not ours", NOW)
+    assert await events.needing_no_delivery(["evt_failed", "evt_done", "evt_new"]) == {"evt_done"}

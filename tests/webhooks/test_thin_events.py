@@ -308,6 +308,20 @@ async def test_context_of_another_account_is_ignored_and_that_of_this_account_is
     assert await outcome(api, thin_body(paid, context=f"org_1/{account}")) == "processed"
 
 
+@pytest.mark.gen_test
+async def test_key_that_may_not_read_the_account_processes_what_it_can_read(
+    api: Api, service: Service, sandbox: Sandbox, paid: dict[str, Any]
+) -> None:
+    permissions = frozenset({"payment_intent_read", "event_read", "customer_read"})
+    sandbox.dispatcher.restricted_keys[STRIPE_KEY] = permissions
+    related = {"id": "cus_9", "type": "customer", "url": "/v1/customers/cus_9"}
+    deleted = {"type": "v1.customer.deleted", "related_object": related, "snapshot_event": None}
+    answer = await api.deliver(thin_body(paid, id="evt_test_x", context="acct_other", **deleted))
+    assert answer.code == 503, "it may be an event of this account"
+    assert await rows(service, "events") == []
+    assert await outcome(api, thin_body(paid, context="acct_own")) == "processed"
+
+
 # Stripe and the service under load
 
 
