@@ -36,11 +36,12 @@ pytest_plugins = ["tests.support.app", "tests.support.commands", "tests.support.
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Allow that PyMongo does not close a socket itself.
+    """Set the umask, and allow that PyMongo does not close a socket itself.
 
     A client that is closed while one of its monitors connects leaves the socket to the garbage
-    collector.
+    collector. Files that tests write are not writable for the group, whatever the umask is.
     """
+    os.umask(0o022)
     if DRIVER == "pymongo":
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 

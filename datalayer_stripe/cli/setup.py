@@ -29,6 +29,7 @@ from .setup_inputs import Inputs, read_inputs, webhook_url
 _DEFAULT_FILE = Path("datalayer-stripe.env")
 _BY_HAND_EXIT_CODE = 1
 _LIVE = "live"
+_STRIPE_API = "https://api.stripe.com"
 _SERVE = "datalayer-stripe serve"
 _MONGODB_URL = variable("stripe_mongodb_url")
 _ADD = "Add the URL of a replica set to the file."
@@ -186,7 +187,12 @@ async def _client(inputs: Inputs) -> AsyncIterator[StripeClient]:
 
 
 async def _print_account(client: StripeClient, inputs: Inputs) -> None:
-    """Print whose account it is, so that nobody sets up the wrong one."""
+    """Print whose account it is, so that nobody sets up the wrong one.
+
+    An address of the API that is not Stripe's is printed before the key is sent to it.
+    """
+    if inputs.api_base is not None and inputs.api_base != _STRIPE_API:
+        click.echo(f"Stripe API: {inputs.api_base}, which is not Stripe's own address")
     mode = "live mode" if inputs.livemode else "test mode"
     try:
         account = await AccountSetupCalls(client.transport).retrieve_account()

@@ -1,11 +1,13 @@
 """Read and write environment files: lines of `NAME=value`, for docker, systemd and shells.
 
 Comments, blank lines and the order of the lines stay as they are. A file is replaced at once, and
-only its owner can read it, because it contains secrets.
+only its owner can read it, because it contains secrets. A file that another user owns or may write
+is refused: it could name a plugin folder whose code runs, or an address that gets the key.
 """
 
 import os
 import re
+import shlex
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P
 # Characters that no shell interprets.
 _PLAIN = re.compile(r"[\w./:@%+=,-]*", re.ASCII)
 _MAX_BYTES = 1024 * 1024
+_ROOT = 0  # the user id
 
 
 class EnvFile:
@@ -38,7 +41,8 @@ class EnvFile:
         """Read a file. One that does not exist is empty.
 
         Raises:
-            StartError: It cannot be read, or is not a text file.
+            StartError: It cannot be read, is not a regular text file, or is not safe from other
+                users of the machine.
         """
         return cls(path, _content(path))
 
@@ -114,7 +118,9 @@ class EnvFile:
 
 def _content(path: Path) -> str | None:
     try:
-        with path.open("rb") as file:
+        # The check is about the very file that is read.
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            _check(path, os.fstat(file.fileno()))
             content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         return None
@@ -126,6 +132,30 @@ def _content(path: Path) -> str | None:
         return content.decode()
     except UnicodeDecodeError:
         raise StartError(f"{path} is not a UTF-8 text file.") from None
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file. A pipe that nobody writes to would block otherwise."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check(path: Path, info: os.stat_result) -> None:
+    """Raise an error if a file is not a regular one, or if another user decides what is in it."""
+    if not stat.S_ISREG(info.st_mode):
+        raise StartError(f"{path} is not a regular file. Name an environment file.")
+    if os.name != "posix":
+        return
+    if info.st_uid not in (os.geteuid(), _ROOT):
+        raise StartError(
+            f"{path} belongs to another user, who could change which code runs and where the keys "
+            "are sent. Check what is in it, and run the command as that user; or change its owner "
+            "with chown."
+        )
+    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise StartError(
+            f"Other users may write {path}. Check what is in it, and then run: "
+            f"chmod 600 {shlex.quote(str(path))}"
+        )
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -146,7 +176,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _keep_owner(path: Path, descriptor: int) -> None:
-    """Give the new file the owner of the present one: root may change the file of a service."""
+    """Give the new file the owner and the group of the present one."""
     try:
         present = path.stat()
     except FileNotFoundError:

@@ -71,6 +71,10 @@ def publish(path: Path) -> None:
     path.chmod(0o644)
 
 
+def let_everybody_write(path: Path) -> None:
+    path.chmod(0o666)
+
+
 def writes(sandbox: Sandbox) -> int:
     return sum(call.method != "GET" for call in sandbox.api.calls)
 
@@ -86,6 +90,7 @@ async def test_command_writes_a_file_with_all_variables_and_then_changes_nothing
 ) -> None:
     code, out, err = await set_up(*OFFERS, "--url", URL, "--yes")
     assert (code, err) == (0, "")
+    assert out.startswith(f"Stripe API: {sandbox.url}, which is not Stripe's own address\n")
     assert "Stripe account: Sandbox (acct_" in out
     assert "test mode" in out
     assert "created   package: 220 credits for 20.00 USD" in out
@@ -175,6 +180,23 @@ async def test_endpoint_gets_the_events_of_the_plugins_that_the_file_names(
     assert "remove the event type payout.paid" in out
     [endpoint] = objects(sandbox, "/v1/webhook_endpoints")
     assert sorted(endpoint["enabled_events"]) == sorted(Registry.load().types)
+
+
+@pytest.mark.gen_test
+async def test_file_that_others_may_write_names_no_plugins_and_no_address(
+    set_up: SetUp, sandbox: Sandbox, written: Path, plugin_folder: Path
+) -> None:
+    ran = plugin_folder / "ran"
+    code_file = plugin_folder / "payouts.py"
+    code_file.write_text(f"open({str(ran)!r}, 'w').close()\n{text_of(code_file)}")
+    append(written, f"DATALAYER_STRIPE_PLUGINS_DIR={plugin_folder}")
+    append(written, f"DATALAYER_STRIPE_API_BASE={sandbox.url}")
+    let_everybody_write(written)
+    code, out, err = await set_up(*OFFERS, "--dry-run", DATALAYER_STRIPE_API_BASE=None)
+    assert (code, out) == (2, "")
+    assert "chmod 600" in err
+    assert not ran.exists()
+    assert sandbox.api.calls == []
 
 
 @pytest.mark.gen_test

@@ -111,6 +111,56 @@ def test_what_is_no_environment_file_is_refused(path: Path, content: bytes) -> N
         EnvFile.read(path)
 
 
+def test_pipe_and_device_are_refused_and_stay(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.env"
+    os.mkfifo(pipe, 0o600)
+    for path in (pipe, Path("/dev/null")):
+        with pytest.raises(StartError, match=f"{path} is not a regular file"):
+            EnvFile.read(path)
+    assert pipe.is_fifo()
+
+
+def test_pipe_in_place_of_a_new_file_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new.env"
+    file = EnvFile.read(path)
+    file.set("A", "1")
+    os.mkfifo(path, 0o600)
+    with pytest.raises(StartError, match="is not a regular file"):
+        file.write()
+    assert path.is_fifo()
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_file_that_others_may_write_is_refused(path: Path, mode: int) -> None:
+    path.chmod(mode)
+    with pytest.raises(StartError, match=r"Other users may write .*chmod 600 /"):
+        EnvFile.read(path)
+    path.chmod(0o644)
+    assert EnvFile.read(path).get("A") == "last"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_file_of_another_user_is_refused(path: Path) -> None:
+    os.chown(path, 65534, 65534)
+    with pytest.raises(StartError, match=r"service\.env belongs to another user"):
+        EnvFile.read(path)
+
+
+@pytest.mark.parametrize(("user", "is_accepted"), [(0, True), (1, True), (2, False)])
+def test_file_of_root_or_of_the_caller_is_accepted(
+    path: Path, monkeypatch: pytest.MonkeyPatch, user: int, is_accepted: bool
+) -> None:
+    monkeypatch.setattr(env_file.os, "geteuid", lambda: 1)
+    found = path.stat()
+    info = os.stat_result((*found[:4], user, *found[5:10]))
+    monkeypatch.setattr(env_file.os, "fstat", lambda _: info)
+    if is_accepted:
+        assert EnvFile.read(path).get("A") == "last"
+    else:
+        with pytest.raises(StartError, match="belongs to another user"):
+            EnvFile.read(path)
+
+
 def test_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="Is a directory"):
         EnvFile.read(tmp_path)
