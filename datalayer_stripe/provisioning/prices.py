@@ -59,7 +59,9 @@ class PricePlanner:
     async def plan(self, offers: Sequence[Offer]) -> list[Step]:
         """Return the steps after which exactly these offers are for sale.
 
-        Prices of the product that people have created in the dashboard stay for sale.
+        Prices of the product that people have created in the dashboard stay for sale, and keep
+        their own lookup keys. One without a key that is named by an offer gets that of the offer;
+        a new amount of this offer then replaces it.
 
         Args:
             offers: The offers; if there are none, the prices stay as they are.
@@ -107,12 +109,12 @@ class PricePlanner:
                 return _PlannedPrice(offer, step, keyed["id"])
             return self._change(offer, keyed, "for sale again", {"active": True})
         same = next((price for price in active if offer.matches(price)), None)
+        if same is not None and same.get("lookup_key"):
+            # Other systems may find the price by its key, and the key is its `code`.
+            step = Step(self._kind.subject, Action.UNCHANGED, f"{offer.text} ({same['id']})")
+            return _PlannedPrice(offer, step, same["id"])
         if same is not None:
-            changes = {
-                "lookup_key": offer.lookup_key,
-                "transfer_lookup_key": True,
-                "metadata": dict(MANAGED_METADATA),
-            }
+            changes = {"lookup_key": offer.lookup_key, "transfer_lookup_key": True}
             return self._change(offer, same, "add the lookup key", changes)
         instead = f", instead of {describe_price(keyed)}" if keyed is not None and ours else ""
         return self._create(offer, offer.text + instead)

@@ -250,6 +250,35 @@ async def test_objects_that_people_have_created_are_used(
 
 
 @pytest.mark.gen_test
+async def test_price_that_people_have_created_keeps_its_key_and_stays_for_sale(
+    operator: Operator, sandbox: Sandbox
+) -> None:
+    await operator.set_up()
+    plan = {"currency": "usd", "recurring": {"interval": "month"}, "lookup_key": "pro-plan"}
+    product = operator.variables[PLAN_PRODUCT]
+    keyed = sandbox.call("POST", "/v1/prices", product=product, unit_amount=4900, **plan)
+    product = operator.variables[PRODUCT]
+    keyless = sandbox.create_price(product=product, unit_amount=700, credits=70)
+    named = Offers([FIFTY, MANY, Offer.package("usd", 700, 70)], Offer.plan("usd", 4900))
+    await operator.set_up(named)
+    assert sandbox.get(keyed["id"]) == keyed
+    stored = sandbox.get(keyless["id"])
+    assert stored == {**keyless, "lookup_key": "datalayer-stripe-credits-70"}
+    assert changed(await operator.plan(named)) == []
+    assert operator.active_prices() == [(500, 50), (700, 70), (2000, 220), (4900, None)]
+
+    # What is not named any more is retired only if the set-up has created it.
+    await operator.set_up()
+    assert operator.active_prices() == [
+        (500, 50),
+        (700, 70),
+        (2000, 220),
+        (2900, None),
+        (4900, None),
+    ]
+
+
+@pytest.mark.gen_test
 async def test_archived_objects_are_activated_again(operator: Operator, sandbox: Sandbox) -> None:
     await operator.set_up()
     [price] = objects(sandbox, "/v1/prices", lookup_keys=[FIFTY.lookup_key])
