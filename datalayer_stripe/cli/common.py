@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import sys
 import textwrap
@@ -15,6 +16,7 @@ import click
 from ..configuration import Configuration, read_configuration
 from ..errors import (
     DatalayerStripeError,
+    SettingsError,
     StartError,
     StoreUnavailable,
     StripeKeyRefused,
@@ -37,6 +39,8 @@ FAILURE_EXIT_CODE = 2
 
 DIFFERENCES_EXIT_CODE = 3
 """The exit code of a command that found differences and did not correct them."""
+
+_SETTING = re.compile("DATALAYER_STRIPE_")
 
 TABLE_WIDTH = 100
 """The maximum width of a table, in characters."""
@@ -138,7 +142,24 @@ def load_configuration(*, running_plugins: bool = True) -> Configuration:
     try:
         return read_configuration(running_plugins=running_plugins)
     except StartError as error:
-        fail(str(error))
+        fail_to_start(error)
+
+
+def fail_to_start(error: StartError) -> NoReturn:
+    """Print why a configuration is not valid, and exit with code 2.
+
+    If the environment has no setting at all, say where `setup` has written them.
+
+    Args:
+        error: The error.
+    """
+    message = str(error)
+    if isinstance(error, SettingsError) and not any(map(_SETTING.match, os.environ)):
+        message += (
+            "\n\nThe environment has no settings. If `datalayer-stripe setup` has written them to "
+            "a file, read it first: set -a; . ./datalayer-stripe.env; set +a"
+        )
+    fail(message)
 
 
 @asynccontextmanager

@@ -15,7 +15,7 @@ from ..logs import configure_logging
 from ..provisioning.env_file import EnvFile
 from ..settings import variable
 from ..settings_checks import check_url
-from .common import fail
+from .common import fail, fail_to_start
 
 _PREFIX = "DATALAYER_"
 _SECRETS = variable("stripe_webhook_secrets")
@@ -81,7 +81,7 @@ def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> 
         os.environ.update({name: one for name, one in values.items() if name.startswith(_PREFIX)})
         configuration = read_configuration(running_plugins=False, **overrides)
     except StartError as error:
-        fail(str(error))
+        fail_to_start(error)
     for warning in configuration.registry.unknown_type_warnings:
         click.echo(f"{warning} Stripe refuses an endpoint with this type.", err=True)
     return configuration

@@ -56,8 +56,9 @@ async def in_flight(api: Api, requests: int) -> None:
 @pytest.mark.gen_test
 async def test_serve_prints_one_line_for_each_missing_setting() -> None:
     code, _, err = await run_command("serve")
-    lines = err.splitlines()
+    *lines, _, hint = err.splitlines()
     assert code == 2
+    assert ". ./datalayer-stripe.env" in hint
     named = [line.split(":")[0] for line in lines]
     assert named == [
         "DATALAYER_STRIPE_API_KEY",

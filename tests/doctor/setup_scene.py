@@ -1,21 +1,25 @@
 """A service that is set up correctly, with a local Stripe and a database in memory."""
 
 import hashlib
+import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from datalayer_stripe.cli.doctor import open_context
 from datalayer_stripe.configuration import try_configuration
 from datalayer_stripe.doctor.checks import Finding
 from datalayer_stripe.doctor.report import run_checks
-from datalayer_stripe.events import parse
+from datalayer_stripe.errors import InvalidSignature
+from datalayer_stripe.events import parse, verify
 from datalayer_stripe.handlers.urls import WEBHOOK_PATH
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.sandbox import Sandbox
@@ -31,6 +35,20 @@ def managed_with(secret: str) -> dict[str, str]:
     """Return the metadata of an endpoint that the service manages and that has this secret."""
     digest = hashlib.sha256(secret.encode()).hexdigest()[:32]
     return {"managed_by": "datalayer-stripe", "secret_sha256": digest}
+
+
+class Webhook(RequestHandler):
+    """Answers a delivery as a service that knows WEBHOOK_SECRET only."""
+
+    def post(self) -> None:
+        body, signature = self.request.body, self.request.headers["Stripe-Signature"]
+        try:
+            verify(body, signature, [SecretStr(WEBHOOK_SECRET)], time.time())
+        except InvalidSignature as error:
+            self.set_status(error.status)
+            self.finish({"code": error.code, "message": error.message})
+        else:
+            self.finish({"received": True, "event": json.loads(body)["id"]})
 
 
 @dataclass
@@ -140,8 +158,15 @@ class Scene:
 
     def serve_nothing(self) -> None:
         """Let a server answer 404 at the endpoint's URL."""
+        self._serve(Application())
+
+    def serve_webhook(self) -> None:
+        """Let a service that knows WEBHOOK_SECRET only answer at the endpoint's URL."""
+        self._serve(Application([(WEBHOOK_PATH, Webhook)]))
+
+    def _serve(self, application: Application) -> None:
         listener, port = bind_unused_port()
-        server = HTTPServer(Application())
+        server = HTTPServer(application)
         server.add_socket(listener)
         self.servers.append(server)
         url = f"http://127.0.0.1:{port}{WEBHOOK_PATH}"

@@ -17,7 +17,7 @@ from datalayer_stripe.store.job_marks import Deferral
 from datalayer_stripe.store.last_runs import AUDIT, RECONCILIATION
 from datalayer_stripe.store.unit_of_work import UnitOfWork
 from datalayer_stripe.stripe_api.account_probes import PERMISSION_PROBES
-from tests.doctor.setup_scene import Scene
+from tests.doctor.setup_scene import Scene, managed_with
 from tests.support.app import UNREACHABLE_URL, WEBHOOK_SECRET, recorded
 
 Plant = Callable[[Scene], Awaitable[None] | None]
@@ -296,6 +296,14 @@ def secret_of_other_endpoint(scene: Scene) -> None:
 @fault("endpoint.answers", "/api/iam/stripe/v1/webhook: ", "webhook test")
 def other_server_at_url(scene: Scene) -> None:
     scene.serve_nothing()
+
+
+@fault("endpoint.answers", "does not accept this signing secret", "webhook test")
+def service_that_was_not_restarted(scene: Scene) -> None:
+    scene.serve_webhook()
+    secret = "whsec_newNewNewNewNewNewNewNewNew00"
+    scene.variables["DATALAYER_STRIPE_WEBHOOK_SECRET"] += f",{secret}"
+    scene.call(f"/v1/webhook_endpoints/{scene.endpoint}", metadata=managed_with(secret))
 
 
 @fault("endpoint.enabled", "is disabled: Stripe sends no events", "webhook sync")
