@@ -62,13 +62,18 @@ async def plan_endpoint_steps(
         events: The event types that the plugins want.
         secrets: The signing secrets of the configuration.
     """
-    plan = await plan_endpoint(client, url=url, events=events, api_version=STRIPE_VERSION)
+    plan = await plan_endpoint(
+        client, url=url, events=events, api_version=STRIPE_VERSION, secrets=secrets
+    )
+    others = [_second(one) for one in plan.others]
     if plan.endpoint is None or plan.endpoint.is_unrecorded:
-        return [_create(client, replace(plan, endpoint=None), secrets, lost=plan.endpoint)]
+        new = replace(plan, endpoint=None)
+        return [_create(client, new, secrets, lost=plan.endpoint), *others]
     instead = "Or create a new one: `datalayer-stripe webhook rotate --env-file FILE`."
     return [
         _keep(client, plan, plan.endpoint),
         *await secrets.missing_steps(client, plan.endpoint, instead=instead),
+        *others,
     ]
 
 
@@ -100,6 +105,15 @@ def _create(
         create,
         sets=[SECRET_VARIABLE],
         by_hand=endpoint_by_hand(plan.url, plan.events),
+    )
+
+
+def _second(endpoint: WebhookEndpoint) -> Step:
+    return Step(
+        "second webhook endpoint",
+        Action.BY_HAND,
+        f"{endpoint.id} has the same URL, so that Stripe sends each event twice",
+        by_hand=f"Delete {endpoint.id} at {WEBHOOKS_PAGE}.",
     )
 
 

@@ -92,12 +92,14 @@ class EndpointPlan:
         events: The event types, sorted.
         api_version: The API version of a new endpoint.
         endpoint: The existing endpoint, or None.
+        others: Further endpoints with the same URL, which no rotation will delete.
     """
 
     url: str
     events: tuple[str, ...]
     api_version: str
     endpoint: WebhookEndpoint | None = None
+    others: tuple[WebhookEndpoint, ...] = ()
 
     @property
     def creates(self) -> bool:
@@ -241,7 +243,12 @@ def choose_url(receivers: Iterable[Receiver], path: str) -> str:
 
 
 async def plan_endpoint(
-    client: StripeClient, *, url: str, events: Sequence[str], api_version: str
+    client: StripeClient,
+    *,
+    url: str,
+    events: Sequence[str],
+    api_version: str,
+    secrets: Iterable[SecretStr] = (),
 ) -> EndpointPlan:
     """Compare the endpoint of the service with what it should be, and change nothing.
 
@@ -250,14 +257,19 @@ async def plan_endpoint(
         url: The URL of the service's webhook.
         events: The event types that the plugins want.
         api_version: The API version of a new endpoint.
+        secrets: The signing secrets of the service. An endpoint with one of them is preferred.
 
     Raises:
         StripePermissionMissing: The key lacks the permission `webhook_read`.
         StripeUnavailable: Stripe does not answer.
     """
     existing = endpoints_at(await list_endpoints(client), url)
+    known = tuple(secrets)
+    existing.sort(key=lambda one: (one.is_unrecorded, not any(map(one.has_secret, known))))
     endpoint = existing[0] if existing else None
-    return EndpointPlan(url, tuple(sorted(set(events))), api_version, endpoint)
+    is_rotating = any(one.is_successor for one in existing)
+    others = () if is_rotating else tuple(existing[1:])
+    return EndpointPlan(url, tuple(sorted(set(events))), api_version, endpoint, others)
 
 
 async def apply_endpoint(client: StripeClient, plan: EndpointPlan) -> WebhookEndpoint:

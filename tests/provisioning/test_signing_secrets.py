@@ -153,3 +153,27 @@ async def test_secret_of_a_destination_is_not_taken_for_that_of_an_endpoint_made
     assert missing.problem.startswith(f"that of {endpoint['id']} is missing")
     operator.variables[SECRET_VARIABLE] += ",whsec_madeByHandMadeByHandMadeByHand"
     assert await operator.set_up() == []
+
+
+@pytest.mark.gen_test
+async def test_endpoint_whose_secret_is_in_the_file_is_kept_and_a_second_one_is_named(
+    operator: Operator, sandbox: Sandbox
+) -> None:
+    await operator.set_up(thin=False)
+    [first] = operator.all(ENDPOINT)
+    values = operator.variables[SECRET_VARIABLE]
+    sandbox.call("POST", f"/v1/webhook_endpoints/{first.id}", url=f"{URL}/elsewhere")
+    operator.variables[SECRET_VARIABLE] = OF_THE_CLI
+    await operator.set_up(thin=False)
+    [second] = [one for one in operator.all(ENDPOINT) if one.id != first.id]
+    sandbox.call("POST", f"/v1/webhook_endpoints/{first.id}", url=URL)
+    for kept, other in ((second, first), (first, second)):
+        [result] = await operator.set_up(thin=False)
+        assert result.problem.startswith(f"{other.id} has the same URL")
+        assert other.id in result.by_hand
+        unchanged = [one for one in await operator.plan(thin=False) if one.subject == ENDPOINT]
+        assert [one.action for one in unchanged] == [Action.UNCHANGED]
+        assert unchanged[0].detail.startswith(kept.id)
+        operator.variables[SECRET_VARIABLE] = values
+    sandbox.call("DELETE", f"/v1/webhook_endpoints/{second.id}")
+    assert await operator.set_up(thin=False) == []
