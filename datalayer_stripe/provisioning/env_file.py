@@ -79,7 +79,7 @@ class EnvFile:
         Further assignments of the variable are removed, so that no old value stays in the file.
 
         Raises:
-            ValueError: No form of the value is read in the same way by docker, systemd and shells.
+            StartError: No form of the value is read in the same way by docker, systemd and shells.
         """
         line = f"{name}={_quoted(name, value)}"
         places = [number for number, text in enumerate(self._lines) if _name_in(text) == name]
@@ -212,7 +212,9 @@ def _quoted(name: str, value: str) -> str:
             return f"'{value}'"
         if not set(value) & set('"$`\\!'):
             return f'"{value}"'
-    raise ValueError(f"{name}: the value has characters that cannot be written to the file")
+    raise StartError(
+        f"{name}: the value has characters that no environment file can have. Set another one."
+    )
 
 
 def _reason(error: OSError) -> str:

@@ -282,6 +282,16 @@ async def test_key_without_a_permission_leaves_the_rest_to_be_done_by_hand(
 
 
 @pytest.mark.gen_test
+async def test_value_that_no_file_can_have_is_explained(set_up: SetUp, sandbox: Sandbox) -> None:
+    secret = "it's \\$x, long enough for a secret, 0123456789"
+    code, _, err = await set_up(*OFFERS, "--yes", DATALAYER_JWT_SECRET=secret)
+    assert code == 2
+    assert err.startswith("DATALAYER_JWT_SECRET: the value has characters")
+    assert secret not in err
+    assert objects(sandbox, "/v1/products") == []
+
+
+@pytest.mark.gen_test
 async def test_wrong_key_is_explained(set_up: SetUp) -> None:
     wrong = f"sk_test_{'4' * 24}"
     code, _, err = await set_up(*OFFERS, "--yes", DATALAYER_STRIPE_API_KEY=wrong)

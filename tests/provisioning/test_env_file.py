@@ -196,6 +196,6 @@ def test_shell_and_service_read_what_was_written(tmp_path: Path, value: str) -> 
 @pytest.mark.parametrize("value", ["two\nlines", "nul\0", "both ' and $"])
 def test_value_that_readers_understand_differently_is_refused(tmp_path: Path, value: str) -> None:
     file = EnvFile.read(tmp_path / "a.env")
-    with pytest.raises(ValueError, match=r"^A: the value") as raised:
+    with pytest.raises(StartError, match=r"^A: the value") as raised:
         file.set("A", value)
     assert value not in str(raised.value)
