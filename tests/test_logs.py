@@ -20,12 +20,11 @@ from datalayer_stripe.logs import (
     default_config,
     log_context,
 )
+from tests.support.logging_configuration import restored_logging
 
 CONFIG = Path(__file__).parents[1] / "conf" / "logging.toml"
 
 logger = logging.getLogger("datalayer_stripe.example")
-
-FLAGS = ("logThreads", "logProcesses", "logMultiprocessing")
 
 Logged = Callable[[], str]
 
@@ -40,15 +39,8 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Logged]:
     """Return a function that returns what was logged. Restore the logging configuration."""
-    loggers = [logging.getLogger(name) for name in (None, "stripe", "pymongo")]
-    before = [(one, one.level, one.handlers[:]) for one in loggers]
-    flags = {name: getattr(logging, name) for name in FLAGS}
-    yield lambda: capsys.readouterr().err
-    for one, level, handlers in before:
-        one.setLevel(level)
-        one.handlers[:] = handlers
-    for name, flag in flags.items():
-        setattr(logging, name, flag)
+    with restored_logging():
+        yield lambda: capsys.readouterr().err
 
 
 def entries(lines: str) -> list[dict[str, Any]]:

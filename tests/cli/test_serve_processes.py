@@ -120,6 +120,15 @@ async def metric(api: Api, name: str, **labels: str) -> float | None:
     return (await samples(api)).get((name, json.dumps(labels, sort_keys=True)))
 
 
+async def wait_for_checks(serving: Any) -> None:
+    """Wait until the checks at the start have ended, whose calls to Stripe are counted."""
+
+    async def have_ended() -> bool:
+        return any(line["message"].startswith("doctor: ") for line in serving.lines)
+
+    await wait_until(have_ended, "the checks at the start do not end")
+
+
 async def wait_until(condition: Callable[[], Any], what: str) -> None:
     """Wait until an asynchronous function returns true."""
     try:
@@ -301,11 +310,13 @@ async def test_several_processes_export_the_series_of_one(
     variables: dict[str, str], bearer: Callable[..., str]
 ) -> None:
     async with serve_command(variables, bearer) as serving:
+        await wait_for_checks(serving)
         # prometheus-client does not export when a counter was created in multiprocess mode.
         expected = {key for key in await samples(serving.api) if not key[0].endswith("_created")}
     level = "datalayer_stripe_plugin_watcher_level"
     expected.remove((level, "{}"))
     async with serve(variables, bearer) as serving:
+        await wait_for_checks(serving)
         found = set(await samples(serving.api))
     by_process = {(level, json.dumps({"pid": str(one)})) for one in (1, 2)}
     assert found == expected | by_process
