@@ -216,6 +216,11 @@ async def test_failing_stripe_loses_and_doubles_nothing(
         begun = time.monotonic()
         await load.sender.wait_for_accepted(1)
         report_silence(begun)
+        # Work that was deferred while Stripe was busy is retried after a pause.
+        with MongoClient(url) as client:
+            jobs = client.get_default_database("datalayer_stripe").jobs
+            while await asyncio.to_thread(jobs.count_documents, {}):  # noqa: ASYNC110 (others end them)
+                await asyncio.sleep(0.2)
     statuses = Counter(call.status for call in sandbox.api.calls)
     refused = sum(statuses[status] for status in (429, 500, 503))
     assert refused
