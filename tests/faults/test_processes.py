@@ -79,6 +79,14 @@ def wait_for_members(members: Sequence[Mongod]) -> Mongod:
     return wait_for_primary(members)
 
 
+async def wait_for_deferred_work(url: str) -> None:
+    """Wait until no job is left: what has failed while Stripe was busy is retried after a pause."""
+    with MongoClient(url) as client:
+        jobs = client.get_default_database("datalayer_stripe").jobs
+        while await asyncio.to_thread(jobs.count_documents, {}):  # noqa: ASYNC110 (others end them)
+            await asyncio.sleep(0.2)
+
+
 @pytest.mark.gen_test
 async def test_killing_serve_loses_and_doubles_nothing(
     new_mongod: NewMongod,
@@ -129,6 +137,7 @@ async def test_killing_mongod_loses_and_doubles_nothing(
             report_silence(begun)
             await load.cluster.wait_until_ready()
             report.count("processes", kills_of_mongod=1)
+        await wait_for_deferred_work(url)
         assert await load.cluster.metric("datalayer_stripe_deliveries_total", outcome="failed")
 
 
@@ -216,11 +225,7 @@ async def test_failing_stripe_loses_and_doubles_nothing(
         begun = time.monotonic()
         await load.sender.wait_for_accepted(1)
         report_silence(begun)
-        # Work that was deferred while Stripe was busy is retried after a pause.
-        with MongoClient(url) as client:
-            jobs = client.get_default_database("datalayer_stripe").jobs
-            while await asyncio.to_thread(jobs.count_documents, {}):  # noqa: ASYNC110 (others end them)
-                await asyncio.sleep(0.2)
+        await wait_for_deferred_work(url)
     statuses = Counter(call.status for call in sandbox.api.calls)
     refused = sum(statuses[status] for status in (429, 500, 503))
     assert refused
