@@ -6,7 +6,7 @@ from dataclasses import asdict
 import click
 
 from ..provisioning.customer_links import CustomerResult, Outcome
-from .common import ProgressLine, pluralize, print_json, print_table, progress_bar
+from .output import ProgressLine, pluralize, print_json, print_table, progress_bar
 
 
 class CustomerReport:

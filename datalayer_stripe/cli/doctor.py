@@ -28,7 +28,8 @@ from ..settings import Settings
 from ..store import Store, connect
 from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
-from .common import fail, pluralize, print_json, run
+from .common import fail, run
+from .output import pluralize, print_json
 from .webhook_options import WebhookUrl
 
 REPORT_WIDTH = 80

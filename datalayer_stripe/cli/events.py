@@ -9,15 +9,8 @@ import click
 from ..errors import AcceptanceRefused, RequestError, StripeObjectMissing
 from ..store.event_records import FAILED, REJECTED, EventRecord
 from ..webhooks.outcome import Outcome
-from .common import (
-    Since,
-    command_service,
-    fail,
-    print_detail,
-    print_json,
-    print_table,
-    run,
-)
+from .common import Since, command_service, fail, run
+from .output import print_detail, print_json, print_table
 
 _SUCCESSFUL = frozenset({Outcome.PROCESSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.IGNORED})
 

@@ -14,16 +14,8 @@ from ..reconciliation.findings import EVENT_RETENTION, GRACE_PERIOD, NEEDS_REPAI
 from ..reconciliation.repair import repair_all
 from ..store.last_runs import AUDIT
 from ..webhooks.outcome import Outcome
-from .common import (
-    DIFFERENCES_EXIT_CODE,
-    Progress,
-    Since,
-    command_service,
-    pluralize,
-    print_json,
-    print_table,
-    run,
-)
+from .common import DIFFERENCES_EXIT_CODE, Since, command_service, run
+from .output import Progress, pluralize, print_json, print_table
 
 
 @click.command()

@@ -21,7 +21,8 @@ from ..service import DISABLED_MONEY_PLUGIN
 from ..settings import Settings, variable
 from ..store import connect
 from ..store.connect import MEMORY_URL
-from .common import fail, pluralize, print_detail, print_json, print_table
+from .common import fail
+from .output import pluralize, print_detail, print_json, print_table
 
 if TYPE_CHECKING:
     from ..plugin_tools.check import Check

@@ -23,14 +23,16 @@ from ..settings_fields import cleaned, variable_of
 from ..store.connect import MEMORY_URL
 from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.client import StripeClient
-from .common import DIFFERENCES_EXIT_CODE, fail, print_detail, print_table, run
+from .common import DIFFERENCES_EXIT_CODE, fail, run
+from .output import print_detail, print_paragraph, print_table
 from .setup_inputs import Inputs, read_inputs, webhook_url
 
 _DEFAULT_FILE = Path("datalayer-stripe.env")
 _BY_HAND_EXIT_CODE = 1
 _LIVE = "live"
 _STRIPE_API = "https://api.stripe.com"
-_SERVE = "datalayer-stripe serve"
+_SERVE = "`datalayer-stripe serve` runs the service"
+_DOCTOR = "`datalayer-stripe doctor`"
 _MONGODB_URL = variable("stripe_mongodb_url")
 _ADD = "Add the URL of a replica set to the file."
 
@@ -137,7 +139,9 @@ def _ask(question: str, hidden: bool) -> str:
     """Ask for a value on a terminal. Return an empty string if there is none."""
     if not sys.stdin.isatty():
         return ""
-    answer: str = click.prompt(question, hide_input=hidden, err=True)
+    explanation, _, name = question.rpartition("\n")
+    print_paragraph(explanation, err=True)
+    answer: str = click.prompt(name, hide_input=hidden, err=True)
     return answer
 
 
@@ -243,9 +247,9 @@ def _print_result(result: Result) -> None:
     if step.run is None:
         return  # it is listed with what has to be done by hand
     if result.problem:
-        click.echo(f"not done  {step.subject}: {result.problem}")
+        print_paragraph(f"not done  {step.subject}: {result.problem}", indent=10)
     else:
-        click.echo(f"{_DONE[step.action]:<8}  {step.subject}: {step.detail}")
+        print_paragraph(f"{_DONE[step.action]:<8}  {step.subject}: {step.detail}", indent=10)
 
 
 def _print_by_hand(results: Sequence[Result]) -> None:
@@ -254,12 +258,12 @@ def _print_by_hand(results: Sequence[Result]) -> None:
     if todo:
         click.echo("\nTo be done by hand, then run this command again:")
     for result in todo:
-        click.echo(f"  {result.step.subject}: {result.problem}")
+        print_paragraph(f"  {result.step.subject}: {result.problem}", indent=2)
         print_detail(result.by_hand)
 
 
 def _print_next(file: EnvFile) -> None:
-    """Print what `serve` misses in the file, or else how to run it."""
+    """Print what the file lacks, and how to run the service once it lacks nothing."""
     names = {variable_of(field) for field in Settings.model_fields.values()}
     values = {name: value for name, value in file if name in names}
     faults: list[Fault] = []
@@ -270,7 +274,9 @@ def _print_next(file: EnvFile) -> None:
     else:
         if settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
             faults = [Fault(_MONGODB_URL, "is memory://, which forgets all credits at exit", _ADD)]
+    click.echo()
     for fault in faults:
-        click.echo(f"\n{fault}")
-    if not faults:
-        click.echo(f"\nNext: set -a; . {shlex.quote(str(file.path))}; set +a; {_SERVE}")
+        print_paragraph(str(fault))
+    # Not wrapped, so that it can be copied.
+    click.echo(f"{'Then' if faults else 'Next'}: set -a; . {shlex.quote(str(file.path))}; set +a")
+    click.echo(f"      {_SERVE}, and {_DOCTOR} checks the set-up.")

@@ -36,7 +36,8 @@ from ..store import connect
 from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import STRIPE_VERSION
-from .common import DIFFERENCES_EXIT_CODE, command_client, fail, print_table, run
+from .common import DIFFERENCES_EXIT_CODE, command_client, fail, run
+from .output import print_table
 from .webhook_options import configuration_of, env_file_option, url_option
 
 _ROTATION_WAIT_SECONDS = 60
