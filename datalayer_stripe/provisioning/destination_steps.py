@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from ..stripe_api.client import StripeClient
 from ..stripe_api.event_destinations import EventDestinationCalls
+from .base_steps import create_step, keep_step
 from .event_destination import (
     DestinationPlan,
     EventDestination,
@@ -14,7 +15,7 @@ from .event_destination import (
     without_thin_event,
 )
 from .signing_secrets import SECRET_VARIABLE, WEBHOOKS_PAGE, SigningSecrets
-from .steps import Action, Save, Step
+from .steps import Step
 
 DESTINATION_SUBJECT = "thin event destination"
 
@@ -47,12 +48,18 @@ async def plan_destination_steps(
     note = "".join(
         f", without {event}, which has no thin event" for event in without_thin_event(events)
     )
-    if plan.destination is None or plan.destination.is_unrecorded:
-        new = replace(plan, destination=None)
-        return [_create(client, new, secrets, note, lost=plan.destination)]
-    steps = [_keep(client, plan, plan.destination.id, note)]
+    existing = plan.destination
+    if existing is None or existing.is_unrecorded:
+        return [_create(client, replace(plan, destination=None), secrets, note, lost=existing)]
+    keep = keep_step(
+        DESTINATION_SUBJECT,
+        existing,
+        plan,
+        apply=lambda: apply_destination(client, plan),
+        note=note,
+    )
     instead = "Or delete the destination there, and run this command again."
-    return [*steps, *await secrets.missing_steps(client, plan.destination, instead=instead)]
+    return [keep, *await secrets.missing_steps(client, existing, instead=instead)]
 
 
 def _create(
@@ -62,44 +69,13 @@ def _create(
     note: str,
     lost: EventDestination | None,
 ) -> Step:
-    """Return the step that creates a destination, in place of one whose secret nobody has."""
-    calls = EventDestinationCalls(client.transport)
-
-    async def create(save: Save) -> None:
-        destination = await apply_destination(client, plan)
-        await secrets.keep(
-            destination,
-            save,
-            record=lambda secret: record_destination_secret(client, destination, secret),
-            delete=lambda: calls.delete(destination.id),
-        )
-        if lost is not None:
-            await calls.delete(lost.id)
-
-    instead = f", instead of {lost.id}, whose signing secret was not saved" if lost else ""
-    return Step(
+    return create_step(
         DESTINATION_SUBJECT,
-        Action.CREATE,
-        f"{plan.url}, {len(plan.events)} event types{note}{instead}",
-        create,
-        sets=[SECRET_VARIABLE],
+        f"{plan.url}, {len(plan.events)} event types{note}",
+        secrets=secrets,
+        create=lambda: apply_destination(client, plan),
+        record=lambda destination, secret: record_destination_secret(client, destination, secret),
+        delete=EventDestinationCalls(client.transport).delete,
+        lost=lost,
         by_hand=destination_by_hand(plan.url),
-    )
-
-
-def _keep(client: StripeClient, plan: DestinationPlan, destination_id: str, note: str) -> Step:
-    if plan.is_unchanged:
-        detail = f"{destination_id}, {plan.url}{note}"
-        return Step(DESTINATION_SUBJECT, Action.UNCHANGED, detail)
-
-    async def change(_save: Save) -> None:
-        await apply_destination(client, plan)
-
-    return Step(
-        DESTINATION_SUBJECT,
-        Action.CHANGE,
-        "; ".join(plan.lines()) + note,
-        change,
-        by_hand=f"Change {destination_id} at {WEBHOOKS_PAGE}: its events have to be "
-        f"{', '.join(plan.events)}.",
     )

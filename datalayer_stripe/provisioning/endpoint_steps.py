@@ -6,8 +6,9 @@ from dataclasses import replace
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import STRIPE_VERSION
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
+from .base_steps import create_step, keep_step
 from .signing_secrets import SECRET_VARIABLE, WEBHOOKS_PAGE, SigningSecrets
-from .steps import Action, Save, Step
+from .steps import Action, Step
 from .webhook_endpoints import (
     EndpointPlan,
     WebhookEndpoint,
@@ -66,44 +67,32 @@ async def plan_endpoint_steps(
         client, url=url, events=events, api_version=STRIPE_VERSION, secrets=secrets
     )
     others = [_second(one) for one in plan.others]
-    if plan.endpoint is None or plan.endpoint.is_unrecorded:
-        new = replace(plan, endpoint=None)
-        return [_create(client, new, secrets, lost=plan.endpoint), *others]
+    existing = plan.endpoint
+    if existing is None or existing.is_unrecorded:
+        return [_create(client, replace(plan, endpoint=None), secrets, lost=existing), *others]
+    version = existing.api_version or "the account's default"
+    keep = keep_step(
+        ENDPOINT_SUBJECT,
+        existing,
+        plan,
+        apply=lambda: apply_endpoint(client, plan),
+        note=f", API version {version}" if plan.has_other_version else "",
+    )
     instead = "Or create a new one: `datalayer-stripe webhook rotate --env-file FILE`."
-    return [
-        _keep(client, plan, plan.endpoint),
-        *await secrets.missing_steps(client, plan.endpoint, instead=instead),
-        *others,
-    ]
+    return [keep, *await secrets.missing_steps(client, existing, instead=instead), *others]
 
 
 def _create(
-    client: StripeClient,
-    plan: EndpointPlan,
-    secrets: SigningSecrets,
-    lost: WebhookEndpoint | None,
+    client: StripeClient, plan: EndpointPlan, secrets: SigningSecrets, lost: WebhookEndpoint | None
 ) -> Step:
-    """Return the step that creates an endpoint, in place of one whose secret nobody has."""
-    calls = WebhookEndpointCalls(client.transport)
-
-    async def create(save: Save) -> None:
-        endpoint = await apply_endpoint(client, plan)
-        await secrets.keep(
-            endpoint,
-            save,
-            record=lambda secret: record_secret(client, endpoint, secret),
-            delete=lambda: calls.delete(endpoint.id),
-        )
-        if lost is not None:
-            await calls.delete(lost.id)
-
-    instead = f", instead of {lost.id}, whose signing secret was not saved" if lost else ""
-    return Step(
+    return create_step(
         ENDPOINT_SUBJECT,
-        Action.CREATE,
-        f"{plan.url}, {len(plan.events)} event types, API version {plan.api_version}{instead}",
-        create,
-        sets=[SECRET_VARIABLE],
+        f"{plan.url}, {len(plan.events)} event types, API version {plan.api_version}",
+        secrets=secrets,
+        create=lambda: apply_endpoint(client, plan),
+        record=lambda endpoint, secret: record_secret(client, endpoint, secret),
+        delete=WebhookEndpointCalls(client.transport).delete,
+        lost=lost,
         by_hand=endpoint_by_hand(plan.url, plan.events),
     )
 
@@ -114,23 +103,4 @@ def _second(endpoint: WebhookEndpoint) -> Step:
         Action.BY_HAND,
         f"{endpoint.id} has the same URL, so that Stripe sends each event twice",
         by_hand=f"Delete {endpoint.id} at {WEBHOOKS_PAGE}.",
-    )
-
-
-def _keep(client: StripeClient, plan: EndpointPlan, endpoint: WebhookEndpoint) -> Step:
-    version = endpoint.api_version or "the account's default"
-    note = f", API version {version}" if plan.has_other_version else ""
-    if plan.is_unchanged:
-        return Step(ENDPOINT_SUBJECT, Action.UNCHANGED, f"{endpoint.id}, {plan.url}{note}")
-
-    async def change(_save: Save) -> None:
-        await apply_endpoint(client, plan)
-
-    return Step(
-        ENDPOINT_SUBJECT,
-        Action.CHANGE,
-        "; ".join(plan.lines()) + note,
-        change,
-        by_hand=f"Change {endpoint.id} at {WEBHOOKS_PAGE}: its events have to be "
-        f"{', '.join(plan.events)}.",
     )

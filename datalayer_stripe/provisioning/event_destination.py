@@ -4,9 +4,8 @@ The destination has the metadata `managed_by: datalayer-stripe`. Others of the a
 changed, except one for thin events with exactly the service's URL, which then gets the metadata.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -14,12 +13,14 @@ from ..events import THIN_PREFIX, has_thin_event
 from ..stripe_api.client import StripeClient
 from ..stripe_api.event_destinations import EventDestinationCalls
 from ..stripe_api.transport import StripeDict
-from .webhook_endpoints import (
+from .endpoint_base import (
     DESCRIPTION,
     MANAGED_BY,
     MANAGER,
     NO_DIGEST,
     SECRET_DIGEST,
+    BaseEndpoint,
+    BasePlan,
     secret_digest,
 )
 
@@ -33,17 +34,11 @@ class _WebhookEndpoint(BaseModel):
     signing_secret: SecretStr | None = None
 
 
-class EventDestination(BaseModel):
+class EventDestination(BaseEndpoint):
     """An event destination: https://docs.stripe.com/api/v2/core/event-destinations/object."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    id: str
     event_payload: str
-    status: Literal["enabled", "disabled"]
-    enabled_events: tuple[str, ...]
     created: str
-    metadata: dict[str, str] | None = None
     webhook_endpoint: _WebhookEndpoint | None = Field(default=None, repr=False)
 
     @property
@@ -56,67 +51,20 @@ class EventDestination(BaseModel):
         """The signing secret. Stripe returns it at the creation only."""
         return self.webhook_endpoint.signing_secret if self.webhook_endpoint else None
 
-    @property
-    def is_managed(self) -> bool:
-        """Whether this service, or another installation of it, has created the destination."""
-        return (self.metadata or {}).get(MANAGED_BY) == MANAGER
-
-    @property
-    def is_unrecorded(self) -> bool:
-        """Whether nobody has its signing secret: its creation has ended before it was saved."""
-        return (self.metadata or {}).get(SECRET_DIGEST) == NO_DIGEST
-
-    def has_secret(self, secret: SecretStr) -> bool | None:
-        """Return whether a signing secret is the destination's, or None if it is not known."""
-        digest = (self.metadata or {}).get(SECRET_DIGEST)
-        return None if digest is None else digest == secret_digest(secret)
-
 
 @dataclass(frozen=True)
-class DestinationPlan:
-    """What to do so that Stripe sends the service exactly the thin events that its plugins want.
+class DestinationPlan(BasePlan):
+    """The plan of an event destination. Its event types are those of thin events.
 
     Attributes:
-        url: The URL of the service's webhook.
-        events: The types of the thin events, sorted.
         destination: The existing destination, or None.
     """
 
-    url: str
-    events: tuple[str, ...]
     destination: EventDestination | None = None
 
     @property
-    def added(self) -> tuple[str, ...]:
-        """The types that the destination is not sent yet."""
-        return tuple(sorted(set(self.events) - self._enabled))
-
-    @property
-    def removed(self) -> tuple[str, ...]:
-        """The types that the destination is sent and no plugin handles."""
-        return tuple(sorted(self._enabled - set(self.events)))
-
-    @property
-    def enables(self) -> bool:
-        """Whether a disabled destination is enabled."""
-        return self.destination is not None and self.destination.status != "enabled"
-
-    @property
-    def changes(self) -> Mapping[str, Any]:
-        """The parameters of the update; empty if there is none."""
-        if self.destination is None:
-            return {}
-        changes: dict[str, Any] = {}
-        if self.added or self.removed:
-            changes["enabled_events"] = list(self.events)
-        if not self.destination.is_managed:
-            changes["metadata"] = {MANAGED_BY: MANAGER}
-        return changes
-
-    @property
-    def is_unchanged(self) -> bool:
-        """Whether there is nothing to do."""
-        return self.destination is not None and not self.changes and not self.enables
+    def existing(self) -> EventDestination | None:
+        return self.destination
 
     def lines(self) -> list[str]:
         """Return a line for each change, for the operator."""
@@ -125,17 +73,7 @@ class DestinationPlan:
             return [
                 f"create an event destination for {self.url} with {number} types of thin events"
             ]
-        lines = [f"add the event type {name}" for name in self.added]
-        lines += [f"remove the event type {name}" for name in self.removed]
-        if self.enables:
-            lines.append("enable it")
-        if "metadata" in self.changes:
-            lines.append(f"mark it with the metadata {MANAGED_BY}: {MANAGER}")
-        return lines
-
-    @property
-    def _enabled(self) -> frozenset[str]:
-        return frozenset(self.destination.enabled_events if self.destination else ())
+        return self.change_lines()
 
 
 def without_thin_event(events: Iterable[str]) -> list[str]:

@@ -20,23 +20,20 @@ from ..errors import DatalayerStripeError, StartError, StripePermissionMissing
 from ..stripe_api.client import StripeClient
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
 from .delivery_problems import Problem
+from .endpoint_base import DESCRIPTION, MANAGED_BY, MANAGER, secret_digest
 from .env_file import EnvFile
 from .event_destination import list_destinations
 from .pending_deliveries import KnownEvents, PendingDeliveries, Timing
 from .rotation_state import EVERY_TYPE, REPLACED_DIGESTS, RotationState
 from .round_trip import Attempt, RoundTrip, wait_until_accepted
 from .webhook_endpoints import (
-    DESCRIPTION,
     IDLE_TYPES,
-    MANAGED_BY,
-    MANAGER,
     ROTATION,
     SUCCESSOR,
     WebhookEndpoint,
     list_endpoints,
     parse_endpoint,
     record_secret,
-    secret_digest,
 )
 
 logger = logging.getLogger(__name__)

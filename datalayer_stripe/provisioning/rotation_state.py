@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
+from .endpoint_base import SECRET_DIGEST, secret_digest
 from .event_destination import EventDestination
-from .webhook_endpoints import SECRET_DIGEST, WebhookEndpoint, endpoints_at, secret_digest
+from .webhook_endpoints import WebhookEndpoint, endpoints_at
 
 EVERY_TYPE = "*"
 """What an endpoint has instead of a list of types if Stripe sends it all events."""

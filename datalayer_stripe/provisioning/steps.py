@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from ..errors import InvalidRequest, StripePermissionMissing
 from ..stripe_api.permissions import permission_label
-from .webhook_endpoints import MANAGED_BY, MANAGER
+from .endpoint_base import MANAGED_BY, MANAGER
 
 MANAGED_METADATA: Mapping[str, str] = {MANAGED_BY: MANAGER}
 """The metadata of the objects that the set-up has created, by which it finds them again."""

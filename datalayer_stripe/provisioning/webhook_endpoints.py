@@ -4,63 +4,46 @@ The service's endpoints have the metadata `managed_by: datalayer-stripe`. Others
 never changed, except one with exactly the service's URL, which then gets the metadata.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import Field, SecretStr
 
 from ..errors import StartError
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import StripeDict
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
-
-MANAGED_BY = "managed_by"
-MANAGER = "datalayer-stripe"
-"""The key and the value in the metadata of what this service has created at Stripe."""
-
-SECRET_DIGEST = "secret_sha256"  # noqa: S105 (the name of a key, not a secret)
-"""The key of the metadata with the digest of the signing secret, see :func:`secret_digest`."""
-
-NO_DIGEST = "none"
-"""The digest of a new endpoint, which belongs to no secret, until that of its own is recorded.
-
-So an endpoint whose secret was lost differs from one that was created by hand, without a digest.
-"""
+from .endpoint_base import (
+    DESCRIPTION,
+    MANAGED_BY,
+    MANAGER,
+    NO_DIGEST,
+    SECRET_DIGEST,
+    BaseEndpoint,
+    BasePlan,
+    secret_digest,
+)
 
 ROTATION = "rotation"
 SUCCESSOR = "successor"
 """The key and the value in the metadata of an endpoint that will replace others."""
 
-DESCRIPTION = "Credits, by datalayer-stripe"
-
 IDLE_TYPES = ("terminal.reader.action_failed", "climate.order.product_substituted")
 """Event types of other products of Stripe. An endpoint must have one, also if it is to be idle."""
 
 
-class WebhookEndpoint(BaseModel):
+class WebhookEndpoint(BaseEndpoint):
     """A webhook endpoint: https://docs.stripe.com/api/webhook_endpoints/object."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     id: str = Field(pattern=r"^we_\w+$")
     url: str
-    status: str
-    """`enabled` or `disabled`."""
-    enabled_events: tuple[str, ...]
     api_version: str | None = None
     description: str | None = None
-    metadata: dict[str, str] = Field(default_factory=dict)
     created: int
     livemode: bool
     secret: SecretStr | None = None
     """The signing secret. Stripe returns it at the creation only."""
-
-    @property
-    def is_managed(self) -> bool:
-        """Whether this service, or another installation of it, has created the endpoint."""
-        return self.metadata.get(MANAGED_BY) == MANAGER
 
     @property
     def is_successor(self) -> bool:
@@ -70,36 +53,26 @@ class WebhookEndpoint(BaseModel):
     @property
     def is_idle(self) -> bool:
         """Whether Stripe sends the endpoint nothing that a plugin handles."""
-        return self.status != "enabled" or set(self.enabled_events) <= set(IDLE_TYPES)
-
-    @property
-    def is_unrecorded(self) -> bool:
-        """Whether nobody has its signing secret: its creation has ended before it was saved."""
-        return self.metadata.get(SECRET_DIGEST) == NO_DIGEST
-
-    def has_secret(self, secret: SecretStr) -> bool | None:
-        """Return whether a signing secret is the endpoint's, or None if it is not known."""
-        digest = self.metadata.get(SECRET_DIGEST)
-        return None if digest is None else digest == secret_digest(secret)
+        return not self.is_enabled or set(self.enabled_events) <= set(IDLE_TYPES)
 
 
 @dataclass(frozen=True)
-class EndpointPlan:
-    """What to do so that Stripe sends the service exactly the events that its plugins want.
+class EndpointPlan(BasePlan):
+    """The plan of a webhook endpoint.
 
     Attributes:
-        url: The URL of the service's webhook.
-        events: The event types, sorted.
         api_version: The API version of a new endpoint.
         endpoint: The existing endpoint, or None.
         others: Further endpoints with the same URL, which no rotation will delete.
     """
 
-    url: str
-    events: tuple[str, ...]
     api_version: str
     endpoint: WebhookEndpoint | None = None
     others: tuple[WebhookEndpoint, ...] = ()
+
+    @property
+    def existing(self) -> WebhookEndpoint | None:
+        return self.endpoint
 
     @property
     def creates(self) -> bool:
@@ -107,33 +80,8 @@ class EndpointPlan:
         return self.endpoint is None
 
     @property
-    def added(self) -> tuple[str, ...]:
-        """The event types that the endpoint is not sent yet."""
-        return tuple(sorted(set(self.events) - set(self._enabled)))
-
-    @property
-    def removed(self) -> tuple[str, ...]:
-        """The event types that the endpoint is sent and no plugin handles."""
-        return tuple(sorted(set(self._enabled) - set(self.events)))
-
-    @property
     def changes(self) -> Mapping[str, Any]:
-        """The parameters of the update; empty if nothing differs or an endpoint is created."""
-        if self.endpoint is None:
-            return {}
-        changes: dict[str, Any] = {}
-        if self.added or self.removed:
-            changes["enabled_events"] = list(self.events)
-        if self.endpoint.status != "enabled":
-            changes["disabled"] = False
-        if not self.endpoint.is_managed:
-            changes["metadata"] = {MANAGED_BY: MANAGER}
-        return changes
-
-    @property
-    def is_unchanged(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.creates and not self.changes
+        return {**super().changes, **({"disabled": False} if self.enables else {})}
 
     @property
     def has_other_version(self) -> bool:
@@ -147,28 +95,9 @@ class EndpointPlan:
                 f"create a webhook endpoint for {self.url} with {len(self.events)} event types "
                 f"and API version {self.api_version}"
             ]
-        lines = [f"add the event type {name}" for name in self.added]
-        lines += [f"remove the event type {name}" for name in self.removed]
-        if "disabled" in self.changes:
-            lines.append("enable it")
-        if "metadata" in self.changes:
-            lines.append(f"mark it with the metadata {MANAGED_BY}: {MANAGER}")
-        return [f"webhook endpoint {self.endpoint.id}: {line}" for line in lines] or [
+        return [f"webhook endpoint {self.endpoint.id}: {line}" for line in self.change_lines()] or [
             f"webhook endpoint {self.endpoint.id}: unchanged"
         ]
-
-    @property
-    def _enabled(self) -> tuple[str, ...]:
-        return self.endpoint.enabled_events if self.endpoint else ()
-
-
-def secret_digest(secret: SecretStr) -> str:
-    """Return a digest that identifies a signing secret and does not reveal it.
-
-    The metadata of an endpoint contains the digest of its secret, because Stripe does not return
-    the secret itself again. A secret has 32 random characters, so that it cannot be guessed.
-    """
-    return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:32]
 
 
 async def list_endpoints(client: StripeClient) -> list[WebhookEndpoint]:
@@ -202,7 +131,7 @@ def endpoints_at(endpoints: Iterable[WebhookEndpoint], url: str) -> list[Webhook
     )
 
 
-class Receiver(Protocol):
+class HasUrl(Protocol):
     """A webhook endpoint, or an event destination."""
 
     @property
@@ -214,19 +143,19 @@ class Receiver(Protocol):
         """Whether this service, or another installation of it, has created it."""
 
 
-def choose_url(receivers: Iterable[Receiver], path: str) -> str:
+def choose_url(endpoints: Iterable[HasUrl], path: str) -> str:
     """Return the URL of the only webhook of this service at Stripe.
 
     If none is managed, one with the service's path counts, which was created by hand.
 
     Args:
-        receivers: All endpoints and event destinations of the account.
+        endpoints: All endpoints and event destinations of the account.
         path: The path of the webhook.
 
     Raises:
         StartError: There is none, or there are several. The message says what to do.
     """
-    found = [(one.url, one.is_managed) for one in receivers if one.url is not None]
+    found = [(one.url, one.is_managed) for one in endpoints if one.url is not None]
     urls = sorted({url for url, is_managed in found if is_managed})
     urls = urls or sorted({url for url, _ in found if url.endswith(path)})
     if len(urls) == 1:

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.provisioning.endpoint_base import secret_digest
 from datalayer_stripe.provisioning.event_destination import apply_destination, plan_destination
-from datalayer_stripe.provisioning.webhook_endpoints import secret_digest
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.stripe_api.client import StripeClient
 from tests.support.app import WEBHOOK_SECRET, Api

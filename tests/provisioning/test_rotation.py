@@ -16,6 +16,7 @@ from datalayer_stripe.app import Server, listen, make_app
 from datalayer_stripe.errors import StartError, StripeUnavailable
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.provisioning.endpoint_base import secret_digest
 from datalayer_stripe.provisioning.env_file import EnvFile
 from datalayer_stripe.provisioning.event_destination import (
     apply_destination,
@@ -30,7 +31,6 @@ from datalayer_stripe.provisioning.webhook_endpoints import (
     list_endpoints,
     plan_endpoint,
     record_secret,
-    secret_digest,
 )
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service, open_service

@@ -1,0 +1,142 @@
+"""What webhook endpoints and event destinations have in common.
+
+Both have the metadata `managed_by: datalayer-stripe` if this service has created them, and the
+digest of their signing secret.
+"""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+MANAGED_BY = "managed_by"
+MANAGER = "datalayer-stripe"
+"""The key and the value in the metadata of what this service has created at Stripe."""
+
+SECRET_DIGEST = "secret_sha256"  # noqa: S105 (the name of a key, not a secret)
+"""The key of the metadata with the digest of the signing secret, see :func:`secret_digest`."""
+
+NO_DIGEST = "none"
+"""The digest of a new endpoint, which belongs to no secret, until that of its own is recorded.
+
+So an endpoint whose secret was lost differs from one that was created by hand, without a digest.
+"""
+
+DESCRIPTION = "Credits, by datalayer-stripe"
+
+
+def secret_digest(secret: SecretStr) -> str:
+    """Return a digest that identifies a signing secret and does not reveal it.
+
+    The metadata of an endpoint contains the digest of its secret, because Stripe does not return
+    the secret itself again. A secret has 32 random characters, so that it cannot be guessed.
+    """
+    return hashlib.sha256(secret.get_secret_value().encode()).hexdigest()[:32]
+
+
+class BaseEndpoint(BaseModel):
+    """A webhook endpoint, or an event destination."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    status: str
+    """`enabled` or `disabled`."""
+    enabled_events: tuple[str, ...]
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _accept_null(cls, value: Any) -> Any:
+        return value or {}
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether Stripe sends it events."""
+        return self.status == "enabled"
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether this service, or another installation of it, has created it."""
+        return self.metadata.get(MANAGED_BY) == MANAGER
+
+    @property
+    def is_unrecorded(self) -> bool:
+        """Whether nobody has its signing secret: its creation has ended before it was saved."""
+        return self.metadata.get(SECRET_DIGEST) == NO_DIGEST
+
+    def has_secret(self, secret: SecretStr) -> bool | None:
+        """Return whether a signing secret is its own, or None if it is not known."""
+        digest = self.metadata.get(SECRET_DIGEST)
+        return None if digest is None else digest == secret_digest(secret)
+
+
+@dataclass(frozen=True)
+class BasePlan:
+    """What to do so that Stripe sends the service exactly the events that its plugins want.
+
+    Attributes:
+        url: The URL of the service's webhook.
+        events: The event types, sorted.
+    """
+
+    url: str
+    events: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def existing(self) -> BaseEndpoint | None:
+        """The existing endpoint or destination, or None."""
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The event types that it is not sent yet."""
+        return tuple(sorted(set(self.events) - self._enabled))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """The event types that it is sent and no plugin handles."""
+        return tuple(sorted(self._enabled - set(self.events)))
+
+    @property
+    def enables(self) -> bool:
+        """Whether one that is disabled is enabled."""
+        return self.existing is not None and not self.existing.is_enabled
+
+    @property
+    def changes(self) -> Mapping[str, Any]:
+        """The parameters of the update; empty if there is none."""
+        if self.existing is None:
+            return {}
+        changes: dict[str, Any] = {}
+        if self.added or self.removed:
+            changes["enabled_events"] = list(self.events)
+        if not self.existing.is_managed:
+            changes["metadata"] = {MANAGED_BY: MANAGER}
+        return changes
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.existing is not None and not self.changes and not self.enables
+
+    @abstractmethod
+    def lines(self) -> list[str]:
+        """Return a line for each change, for the operator."""
+
+    def change_lines(self) -> list[str]:
+        """Return a line for each change of the existing one, for the operator."""
+        lines = [f"add the event type {name}" for name in self.added]
+        lines += [f"remove the event type {name}" for name in self.removed]
+        if self.enables:
+            lines.append("enable it")
+        if "metadata" in self.changes:
+            lines.append(f"mark it with the metadata {MANAGED_BY}: {MANAGER}")
+        return lines
+
+    @property
+    def _enabled(self) -> frozenset[str]:
+        return frozenset(self.existing.enabled_events if self.existing else ())
