@@ -59,7 +59,7 @@ class PluginSources:
 
 @dataclass(frozen=True)
 class Configuration:
-    """The arguments of :func:`.service.open_service`."""
+    """The arguments of :func:`.composition.open_service`."""
 
     settings: Settings
     registry: Registry

@@ -32,6 +32,7 @@ from datalayer_stripe.billing.views import (
     SubscriptionView,
 )
 from datalayer_stripe.cli.main import main
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.demo.environment import DemoEnvironment, open_environment
 from datalayer_stripe.demo.story import Story
 from datalayer_stripe.doctor.report import CHECKS
@@ -46,7 +47,6 @@ from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.plugin_api.settings import PREFIX, read_plugin_settings
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.pages.control import controls, reports
-from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.indexes import declared_collections
 from datalayer_stripe.testing import (

@@ -9,9 +9,9 @@ import stripe
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe import Plugin
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.events import known_types, unknown_type_warning
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
 from tests.support.command import environment, run_command
 

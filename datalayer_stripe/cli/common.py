@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from ..composition import open_service
 from ..configuration import Configuration, read_configuration
 from ..errors import (
     DatalayerStripeError,
@@ -23,7 +24,7 @@ from ..errors import (
 )
 from ..logs import configure_logging
 from ..metrics import Metrics
-from ..service import Service, open_service
+from ..service import Service
 from ..settings import Settings, variable
 from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient

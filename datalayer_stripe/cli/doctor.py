@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from ..clock import Clock, system_clock
+from ..composition import call_limiter
 from ..configuration import Attempt, try_configuration
 from ..doctor.account import StripeAccount
 from ..doctor.checks import Finding, Status
@@ -23,7 +24,6 @@ from ..handlers.urls import WEBHOOK_PATH
 from ..logs import configure_logging
 from ..metrics import Metrics
 from ..provisioning.env_file import EnvFile
-from ..service import call_limiter
 from ..settings import Settings
 from ..store import Store, connect
 from ..store.connect import MEMORY_URL

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Callable, Sequence
 
 from ..app import Server, make_app, shutdown_signal
+from ..composition import open_service
 from ..configuration import Configuration
 from ..handlers.urls import WEBHOOK_PATH
 from ..metrics import Metrics
-from ..service import open_service
 from .event_loop import fastest_loop_name
 
 logger = logging.getLogger(__name__)

@@ -5,10 +5,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from ..composition import open_service
 from ..configuration import Configuration
 from ..errors import NotConfigured, StartError, StoreError, Unavailable
 from ..handlers.app_state import AppState
-from ..service import Service, open_service
+from ..service import Service
 
 logger = logging.getLogger(__name__)
 

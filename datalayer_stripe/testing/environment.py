@@ -7,8 +7,9 @@ import secrets
 from typing import Any
 
 from ..clock import Clock, system_clock
+from ..composition import open_service
 from ..sandbox.delivery.attempts import sign
-from ..service import Service, open_service
+from ..service import Service
 from ..settings import Settings
 from .shop import ShopSandbox
 

@@ -9,11 +9,12 @@ from datetime import timedelta
 
 import pytest
 
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.errors import StripeNoResponse, StripeUnavailable
 from datalayer_stripe.models import Identity
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.idempotency_keys import STUCK_AFTER
 from tests.support.app import ACCOUNT, Clock, json_of

@@ -11,10 +11,11 @@ from tornado.testing import bind_unused_port
 
 from datalayer_stripe.app import make_app
 from datalayer_stripe.billing.open_payment_intents import REUSE_PERIOD
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.errors import StoreUnavailable, StripeNoResponse
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.stripe_api import transport
 from tests.support.app import Api, Clock, json_of

@@ -17,8 +17,8 @@ from tornado.web import Application, StaticFileHandler
 
 from datalayer_stripe.app import make_app
 from datalayer_stripe.auth import issue_token
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.demo.environment import ACCOUNT, DemoEnvironment, open_environment
-from datalayer_stripe.service import open_service
 from tests.browser.background import STEP_TIMEOUT, Background
 from tests.support.app import Clock
 

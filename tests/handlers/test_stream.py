@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pymongo.read_concern import ReadConcern
 
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store import change_stream as changes
 from datalayer_stripe.store.driver import aggregate

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.configuration import Configuration
 from datalayer_stripe.errors import NotConfigured, PluginError, Starting, StoreError, Unavailable
 from datalayer_stripe.handlers.app_state import AppState
@@ -18,7 +19,7 @@ from datalayer_stripe.jupyter import lifecycle
 from datalayer_stripe.jupyter.lifecycle import BackgroundService
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from tests.jupyter.conftest import Stripe
 from tests.support.app import ACCOUNT, recorded, sign

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from datalayer_stripe import Context, Event, LifespanContext, Plugin
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.errors import PluginError, PluginFault
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api import isolation, lifespan
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from tests.support.app import Api, json_of, recorded
 

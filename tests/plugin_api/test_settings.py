@@ -9,13 +9,13 @@ import pytest
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
 from datalayer_stripe import Context, Event, LifespanContext, Plugin
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.configuration import read_configuration
 from datalayer_stripe.errors import PluginError, SettingsError
 from datalayer_stripe.plugin_api.registry import DISABLED_VARIABLE, Registry
 from datalayer_stripe.plugin_api.settings import read_plugin_settings, variable
 from datalayer_stripe.redaction import redact
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.service import open_service
 from datalayer_stripe.settings import Settings
 from tests.support.app import recorded
 from tests.support.command import complete, run_command

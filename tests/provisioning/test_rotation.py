@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe.app import Server, listen, make_app
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.errors import StartError, StripeUnavailable
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
@@ -33,7 +34,7 @@ from datalayer_stripe.provisioning.webhook_endpoints import (
     record_secret,
 )
 from datalayer_stripe.sandbox import Sandbox
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.stripe_api.client import StripeClient
 from datalayer_stripe.stripe_api.transport import STRIPE_VERSION

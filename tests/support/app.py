@@ -20,9 +20,10 @@ from tornado.testing import bind_unused_port
 from tornado.web import Application
 
 from datalayer_stripe.app import make_app
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.limits import AccountRateLimiter
 from datalayer_stripe.plugin_api.registry import Plugin, Registry
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.testing.clock import Clock
 from datalayer_stripe.testing.plugin_environment import RECORDED_PLAN_PRODUCT

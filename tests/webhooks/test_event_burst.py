@@ -11,9 +11,10 @@ import pytest
 import stripe
 from tornado.ioloop import IOLoop
 
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.stripe_api.client import StripeClient
 from datalayer_stripe.stripe_api.rate_limit import CallLimiter, CallRates, LocalPermits

@@ -11,9 +11,10 @@ import pytest
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe import Context, Event, Plugin, Reject, Retry
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.commit import Work
 from datalayer_stripe.store.group_commit import GroupCommitter

@@ -5,9 +5,10 @@ import gc
 
 import pytest
 
+from datalayer_stripe.composition import open_service
 from datalayer_stripe.errors import DeliveryFailed, StoreUnavailable
 from datalayer_stripe.plugin_api.registry import Registry
-from datalayer_stripe.service import Service, open_service
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.testing.clock import Clock
 from datalayer_stripe.webhooks import delivery
