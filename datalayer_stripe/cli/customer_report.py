@@ -27,7 +27,7 @@ class CustomerReport:
         self._customers = 0
 
     def count_customers(self, number: int) -> None:
-        """Show how many customers were read from Stripe."""
+        """Add a page of customers that was read from Stripe, and show how many were read."""
         self._customers += number
         self.progress.show(f"{pluralize(self._customers, 'customer')} read …")
 
@@ -36,7 +36,7 @@ class CustomerReport:
         self._total = total
 
     def add(self, result: CustomerResult) -> None:
-        """Add what became of an account."""
+        """Add the result of an account."""
         match result.outcome:
             case Outcome.ADDED:
                 self.added.append(result)

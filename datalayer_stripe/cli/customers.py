@@ -120,7 +120,7 @@ def _run(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Do the work with a service, print what became of each account, and exit with 1 on refusals.
+    """Do the work with a service, print the result of each account, and exit with 1 on refusals.
 
     Args:
         work: Does the work, and adds its results to the report.

@@ -1,4 +1,4 @@
-"""Accounts and the customers that they get, and what became of each."""
+"""Accounts and the customers that they get, and the result of each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ..models import AccountUid, Model
 
 
 class Outcome(StrEnum):
-    """What became of an account."""
+    """How the work on an account ended."""
 
     ADDED = "added"
     """The account has got the customer; in a dry run, it would get it."""
@@ -23,10 +23,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class CustomerResult:
-    """What became of an account, or of a line of a file.
+    """The result of an account, or of a line of a file.
 
     Attributes:
-        outcome: What became of it.
+        outcome: How it ended.
         account_uid: The account, unless the line names none.
         customer_id: The customer, if there is one.
         line: The number of the line in the file.
@@ -57,7 +57,7 @@ class Link(Model):
     line: int | None = None
 
     def result(self, outcome: Outcome, reason: str | None = None) -> CustomerResult:
-        """Return what became of the account."""
+        """Return the result of the account."""
         return CustomerResult(outcome, self.account_uid, self.customer_id, self.line, reason)
 
 

@@ -41,7 +41,7 @@ class CustomerImport:
         clock: Returns the present time.
         livemode: The mode of the service.
         dry_run: Whether to report only, and to change nothing.
-        on_result: Called with what became of each link.
+        on_result: Called with the result of each link.
         sleep: Waits after a call that the rate limit refused.
     """
 
@@ -186,7 +186,7 @@ class CustomerSync:
         store: The database.
         customers: Creates the customers.
         dry_run: Whether to report only, and to change nothing.
-        on_result: Called with what became of each account.
+        on_result: Called with the result of each account.
         sleep: Waits after a call that the rate limit refused.
     """
 

@@ -119,7 +119,7 @@ async def plan_destination(
 
 
 async def apply_destination(client: StripeClient, plan: DestinationPlan) -> EventDestination:
-    """Create or change the destination as a plan says.
+    """Create the destination of a plan, or change it.
 
     Args:
         client: The client of Stripe's API.

@@ -100,7 +100,7 @@ async def _configured(calls: AccountSetupCalls, configured_id: str) -> StripeDat
 
 
 async def _managed(calls: AccountSetupCalls) -> StripeData | None:
-    """Return the oldest configuration that a set-up has created, active ones first."""
+    """Return the oldest configuration that `setup` has created: an active one, if there is any."""
     found = [
         portal
         for portal in await calls.list_portal_configurations()

@@ -23,10 +23,10 @@ from .delivery_problems import CHANGED_BODY, Problem, answer_problem, connection
 TEST_EVENT_TYPE = "datalayer_stripe.webhook_test"
 
 TIMEOUT_SECONDS = 20.0
-"""How long Stripe waits for an answer, and this test."""
+"""Seconds that Stripe waits for an answer. The test waits as long."""
 
 LARGE_BODY_BYTES = 256 * 1024
-"""The size of the largest body of the test. Stripe's events can be as large."""
+"""Length of the body of the largest test event. Stripe sends bodies of this length, too."""
 
 _MAX_ANSWER_BYTES = 64 * 1024
 

@@ -202,7 +202,7 @@ async def plan_endpoint(
 
 
 async def apply_endpoint(client: StripeClient, plan: EndpointPlan) -> WebhookEndpoint:
-    """Create or change the endpoint as a plan says.
+    """Create the endpoint of a plan, or change it.
 
     Args:
         client: The client of Stripe's API.

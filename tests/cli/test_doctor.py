@@ -91,7 +91,7 @@ async def test_doctor_shows_no_secret(sandbox: Sandbox, shop: Shop) -> None:
         assert secret not in out + err
 
 
-# With the file of `setup`, and a running service
+# With the environment file that `setup` has written, and a running service
 
 
 @pytest.mark.mongod

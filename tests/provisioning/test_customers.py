@@ -31,7 +31,7 @@ def link(account: str, customer_id: str, line: int | None = None) -> Link:
 async def import_links(
     service: Service, links: Sequence[Link], **options: Any
 ) -> list[CustomerResult]:
-    """Import links, and return what became of each."""
+    """Import links, and return the result of each."""
     results: list[CustomerResult] = []
     await importer(service, results, **options).run(links)
     return results
@@ -52,7 +52,7 @@ def importer(service: Service, results: list[CustomerResult], **options: Any) ->
 async def sync(
     service: Service, accounts: Sequence[Identity] | None = None, **options: Any
 ) -> list[CustomerResult]:
-    """Synchronize these accounts or all, and return what became of each."""
+    """Synchronize these accounts or all, and return the result of each."""
     results: list[CustomerResult] = []
     task = CustomerSync(service.store, service.customers, on_result=results.append, **options)
     await (task.run_for_all() if accounts is None else task.run(accounts))

@@ -139,6 +139,7 @@ def test_file_that_others_may_write_is_refused(path: Path, mode: int) -> None:
     assert EnvFile.read(path).get("A") == "last"
 
 
+# The next test checks the same without such a file, for people who are not root.
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
 def test_file_of_another_user_is_refused(path: Path) -> None:
     os.chown(path, 65534, 65534)

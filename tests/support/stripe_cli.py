@@ -49,11 +49,15 @@ def install() -> Path:
 
 
 def require() -> Path:
-    """Return the path of the Stripe CLI, or skip the test."""
+    """Return the path of the Stripe CLI.
+
+    The test is skipped without it: not every machine has npm, or reaches its registry. The tests of
+    the sandbox check each operation that the CLI uses.
+    """
     try:
         return install()
     except NotInstalled as error:
-        pytest.skip(str(error))
+        pytest.skip(f"the Stripe CLI is not installed: {error}")
 
 
 def _program_in(folder: Path) -> Path | None:

@@ -237,7 +237,8 @@ class PaymentIntents:
                 "can either update the PaymentIntent with a payment method and then confirm it "
                 "again, or confirm it again directly with a payment method or ConfirmationToken.",
             )
-        # Without the customer, or if told so, a payment that needs authentication is declined.
+        # A payment that needs authentication is declined if the customer is not there to do it, or
+        # if the caller has said that it cannot handle it.
         off_session = any(values.get(n) for n in ("off_session", "error_on_requires_action"))
         # Stripe.js shows the authentication in a dialog, even if it sends a return URL.
         return_url = None if values.get("use_stripe_sdk") else values.get("return_url")
