@@ -108,8 +108,9 @@ def explain(error: DatalayerStripeError) -> str:
         case StripeUnavailable():
             # Its own message is for the people who buy.
             return (
-                "Stripe does not answer: see the log lines above and https://status.stripe.com. "
-                "Then run the command again."
+                "Stripe does not answer: check that this machine can reach "
+                "https://api.stripe.com, and see https://status.stripe.com. Then run the command "
+                "again."
             )
         case StoreUnavailable():
             return (

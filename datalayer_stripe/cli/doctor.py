@@ -5,7 +5,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -19,7 +19,8 @@ from ..doctor.account import StripeAccount
 from ..doctor.checks import Finding, Status
 from ..doctor.context import CheckContext
 from ..doctor.report import as_json, exit_code, run_checks
-from ..errors import StartError, StoreError
+from ..doctor.valid_settings import valid_settings
+from ..errors import CannotCheck, StartError, StoreError
 from ..handlers.urls import WEBHOOK_PATH
 from ..logs import configure_logging
 from ..metrics import Metrics
@@ -97,11 +98,13 @@ async def open_context(
         store: Replaces the database of the settings. It is not closed.
         clock: Returns the present time.
     """
+    wrong = {fault.variable for fault in attempt.faults}
+    settings = attempt.settings or valid_settings(os.environ, wrong)
     context = CheckContext(
         environ=os.environ,
         webhook_path=WEBHOOK_PATH,
         faults=attempt.faults,
-        found_settings=attempt.settings,
+        found_settings=settings,
         plugin_error=str(attempt.plugin_error) if attempt.plugin_error else None,
         found_registry=attempt.registry,
         endpoint_url=url,
@@ -109,10 +112,11 @@ async def open_context(
         clock=clock,
     )
     async with AsyncExitStack() as closing:
-        if attempt.settings is not None:
+        if settings is not None:
             if store is None:
-                context = await _with_store(context, attempt.settings, closing)
-            context = _with_account(context, attempt.settings, closing)
+                context = await _with_store(context, settings, closing)
+            with suppress(CannotCheck):  # the check of the settings reports it
+                context = _with_account(context, settings, closing)
         yield context
 
 
@@ -120,16 +124,19 @@ async def _with_store(
     context: CheckContext, settings: Settings, closing: AsyncExitStack
 ) -> CheckContext:
     """Return the context with the database, or with the reason why there is none."""
-    url = settings.stripe_mongodb_url.get_secret_value()
-    if url.startswith(MEMORY_URL):
-        return replace(context, no_store="memory:// is in the memory of the service's own process")
     try:
+        url = settings.stripe_mongodb_url.get_secret_value()
+        if url.startswith(MEMORY_URL):
+            reason = "memory:// is in the memory of the service's own process"
+            return replace(context, no_store=reason)
         store = await connect(
             url,
             livemode=settings.livemode,
             driver=settings.stripe_mongodb_driver,
             prepare=False,
         )
+    except CannotCheck as error:
+        return replace(context, no_store=str(error))
     except StoreError as error:
         return replace(context, store_error=str(error))
     closing.push_async_callback(store.close)
@@ -163,8 +170,14 @@ def _use_env_file(path: Path) -> None:
 
 
 def _print(findings: Sequence[Finding]) -> None:
+    """Print a line for each check, and one for all that did not run for the same reason."""
     width = max(len(finding.check) for finding in findings) + 2
-    for name, group in groupby(findings, key=lambda finding: finding.check):
+    not_run: dict[str, list[str]] = {}
+    for finding in findings:
+        if finding.status is Status.NOT_RUN:
+            not_run.setdefault(finding.text, []).append(finding.check)
+    ran = [finding for finding in findings if finding.status is not Status.NOT_RUN]
+    for name, group in groupby(ran, key=lambda finding: finding.check):
         found = list(group)
         status = found[0].status
         click.secho(status.value.ljust(_INDENT), fg=_COLORS.get(status), nl=False)
@@ -175,6 +188,9 @@ def _print(findings: Sequence[Finding]) -> None:
             click.echo(_wrapped(f"To fix it: {found[0].advice}", _INDENT))
         else:
             click.echo(name.ljust(width) + _wrapped(found[0].text, _INDENT + width).lstrip())
+    for reason, checks in not_run.items():
+        click.echo(f"{Status.NOT_RUN.value.ljust(_INDENT)}{_wrapped(reason, _INDENT).lstrip()}:")
+        click.echo(_wrapped(", ".join(checks), _INDENT))
     counts = Counter(finding.status for finding in findings)
     summary = [
         pluralize(counts[Status.ERROR], "error"),

@@ -43,7 +43,7 @@ from .webhook_options import configuration_of, env_file_option, url_option
 _ROTATION_WAIT_SECONDS = 60
 
 
-@click.group()
+@click.group(short_help="Sync, test and rotate the webhook endpoint.")
 def webhook() -> None:
     """Keep the webhook endpoint at Stripe right, test it, and roll its secret."""
 

@@ -21,7 +21,7 @@ class CheckContext:
     Attributes:
         environ: The environment variables.
         faults: The problems of the settings.
-        found_settings: The settings, or None if they are not valid.
+        found_settings: The settings, as far as they are valid; None if these do not fit together.
         plugin_error: Why the plugins cannot be loaded, or None.
         found_registry: The plugins, or None if they cannot be loaded.
         store_error: Why the database cannot be used, or None.
@@ -48,10 +48,10 @@ class CheckContext:
 
     @property
     def settings(self) -> Settings:
-        """The settings.
+        """The settings. To read one that is not valid raises CannotCheck.
 
         Raises:
-            CannotCheck: They are not valid.
+            CannotCheck: The valid ones do not fit together.
         """
         if self.found_settings is None:
             raise CannotCheck("the settings are not valid")
@@ -96,8 +96,8 @@ class CheckContext:
         """The Stripe account.
 
         Raises:
-            CannotCheck: The settings are not valid, so there is no key.
+            CannotCheck: There is no valid key.
         """
         if self.found_account is None:
-            raise CannotCheck("the settings are not valid")
+            raise CannotCheck("there is no valid secret key")
         return self.found_account

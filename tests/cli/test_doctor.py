@@ -29,7 +29,28 @@ async def test_doctor_without_settings_reports_all_of_them_and_exits_with_2() ->
     assert "DATALAYER_JWT_SECRET: is missing" in out
     for check in CHECKS:
         assert any(check.name in line for line in lines), check.name
-    assert lines[-1].startswith("8 errors, 0 warnings, ")
+    assert lines[-1].startswith("8 errors, 1 warning, ")
+
+
+@pytest.mark.gen_test
+async def test_one_missing_setting_does_not_prevent_the_checks_of_others(
+    sandbox: Sandbox, shop: Shop
+) -> None:
+    variables = complete("memory://", sandbox, shop)
+    secret = variables.pop("DATALAYER_STRIPE_WEBHOOK_SECRET")
+    code, out, _ = await run_command("doctor", "--json", variables=variables)
+    assert code == 2
+    assert secret not in out
+    found = {one["check"]: one for one in json.loads(out)["findings"]}
+    assert found["settings.variables"]["status"] == "error"
+    assert found["catalog.products"]["status"] == "ok"
+    assert found["key.permissions"]["status"] == "ok"
+    assert found["portal.configuration"]["status"] == "error", "the shop has no such configuration"
+    wrong = {**variables, "DATALAYER_STRIPE_API_KEY": "nonsense"}
+    _, out, _ = await run_command("doctor", "--json", variables=wrong)
+    found = {one["check"]: one for one in json.loads(out)["findings"]}
+    assert found["key.reachable"]["status"] == "not run", "Stripe is sent no key of an example"
+    assert found["catalog.products"]["status"] == "not run"
 
 
 @pytest.mark.gen_test
