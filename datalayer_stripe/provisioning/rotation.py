@@ -109,6 +109,11 @@ class Rotation:
                 f"to {path}, beside the present one",
                 "(you) restart the service, so that it accepts both secrets",
             ]
+            if state.is_secret_lost:
+                steps.append(
+                    f"(the file has no secret of {ids}: until the new endpoint is enabled, the "
+                    "service refuses deliveries, and Stripe retries them)"
+                )
         if state.successor is None or state.successor.is_idle or state.replaced:
             steps.append(
                 f"check with {ACCEPTED_IN_A_ROW} signed test events that the service accepts the "

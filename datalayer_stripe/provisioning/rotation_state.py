@@ -77,6 +77,13 @@ class RotationState:
         return (EVERY_TYPE,) if EVERY_TYPE in replaced else tuple(sorted({*wanted, *replaced}))
 
     @property
+    def is_secret_lost(self) -> bool:
+        """Whether no secret in the file is one of the endpoints that are replaced."""
+        return all(
+            end.has_secret(secret) is False for end in self.replaced for secret in self.secrets
+        )
+
+    @property
     def replaced_digests(self) -> list[str]:
         """The digests of the secrets of the endpoints that a new successor will replace.
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -192,11 +192,7 @@ async def test_event_types_of_plugins_that_only_the_service_has_are_kept(
         sandbox.call("POST", f"/v1/customers/{customer['id']}", name="Ada")
         await sandbox.webhooks.settle()
         assert await installation.rotate() is False, "a delivery of this type is pending"
-
-        async def all_known(event_ids: Sequence[str]) -> Sequence[str]:
-            return event_ids
-
-        assert await installation.rotate(known_events=all_known) is True
+        assert await installation.rotate(known_events=_all_known) is True
         [only] = installation.endpoints()
         assert set(only["enabled_events"]) == set(types)
 
@@ -282,6 +278,7 @@ async def test_steps_are_those_that_are_left(installation: Installation) -> None
     before = installation.endpoints()
     steps = await installation.steps()
     assert len(steps) == 7
+    assert not any("has no secret of" in step for step in steps)
     assert steps[0].startswith("create a second endpoint")
     assert installation.endpoints() == before
     assert len(installation.secrets) == 1
@@ -558,6 +555,7 @@ async def test_secret_of_a_thin_destination_is_told_from_that_of_the_endpoint(
 async def test_lost_secret_is_replaced(installation: Installation) -> None:
     """The service runs with another secret, and refuses the deliveries until the rotation."""
     installation.file.write_text("# nothing\n", encoding="utf-8")
+    assert "has no secret of" in (await installation.steps())[2]
     assert await installation.rotate() is False
     [new] = installation.secrets
     async with installation.serving():
