@@ -1,7 +1,7 @@
 """Verify and parse deliveries, and list Stripe's event types. No I/O.
 
-The signature is verified before anything else, so that a stranger's request costs one HMAC:
-https://docs.stripe.com/webhooks#verify-manually
+The signature is verified before anything else, so that a stranger's request costs one HMAC for each
+secret: https://docs.stripe.com/webhooks#verify-manually
 """
 
 import difflib

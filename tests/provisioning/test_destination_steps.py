@@ -1,12 +1,8 @@
 """The set-up creates the event destination for thin events, if it is asked to."""
 
-from collections.abc import Iterator
-
 import pytest
 from pydantic import SecretStr
-from tornado.ioloop import IOLoop
 
-from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.provisioning.event_destination import parse_destination
 from datalayer_stripe.provisioning.offers import Offer, Offers
@@ -49,10 +45,8 @@ class Operator:
 
 
 @pytest.fixture
-def operator(io_loop: IOLoop, sandbox: Sandbox, quick_retries: None) -> Iterator[Operator]:
-    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
-    yield Operator(client)
-    io_loop.run_sync(client.close)
+def operator(client: StripeClient) -> Operator:
+    return Operator(client)
 
 
 def thin_steps(steps: list[Step]) -> list[tuple[str, str]]:

@@ -1,12 +1,8 @@
 """Finding, creating and changing the service's event destination for thin events at Stripe."""
 
-from collections.abc import Iterator
-
 import pytest
-from tornado.ioloop import IOLoop
 
 from datalayer_stripe.errors import InvalidRequest, StripePermissionMissing
-from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.provisioning.event_destination import (
     DestinationPlan,
@@ -21,13 +17,6 @@ from datalayer_stripe.stripe_api.client import StripeClient
 URL = "http://127.0.0.1:9/api/iam/stripe/v1/webhook"
 PATH = "/v2/core/event_destinations"
 EVENTS = ("payment_intent.succeeded", "customer.deleted")
-
-
-@pytest.fixture
-def client(io_loop: IOLoop, sandbox: Sandbox, quick_retries: None) -> Iterator[StripeClient]:
-    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
-    yield client
-    io_loop.run_sync(client.close)
 
 
 async def plan(client: StripeClient, *events: str, url: str = URL) -> DestinationPlan:

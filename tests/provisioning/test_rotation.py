@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from tornado.ioloop import IOLoop
 from datalayer_stripe.app import Server, listen, make_app
 from datalayer_stripe.composition import open_service
 from datalayer_stripe.errors import StartError, StripeUnavailable
-from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.provisioning.endpoint_base import secret_digest
 from datalayer_stripe.provisioning.env_file import EnvFile
@@ -167,13 +166,16 @@ class Installation:
 
 @pytest.fixture
 def installation(
-    io_loop: IOLoop, sandbox: Sandbox, shop: Shop, settings: Settings, tmp_path: Path
-) -> Iterator[Installation]:
-    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
+    io_loop: IOLoop,
+    sandbox: Sandbox,
+    shop: Shop,
+    settings: Settings,
+    client: StripeClient,
+    tmp_path: Path,
+) -> Installation:
     installation = Installation(sandbox, settings, client, tmp_path / "service.env")
     io_loop.run_sync(installation.set_up)
-    yield installation
-    io_loop.run_sync(client.close)
+    return installation
 
 
 @pytest.mark.gen_test

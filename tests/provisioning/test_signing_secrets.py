@@ -1,14 +1,12 @@
 """A set-up saves the signing secret of what it creates, or else says that it was lost."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from tornado.ioloop import IOLoop
 
 from datalayer_stripe.errors import StartError, StripeUnavailable
-from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.provisioning.event_destination import parse_destination
 from datalayer_stripe.provisioning.offers import Offer, Offers
@@ -61,10 +59,8 @@ class Operator:
 
 
 @pytest.fixture
-def operator(io_loop: IOLoop, sandbox: Sandbox, quick_retries: None) -> Iterator[Operator]:
-    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
-    yield Operator(client, sandbox)
-    io_loop.run_sync(client.close)
+def operator(client: StripeClient, sandbox: Sandbox) -> Operator:
+    return Operator(client, sandbox)
 
 
 class FailingFile:

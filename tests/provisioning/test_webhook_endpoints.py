@@ -1,6 +1,5 @@
 """Finding, creating and changing the service's webhook endpoint at Stripe."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,13 +23,6 @@ from tests.support.shop import objects
 URL = "http://127.0.0.1:9/api/iam/stripe/v1/webhook"
 PATH = "/v1/webhook_endpoints"
 EVENTS = ("payment_intent.succeeded", "customer.deleted")
-
-
-@pytest.fixture
-def client(io_loop: IOLoop, sandbox: Sandbox, quick_retries: None) -> Iterator[StripeClient]:
-    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
-    yield client
-    io_loop.run_sync(client.close)
 
 
 async def plan(client: StripeClient, *events: str, url: str = URL) -> EndpointPlan:
