@@ -8,7 +8,7 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from ..errors import InvalidRequest
 from ..models import AccountUid, Identity, Model
@@ -25,14 +25,28 @@ _MAX_NAME_CHARS = 256
 _UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 
 
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("email or name has characters that cannot be printed")
+    return value
+
+
+_Printable = AfterValidator(_printable)
+
+
 class AccountLine(Model):
     """An account, with the e-mail address and the name of its new customer."""
 
     account_uid: AccountUid
-    email: Annotated[
-        str | None, Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=_MAX_EMAIL_CHARS)
-    ] = None
-    name: Annotated[str | None, Field(max_length=_MAX_NAME_CHARS)] = None
+    email: (
+        Annotated[
+            str,
+            Field(pattern=r"^[^@\s]+@[^@\s]+$", max_length=_MAX_EMAIL_CHARS),
+            _Printable,
+        ]
+        | None
+    ) = None
+    name: Annotated[str, Field(max_length=_MAX_NAME_CHARS), _Printable] | None = None
 
     def identity(self) -> Identity:
         """Return the identity for which the customer is created."""

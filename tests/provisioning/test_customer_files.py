@@ -96,6 +96,14 @@ def test_bad_accounts_are_refused_without_repeating_personal_data() -> None:
     assert "nobody" not in str(refused)
 
 
+def test_addresses_and_names_that_cannot_be_printed_are_refused() -> None:
+    lines = ["alice,,Al\x1b[31mice", "bob,\x01@example.com", "carol,,Carol\u202e"]
+    accounts, refused = read_accounts(lines)
+    assert accounts == []
+    reason = "email or name has characters that cannot be printed"
+    assert [one.reason for one in refused] == [reason] * 3
+
+
 def test_file_of_accounts_with_an_unknown_column_is_refused() -> None:
     with pytest.raises(
         InvalidRequest, match=r"Line 1 may only have the columns account_uid, email"
