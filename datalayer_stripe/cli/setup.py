@@ -279,4 +279,4 @@ def _print_next(file: EnvFile) -> None:
         print_paragraph(str(fault))
     # Not wrapped, so that it can be copied.
     click.echo(f"{'Then' if faults else 'Next'}: set -a; . {shlex.quote(str(file.path))}; set +a")
-    click.echo(f"      {_SERVE}, and {_DOCTOR} checks the set-up.")
+    print_paragraph(f"{_SERVE}, and {_DOCTOR} checks the set-up.")
