@@ -37,7 +37,7 @@ from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import STRIPE_VERSION
 from .common import DIFFERENCES_EXIT_CODE, command_client, fail, run
-from .output import print_table
+from .output import print_paragraph, print_table
 from .webhook_options import configuration_of, env_file_option, url_option
 
 _ROTATION_WAIT_SECONDS = 60
@@ -184,7 +184,7 @@ def rotate(env_file: Path, url: str | None, wait: int, dry_run: bool, yes: bool)
                 round_trip,
                 Timing(wait),
                 known_events=_known_events(configuration.settings),
-                say=click.echo,
+                say=print_paragraph,
             )
             try:
                 if only_steps:
