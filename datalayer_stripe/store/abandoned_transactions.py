@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any
 
-from pymongo.errors import OperationFailure, PyMongoError
+from pymongo.errors import InvalidOperation, OperationFailure, PyMongoError
 
 _RETRY_SECONDS = 0.5
 
@@ -55,8 +55,8 @@ class AbandonedTransactions:
         for _ in range(_MAX_ATTEMPTS):
             try:
                 await self._client.admin.command("killSessions", [session_id])
-            except OperationFailure:
-                return  # the server answers
+            except (OperationFailure, InvalidOperation):
+                return  # the server answers, or the client is closed
             except PyMongoError:
                 await self._sleep(_RETRY_SECONDS)
             else:

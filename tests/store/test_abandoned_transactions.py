@@ -5,9 +5,31 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pymongo.errors import NetworkTimeout
+from pymongo.errors import InvalidOperation, NetworkTimeout
 
 from datalayer_stripe.store.abandoned_transactions import AbandonedTransactions
+
+
+@pytest.mark.gen_test
+async def test_closed_client_is_not_asked_again() -> None:
+    calls: list[Any] = []
+    ended = asyncio.Event()
+
+    async def command(*_: Any) -> Any:
+        calls.append("kill")
+        raise InvalidOperation("Cannot use MongoClient after close")
+
+    async def sleep(seconds: float) -> None:
+        calls.append(seconds)
+
+    async def end_session() -> None:
+        ended.set()
+
+    client = SimpleNamespace(admin=SimpleNamespace(command=command))
+    session = SimpleNamespace(session_id="s", end_session=end_session)
+    AbandonedTransactions(client, sleep=sleep).end(session)
+    await ended.wait()
+    assert calls == ["kill", 0.5, "kill", 2.0, "kill", 5.0, "kill"]
 
 
 @pytest.mark.gen_test
