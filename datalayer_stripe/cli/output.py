@@ -1,6 +1,7 @@
 """What commands print: tables, paragraphs, JSON and progress."""
 
 import json
+import os
 import shutil
 import sys
 import textwrap
@@ -16,7 +17,12 @@ _PROGRESS_BAR_WIDTH = 30  # in characters
 
 
 def width() -> int:
-    """Return the width of the terminal in characters, up to 100."""
+    """Return the number of characters in a line: the terminal's or `COLUMNS`, up to 100.
+
+    Without `COLUMNS`, a file and a pipe get 100, whatever terminal the command was started in.
+    """
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
+        return _MAX_WIDTH
     return min(_MAX_WIDTH, shutil.get_terminal_size((_MAX_WIDTH, 0)).columns)
 
 
