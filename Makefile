@@ -18,7 +18,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-packages test-faults figures settings documented stripe-cli screenshots bench bench-micro lint format docs build clean
+.PHONY: help run play test test-packages test-faults figures settings documented stripe-cli vendor screenshots bench bench-micro lint format docs build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ documented: $(VENV)/.installed-test ## generate the parameters that Stripe docum
 
 stripe-cli: $(VENV)/.installed-test ## install the official Stripe CLI for the tests; needs npm
 	@$(BIN)/python -m tests.support.stripe_cli
+
+vendor: $(VENV)/.installed-test ## write the files of npm packages that the pages use; needs npm
+	@$(BIN)/python -m tests.support.vendored
 
 screenshots: $(VENV)/.installed-test ## create the screenshots of docs/checkout.md
 	@$(BIN)/python -m tests.browser.screenshots

@@ -105,7 +105,7 @@ setup(
     package_data={
         "datalayer_stripe": [
             "py.typed",
-            "web/*",
+            "web/**/*",
             "sandbox/api/documented.json",
             "sandbox/web/**/*",
             "plugin_tools/templates/*",
