@@ -11,14 +11,14 @@ SOAK ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install --quiet
 # A change of these files installs again. The code itself is installed editable.
 SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-packages test-faults figures settings documented stripe-cli vendor screenshots bench bench-micro lint format docs build clean
+.PHONY: help run play test test-lowest test-packages test-faults figures settings documented stripe-cli vendor screenshots bench bench-micro lint format docs build clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ play: $(VENV)/.installed-demo ## play the demo's story and check each step
 # with slow tests first (tests/conftest.py), so that no worker is left with one at the end.
 test: $(VENV)/.installed-test ## run the tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-lowest: $(VENV)/.installed-dev ## run the tests with the lowest versions of the dependencies
+	@$(MAKE) --no-print-directory test VENV=.venv-lowest PYTEST_ARGS="$(or $(PYTEST_ARGS),--ignore=tests/browser)" \
+	  INSTALL="$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct"
 
 test-packages: $(VENV)/.installed-test ## build, install and use the packages and the tutorial's plugin; needs PyPI
 	@$(BIN)/python -m pytest -m packages $(PYTEST_ARGS)
@@ -91,7 +95,7 @@ clean: ## remove everything that the other targets create
 # The stamp file is written last, so that an interrupted installation is repeated.
 $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
 	@echo "Installing datalayer-stripe[$*] into $(VENV). This is done once and takes a moment."
-	@$(PIP) install --quiet --editable '.[$*]'
+	@$(INSTALL) --editable '.[$*]'
 	@touch $@
 
 $(VENV)/.created:

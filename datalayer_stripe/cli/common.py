@@ -45,7 +45,7 @@ _RELATIVE_TIME = re.compile(r"(\d{1,6})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Since(click.ParamType[datetime]):
+class Since(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
     """Option type for a point in time.
 
     The value is a length of time before now (`36h`, `30d`, `2w`), a date, or an ISO 8601 date and

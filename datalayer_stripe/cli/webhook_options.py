@@ -22,7 +22,7 @@ _SECRETS = variable("stripe_webhook_secrets")
 _API_KEY = variable("stripe_api_key")
 
 
-class WebhookUrl(click.ParamType[str]):
+class WebhookUrl(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
     """Option type for the URL of a webhook."""
 
     name = "url"
