@@ -18,7 +18,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-lowest test-packages test-faults figures settings documented stripe-cli vendor screenshots bench bench-micro lint format docs build clean
+.PHONY: help run play test test-lowest test-packages test-faults figures settings documented stripe-cli vendor screenshots bench bench-micro lint format docs build audit release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,13 @@ docs: $(VENV)/.installed-docs ## build the documentation site in site/
 build: $(VENV)/.installed-dev ## build the sdist and the wheel in dist/
 	rm -rf build dist
 	$(BIN)/python -m build
+
+audit: $(VENV)/.installed-audit ## check the workflow, and look for known vulnerabilities; needs the advisories of PyPI
+	@$(BIN)/zizmor $(if $(GH_TOKEN),,--offline) .github
+	@$(BIN)/pip-audit --local --skip-editable
+
+release-check: build $(VENV)/.installed-release ## check that the packages are ready to be published
+	@$(BIN)/python -m tests.support.release_check
 
 clean: ## remove everything that the other targets create
 	rm -rf .venv .venv-* build dist site .cache *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -22,6 +22,7 @@ import datalayer_stripe
 from datalayer_stripe import Plugin
 from datalayer_stripe._version import __version__
 from tests.support.packaging import ROOT, build_wheel, copy_sources, run
+from tests.support.release_check import NotReady, check_changelog
 
 PLUGINS = sorted(path.stem for path in (ROOT / "plugins").glob("[!_]*.py"))
 
@@ -73,11 +74,59 @@ def test_wheel_has_the_expected_metadata(wheel: zipfile.ZipFile) -> None:
         "jupyter",
         "test",
         "dev",
+        "release",
+        "audit",
         "bench",
         "docs",
     }
-    assert metadata.get_payload() == (ROOT / "README.md").read_text(encoding="utf-8")
     assert "BSD 3-Clause" in metadata_of(wheel, "licenses/LICENSE")
+
+
+def test_links_of_the_description_are_absolute_and_exist(wheel: zipfile.ZipFile) -> None:
+    description = Parser().parsestr(metadata_of(wheel, "METADATA")).get_payload()
+    assert isinstance(description, str)
+    targets = re.findall(r"\]\(([^)#]+)", description)
+    files = f"https://github.com/datalayer/datalayer-stripe/(?:blob|raw)/v{__version__}/"
+    paths = [re.sub(files, "", target) for target in targets]
+    assert f"{files.replace('(?:blob|raw)', 'raw')}docs/images/checkout-desktop.png" in targets
+    assert all(path.startswith("https://") or (ROOT / path).exists() for path in paths), paths
+    assert len(targets) == len(re.findall(r"\]\((?!#)", (ROOT / "README.md").read_text()))
+
+
+def test_classifiers_name_the_versions_of_python_that_the_workflow_runs(
+    wheel: zipfile.ZipFile,
+) -> None:
+    metadata = Parser().parsestr(metadata_of(wheel, "METADATA"))
+    prefix = "Programming Language :: Python :: "
+    named = [line.removeprefix(prefix) for line in metadata.get_all("Classifier", [])]
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    (versions,) = re.findall(r"^ +python: \[(.*)\]$", workflow, re.MULTILINE)
+    assert [one for one in named if re.fullmatch(r"3\.\d+", one)] == re.findall(r"[\d.]+", versions)
+
+
+CHANGELOG = "# Changelog\n\n## [1.2.0] - 2026-11-26\n\n- New.\n\n## [1.1.0] - 2026-10-01\n"
+
+
+def test_release_has_the_version_and_date_of_the_newest_section() -> None:
+    assert check_changelog(CHANGELOG, "1.2.0", tag=None) == "2026-11-26"
+    assert check_changelog(CHANGELOG, "1.2.0", tag="v1.2.0") == "2026-11-26"
+    unreleased = CHANGELOG.replace("2026-11-26", "unreleased")
+    assert check_changelog(unreleased, "1.2.0", tag=None) == "unreleased"
+
+
+@pytest.mark.parametrize(
+    ("changelog", "version", "tag", "reason"),
+    [
+        (CHANGELOG, "1.3.0", None, "newest section of CHANGELOG.md is 1.2.0"),
+        ("# Changelog\n", "1.2.0", None, "is none"),
+        (CHANGELOG.replace("2026-11-26", "soon"), "1.2.0", None, "'soon'"),
+        (CHANGELOG, "1.2.0", "v1.1.0", "tag of this commit is v1.1.0"),
+        (CHANGELOG.replace("2026-11-26", "unreleased"), "1.2.0", "v1.2.0", "write its date"),
+    ],
+)
+def test_release_is_refused(changelog: str, version: str, tag: str | None, reason: str) -> None:
+    with pytest.raises(NotReady, match=reason):
+        check_changelog(changelog, version, tag)
 
 
 def test_wheel_has_entry_points_for_commands_and_all_plugins(wheel: zipfile.ZipFile) -> None:
