@@ -1,6 +1,6 @@
 /** State of the signed-in account: balance, subscription and prices, kept up to date. */
 
-import { ApiError } from "./api.js";
+import { ApiError } from "./http.js";
 import { Stream } from "./stream.js";
 
 export class Account {

@@ -1,11 +1,11 @@
 /** The page of one signed-in account: connects its state, its views and their buttons. */
 
 import { Account } from "./account.js";
-import { ApiError } from "./api.js";
-import { openCancelDialog } from "./cancel-dialog.js";
+import { openConfirmDialog } from "./confirm-dialog.js";
 import { announce, byId } from "./dom.js";
 import { errorText } from "./failure.js";
 import { History, receiptLink } from "./history.js";
+import { ApiError } from "./http.js";
 import { longDate } from "./money.js";
 import { renderPackages } from "./packages-view.js";
 import { preloadStripe } from "./payment-form.js";
@@ -98,12 +98,12 @@ export class Checkout {
     const { api, subscription } = this.#account;
     const end = longDate(subscription.current_period_end);
     const text = subscription.is_eligible ? texts.cancelText(end) : texts.cancelUnpaidText(end);
-    openCancelDialog(text, {
-      cancel: async () => {
+    openConfirmDialog("cancel", text, {
+      action: async () => {
         await api.cancel();
         await this.#account.refresh();
       },
-      onCancelled: () => {
+      onDone: () => {
         announce(texts.cancelled(end));
         byId("resume-subscription")?.focus();
       },

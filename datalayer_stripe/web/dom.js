@@ -2,6 +2,13 @@
 
 export const byId = (id) => document.getElementById(id);
 
+/** Write the page's fixed texts into the elements that name them in `data-text`. */
+export function fillTexts(texts) {
+  for (const node of document.querySelectorAll("[data-text]")) {
+    node.textContent = texts[node.dataset.text];
+  }
+}
+
 /** Create an element: element("p", { id: "x", "aria-label": "…" }, "text", otherElement, null) */
 export function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);

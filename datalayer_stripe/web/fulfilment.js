@@ -1,6 +1,6 @@
 /** Poll the state of a paid purchase until it is fulfilled. */
 
-import { ApiError } from "./api.js";
+import { ApiError } from "./http.js";
 import { pause } from "./timing.js";
 
 // After this time the page says that the purchase takes longer than usual.

@@ -1,9 +1,10 @@
 /** Table of the account's top-ups, refunds and disputes, loaded page by page. */
 
-import { ApiError } from "./api.js";
 import { announce, button, element, fill } from "./dom.js";
 import { failure } from "./failure.js";
+import { ApiError } from "./http.js";
 import { money, number, shortDate, signed } from "./money.js";
+import { table } from "./table.js";
 import * as texts from "./texts.js";
 
 export class History {
@@ -55,7 +56,7 @@ export class History {
   #fail(error, retry, { isQuiet }) {
     if (!(error instanceof ApiError)) throw error;
     if (isQuiet) return;
-    const shown = this.entries.length > 0 ? table(this.entries) : null;
+    const shown = this.entries.length > 0 ? historyTable(this.entries) : null;
     fill(this.#body, shown, failure(error, texts.historyUnavailable, retry));
   }
 
@@ -64,7 +65,7 @@ export class History {
       return fill(this.#body, element("p", { className: "empty" }, texts.nothingYet));
     }
     const more = button(texts.showMore, () => this.#showMore(), { id: "history-more" });
-    return fill(this.#body, table(this.entries), this.#nextCursor === null ? null : more);
+    return fill(this.#body, historyTable(this.entries), this.#nextCursor === null ? null : more);
   }
 }
 
@@ -73,35 +74,18 @@ const isNotIn = (others) => {
   return ({ id }) => !known.has(id);
 };
 
-// Set the roles explicitly: on narrow screens, `display: block` removes the implicit table roles.
-function table(entries) {
-  const heads = Object.entries(texts.historyColumns).map(([name, text]) =>
-    element("th", { scope: "col", role: "columnheader", className: name }, text),
-  );
-  return element(
-    "table",
-    { role: "table", "aria-labelledby": "history-heading" },
-    element("thead", { role: "rowgroup" }, element("tr", { role: "row" }, ...heads)),
-    element("tbody", { role: "rowgroup" }, ...entries.map(row)),
-  );
-}
+const columns = Object.entries(texts.historyColumns).map(([name, text]) => ({ name, text }));
 
-function row(entry) {
-  const cells = {
-    date: element("time", { dateTime: entry.created_at }, shortDate(entry.created_at)),
-    what: texts.historyKind(entry.kind),
-    credits: signed(entry.credits),
-    amount: entry.amount ? money(entry.amount, entry.currency) : "", // a debt has no amount
-    receipt: entry.receipt_url === null ? "" : receiptLink(entry),
-  };
-  return element(
-    "tr",
-    { role: "row" },
-    ...Object.entries(cells).map(([name, content]) =>
-      element("td", { role: "cell", className: name }, content),
-    ),
-  );
-}
+const historyTable = (entries) =>
+  table({ columns, rows: entries.map(cells), label: { "aria-labelledby": "history-heading" } });
+
+const cells = (entry) => ({
+  date: element("time", { dateTime: entry.created_at }, shortDate(entry.created_at)),
+  what: texts.historyKind(entry.kind),
+  credits: signed(entry.credits),
+  amount: entry.amount ? money(entry.amount, entry.currency) : "", // a debt has no amount
+  receipt: entry.receipt_url === null ? "" : receiptLink(entry),
+});
 
 /** Create a link to Stripe's receipt, with an accessible name that is unique in the table. */
 export function receiptLink({ receipt_url, credits, created_at }) {
