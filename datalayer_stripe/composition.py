@@ -24,6 +24,7 @@ from .errors import SettingsError
 from .events import PAYMENT_SUCCEEDED
 from .limits import AccountRateLimiter
 from .metrics import Metrics
+from .metrics.event_loop import EventLoopMonitor
 from .plugin_api.context import ContextFactory
 from .plugin_api.lifespan import Lifespans
 from .plugin_api.registry import Registry
@@ -79,12 +80,13 @@ async def open_service(
         plugin_settings, faults = read_plugin_settings(registry.plugins, os.environ)
         if faults:
             raise SettingsError(faults)
+    metrics = metrics or Metrics()
     store = store or await connect(
         settings.stripe_mongodb_url.get_secret_value(),
         livemode=settings.livemode,
         driver=settings.stripe_mongodb_driver,
+        metrics=metrics,
     )
-    metrics = metrics or Metrics()
     create_series(metrics, registry)
     stripe = stripe or StripeClient(
         settings.stripe_api_key.get_secret_value(),
@@ -188,7 +190,8 @@ async def open_service(
         lifespans=Lifespans(registry, contexts),
         worker=worker,
         database_probe=DatabaseProbe(store),
-        open_events=OpenEvents(store, registry, metrics),
+        open_events=OpenEvents(store, registry, metrics, clock),
+        event_loop_monitor=EventLoopMonitor(metrics),
         check_results=CheckResults(),
     )
 

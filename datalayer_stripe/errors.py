@@ -5,8 +5,9 @@
     DatalayerStripeError
     ├── RequestError                      HTTP error response: status, code, message
     │   ├── InvalidRequest                400 invalid_request
-    │   │   └── StripeObjectMissing       Stripe does not have the object
-    │   │       └── StripeCustomerMissing Stripe does not have the customer of the request
+    │   │   ├── StripeObjectMissing       Stripe does not have the object
+    │   │   │   └── StripeCustomerMissing Stripe does not have the customer of the request
+    │   │   └── OtherMode                 the event is of the other mode, test or live
     │   ├── InvalidSignature              400 invalid_signature
     │   ├── Unauthorized                  401 unauthorized
     │   ├── CardDeclined                  402 card_error
@@ -101,6 +102,10 @@ class StripeObjectMissing(InvalidRequest):
 
 class StripeCustomerMissing(StripeObjectMissing):
     """Stripe does not have the customer: it was deleted, or belongs to another Stripe account."""
+
+
+class OtherMode(InvalidRequest):
+    """An event of test mode for a service with live keys, or the reverse."""
 
 
 class InvalidSignature(RequestError):

@@ -27,6 +27,7 @@ from .doctor.context import CheckContext
 from .doctor.startup import CheckResults, StartupChecks
 from .limits import AccountRateLimiter
 from .metrics import Metrics
+from .metrics.event_loop import EventLoopMonitor
 from .plugin_api.lifespan import Lifespans
 from .plugin_api.registry import Registry
 from .reconciliation.acceptance import Acceptance
@@ -91,6 +92,7 @@ class Service:
     worker: Worker
     database_probe: DatabaseProbe
     open_events: OpenEvents
+    event_loop_monitor: EventLoopMonitor
     check_results: CheckResults
 
     def reconciliation(self, **options: Any) -> Reconciliation:
@@ -204,12 +206,14 @@ class Service:
         await self.lifespans.start()
         self.worker.start()
         self.open_events.start()
+        self.event_loop_monitor.start()
 
     async def close(self) -> None:
         """Wait a while for what still runs, close the plugins' lifespans, and close the clients."""
         await asyncio.gather(
             self._wait_for_deliveries(), self.worker.stop(seconds=_SHUTDOWN_SECONDS)
         )
+        self.event_loop_monitor.stop()
         await self.open_events.stop()
         await self.lifespans.stop()
         await self.stripe.close()

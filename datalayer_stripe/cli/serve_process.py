@@ -21,8 +21,8 @@ from typing import Self
 from ..configuration import read_configuration
 from ..errors import DatalayerStripeError
 from ..logs import bind_log_context, configure_logging
-from ..metric_files import keep_values_in_files
 from ..metrics import Metrics
+from ..metrics.files import keep_values_in_files
 from .common import FAILURE_EXIT_CODE, explain
 from .event_loop import fastest_loop_factory
 from .serving import serve_until_signalled

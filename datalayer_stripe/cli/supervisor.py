@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import StartError
-from ..metric_files import forget_dead_process
+from ..metrics.files import forget_dead_process
 from .serve_process import STOP_TIMEOUT, ProcessArguments, Report
 from .shared_port import SharedPort
 

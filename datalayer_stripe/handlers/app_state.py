@@ -12,6 +12,7 @@ from ..metrics import Metrics
 from ..service import Service
 from .bodies import BodyBudget, BodyDeadlines
 from .methods import implemented_methods
+from .refusals import Refusals
 from .traffic import RequestTracker, StreamLimiter
 
 # The statuses on which operators may set an alert.
@@ -37,6 +38,7 @@ class AppState:
         self.request_tracker = RequestTracker(metrics.requests_in_flight)
         self.body_budget = BodyBudget(metrics.body_bytes)
         self.body_deadlines = BodyDeadlines()
+        self.refusals = Refusals(metrics.refusals)
         self.stream_limiter = StreamLimiter(metrics.streams)
         self.base_path = base_url.rstrip("/")
         self.identity_kind = identity_kind

@@ -67,6 +67,8 @@ class BaseHandler(BodyHandler):
 
     def close_if_incomplete(self) -> None:
         bind_log_context(request_id=self.request_id)
+        if not self.request._body_future.done():
+            self.app_state.refusals.count_timeout()
         super().close_if_incomplete()
 
     @property
@@ -197,6 +199,7 @@ class BaseHandler(BodyHandler):
     def _handle_request_exception(self, e: BaseException) -> None:
         # Tornado knows only the status of its own HTTPError.
         if isinstance(e, RequestError) and not self._finished:
+            self.app_state.refusals.count(e)
             self.log_exception(type(e), e, e.__traceback__)
             self.send_error(e.status, exc_info=(type(e), e, e.__traceback__))
         else:

@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from ..errors import StoreError
+from ..metrics import Metrics, Pool
 from ..settings import DriverName, variable
 from .change_stream import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
@@ -22,6 +23,7 @@ from .driver import MAX_CONNECTIONS, close
 from .group_commit import GroupCommitter
 from .indexes import create_collections
 from .motor_clients import PluginMotorClient, ServiceMotorClient
+from .pool_listener import PoolListener
 from .store import Store
 
 logger = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ async def connect(
     *,
     livemode: bool,
     driver: DriverName = "motor",
+    metrics: Metrics | None = None,
     expiring: bool = True,
     prepare: bool = True,
 ) -> Store:
@@ -76,6 +79,7 @@ async def connect(
         livemode: The mode. It is bound to the database at the first use, so that test and live data
             never mix.
         driver: The driver for MongoDB. `memory://` has its own.
+        metrics: Count the waits for connections. None counts nothing.
         expiring: Whether old documents expire. Tests with a clock of their own turn it off.
         prepare: Whether to create collections and indexes, and to bind a new database to the mode.
             If not, nothing is changed on a MongoDB.
@@ -94,7 +98,7 @@ async def connect(
     try:
         # For mongodb+srv:// it waits for the answer of the name server.
         parsed = await asyncio.to_thread(parse_uri, url, connect_timeout=_DNS_TIMEOUT_SECONDS)
-        client = clients.open(classes.client, url, parsed)
+        client = clients.open(classes.client, url, parsed, **_observed(metrics, "service"))
         if is_standalone(await client.admin.command("hello")):
             raise StoreError(standalone_message(parsed))
         name = parsed["database"] or DEFAULT_DATABASE
@@ -103,7 +107,9 @@ async def connect(
             await _bind_to_mode(client[name], livemode=livemode)
         else:
             _check_mode(await client[name].service.find_one(_MODE), livemode=livemode)
-        plugin_client = clients.open(classes.plugin_client, url, parsed)
+        plugin_client = clients.open(
+            classes.plugin_client, url, parsed, **_observed(metrics, "plugins")
+        )
     except (PyMongoError, ValueError, OSError) as error:
         await clients.close()
         raise StoreError(await explain(url, parsed, error)) from None
@@ -122,6 +128,11 @@ async def connect(
         plugin_client=plugin_client,
         plugin_database=plugin_database,
     )
+
+
+def _observed(metrics: Metrics | None, pool: Pool) -> dict[str, Any]:
+    """Return the options of a client whose pool is observed."""
+    return {} if metrics is None else {"event_listeners": [PoolListener(metrics, pool)]}
 
 
 class _Clients:

@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 from ..events import Event
 from .batched_read import BatchedRead
 from .collection import CollectionSpec
+from .driver import aggregate
 from .errors import translate_errors, translate_stream_errors
 from .event_records import FAILED, HANDLED, REJECTED, EventRecord
 from .event_writes import not_handled, run_update
@@ -18,6 +19,9 @@ from .event_writes import not_handled, run_update
 # Stripe keeps events for 30 days. Ours expire much later. Ledger rows never expire, and their ids
 # protect the credits permanently.
 EVENT_TTL_SECONDS = 180 * 24 * 3600
+
+# How many open events of a plugin are read to find the oldest one.
+MAX_OPEN_EVENTS_READ = 1000
 
 EVENTS = CollectionSpec(
     "events",
@@ -157,6 +161,30 @@ class Events:
             plugin_name: The plugin.
         """
         return int(await self._events.count_documents({status: plugin_name}))
+
+    @translate_errors
+    async def oldest_open(self, status: str, plugin_name: str) -> datetime | None:
+        """Return when the oldest event was received that a plugin has failed or rejected.
+
+        The database reads up to MAX_OPEN_EVENTS_READ events, in the order of the index. Events
+        with the same key are in it in the order in which they were inserted.
+
+        Args:
+            status: FAILED or REJECTED.
+            plugin_name: The plugin.
+
+        Returns:
+            None if there is none.
+        """
+        found = await aggregate(
+            self._events,
+            [
+                {"$match": {status: plugin_name}},
+                {"$limit": MAX_OPEN_EVENTS_READ},
+                {"$group": {"_id": None, "oldest": {"$min": "$received_at"}}},
+            ],
+        )
+        return found[0]["oldest"] if found else None
 
     async def record_failure(
         self, event: Event, plugin_name: str, error: str, at: datetime

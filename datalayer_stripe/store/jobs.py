@@ -17,6 +17,7 @@ from pymongo.errors import PyMongoError
 from ..events import Event
 from ..models import Model
 from .collection import CollectionSpec
+from .driver import aggregate
 from .errors import translate_errors
 
 
@@ -38,6 +39,9 @@ def job_id(event_id: str, plugin_name: str) -> str:
     """Return the id of the job of a plugin on an event."""
     return f"{event_id}:{plugin_name}"
 
+
+# How many jobs are read to find the oldest one.
+MAX_JOBS_READ = 1000
 
 JOBS = CollectionSpec(
     "jobs",
@@ -176,6 +180,21 @@ class Jobs:
             for name in await self._jobs.distinct("plugin")
         }
         return {name: number for name, number in numbers.items() if number}
+
+    @translate_errors
+    async def oldest(self) -> datetime | None:
+        """Return when the oldest job was deferred, or None if there is none.
+
+        The database reads up to MAX_JOBS_READ jobs, in the order in which they were inserted.
+        """
+        found = await aggregate(
+            self._jobs,
+            [
+                {"$limit": MAX_JOBS_READ},
+                {"$group": {"_id": None, "oldest": {"$min": "$deferred_at"}}},
+            ],
+        )
+        return found[0]["oldest"] if found else None
 
     @translate_errors
     async def count(self) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from ..clock import Clock
-from ..errors import DeliveryFailed, InvalidRequest, InvalidSignature, Overloaded
+from ..errors import DeliveryFailed, InvalidSignature, OtherMode, Overloaded
 from ..events import Event, verify
 from ..logs import bind_log_context, log_context
 from ..tasks import retrieve_error
@@ -86,8 +86,9 @@ class Deliveries:
 
         Raises:
             InvalidSignature: The body is not signed by one of the secrets.
-            InvalidRequest: The body is no event, an event of the other mode, or a thin event about
-                an object that cannot be read.
+            InvalidRequest: The body is no event, or a thin event about an object that cannot be
+                read.
+            OtherMode: The event is of the other mode.
             DeliveryFailed: A plugin has failed or is too late, or the event of a thin event could
                 not be read; Stripe must deliver again.
             Overloaded: Too many deliveries are in flight; Stripe must deliver again.
@@ -142,7 +143,7 @@ class Deliveries:
             mode = "live" if self.livemode else "test"
             logger.error("event of the other mode received: this service has %s keys", mode)
             # Not 200: once the endpoint is corrected, Stripe's next attempt must still come.
-            raise InvalidRequest(f"This endpoint takes events of {mode} mode only.")
+            raise OtherMode(f"This endpoint takes events of {mode} mode only.")
 
     async def _process_by_deadline(
         self, received: Event | ThinEvent, label: str

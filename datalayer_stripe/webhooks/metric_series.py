@@ -22,6 +22,10 @@ _JOB_OUTCOMES = (
 )
 
 
+TASKS = ("worker", "open_events")
+"""The periodic tasks of each process, as the label `task`."""
+
+
 def create_series(metrics: Metrics, registry: Registry) -> None:
     """Create each series whose labels are known when the service starts.
 
@@ -32,7 +36,10 @@ def create_series(metrics: Metrics, registry: Registry) -> None:
     # Event types that no plugin runs on share the label `other`.
     for event_type, outcome in product((*registry.types, "other"), Outcome):
         metrics.deliveries.labels(event_type, outcome.value)
+    for task in TASKS:
+        metrics.task_last_success.labels(task)
     for plugin in registry.plugins:
+        metrics.run_seconds.labels(plugin.name)
         for outcome in _JOB_OUTCOMES:  # any plugin may defer an event by `Defer`
             metrics.jobs.labels(plugin.name, outcome.value)
     for operation, result in product(OPERATIONS, CALL_OUTCOMES):

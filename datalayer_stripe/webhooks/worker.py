@@ -92,6 +92,7 @@ class Worker:
         self._loop: asyncio.Task[None] | None = None
         self._jobs: set[asyncio.Task[None]] = set()
         self._running: Counter[str] = Counter()
+        self._last_success = metrics.task_last_success.labels("worker")
         self._money_plugins = [one.name for one in registry.plugins if one.moves_money]
 
     def start(self) -> None:
@@ -134,6 +135,7 @@ class Worker:
             try:
                 await self._take_due_jobs()
                 self._metrics.jobs_waiting.set(await self._store.jobs.count())
+                self._last_success.set(self._clock().timestamp())
             except StoreUnavailable as error:
                 cause = type(error.__cause__).__name__
                 logger.warning("cannot take deferred jobs", extra={"cause": cause})

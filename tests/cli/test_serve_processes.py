@@ -315,10 +315,15 @@ async def test_several_processes_export_the_series_of_one(
         expected = {key for key in await samples(serving.api) if not key[0].endswith("_created")}
     level = "datalayer_stripe_plugin_watcher_level"
     expected.remove((level, "{}"))
+    of_processes = {name for name, _ in expected if name.startswith("process_")}
+    assert "process_resident_memory_bytes" in of_processes
+    expected -= {(name, "{}") for name in of_processes}
     async with serve(variables, bearer) as serving:
         await wait_for_checks(serving)
         found = set(await samples(serving.api))
-    by_process = {(level, json.dumps({"pid": str(one)})) for one in (1, 2)}
+    by_process = {
+        (name, json.dumps({"pid": str(one)})) for name in (level, *of_processes) for one in (1, 2)
+    }
     assert found == expected | by_process
 
 

@@ -7,8 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.errors import AutoReconnect
 from tornado.web import Application
 
-from datalayer_stripe import metrics
+from datalayer_stripe.errors import Overloaded, RateLimited, RequestError
+from datalayer_stripe.handlers.refusals import REASONS
 from datalayer_stripe.logs import default_config
+from datalayer_stripe.metrics import Metrics, exposition
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
 from datalayer_stripe.store import readiness
@@ -42,7 +44,7 @@ def value(found: Samples, name: str, *labels: str) -> float:
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Render the metrics for each request, without the cache."""
-    monkeypatch.setattr(metrics, "CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(exposition, "CACHE_SECONDS", 0.0)
 
 
 @pytest.mark.gen_test
@@ -119,6 +121,50 @@ async def test_unknown_methods_paths_and_types_create_no_time_series(api: Api) -
 
 
 @pytest.mark.gen_test
+async def test_refusals_are_counted_by_reason(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = json.dumps({**json.loads(PAID), "livemode": True}).encode()
+    await api.deliver(PAID, "t=1,v1=00")
+    await api.deliver(PAID, "")
+    await api.deliver(live)
+    await api.deliver(b"{}")
+    await api.deliver(b" " * (1024 * 1024 + 1))
+    await api.get(f"{IAM_ROUTES}/usage/credits", account=None)
+    headers = {"Authorization": f"Bearer {api.bearer('someone')}"}
+    path = f"{STRIPE_ROUTES}/topup/payment-intent"
+    await api.request("POST", path, body=b"price", headers=headers)
+    await api.post(path, {"price_id": 1}, "someone")
+    for error in (Overloaded(), RateLimited()):
+
+        async def refuse(*_: object, error: RequestError = error, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(service.deliveries, "receive", refuse)
+        await api.deliver(PAID)
+    found = await samples(api)
+    counted = {reason: value(found, "refusals_total", reason) for reason in REASONS}
+    assert counted == {
+        "signature": 2,
+        "mode": 1,
+        "malformed": 2,
+        "too_large": 1,
+        "token": 1,
+        "media_type": 1,
+        "overloaded": 1,
+        "rate": 1,
+        "timeout": 0,
+    }
+
+
+@pytest.mark.gen_test
+async def test_answer_to_a_processed_request_is_no_refusal(buyer: Buyer) -> None:
+    await buyer.api.get(f"{STRIPE_ROUTES}/topup/payment-intent/pi_other", buyer.account)
+    found = await samples(buyer.api)
+    assert {value(found, "refusals_total", reason) for reason in REASONS} == {0}
+
+
+@pytest.mark.gen_test
 async def test_readiness_lists_problems(
     api: Api, service: Service, app: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,7 +218,7 @@ async def test_stripe_outage_is_a_warning_and_service_stays_ready(
 def test_metrics_are_rendered_at_most_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     seconds = [0.0]
-    counted = metrics.Metrics(monotonic=lambda: seconds[0])
+    counted = Metrics(monotonic=lambda: seconds[0])
     counted.credits_added.inc(50)
     first = counted.exposition()
     assert b"datalayer_stripe_credits_added_total 50.0" in first

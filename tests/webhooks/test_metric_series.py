@@ -11,14 +11,16 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import datalayer_stripe
-from datalayer_stripe import Context, Event, LifespanContext, Plugin, Reject, metrics
+from datalayer_stripe import Context, Event, LifespanContext, Plugin, Reject
 from datalayer_stripe.errors import StoreUnavailable
+from datalayer_stripe.metrics import exposition
 from datalayer_stripe.service import Service
 from datalayer_stripe.stripe_api.retrievable import RETRIEVABLE
 from datalayer_stripe.stripe_api.transport import OPERATIONS
+from datalayer_stripe.testing.clock import Clock
 from datalayer_stripe.webhooks.open_events import OpenEvents
 from datalayer_stripe.webhooks.outcome import Outcome
-from tests.support.app import Api, changed, recorded
+from tests.support.app import Api, changed, recorded, sign
 
 PAID = recorded("payment_intent.succeeded")
 
@@ -70,7 +72,7 @@ def labels(**values: str) -> frozenset[tuple[str, str]]:
 @pytest.fixture(autouse=True)
 def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turn off the cache of the exposition."""
-    monkeypatch.setattr(metrics, "CACHE_SECONDS", 0.0)
+    monkeypatch.setattr(exposition, "CACHE_SECONDS", 0.0)
 
 
 @pytest.mark.gen_test
@@ -109,7 +111,15 @@ async def test_no_series_appears_after_the_start(
     await api.deliver(recorded("invoice.paid"))  # Stripe does not answer
     await api.deliver(PAID, "t=1,v1=00")
     after = await series(api)
-    for name in ("deliveries_total", "jobs_total", "stripe_calls_total", "events_open"):
+    for name in (
+        "refusals_total",
+        "run_seconds_count",
+        "deliveries_total",
+        "jobs_total",
+        "stripe_calls_total",
+        "events_open",
+        "oldest_unfinished_event_age_seconds",
+    ):
         assert after[name].keys() == before[name].keys(), name
     new = after["requests_total"].keys() - before["requests_total"].keys()
     assert {dict(one)["route"] for one in new} <= {"/metrics"}
@@ -136,7 +146,7 @@ def test_every_operation_at_stripe_is_listed() -> None:
 async def test_gauge_of_open_events_rises_and_falls(
     api: Api, service: Service, deferring: Deferring, store: str
 ) -> None:
-    open_events = OpenEvents(service.store, service.registry, service.metrics)
+    open_events = OpenEvents(service.store, service.registry, service.metrics, service.clock)
     for number in range(3):
         body = changed(PAID, id=f"evt_{number}", amount_received=1)
         await api.deliver(body)
@@ -162,6 +172,41 @@ async def test_gauge_of_open_events_rises_and_falls(
     }
 
 
+@both_stores
+@pytest.mark.gen_test
+async def test_age_of_the_oldest_unfinished_event_rises_and_ends(
+    api: Api, service: Service, clock: Clock, deferring: Deferring, store: str
+) -> None:
+    open_events = OpenEvents(service.store, service.registry, service.metrics, clock)
+
+    async def deliver(body: bytes) -> None:
+        assert (await api.deliver(body, sign(body, at=clock.timestamp()))).code == 200
+
+    async def ages() -> dict[str, float]:
+        await open_events.refresh()
+        await open_events.measure_age()
+        found = (await series(api))["oldest_unfinished_event_age_seconds"]
+        return {dict(one)["status"]: value // 60 for one, value in found.items()}
+
+    assert await ages() == {"failed": 0, "rejected": 0, "deferred": 0}
+    await deliver(PAID)  # its job waits
+    clock.advance(minutes=10)
+    for number in range(3):
+        await deliver(changed(PAID, id=f"evt_{number}", amount_received=1))
+        clock.advance(minutes=10)
+    assert await ages() == {"failed": 0, "rejected": 30, "deferred": 40}
+    deferring.ends = RuntimeError("down")
+    await service.worker.run_due()
+    clock.advance(minutes=10)
+    assert await ages() == {"failed": 50, "rejected": 40, "deferred": 50}
+    deferring.ends = None
+    clock.advance(hours=1)
+    await service.worker.run_due()
+    database: Any = service.store._database
+    await database.events.update_many({}, {"$set": {"rejected": []}})
+    assert await ages() == {"failed": 0, "rejected": 0, "deferred": 0}
+
+
 @pytest.mark.mongod
 @pytest.mark.gen_test
 async def test_counting_open_events_reads_indexes_only(api: Api, service: Service) -> None:
@@ -169,7 +214,7 @@ async def test_counting_open_events_reads_indexes_only(api: Api, service: Servic
         await api.deliver(changed(PAID, id=f"evt_{number}", amount_received=1))
     database: Any = service.store._database
     await database.command("profile", 2)
-    await OpenEvents(service.store, service.registry, service.metrics).refresh()
+    await OpenEvents(service.store, service.registry, service.metrics, service.clock).refresh()
     await database.command("profile", 0)
     profiled = await database["system.profile"].find({"ns": f"{database.name}.events"}).to_list(99)
     assert len(profiled) >= 3
@@ -196,3 +241,34 @@ async def test_gauge_of_open_events_is_refreshed_while_the_service_runs(
     await asyncio.wait_for(refreshed.wait(), 20)
     gauge = (await series(api))["events_open"]
     assert gauge[labels(status="rejected", plugin="top-up-credits")] == 1
+
+
+@pytest.mark.gen_test
+async def test_periodic_tasks_show_their_last_success(
+    api: Api, service: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def last_successes() -> dict[str, float]:
+        found = (await series(api))["task_last_success_timestamp_seconds"]
+        return {dict(one)["task"]: value for one, value in found.items()}
+
+    assert await last_successes() == {"worker": 0, "open_events": 0}
+    started_at = clock().timestamp()
+    await service.start()
+    async with asyncio.timeout(20):
+        while 0 in (await last_successes()).values():  # noqa: ASYNC110 (two tasks set it)
+            await asyncio.sleep(0.01)
+    assert all(started_at <= at <= clock().timestamp() for at in (await last_successes()).values())
+
+
+@pytest.mark.gen_test
+async def test_runs_of_plugins_are_timed(api: Api, service: Service, deferring: Deferring) -> None:
+    await api.deliver(PAID)
+    await api.deliver(changed(PAID, amount_received=1))  # rejected
+    deferring.ends = RuntimeError("down")
+    await service.worker.run_due()
+    found = (await series(api))["run_seconds_count"]
+    assert {dict(one)["plugin"] for one in found} == {
+        plugin.name for plugin in service.registry.plugins
+    }
+    assert found[labels(plugin="top-up-credits")] == 2
+    assert found[labels(plugin="mailer")] == 1

@@ -7,6 +7,7 @@ https://prometheus.github.io/client_python/multiprocess/
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric, values
@@ -15,6 +16,8 @@ from prometheus_client.registry import Collector
 
 # prometheus-client finds the folder by this variable when a value is created.
 _FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+
+_PID_FILE = "process_{}.pid"
 
 
 def keep_values_in_files(folder: Path, process_number: int) -> None:
@@ -27,6 +30,8 @@ def keep_values_in_files(folder: Path, process_number: int) -> None:
         folder: The folder of all processes.
         process_number: The number of this process. No other running process may have it.
     """
+    pid_file = folder / _PID_FILE.format(process_number)
+    pid_file.write_text(str(os.getpid()), encoding="ascii")
     os.environ[_FOLDER_VARIABLE] = str(folder)
     values.ValueClass = values.MultiProcessValue(lambda: process_number)  # type: ignore[no-untyped-call]
 
@@ -34,10 +39,13 @@ def keep_values_in_files(folder: Path, process_number: int) -> None:
 def forget_dead_process(folder: Path, process_number: int) -> None:
     """Remove the gauges that describe a running process, such as its requests in flight.
 
+    The metrics of the operating system's process are no longer exported either.
+
     Args:
         folder: The folder of all processes.
         process_number: The number of the process that has ended.
     """
+    (folder / _PID_FILE.format(process_number)).unlink(missing_ok=True)
     mark_process_dead(process_number, str(folder))  # type: ignore[no-untyped-call]
 
 
@@ -57,11 +65,29 @@ class MetricFiles(Collector):
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return merged
 
-    def registry(self) -> CollectorRegistry:
-        """Return a registry that has only this collector."""
-        registry = CollectorRegistry()
-        registry.register(self)
-        return registry
+
+def exported_registry(folder: Path) -> CollectorRegistry:
+    """Return a registry that exports the metrics in the files of all processes.
+
+    Args:
+        folder: The folder of all processes.
+    """
+    registry = CollectorRegistry()
+    registry.register(MetricFiles(folder))
+    return registry
+
+
+def running_processes(folder: Path) -> dict[str, int]:
+    """Return the process id of each running process, by its number.
+
+    Args:
+        folder: The folder of all processes.
+    """
+    found = {}
+    for path in sorted(folder.glob(_PID_FILE.format("*"))):
+        with suppress(FileNotFoundError, ValueError):  # the process has just ended or started
+            found[path.stem.removeprefix("process_")] = int(path.read_text(encoding="ascii"))
+    return found
 
 
 def _is_readable(path: Path) -> bool:
