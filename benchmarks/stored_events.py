@@ -47,27 +47,31 @@ def store_events(client: MongoClient[Row], count: int) -> None:
 
 
 _NOW = datetime.now(UTC)
+_MAX_AGE = 170 * 24 * 3600 * 1000  # in milliseconds; older events expire
+
+_SEED = {"$concat": ["$_id", "-", {"$toString": "$number"}]}
+_HASH = {"$abs": {"$toHashedIndexKey": _SEED}}
+_TIME = {"$subtract": [{"$literal": _NOW}, {"$mod": [_HASH, _MAX_AGE]}]}
 
 
 def _id(prefix: str) -> dict[str, Any]:
     """Return the expression of an id that is as long and as random as Stripe's."""
-    seed = {"$concat": ["$_id", "-", {"$toString": "$number"}]}
-    hashed = {"$toString": {"$abs": {"$toHashedIndexKey": seed}}}
-    return {"$concat": [prefix, hashed, {"$toString": "$number"}]}
+    return {"$concat": [prefix, {"$toString": _HASH}, {"$toString": "$number"}]}
 
 
 def _event() -> dict[str, Any]:
     literal = {
         "type": "payment_intent.succeeded",
-        "created": int(_NOW.timestamp()),
         "livemode": False,
         "api_version": "2026-10-28.endive",
-        "received_at": _NOW,
-        "handlers": {"top-up-credits": {"status": "done", "at": _NOW, "attempts": 1, "writes": 1}},
     }
+    done = {"status": {"$literal": "done"}, "at": _TIME, "attempts": {"$literal": 1}}
     return {
         "_id": _id("evt_stored"),
         **{name: {"$literal": value} for name, value in literal.items()},
+        "created": {"$toInt": {"$divide": [{"$toLong": _TIME}, 1000]}},
+        "received_at": _TIME,
+        "handlers": {"top-up-credits": {**done, "writes": {"$literal": 1}}},
         "object_id": _id("pi_stored"),
         "account_uid": "$_id",
     }
@@ -80,12 +84,12 @@ def _ledger_row() -> dict[str, Any]:
         "amount": 500,
         "currency": "usd",
         "price_id": "price_benchmark",
-        "created_at": _NOW,
         "reverses": None,
     }
     return {
         "_id": _id("pi_stored"),
         "event_id": _id("evt_stored"),
         **{name: {"$literal": value} for name, value in literal.items()},
+        "created_at": _TIME,
         "account_uid": "$_id",
     }
