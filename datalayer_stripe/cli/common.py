@@ -30,6 +30,7 @@ from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
 from ..stripe_api.permissions import permission_label
 from .event_loop import LoopFactory
+from .output.terminal import print_line
 
 T = TypeVar("T")
 
@@ -122,7 +123,7 @@ def explain(error: DatalayerStripeError) -> str:
 
 def fail(message: str) -> NoReturn:
     """Print a message on stderr and exit with code 2."""
-    click.echo(message, err=True)
+    print_line(message, err=True)
     sys.exit(FAILURE_EXIT_CODE)
 
 

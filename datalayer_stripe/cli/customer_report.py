@@ -3,10 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
-import click
-
 from ..provisioning.customer_links import CustomerResult, Outcome
-from .output import ProgressLine, pluralize, print_json, print_table, progress_bar
+from .output.exports import print_json
+from .output.formats import Format
+from .output.progress import ProgressBar
+from .output.tables import Column, print_rows_as_csv, print_table
+from .output.terminal import pluralize, print_line
+
+_COLUMNS: Sequence[Column[CustomerResult]] = (
+    Column("outcome", lambda one: one.outcome.value),
+    Column("line", lambda one: one.line, head="LINE"),
+    Column("account_uid", lambda one: one.account_uid, head="ACCOUNT"),
+    Column("customer_id", lambda one: one.customer_id, head="CUSTOMER"),
+    Column("reason", lambda one: one.reason, head="NOT DONE", text=lambda one: one.reason or ""),
+)
 
 
 class CustomerReport:
@@ -19,7 +29,7 @@ class CustomerReport:
     def __init__(self, refused: Sequence[CustomerResult]) -> None:
         self.added: list[CustomerResult] = []
         self.refused = list(refused)
-        self.progress = ProgressLine()
+        self.progress = ProgressBar()
         self.is_complete = False
         self._already = 0
         self._done = 0
@@ -45,11 +55,26 @@ class CustomerReport:
             case Outcome.REFUSED:
                 self.refused.append(result)
         self._done += 1
-        bar = progress_bar(self._done / self._total) if self._total else ""
-        self.progress.show(f"{bar}{pluralize(self._done, 'account')} checked …")
+        done = self._done / self._total if self._total else None
+        self.progress.show(f"{pluralize(self._done, 'account')} checked …", done=done)
 
-    def print_json(self, *, dry_run: bool) -> None:
-        """Print the results, for other programs."""
+    def print(self, output: Format, verbs: tuple[str, str], *, dry_run: bool) -> None:
+        """Print the results.
+
+        Args:
+            output: The format. CSV has the accounts that were added and those that were refused.
+            verbs: What the command does with a customer: the infinitive, and the past tense.
+            dry_run: Whether nothing was changed.
+        """
+        match output:
+            case Format.JSON:
+                self._print_json(dry_run=dry_run)
+            case Format.CSV:
+                print_rows_as_csv(_COLUMNS, [*self.added, *self.refused])
+            case Format.TEXT:
+                self._print_text(verbs, dry_run=dry_run)
+
+    def _print_json(self, *, dry_run: bool) -> None:
         print_json(
             {
                 "added": [_shown(result) for result in self.added],
@@ -60,22 +85,9 @@ class CustomerReport:
             }
         )
 
-    def print_text(self, verbs: tuple[str, str], *, dry_run: bool) -> None:
-        """Print the refusals and the numbers.
-
-        Args:
-            verbs: What the command does with a customer: the infinitive, and the past tense.
-            dry_run: Whether nothing was changed.
-        """
+    def _print_text(self, verbs: tuple[str, str], *, dry_run: bool) -> None:
         if self.refused:
-            rows = [
-                (str(one.line or "-"), one.account_uid or "-", one.customer_id or "-", one.reason)
-                for one in self.refused
-            ]
-            print_table(
-                ("LINE", "ACCOUNT", "CUSTOMER", "NOT DONE"),
-                [(*cells, reason or "") for *cells, reason in rows],
-            )
+            print_table(_COLUMNS, self.refused)
         done = f"Would {verbs[0]}" if dry_run else verbs[1]
         counts = [
             f"{done} {pluralize(len(self.added), 'customer')}",
@@ -83,9 +95,9 @@ class CustomerReport:
         ]
         if self.refused:
             counts.append(f"{len(self.refused):,} not done")
-        click.echo("; ".join(counts) + ".")
+        print_line("; ".join(counts) + ".")
         if not self.is_complete:
-            click.echo("The command ended early. Run it again: it does what is left.")
+            print_line("The command ended early. Run it again: it does what is left.")
 
 
 def _shown(result: CustomerResult) -> dict[str, object]:

@@ -14,12 +14,12 @@ from ..provisioning.customers import CustomerImport, CustomerSync
 from ..service import Service
 from .common import command_service, fail, run
 from .customer_report import CustomerReport
+from .output.formats import Format, format_options
 
 T = TypeVar("T")
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Only report what would be done.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group()
@@ -31,8 +31,8 @@ def customers() -> None:
 @click.argument("file", type=_FILE, required=False)
 @click.option("--from-metadata", "key", metavar="KEY", help="Read the accounts from this metadata.")
 @_DRY_RUN
-@_JSON
-def import_customers(file: Path | None, key: str | None, dry_run: bool, as_json: bool) -> None:
+@format_options
+def import_customers(file: Path | None, key: str | None, dry_run: bool, output: Format) -> None:
     """Link existing customers of Stripe to accounts.
 
     FILE is a CSV file with the header account_uid,customer_id. With --from-metadata, each customer
@@ -67,7 +67,7 @@ def import_customers(file: Path | None, key: str | None, dry_run: bool, as_json:
         report.expect(len(found))
         await task.run(found)
 
-    _run(work, refused, verbs=("link", "Linked"), dry_run=dry_run, as_json=as_json)
+    _run(work, refused, verbs=("link", "Linked"), dry_run=dry_run, output=output)
 
 
 @customers.command("sync")
@@ -78,8 +78,8 @@ def import_customers(file: Path | None, key: str | None, dry_run: bool, as_json:
     help="File with one account uid per line. [default: the accounts that the database knows]",
 )
 @_DRY_RUN
-@_JSON
-def sync_customers(file: Path | None, dry_run: bool, as_json: bool) -> None:
+@format_options
+def sync_customers(file: Path | None, dry_run: bool, output: Format) -> None:
     """Create a customer for each account that lacks one.
 
     A line of the file may also contain the e-mail address and the name of the new customer:
@@ -99,7 +99,7 @@ def sync_customers(file: Path | None, dry_run: bool, as_json: bool) -> None:
             report.expect(len(accounts))
             await task.run(accounts)
 
-    _run(work, refused, verbs=("create", "Created"), dry_run=dry_run, as_json=as_json)
+    _run(work, refused, verbs=("create", "Created"), dry_run=dry_run, output=output)
 
 
 def _read(
@@ -118,7 +118,7 @@ def _run(
     *,
     verbs: tuple[str, str],
     dry_run: bool,
-    as_json: bool,
+    output: Format,
 ) -> None:
     """Do the work with a service, print the result of each account, and exit with 1 on refusals.
 
@@ -127,7 +127,7 @@ def _run(
         refused: The lines of the file that cannot be used.
         verbs: What the command does with a customer: the infinitive, and the past tense.
         dry_run: Whether nothing is changed.
-        as_json: Whether to print JSON.
+        output: The format of the report.
     """
     report = CustomerReport(refused)
 
@@ -137,14 +137,11 @@ def _run(
             report.is_complete = True
 
     try:
-        run(work_with_service())
+        with report.progress:
+            run(work_with_service())
     finally:
-        report.progress.clear()
         # After an error, report what was done before it, if anything was.
         if report.is_complete or report.added or report.refused:
-            if as_json:
-                report.print_json(dry_run=dry_run)
-            else:
-                report.print_text(verbs, dry_run=dry_run)
+            report.print(output, verbs, dry_run=dry_run)
     if report.refused:
         sys.exit(1)

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import textwrap
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -30,14 +29,21 @@ from ..store import Store, connect
 from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
 from .common import fail, run
-from .output import pluralize, print_json
+from .output.exports import print_json
+from .output.formats import Format, format_options
+from .output.tables import Column, print_rows_as_csv
+from .output.terminal import pluralize, print_line, print_paragraph, styled
 from .webhook_options import WebhookUrl
-
-REPORT_WIDTH = 80
-"""The maximum width of a line of the report, in characters."""
 
 # The status of a check is in front of its name.
 _INDENT = len(Status.NOT_RUN.value) + 2
+
+_COLUMNS: Sequence[Column[Finding]] = (
+    Column("check", lambda one: one.check),
+    Column("status", lambda one: one.status.value),
+    Column("text", lambda one: one.text),
+    Column("advice", lambda one: one.advice),
+)
 
 _COLORS = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red"}
 
@@ -53,8 +59,8 @@ _COLORS = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red"}
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Environment file. Its values replace those of the environment.",
 )
-@click.option("--json", "as_json_option", is_flag=True, help="Print JSON.")
-def doctor(url: str | None, env_file: Path | None, as_json_option: bool) -> None:
+@format_options
+def doctor(url: str | None, env_file: Path | None, output: Format) -> None:
     """Check that the service is set up correctly, and say how to fix what is not.
 
     Prints a line for each check: the settings, the plugins, the database, the keys and what they
@@ -75,10 +81,13 @@ def doctor(url: str | None, env_file: Path | None, as_json_option: bool) -> None
             return await run_checks(context)
 
     findings = run(examine())
-    if as_json_option:
-        print_json(as_json(findings))
-    else:
-        _print(findings)
+    match output:
+        case Format.JSON:
+            print_json(as_json(findings))
+        case Format.CSV:
+            print_rows_as_csv(_COLUMNS, findings)
+        case Format.TEXT:
+            _print(findings)
     sys.exit(exit_code(findings))
 
 
@@ -172,6 +181,7 @@ def _use_env_file(path: Path) -> None:
 def _print(findings: Sequence[Finding]) -> None:
     """Print a line for each check, and one for all that did not run for the same reason."""
     width = max(len(finding.check) for finding in findings) + 2
+    indent = " " * _INDENT
     not_run: dict[str, list[str]] = {}
     for finding in findings:
         if finding.status is Status.NOT_RUN:
@@ -180,17 +190,17 @@ def _print(findings: Sequence[Finding]) -> None:
     for name, group in groupby(ran, key=lambda finding: finding.check):
         found = list(group)
         status = found[0].status
-        click.secho(status.value.ljust(_INDENT), fg=_COLORS.get(status), nl=False)
+        label = styled(status.value.ljust(_INDENT), _COLORS.get(status, ""))
         if found[0].is_problem:
-            click.echo(name)
+            print_line(label, styled(name, "bold"))
             for finding in found:
-                click.echo(_wrapped(finding.text, _INDENT))
-            click.echo(_wrapped(f"To fix it: {found[0].advice}", _INDENT))
+                print_paragraph(finding.text, prefix=indent)
+            print_paragraph(f"To fix it: {found[0].advice}", prefix=indent)
         else:
-            click.echo(name.ljust(width) + _wrapped(found[0].text, _INDENT + width).lstrip())
+            print_paragraph(found[0].text, prefix=label.append(name.ljust(width)))
     for reason, checks in not_run.items():
-        click.echo(f"{Status.NOT_RUN.value.ljust(_INDENT)}{_wrapped(reason, _INDENT).lstrip()}:")
-        click.echo(_wrapped(", ".join(checks), _INDENT))
+        print_paragraph(f"{reason}:", prefix=Status.NOT_RUN.value.ljust(_INDENT))
+        print_paragraph(", ".join(checks), prefix=indent)
     counts = Counter(finding.status for finding in findings)
     summary = [
         pluralize(counts[Status.ERROR], "error"),
@@ -198,16 +208,4 @@ def _print(findings: Sequence[Finding]) -> None:
         f"{counts[Status.OK]:,} ok",
         f"{counts[Status.NOT_RUN]:,} not run",
     ]
-    click.echo(f"{', '.join(summary)}.")
-
-
-def _wrapped(text: str, indent: int) -> str:
-    """Return a text in lines of REPORT_WIDTH. A longer word, such as a URL, is not broken."""
-    return textwrap.fill(
-        text,
-        REPORT_WIDTH,
-        initial_indent=" " * indent,
-        subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    print_line(f"{', '.join(summary)}.")

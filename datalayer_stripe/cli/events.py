@@ -1,6 +1,7 @@
 """The commands `events list`, `show`, `replay` and `accept`."""
 
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,31 @@ from ..errors import AcceptanceRefused, RequestError, StripeObjectMissing
 from ..store.event_records import FAILED, REJECTED, EventRecord
 from ..webhooks.outcome import Outcome
 from .common import Since, command_service, fail, run
-from .output import print_detail, print_json, print_table
+from .output.exports import print_json
+from .output.formats import Format, format_options
+from .output.tables import Column, print_rows
+from .output.terminal import print_line
 
 _SUCCESSFUL = frozenset({Outcome.PROCESSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.IGNORED})
+
+
+def _plugin_runs(record: EventRecord) -> str:
+    return "; ".join(f"{name}: {run.summary}" for name, run in record.handlers.items())
+
+
+_COLUMNS: Sequence[Column[EventRecord]] = (
+    Column(
+        "received_at",
+        lambda one: one.received_at,
+        head="RECEIVED (UTC)",
+        text=lambda one: f"{one.received_at:%Y-%m-%d %H:%M:%S}",
+    ),
+    Column("id", lambda one: one.id, head="EVENT"),
+    Column("type", lambda one: one.type, head="TYPE"),
+    Column("object_id", lambda one: one.object_id),
+    Column("account_uid", lambda one: one.account_uid),
+    Column("plugins", _plugin_runs),
+)
 
 
 @click.group()
@@ -32,7 +55,7 @@ def events() -> None:
     default=50,
     help="List at most this many, the newest ones.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@format_options
 def list_events(
     failed: bool,
     rejected: bool,
@@ -40,7 +63,7 @@ def list_events(
     account: str | None,
     since: datetime | None,
     limit: int,
-    as_json: bool,
+    output: Format,
 ) -> None:
     """List events, newest first.
 
@@ -63,25 +86,21 @@ def list_events(
         return found
 
     found = run(find())
-    if as_json:
-        print_json([_public_fields(record) for record in found])
-        return
-    if not found:
-        click.echo("No matching events.")
-        return
-    details = map(_detail_of, found)
-    print_table(
-        ("RECEIVED (UTC)", "EVENT", "TYPE"),
-        [(f"{record.received_at:%Y-%m-%d %H:%M:%S}", record.id, record.type) for record in found],
-        after_row=lambda: print_detail(next(details)),
+    print_rows(
+        output,
+        _COLUMNS,
+        found,
+        detail=_detail_of,
+        empty="No matching events.",
+        json=[_public_fields(record) for record in found],
     )
 
 
 def _detail_of(record: EventRecord) -> str:
     """Return the line below an event in the list: its object, account and plugins."""
     account = f" of account {record.account_uid}" if record.account_uid else ""
-    runs = "; ".join(f"{name}: {run.summary}" for name, run in record.handlers.items())
-    return f"{record.object_id or '-'}{account}: {runs or 'no plugin has run'}"
+    runs = _plugin_runs(record) or "no plugin has run"
+    return f"{record.object_id or '-'}{account}: {runs}"
 
 
 def _public_fields(record: EventRecord) -> dict[str, Any]:
@@ -103,7 +122,7 @@ def show_event(event_id: str) -> None:
 
     record = run(get())
     if record is None:
-        click.echo(
+        print_line(
             f"Event {event_id} is not in the database. "
             f"`datalayer-stripe events replay {event_id}` fetches it from Stripe."
         )
@@ -133,7 +152,7 @@ def replay_events(event_ids: tuple[str, ...]) -> None:
                     outcome = "not found in the database or at Stripe"
                 except RequestError as error:
                     outcome = f"{Outcome.FAILED.value}: {error.message}"
-                click.echo(f"{event_id} → {outcome}")
+                print_line(f"{event_id} → {outcome}")
                 successful &= outcome in _SUCCESSFUL
         return successful
 
@@ -178,7 +197,7 @@ def accept_event(event_id: str, reason: str, account: str | None, credits: int |
         return f"{event_id} → {credited}: {text}", outcome in _SUCCESSFUL
 
     line, successful = run(accept())
-    click.echo(line)
+    print_line(line)
     if not successful:
         fail(
             "A plugin that waited for the credits has failed. "

@@ -15,7 +15,27 @@ from ..reconciliation.repair import repair_all
 from ..store.last_runs import AUDIT
 from ..webhooks.outcome import Outcome
 from .common import DIFFERENCES_EXIT_CODE, Since, command_service, run
-from .output import Progress, pluralize, print_json, print_table
+from .output.exports import print_json
+from .output.formats import Format, format_options
+from .output.progress import SweepProgress
+from .output.tables import Column, as_records, print_rows_as_csv, print_table
+from .output.terminal import pluralize, print_line
+
+_FINDING_COLUMNS: Sequence[Column[Finding]] = (
+    Column("kind", lambda one: one.kind, head="WHAT"),
+    Column(
+        "outcome",
+        lambda one: one.outcome,
+        head="OUTCOME",
+        text=lambda one: one.outcome or "missing",
+    ),
+    Column("id", lambda one: one.id, head="ID"),
+    Column("detail", lambda one: one.detail, head="DETAIL"),
+)
+
+
+Failures = Mapping[RepairTarget, str | None]
+"""Why the repair of a target has failed; None if it has not."""
 
 
 @click.command()
@@ -23,8 +43,8 @@ from .output import Progress, pluralize, print_json, print_table
 @click.option(
     "--dry-run", is_flag=True, help="Only report what is missing; exit code 3 if anything is."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
+@format_options
+def reconcile(since: datetime | None, dry_run: bool, output: Format) -> None:
     """Process events that were never delivered.
 
     Compares Stripe's events, payments, refunds, disputes, subscriptions and customers with the
@@ -35,9 +55,9 @@ def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
     Exit code 1: something could not be processed.
     """
     since = since or datetime.now(UTC) - EVENT_RETENTION
-    progress, findings, report = Progress(since), list[Finding](), Report()
+    findings, report = list[Finding](), Report()
 
-    async def sweep() -> None:
+    async def sweep(progress: SweepProgress) -> None:
         async with command_service(running_plugins=not dry_run) as service:
             reconciliation = service.reconciliation(
                 dry_run=dry_run,
@@ -49,13 +69,13 @@ def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
 
     is_complete = False
     try:
-        run(sweep())
+        with SweepProgress(since) as progress:
+            run(sweep(progress))
         is_complete = True
     finally:
-        progress.clear()
         # After an error, report what was processed before it, if anything was.
         if is_complete or findings or report.checked:
-            _print_findings(findings, report, is_complete=is_complete, as_json=as_json)
+            _print_findings(findings, report, is_complete=is_complete, output=output)
     if dry_run and findings:
         sys.exit(DIFFERENCES_EXIT_CODE)
     if any(finding.outcome in (Outcome.FAILED, NEEDS_REPAIR) for finding in findings):
@@ -63,9 +83,12 @@ def reconcile(since: datetime | None, dry_run: bool, as_json: bool) -> None:
 
 
 def _print_findings(
-    findings: Sequence[Finding], report: Report, *, is_complete: bool, as_json: bool
+    findings: Sequence[Finding], report: Report, *, is_complete: bool, output: Format
 ) -> None:
-    if as_json:
+    if output is Format.CSV:
+        print_rows_as_csv(_FINDING_COLUMNS, findings)
+        return
+    if output is Format.JSON:
         print_json(
             {
                 "findings": [asdict(finding) for finding in findings],
@@ -81,13 +104,12 @@ def _print_findings(
         verb = "is" if report.rejected == 1 else "are"
         exceptions.append(f"{report.rejected:,} {verb} rejected: see `events list --rejected`")
     if findings:
-        rows = [(one.kind, one.outcome or "missing", one.id, one.detail) for one in findings]
-        print_table(("WHAT", "OUTCOME", "ID", "DETAIL"), rows)
+        print_table(_FINDING_COLUMNS, findings)
     else:
-        click.echo(_nothing_missing(is_complete=is_complete, has_exceptions=bool(exceptions)))
-    click.echo(f"Checked {_checked(report.checked)}.")
+        print_line(_nothing_missing(is_complete=is_complete, has_exceptions=bool(exceptions)))
+    print_line(f"Checked {_checked(report.checked)}.")
     if exceptions:
-        click.echo(f"But {'; '.join(exceptions)}.")
+        print_line(f"But {'; '.join(exceptions)}.")
 
 
 def _nothing_missing(*, is_complete: bool, has_exceptions: bool) -> str:
@@ -119,9 +141,9 @@ def _checked(checked: Counter[str]) -> str:
 )
 @click.option("--repair", is_flag=True, help="Show what --yes would repair.")
 @click.option("--yes", is_flag=True, help="With --repair: repair it.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@format_options
 def audit(
-    account: str | None, since: datetime | None, repair: bool, yes: bool, as_json: bool
+    account: str | None, since: datetime | None, repair: bool, yes: bool, output: Format
 ) -> None:
     """Compare the balances with the ledger, and the ledger with Stripe.
 
@@ -138,9 +160,12 @@ def audit(
     """
     if yes and not repair:
         raise click.UsageError("Use --yes together with --repair.")
-    progress, found = Progress(), list[Difference]()
+    found: list[Difference] = []
+    is_unknown = False
 
-    async def compare() -> tuple[AuditReport, dict[RepairTarget, str | None]]:
+    async def compare(
+        progress: SweepProgress,
+    ) -> tuple[AuditReport, Failures]:
         async with command_service() as service:
             started_at = service.clock()
             report = await service.audit(
@@ -149,8 +174,8 @@ def audit(
                 on_difference=found.append,
                 on_progress=progress,
             ).run()
-            if account is not None and not await service.store.accounts.exists(account):
-                click.echo(f"No balance is stored for {account}: check the uid.", err=True)
+            nonlocal is_unknown
+            is_unknown = account is not None and not await service.store.accounts.exists(account)
             targets = [one.target for one in found if one.target is not None]
             failures = await repair_all(service.repairs(), targets) if yes else {}
             if account is None and since is None:
@@ -158,23 +183,17 @@ def audit(
                 await service.store.last_runs.record(AUDIT, started_at, problems=problems)
             return report, failures
 
-    report, failures = run(compare())
-    progress.clear()
+    with SweepProgress() as progress:
+        report, failures = run(compare(progress))
+    if is_unknown:
+        print_line(f"No balance is stored for {account}: check the uid.", err=True)
     remaining = [one for one in found if not _is_repaired(one, failures)]
-    if as_json:
-        differences = [
-            {
-                "kind": one.kind,
-                "id": one.id,
-                "explanation": one.explanation,
-                "command": one.command,
-                "repaired": one not in remaining,
-            }
-            for one in found
-        ]
+    if output is Format.CSV:
+        print_rows_as_csv(_difference_columns(remaining), found)
+    elif output is Format.JSON:
         print_json(
             {
-                "differences": differences,
+                "differences": as_records(_difference_columns(remaining), found),
                 "checked": dict(report.checked),
                 "too_recent": dict(+report.too_recent),
             }
@@ -187,24 +206,32 @@ def audit(
         sys.exit(DIFFERENCES_EXIT_CODE)
 
 
-def _is_repaired(difference: Difference, failures: Mapping[RepairTarget, str | None]) -> bool:
+def _difference_columns(remaining: Sequence[Difference]) -> Sequence[Column[Difference]]:
+    return (
+        Column("kind", lambda one: one.kind),
+        Column("id", lambda one: one.id),
+        Column("explanation", lambda one: one.explanation),
+        Column("command", lambda one: one.command),
+        Column("repaired", lambda one: one not in remaining),
+    )
+
+
+def _is_repaired(difference: Difference, failures: Failures) -> bool:
     """Return whether the repair of a difference was tried and has no reason for a failure."""
     target = difference.target
     return target is not None and target in failures and not failures[target]
 
 
-def _print_difference(
-    difference: Difference, failures: Mapping[RepairTarget, str | None], *, dry_run: bool
-) -> None:
-    click.echo(f"{difference.kind} {difference.id}: {difference.explanation}")
+def _print_difference(difference: Difference, failures: Failures, *, dry_run: bool) -> None:
+    print_line(f"{difference.kind} {difference.id}: {difference.explanation}")
     target = difference.target
     if target is not None and target in failures:
         reason = failures[target]
-        click.echo(f"  not repaired: {reason}" if reason else "  repaired")
+        print_line(f"  not repaired: {reason}" if reason else "  repaired")
     elif dry_run and target is not None:
-        click.echo("  would be repaired")
+        print_line("  would be repaired")
     elif difference.command is not None:
-        click.echo(f"  to correct it: {difference.command}")
+        print_line(f"  to correct it: {difference.command}")
 
 
 def _print_summary(
@@ -214,16 +241,16 @@ def _print_summary(
     *,
     dry_run: bool,
 ) -> None:
-    click.echo(f"Checked {_checked(report.checked)}.")
+    print_line(f"Checked {_checked(report.checked)}.")
     exceptions = _too_recent(report.too_recent)
     if exceptions:
-        click.echo(f"But {'; '.join(exceptions)}.")
+        print_line(f"But {'; '.join(exceptions)}.")
     if not found:
-        click.echo("No differences in what was checked." if exceptions else "No differences.")
+        print_line("No differences in what was checked." if exceptions else "No differences.")
         return
     repaired = len(found) - len(remaining)
     suffix = f", {repaired:,} repaired" if repaired else ""
-    click.echo(f"{pluralize(len(found), 'difference')}{suffix}.")
+    print_line(f"{pluralize(len(found), 'difference')}{suffix}.")
     if dry_run:
         is_repairable = any(one.target for one in found)
-        click.echo("Nothing was changed." + (" Add --yes to repair." if is_repairable else ""))
+        print_line("Nothing was changed." + (" Add --yes to repair." if is_repairable else ""))

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,13 +22,15 @@ from ..settings import Settings, variable
 from ..store import connect
 from ..store.connect import MEMORY_URL
 from .common import fail
-from .output import pluralize, print_detail, print_json, print_table
+from .output.exports import print_json
+from .output.formats import Format, format_options
+from .output.tables import Column, TablePrinter, as_records, print_rows_as_csv, print_table
+from .output.terminal import pluralize, print_line, styled
 
 if TYPE_CHECKING:
     from ..plugin_tools.check import Check
 
 _FAILURES_PERIOD = timedelta(days=1)
-_LIST_HEADS = ("PLUGIN", "ORDER", "STATE", "FAILED", "ORIGIN")
 _CHECK_HEADS = ("PLUGIN", "EVENT", "FROM", "RESULT", "SECONDS")
 
 _UNRECORDED = (
@@ -52,8 +54,8 @@ def plugins() -> None:
 
 
 @plugins.command("list", short_help="List the plugins and their event types.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_plugins(as_json: bool) -> None:
+@format_options
+def list_plugins(output: Format) -> None:
     """List the plugins in the order in which they run, each with its event types.
 
     The column FAILED has the number of events of the last day that the plugin failed or rejected
@@ -66,38 +68,46 @@ def list_plugins(as_json: bool) -> None:
         fail(str(error))
     failures, hint = _failures_of_last_day(registry)
     listed = (*registry.plugins, *registry.disabled)
-    if as_json:
-        print_json(
-            {
-                "plugins": [_as_json(plugin, registry, failures) for plugin in listed],
-                "event_types": list(registry.types),
-            }
-        )
+    columns = _columns(registry, failures)
+    if output is Format.JSON:
+        plugins = as_records(columns, listed)
+        print_json({"plugins": plugins, "event_types": list(registry.types)})
         return
-    details = map(_event_types, listed)
-    print_table(
-        _LIST_HEADS,
-        [_row(plugin, registry, failures) for plugin in listed],
-        after_row=lambda: print_detail(next(details)),
-    )
+    if output is Format.CSV:
+        print_rows_as_csv(columns, listed)
+        return
+    print_table(columns, listed, detail=_event_types)
     if hint:
-        click.echo(f"\n{hint}")
+        print_line(f"\n{hint}")
     for name in registry.disabled_money_plugins:
-        click.echo(f"\nWARNING: {DISABLED_MONEY_PLUGIN % name}.")
+        print_line(styled("\nWARNING", "yellow"), f": {DISABLED_MONEY_PLUGIN % name}.")
     for warning in registry.unknown_type_warnings:
-        click.echo(f"\nWARNING: {warning}")
-    click.echo("\nStripe must send these event types (`datalayer-stripe webhook sync`):")
-    click.echo("\n".join(f"  {event_type}" for event_type in registry.types))
+        print_line(styled("\nWARNING", "yellow"), f": {warning}")
+    print_line("\nStripe must send these event types (`datalayer-stripe webhook sync`):")
+    print_line("\n".join(f"  {event_type}" for event_type in registry.types))
 
 
-def _row(plugin: Plugin[Any], registry: Registry, failures: Mapping[str, int]) -> tuple[str, ...]:
-    state = "off" if plugin in registry.disabled else "on"
+def _columns(registry: Registry, failures: Mapping[str, int]) -> Sequence[Column[Plugin[Any]]]:
+    """Return the columns of the list.
+
+    Args:
+        registry: The plugins.
+        failures: The number of failures by plugin.
+    """
+
+    def state(plugin: Plugin[Any]) -> str:
+        on = "off" if plugin in registry.disabled else "on"
+        return f"{on}, moves money" if plugin.moves_money else on
+
     return (
-        plugin.name,
-        str(plugin.order),
-        f"{state}, moves money" if plugin.moves_money else state,
-        str(failures.get(plugin.name, "-")),
-        str(plugin.origin),
+        Column("name", lambda one: one.name, head="PLUGIN"),
+        Column("order", lambda one: one.order, head="ORDER"),
+        Column("on", lambda one: one not in registry.disabled, head="STATE", text=state),
+        Column("moves_money", lambda one: one.moves_money),
+        Column("failed", lambda one: failures.get(one.name), head="FAILED"),
+        Column("origin", lambda one: str(one.origin), head="ORIGIN"),
+        Column("event_types", lambda one: list(one.types)),
+        Column("deferred", lambda one: sorted(_deferred_types(one))),
     )
 
 
@@ -112,21 +122,6 @@ def _deferred_types(plugin: Plugin[Any]) -> set[str]:
     registrations = {one: plugin.registration(one) for one in plugin.types}
     return {
         one for one, registration in registrations.items() if registration and registration.deferred
-    }
-
-
-def _as_json(
-    plugin: Plugin[Any], registry: Registry, failures: Mapping[str, int]
-) -> dict[str, Any]:
-    return {
-        "name": plugin.name,
-        "origin": str(plugin.origin),
-        "order": plugin.order,
-        "on": plugin not in registry.disabled,
-        "moves_money": plugin.moves_money,
-        "failed": failures.get(plugin.name),
-        "event_types": list(plugin.types),
-        "deferred": sorted(_deferred_types(plugin)),
     }
 
 
@@ -194,12 +189,12 @@ def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> N
         package = write_package(name, types, deferred=deferred, directory=directory)
     except StartError as error:
         fail(str(error))
-    click.echo(f"{package.folder}/")
+    print_line(f"{package.folder}/")
     for path in package.files:
-        click.echo(f"  {path}")
+        print_line(f"  {path}")
     for event_type in package.unrecorded:
-        click.echo("\n" + _UNRECORDED.format(event_type=event_type))
-    click.echo(_NEXT.format(folder=shlex.quote(str(package.folder))))
+        print_line("\n" + _UNRECORDED.format(event_type=event_type))
+    print_line(_NEXT.format(folder=shlex.quote(str(package.folder))))
 
 
 @plugins.command("check")
@@ -230,26 +225,29 @@ def check(path: Path) -> None:
     checked = Check(source, os.environ)
     number = _run_cases(checked)
     for note in checked.notes:
-        click.echo(f"\nNote: {note}")
+        print_line(f"\nNote: {note}")
     for fault in checked.faults:
-        click.echo(f"\nFault: {fault}")
+        print_line(f"\nFault: {fault}")
     plugins = pluralize(len(source.plugins), "plugin")
     if checked.faults:
-        click.echo(f"\n{plugins}, {pluralize(len(checked.faults), 'fault')}.")
+        print_line(f"\n{plugins}, {pluralize(len(checked.faults), 'fault')}.")
         sys.exit(1)
-    click.echo(f"\nNo fault: {plugins}, {pluralize(number, 'event')} tried.")
+    print_line(f"\nNo fault: {plugins}, {pluralize(number, 'event')} tried.")
 
 
 def _run_cases(check: "Check") -> int:
     """Print the result of each case when it has ended, and return how many were run."""
-    rows = [(case.plugin.name, case.event_type, case.source) for case in check.cases]
-    widths = [max(map(len, column)) for column in zip(_CHECK_HEADS[:3], *rows, strict=True)]
-    line = "  ".join(f"{{:<{width}}}" for width in (*widths, len("rejected"), 0)).format
-    click.echo(line(*_CHECK_HEADS))
+    rows = [
+        [styled(text) for text in (case.plugin.name, case.event_type, case.source)]
+        for case in check.cases
+    ]
+    widest = [styled(text) for text in ("", "", "", "rejected", "")]
+    table = TablePrinter(_CHECK_HEADS, [*([*row, *widest[3:]] for row in rows), widest])
+    table.print_heads()
     number = 0
     for row, case in zip(rows, check.cases, strict=True):
         verdict = check.run_case(case)
         seconds = "-" if verdict.seconds is None else f"{verdict.seconds:.1f}"
-        click.echo(line(*row, verdict.result, seconds))
+        table.print_row([*row, styled(verdict.result), styled(seconds)])
         number += verdict.seconds is not None
     return number

@@ -24,7 +24,8 @@ from ..store.connect import MEMORY_URL
 from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.client import StripeClient
 from .common import DIFFERENCES_EXIT_CODE, fail, run
-from .output import print_detail, print_paragraph, print_table
+from .output.tables import Column, print_detail, print_table
+from .output.terminal import print_line, print_paragraph, styled
 from .setup_inputs import Inputs, read_inputs, webhook_url
 
 _DEFAULT_FILE = Path("datalayer-stripe.env")
@@ -35,6 +36,12 @@ _SERVE = "`datalayer-stripe serve` runs the service"
 _DOCTOR = "`datalayer-stripe doctor`"
 _MONGODB_URL = variable("stripe_mongodb_url")
 _ADD = "Add the URL of a replica set to the file."
+
+_COLUMNS: Sequence[Column[Step]] = (
+    Column("action", lambda one: one.action, head="ACTION"),
+    Column("subject", lambda one: one.subject, head="WHAT"),
+    Column("detail", lambda one: one.detail, head="DETAIL"),
+)
 
 _DONE = {Action.CREATE: "created", Action.CHANGE: "changed"}
 
@@ -153,17 +160,17 @@ async def _set_up(
         await _print_account(client, inputs)
         steps = await plan_setup(client, request)
         steps = [plan_file(file, inputs.own, steps), *steps]
-        print_table(("ACTION", "WHAT", "DETAIL"), [_row(one.action, one) for one in steps])
+        print_table(_COLUMNS, steps)
         pending = [one for one in steps if one.run is not None]
-        click.echo()
+        print_line()
         if dry_run:
-            click.echo(f"{_summary(pending)} Nothing was changed.")
+            print_line(f"{_summary(pending)} Nothing was changed.")
             return _end_dry_run(steps, pending)
         if pending and not is_agreed:
             _ask_to_go_on(_summary(pending), inputs)
         results = await apply_steps(steps, save=_saver(file), on_result=_print_result)
     if not pending:
-        click.echo("Nothing to change.")
+        print_line("Nothing to change.")
     _print_by_hand(results)
     _print_next(file)
     return not any(one.problem for one in results)
@@ -196,20 +203,16 @@ async def _print_account(client: StripeClient, inputs: Inputs) -> None:
     An address of the API that is not Stripe's is printed before the key is sent to it.
     """
     if inputs.api_base is not None and inputs.api_base != _STRIPE_API:
-        click.echo(f"Stripe API: {inputs.api_base}, which is not Stripe's own address")
+        print_line(f"Stripe API: {inputs.api_base}, which is not Stripe's own address")
     mode = "live mode" if inputs.livemode else "test mode"
     try:
         account = await AccountSetupCalls(client.transport).retrieve_account()
     except StripePermissionMissing:  # the set-up does not need it
-        click.echo(f"Stripe account: {mode}\n")
+        print_line(f"Stripe account: {mode}\n")
         return
     dashboard = (account.get("settings") or {}).get("dashboard") or {}
     name = dashboard.get("display_name") or (account.get("business_profile") or {}).get("name")
-    click.echo(f"Stripe account: {name or 'without a name'} ({account['id']}), {mode}\n")
-
-
-def _row(action: str, step: Step) -> tuple[str, str, str]:
-    return action, step.subject, step.detail
+    print_line(f"Stripe account: {name or 'without a name'} ({account['id']}), {mode}\n")
 
 
 def _summary(pending: Sequence[Step]) -> str:
@@ -247,18 +250,20 @@ def _print_result(result: Result) -> None:
     if step.run is None:
         return  # it is listed with what has to be done by hand
     if result.problem:
-        print_paragraph(f"not done  {step.subject}: {result.problem}", indent=10)
+        prefix = styled("not done  ", "red")
+        print_paragraph(f"{step.subject}: {result.problem}", prefix=prefix)
     else:
-        print_paragraph(f"{_DONE[step.action]:<8}  {step.subject}: {step.detail}", indent=10)
+        prefix = styled(f"{_DONE[step.action]:<8}  ", "green")
+        print_paragraph(f"{step.subject}: {step.detail}", prefix=prefix)
 
 
 def _print_by_hand(results: Sequence[Result]) -> None:
     """Print what people have to do themselves."""
     todo = [one for one in results if one.problem and one.by_hand]
     if todo:
-        click.echo("\nTo be done by hand, then run this command again:")
+        print_line("\nTo be done by hand, then run this command again:")
     for result in todo:
-        print_paragraph(f"  {result.step.subject}: {result.problem}", indent=2)
+        print_paragraph(f"{result.step.subject}: {result.problem}", prefix="  ")
         print_detail(result.by_hand)
 
 
@@ -274,9 +279,9 @@ def _print_next(file: EnvFile) -> None:
     else:
         if settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
             faults = [Fault(_MONGODB_URL, "is memory://, which forgets all credits at exit", _ADD)]
-    click.echo()
+    print_line()
     for fault in faults:
         print_paragraph(str(fault))
     # Not wrapped, so that it can be copied.
-    click.echo(f"{'Then' if faults else 'Next'}: set -a; . {shlex.quote(str(file.path))}; set +a")
+    print_line(f"{'Then' if faults else 'Next'}: set -a; . {shlex.quote(str(file.path))}; set +a")
     print_paragraph(f"{_SERVE}, and {_DOCTOR} checks the set-up.")

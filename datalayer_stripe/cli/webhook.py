@@ -24,7 +24,6 @@ from ..provisioning.rotation import Rotation, RotationTarget
 from ..provisioning.round_trip import Attempt, RoundTrip
 from ..provisioning.webhook_endpoints import (
     EndpointPlan,
-    WebhookEndpoint,
     apply_endpoint,
     choose_url,
     list_endpoints,
@@ -37,10 +36,30 @@ from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import STRIPE_VERSION
 from .common import DIFFERENCES_EXIT_CODE, command_client, fail, run
-from .output import print_paragraph, print_table
+from .output.exports import print_json
+from .output.formats import Format, format_options
+from .output.tables import Column, as_records, print_rows_as_csv, print_table
+from .output.terminal import print_line, print_paragraph
 from .webhook_options import configuration_of, env_file_option, url_option
 
 _ROTATION_WAIT_SECONDS = 60
+
+_ATTEMPT_COLUMNS: Sequence[Column[Attempt]] = (
+    Column("sent", lambda one: one.name, head="SENT"),
+    Column("status", lambda one: one.status, head="STATUS"),
+    Column(
+        "milliseconds",
+        lambda one: round(one.seconds * 1000),
+        head="TIME",
+        text=lambda one: f"{one.seconds * 1000:.0f} ms",
+    ),
+    Column(
+        "result",
+        lambda one: one.explanation or "accepted",
+        head="RESULT",
+        style=lambda one: "red" if one.problem else "green",
+    ),
+)
 
 
 @click.group(short_help="Sync, test and rotate the webhook endpoint.")
@@ -94,13 +113,14 @@ def sync(url: str | None, env_file: Path | None, dry_run: bool, yes: bool) -> No
     if not yes:
         click.confirm("Change it?", abort=True)
     run(change(endpoint, destination))
-    click.echo(f"Changed. Stripe sends {len(endpoint.events)} event types.")
+    print_line(f"Changed. Stripe sends {len(endpoint.events)} event types.")
 
 
 @webhook.command("test", short_help="Send a signed test event through the public URL.")
 @url_option
 @env_file_option
-def test_webhook(url: str | None, env_file: Path | None) -> None:
+@format_options
+def test_webhook(url: str | None, env_file: Path | None, output: Format) -> None:
     """Send signed test events to the public URL of the webhook, and explain what is wrong.
 
     The events take the way of Stripe's deliveries: DNS, TLS, proxies, signature. They have a type
@@ -110,6 +130,7 @@ def test_webhook(url: str | None, env_file: Path | None) -> None:
     Exit code 1: an event was not accepted.
     """
     settings = configuration_of(env_file).settings
+    disabled: list[str] = []
 
     async def send() -> tuple[str, list[Attempt]]:
         address = url
@@ -117,7 +138,11 @@ def test_webhook(url: str | None, env_file: Path | None) -> None:
             async with command_client(settings) as client:
                 address = await _url_at_stripe(client)
                 endpoints = await list_endpoints(client)
-            _print_endpoint_faults([one for one in endpoints if one.url == address])
+            disabled.extend(
+                one.id
+                for one in endpoints
+                if one.url == address and one.status != "enabled" and not one.is_successor
+            )
         round_trip = RoundTrip(address, webhook_path=WEBHOOK_PATH, livemode=settings.livemode)
         try:
             return address, await round_trip.run(settings.stripe_webhook_secrets)
@@ -125,14 +150,19 @@ def test_webhook(url: str | None, env_file: Path | None) -> None:
             round_trip.close()
 
     address, attempts = run(send())
-    click.echo(f"{address}\n")
-    print_table(("SENT", "STATUS", "TIME", "RESULT"), map(_row, attempts))
-    problems = [one for one in attempts if one.problem]
-    if problems:
+    has_problem = any(one.problem for one in attempts)
+    match output:
+        case Format.JSON:
+            results = as_records(_ATTEMPT_COLUMNS, attempts)
+            print_json({"url": address, "sent": results, "disabled_endpoints": disabled})
+        case Format.CSV:
+            print_rows_as_csv(_ATTEMPT_COLUMNS, attempts)
+        case Format.TEXT:
+            _print_attempts(address, attempts, disabled)
+            if not has_problem:
+                _print_success(address)
+    if has_problem:
         sys.exit(1)
-    click.echo("\nThe webhook works.")
-    if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in LOCAL_HOSTS:
-        click.echo("In live mode Stripe sends events to https URLs only.")
 
 
 @webhook.command(short_help="Roll the signing secret without losing a delivery.")
@@ -196,7 +226,7 @@ def rotate(env_file: Path, url: str | None, wait: int, dry_run: bool, yes: bool)
     if dry_run or not yes:
         steps, _ = run(work(only_steps=True))
         for number, step in enumerate(steps, start=1):
-            click.echo(f"{number}. {step}")
+            print_line(f"{number}. {step}")
         if dry_run:
             return
         click.confirm("Begin?", abort=True)
@@ -227,15 +257,15 @@ def _print_plans(endpoint: EndpointPlan, destination: DestinationPlan) -> bool:
     """Print what differs, and return whether nothing does."""
     if not endpoint.creates:
         for line in endpoint.lines():
-            click.echo(line)
+            print_line(line)
     if endpoint.has_other_version and endpoint.endpoint is not None:
-        click.echo(
+        print_line(
             f"The endpoint has the API version {endpoint.endpoint.api_version}, and this service "
             f"{endpoint.api_version}. The service reads both; `webhook rotate` changes it."
         )
     if destination.destination is not None:
         for line in destination.lines() or ["unchanged"]:
-            click.echo(f"event destination {destination.destination.id}: {line}")
+            print_line(f"event destination {destination.destination.id}: {line}")
     has_thin_changes = destination.destination is not None and not destination.is_unchanged
     return not endpoint.changes and not has_thin_changes
 
@@ -269,21 +299,24 @@ def _known_events(settings: Settings) -> KnownEvents | None:
     return known
 
 
-def _print_endpoint_faults(endpoints: Sequence[WebhookEndpoint]) -> None:
-    """Print what Stripe's side of the webhook lacks, which a test event does not show."""
-    for endpoint in endpoints:
-        if endpoint.status != "enabled" and not endpoint.is_successor:
-            click.echo(
-                f"Stripe sends nothing: the endpoint {endpoint.id} is disabled. Enable it with "
-                "`datalayer-stripe webhook sync`.\n"
-            )
+def _print_attempts(address: str, attempts: Sequence[Attempt], disabled: Sequence[str]) -> None:
+    """Print the result of a test, and what Stripe's side lacks, which a test event does not show.
+
+    Args:
+        address: The URL of the webhook.
+        attempts: What was sent.
+        disabled: The ids of the endpoints with this URL that are disabled.
+    """
+    for endpoint_id in disabled:
+        print_line(
+            f"Stripe sends nothing: the endpoint {endpoint_id} is disabled. Enable it with "
+            "`datalayer-stripe webhook sync`.\n"
+        )
+    print_line(f"{address}\n")
+    print_table(_ATTEMPT_COLUMNS, attempts)
 
 
-def _row(attempt: Attempt) -> tuple[str, str, str, str]:
-    status = "-" if attempt.status is None else str(attempt.status)
-    return (
-        attempt.name,
-        status,
-        f"{attempt.seconds * 1000:.0f} ms",
-        attempt.explanation or "accepted",
-    )
+def _print_success(address: str) -> None:
+    print_line("\nThe webhook works.")
+    if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in LOCAL_HOSTS:
+        print_line("In live mode Stripe sends events to https URLs only.")

@@ -16,6 +16,7 @@ from ..provisioning.env_file import EnvFile
 from ..settings import variable
 from ..settings_checks import check_url
 from .common import fail, fail_to_start
+from .output.terminal import print_line
 
 _PREFIX = "DATALAYER_"
 _SECRETS = variable("stripe_webhook_secrets")
@@ -83,5 +84,5 @@ def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> 
     except StartError as error:
         fail_to_start(error)
     for warning in configuration.registry.unknown_type_warnings:
-        click.echo(f"{warning} Stripe refuses an endpoint with this type.", err=True)
+        print_line(f"{warning} Stripe refuses an endpoint with this type.", err=True)
     return configuration

@@ -7,7 +7,6 @@ import pytest
 from click import BadParameter
 
 from datalayer_stripe.cli.common import Since
-from datalayer_stripe.cli.output import Progress
 from datalayer_stripe.reconciliation.differences import REPAIR_COMMAND
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
@@ -221,20 +220,6 @@ async def test_command_refuses_an_in_memory_database(variables: dict[str, str]) 
     code, _, err = await run_command("events", "list", variables=variables)
     assert code == 2
     assert err.startswith("DATALAYER_STRIPE_MONGODB_URL")
-
-
-def test_progress_bar_on_a_terminal_shows_the_checked_part(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    now = datetime.now(UTC)
-    progress = Progress(now - timedelta(days=10))
-    progress("event", 1200, int((now - timedelta(days=5)).timestamp()))
-    assert f"[{'#' * 15}{'-' * 15}]  50 %  1,200 events checked" in capsys.readouterr().err
-    progress("event", 1, 0)
-    assert "100 %  1 event checked" in capsys.readouterr().err
-    progress.clear()
-    assert capsys.readouterr().err == "\r\033[K"
 
 
 def test_since_accepts_lengths_of_time_dates_and_datetimes() -> None:

@@ -1,16 +1,58 @@
-"""What commands print on a terminal and into a file."""
+"""What commands print on a terminal and into a file, as text, JSON and CSV."""
 
+import csv
+import io
+import json
 import os
 import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from datalayer_stripe.cli.output import width
+from datalayer_stripe.cli.output.formats import Format, format_options
+from datalayer_stripe.cli.output.progress import SweepProgress
+from datalayer_stripe.cli.output.tables import Column, print_rows, print_table
+from datalayer_stripe.cli.output.terminal import (
+    open_console,
+    print_line,
+    print_paragraph,
+    styled,
+    width,
+)
+
+Row = tuple[str, int | None, str]
+ID = "evt_1S" + "x" * 90
+URL = "https://example.com/" + "y" * 120
+COLUMNS: Sequence[Column[Row]] = (
+    Column("id", lambda row: row[0], head="ID", style=lambda _: "green"),
+    Column("credits", lambda row: row[1], head="CREDITS"),
+    Column("types", lambda row: row[2].split()),
+    Column("text", lambda row: row[2], head="TEXT"),
+)
 
 
 @pytest.fixture
 def terminal_of_60_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("shutil.get_terminal_size", lambda _fallback: os.terminal_size((60, 24)))
+    monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((60, 24)))
+    for name in ("NO_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+@pytest.fixture
+def on_terminal(
+    terminal_of_60_columns: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
+    """Return a function that makes stdout and stderr terminals of 60 columns."""
+
+    def change() -> None:
+        for stream in (sys.stdout, sys.stderr):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
+
+    return change
 
 
 @pytest.mark.usefixtures("terminal_of_60_columns")
@@ -28,3 +70,142 @@ def test_lines_of_a_file_do_not_depend_on_the_terminal(monkeypatch: pytest.Monke
 def test_columns_sets_the_width_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "72")
     assert width() == 72
+
+
+@pytest.mark.usefixtures("terminal_of_60_columns")
+def test_table_wraps_only_the_last_column_and_breaks_no_word(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    print_table(COLUMNS, [(ID, None, f"{'one two ' * 10}{URL} end")], detail=lambda row: row[2])
+    heads, *lines = capsys.readouterr().out.splitlines()
+    assert heads == f"{'ID':<{len(ID)}}  CREDITS  TEXT"
+    indent = " " * (len(ID) + 2 + len("CREDITS") + 2)
+    table_lines = [line for line in lines if line.startswith((ID, indent))]
+    assert table_lines[0] == f"{ID}  {'-':<7}  one two one two one"
+    assert table_lines[-2:] == [indent + URL, f"{indent}end"]
+    details = lines[len(table_lines) :]
+    assert details == [
+        f"    {' '.join(['one two'] * 10)}",
+        f"    {URL}",
+        "    end",
+    ]
+
+
+def test_wide_characters_take_two_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(COLUMNS, [("日本語", 1, "a"), ("abc", 2, "b")])
+    assert capsys.readouterr().out.splitlines()[1:] == ["日本語  1        a", "abc     2        b"]
+
+
+def test_control_characters_of_data_do_not_reach_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = "\x1b[31mred\x1b]0;title\x07\x9b2J\r"
+    for output in Format:
+        print_rows(output, COLUMNS, [(data, 1, f"a\n{data}")])
+    print_line("x ", data)
+    print_paragraph(data)
+    printed = capsys.readouterr().out.replace("\r\n", "\n")
+    assert not set(printed) & {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))} - {"\n"}
+
+
+def test_file_gets_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(COLUMNS, [("a", 1, "[bold]:smile:")])
+    print_line(styled("warning", "yellow"))
+    assert capsys.readouterr().out.splitlines() == [
+        "ID  CREDITS  TEXT",
+        "a   1        [bold]:smile:",
+        "warning",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variables", "printed"),
+    [
+        ({}, "\x1b[33mwarning\x1b[0m\n"),
+        ({"NO_COLOR": "1"}, "warning\n"),
+        ({"NO_COLOR": ""}, "\x1b[33mwarning\x1b[0m\n"),
+        ({"TERM": "dumb"}, "warning\n"),
+    ],
+)
+def test_colours_on_a_terminal(
+    variables: dict[str, str],
+    printed: str,
+    on_terminal: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    on_terminal()
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    print_line(styled("warning", "yellow"))
+    assert capsys.readouterr().out == printed
+
+
+def test_dumb_terminal_gets_no_progress(
+    on_terminal: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    on_terminal()
+    assert open_console(err=True).is_interactive
+    monkeypatch.setenv("TERM", "dumb")
+    with SweepProgress() as progress:
+        progress("event", 1, None)
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_bar_shows_the_checked_part_of_the_time(
+    on_terminal: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_terminal()
+    now = datetime.now(UTC)
+
+    def shown(checked: int, created: int) -> str:
+        with SweepProgress(now - timedelta(days=10)) as progress:
+            progress("event", checked, created)
+        return capsys.readouterr().err
+
+    middle = shown(1200, int((now - timedelta(days=5)).timestamp()))
+    assert " 50%" in middle
+    assert "1,200 events checked …" in middle
+    assert middle.endswith("\x1b[2K"), "the bar is erased"
+    assert "100%" in shown(1, 0)
+
+
+@click.command()
+@format_options
+def listing(output: Format) -> None:
+    rows: list[Row] = [
+        ('=HYPERLINK("https://evil.example")', -5, "a b"),
+        ("+1", None, "-x"),
+        ("@x", 1, "\uff1dy"),
+        ("\t=1", 1, 'quoted "text", with\nlines'),
+    ]
+    print_rows(output, COLUMNS, rows)
+
+
+def test_csv_is_that_of_rfc_4180_and_has_no_formulas() -> None:
+    result = CliRunner().invoke(listing, ["--csv"])
+    assert result.exit_code == 0
+    text = result.stdout_bytes.decode("utf-8")
+    assert text.startswith("id,credits,types,text\r\n")
+    _header, *rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    assert rows == [
+        ['\'=HYPERLINK("https://evil.example")', "-5", "a b", "a b"],
+        ["'+1", "", "'-x", "'-x"],
+        ["'@x", "1", "'\uff1dy", "'\uff1dy"],
+        ["\\x09=1", "1", 'quoted "text", with lines', 'quoted "text", with\nlines'],
+    ]
+
+
+def test_json_has_all_columns_and_excludes_csv() -> None:
+    result = CliRunner().invoke(listing, ["--json"])
+    assert json.loads(result.stdout)[1] == {
+        "id": "+1",
+        "credits": None,
+        "types": ["-x"],
+        "text": "-x",
+    }
+    result = CliRunner().invoke(listing, ["--json", "--csv"])
+    assert result.exit_code == 2
+    assert "Use --json or --csv, not both." in result.stderr

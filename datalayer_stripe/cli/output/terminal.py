@@ -1,0 +1,126 @@
+"""Lines and paragraphs on a terminal, in a file or in a pipe, and the style of their words."""
+
+import os
+import re
+import shutil
+import sys
+import textwrap
+
+from rich.console import Console
+from rich.text import Text
+
+_MAX_WIDTH = 100  # in characters, also on a wider terminal and in a file
+_MIN_TEXT_WIDTH = 20  # in characters, also if a prefix or the other columns fill the line
+
+# The C0 and C1 control characters, which can change a terminal's state. `clean` keeps line feeds.
+_CONTROL_CHARACTER = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
+
+
+def width() -> int:
+    """Return the number of characters in a line: the terminal's or `COLUMNS`, up to 100.
+
+    Without `COLUMNS`, a file and a pipe get 100, whatever terminal the command was started in.
+    """
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
+        return _MAX_WIDTH
+    return min(_MAX_WIDTH, shutil.get_terminal_size((_MAX_WIDTH, 0)).columns)
+
+
+def text_width(prefix_width: int = 0) -> int:
+    """Return the number of characters for text after a prefix, at least 20."""
+    return max(width() - prefix_width, _MIN_TEXT_WIDTH)
+
+
+def open_console(*, err: bool = False) -> Console:
+    """Return a console that writes to the present stdout or stderr.
+
+    It prints no escape sequences into a file or a pipe, nor if `TERM` is `dumb`. It prints no
+    colours and no bold text if `NO_COLOR` is set (https://no-color.org).
+
+    Args:
+        err: Whether it writes to stderr.
+    """
+    stream = sys.stderr if err else sys.stdout
+    is_terminal = stream.isatty()
+    has_style = is_terminal and not os.environ.get("NO_COLOR") and not _is_dumb()
+    return Console(
+        file=stream,
+        force_terminal=is_terminal,
+        force_interactive=is_terminal and not _is_dumb(),
+        force_jupyter=False,
+        color_system="auto" if has_style else None,
+        width=width(),
+        height=shutil.get_terminal_size().lines,
+        # The texts are data, not rich's markup.
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
+
+
+def clean(text: str) -> str:
+    """Return a text in which control characters are replaced, so that a terminal only shows it.
+
+    They become their escape sequence in Python, which for an escape character ends in `x1b`. Line
+    feeds stay.
+    """
+    return _CONTROL_CHARACTER.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+def styled(text: str, style: str = "") -> Text:
+    """Return a text with a style, such as `bold` or `green`. Control characters are replaced."""
+    return Text(clean(text), style)
+
+
+def wrap(text: str, columns: int, style: str = "") -> list[Text]:
+    """Return the lines of a text. Longer words, such as ids and URLs, are never broken.
+
+    Args:
+        text: The text. Its line feeds count as spaces.
+        columns: The number of characters in a line.
+        style: The style of the text.
+    """
+    lines = textwrap.wrap(
+        clean(text.replace("\n", " ")), columns, break_long_words=False, break_on_hyphens=False
+    )
+    return [Text(line, style) for line in lines or [""]]
+
+
+def print_line(*parts: str | Text, style: str = "", err: bool = False) -> None:
+    """Print a line as it is: it is never wrapped or cut, so that it can be copied.
+
+    Args:
+        parts: The texts, one after the other. Control characters in a `str` are replaced.
+        style: The style of the parts that have none.
+        err: Whether to print it on stderr.
+    """
+    line = Text(style=style)
+    for part in parts:
+        line.append_text(part if isinstance(part, Text) else styled(part))
+    open_console(err=err).print(line, soft_wrap=True)
+
+
+def print_paragraph(
+    text: str, *, prefix: str | Text = "", style: str = "", err: bool = False
+) -> None:
+    """Print a paragraph, wrapped at the width of the terminal.
+
+    Args:
+        text: The paragraph.
+        prefix: What stands before the first line. The others are indented by as much.
+        style: The style of the paragraph.
+        err: Whether to print it on stderr.
+    """
+    first = prefix if isinstance(prefix, Text) else styled(prefix)
+    indent = first.cell_len
+    for number, line in enumerate(wrap(text, text_width(indent), style)):
+        print_line(first if number == 0 else " " * indent, line, err=err)
+
+
+def pluralize(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 event`, `1,200 events`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
