@@ -7,13 +7,14 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application
 
 from .errors import StartError
-from .handlers import default_handlers
+from .handlers import default_handlers, operations
 from .handlers.access_log import log_request
 from .handlers.api import NotFoundHandler
 from .handlers.app_state import AppState
@@ -38,7 +39,9 @@ _SHUTDOWN_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def make_app(service: Service) -> Application:
-    """Build the Tornado application with all routes of the service.
+    """Build the Tornado application with the routes of the service.
+
+    The metrics are among them unless they have an address of their own.
 
     Args:
         service: The service that the handlers call. It need not be started yet.
@@ -50,20 +53,36 @@ def make_app(service: Service) -> Application:
     app_state = AppState(service.metrics)
     app_state.set_service(service)
     app_state.label_routes(handlers)
+    if service.settings.operations_address is not None:
+        handlers = [route for route in handlers if route not in operations.metrics_handlers]
+    return _application(handlers, app_state)
+
+
+def make_operations_app(app: Application) -> Application:
+    """Build the application of the operators' own address.
+
+    Args:
+        app: The application that :func:`make_app` has built. Both share their state.
+    """
+    return _application(operations.default_handlers, app.settings["datalayer_stripe"])
+
+
+def _application(handlers: Sequence[Any], app_state: AppState) -> Application:
     return Application(
-        handlers,
+        list(handlers),
         default_handler_class=NotFoundHandler,
         log_function=log_request,
         datalayer_stripe=app_state,
     )
 
 
-def listen(address: str, port: int) -> list[socket.socket]:
+def listen(address: str, port: int, *, setting: str | None = None) -> list[socket.socket]:
     """Listen on one port, and return a socket for each of its IP addresses.
 
     Args:
         address: The host name or IP address to bind.
         port: The port to bind. 0 chooses a free port.
+        setting: The variable that has the address; None if the options of the command have it.
 
     Raises:
         StartError: If the address or the port cannot be used.
@@ -73,33 +92,44 @@ def listen(address: str, port: int) -> list[socket.socket]:
     except (OSError, UnicodeError) as error:
         cause = getattr(error, "strerror", None) or "this is not a host name"
         in_use = getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES)
-        remedy = "Choose another --port." if in_use else "Choose an --host of this machine."
+        if setting is not None:
+            remedy = f"Set another {'port' if in_use else 'host'} in {setting}."
+        else:
+            remedy = "Choose another --port." if in_use else "Choose an --host of this machine."
         raise StartError(f"Cannot listen on {address}:{port}: {cause}. {remedy}") from None
 
 
 class Server:
-    """HTTP server of one application on one port.
+    """HTTP server of one application on one port, and of the operators' routes on another.
 
     Args:
         app: The application that :func:`make_app` has built.
         sockets: What :func:`listen` has returned.
+        operations_sockets: The same for the operators' own address, if there is one.
     """
 
-    def __init__(self, app: Application, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self,
+        app: Application,
+        sockets: Sequence[socket.socket],
+        operations_sockets: Sequence[socket.socket] = (),
+    ) -> None:
         self._request_tracker: RequestTracker = app.settings["datalayer_stripe"].request_tracker
-        self._http = HTTPServer(
-            app,
-            max_body_size=_MAX_BODY_BYTES,
-            body_timeout=BODY_TIMEOUT_SECONDS,
-            idle_connection_timeout=_IDLE_TIMEOUT_SECONDS,
-            max_header_size=_MAX_HEADER_BYTES,
-        )
+        self._http = _http_server(app)
+        self._operations_http = _http_server(make_operations_app(app))
         self.port: int = sockets[0].getsockname()[1]
         """The port that the server listens on."""
+        self.operations_port: int | None = None
+        """The port of the operators' own address, if there is one."""
+        if operations_sockets:
+            self.operations_port = operations_sockets[0].getsockname()[1]
+            self._operations_http.add_sockets(operations_sockets)
         self._http.add_sockets(sockets)
 
     async def stop(self, *, seconds: float) -> None:
         """Stop accepting connections, wait for the requests in progress, and close all connections.
+
+        The operators' own address answers until the end, so that its probes see the shutdown.
 
         Args:
             seconds: The time that the requests have to finish.
@@ -111,7 +141,19 @@ class Server:
                 await self._request_tracker.wait_until_idle()
         except TimeoutError:
             logger.warning("Requests were still running after %g s", seconds)
-        await self._http.close_all_connections()
+        self._operations_http.stop()
+        for server in (self._http, self._operations_http):
+            await server.close_all_connections()
+
+
+def _http_server(app: Application) -> HTTPServer:
+    return HTTPServer(
+        app,
+        max_body_size=_MAX_BODY_BYTES,
+        body_timeout=BODY_TIMEOUT_SECONDS,
+        idle_connection_timeout=_IDLE_TIMEOUT_SECONDS,
+        max_header_size=_MAX_HEADER_BYTES,
+    )
 
 
 @contextmanager

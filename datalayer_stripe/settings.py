@@ -25,6 +25,7 @@ from pydantic_settings import (
 from .errors import Fault, SettingsError
 from .settings_checks import (
     STRIPE_JS_URL,
+    check_address,
     check_api_base,
     check_folder,
     check_http_url,
@@ -35,6 +36,7 @@ from .settings_checks import (
     check_portal_url,
     check_route,
     check_sign_in_url,
+    host_and_port,
     is_live,
     prefix_check,
     refuse_secret,
@@ -289,6 +291,16 @@ class Settings(BaseSettings):
         ge=16,
         le=65_536,
     )
+    stripe_metrics_address: Annotated[str | None, AfterValidator(check_address)] = setting(
+        "DATALAYER_STRIPE_METRICS_ADDRESS",
+        section="Service",
+        doc="The address for operators, `host:port`. `serve` then answers `/metrics` there and no "
+        "longer on its public port, and `/healthz` and `/readyz` on both. Not in a Jupyter "
+        "Server. See [operations](operations.md#the-operators-address).",
+        remedy="Set host:port, such as 127.0.0.1:9464, or unset it: then the public port answers "
+        "the metrics.",
+        default=None,
+    )
     stripe_plugins_dir: Annotated[Path | None, AfterValidator(check_folder)] = setting(
         "DATALAYER_STRIPE_PLUGINS_DIR",
         section="Service",
@@ -379,6 +391,12 @@ class Settings(BaseSettings):
         """The path of the checkout page, such as `/checkout`; None if it is on another site."""
         route = self.stripe_checkout_route
         return None if "://" in route else f"/{route.strip('/')}"
+
+    @property
+    def operations_address(self) -> tuple[str, int] | None:
+        """Host and port of the operators' own address; None if they use the public port."""
+        address = self.stripe_metrics_address
+        return None if address is None else host_and_port(address)
 
     @property
     def accepted_issuers(self) -> frozenset[str]:

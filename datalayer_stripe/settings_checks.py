@@ -28,6 +28,7 @@ _KINDS = {
 }
 _SECRET_PREFIXES = ("sk_", "rk_", "whsec_")
 _ORIGIN = re.compile(r"https?://([a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?")
+_ADDRESS = re.compile(r"([a-zA-Z0-9._-]+|\[[0-9a-fA-F:]+\]):[0-9]{1,5}")
 # The example values of the documents are public: with such a webhook secret, anybody could sign
 # events.
 _PLACEHOLDER = re.compile(
@@ -167,6 +168,29 @@ def check_sign_in_url(text: str | None) -> str | None:
     """Raise ValueError unless the value is None, a path from / on, or an http(s) URL."""
     if text is not None and not re.fullmatch(r"/(?!/)[\w.~/-]*", text, re.ASCII):
         check_url(text, ("https", "http"))
+    return text
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return the parts of `host:port`, such as `127.0.0.1:9464` or `[::1]:9464`.
+
+    Raises:
+        ValueError: It is no such text. The message does not contain it.
+    """
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:  # its message contains the value
+        host, port = None, None
+    if not host or port is None or not _ADDRESS.fullmatch(text):
+        raise ValueError("is not host:port, such as 127.0.0.1:9464")
+    return host, port
+
+
+def check_address(text: str | None) -> str | None:
+    """Raise ValueError unless the value is None, or `host:port`."""
+    if text is not None:
+        host_and_port(text)
     return text
 
 

@@ -1,7 +1,7 @@
 """The command `datalayer-stripe`, and its subcommands `serve` and `demo`."""
 
 import sys
-from contextlib import closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -20,7 +20,7 @@ from .event_loop import fastest_loop_factory
 from .events import events
 from .operations import audit, reconcile
 from .plugins import plugins
-from .serving import log_address, serve_until_signalled
+from .serving import listen_for_operations, log_address, serve_until_signalled
 from .setup import setup
 from .shared_port import SharedPort
 from .supervisor import Supervisor
@@ -84,7 +84,10 @@ def serve(host: str, port: int, processes: int, log_level: str, log_config: Path
             serve_until_signalled(
                 configuration,
                 lambda: listen(host, port),
-                on_listening=lambda server: log_address(configuration, host, server.port),
+                bind_operations=lambda: listen_for_operations(configuration.settings),
+                on_listening=lambda server: log_address(
+                    configuration, host, server.port, server.operations_port
+                ),
             ),
             loop_factory=fastest_loop_factory(),
         )
@@ -126,14 +129,26 @@ def _supervise(
             f"{variable('stripe_mongodb_url')} is memory://, which other processes cannot read. "
             "Use --processes 1, or set it to a database."
         )
-    with closing(SharedPort(host, port)) as shared_port:
+    address = configuration.settings.operations_address
+    with ExitStack() as closing:
+        shared_port = closing.enter_context(SharedPort(host, port))
+        operations_port = None
+        if address is not None:
+            operations_port = closing.enter_context(
+                SharedPort(*address, setting=variable("stripe_metrics_address"))
+            )
         supervisor = Supervisor(
             shared_port,
+            operations_port,
             processes,
             log_level=log_level,
             log_config=log_config,
             on_listening=lambda: log_address(
-                configuration, host, shared_port.port, processes=processes
+                configuration,
+                host,
+                shared_port.port,
+                operations_port.port if operations_port else None,
+                processes=processes,
             ),
         )
         return supervisor.run()

@@ -47,6 +47,7 @@ class ProcessArguments:
         log_config: The file of the logging configuration, or "".
         metrics_folder: The folder of the metrics of all processes.
         socket_fds: File descriptors of the sockets to listen on.
+        operations_fds: Those of the operators' own address, if there is one.
         report_fd: File descriptor of the socket that takes the process's report.
         lifeline_fd: File descriptor of a pipe that the supervisor closes when it ends.
     """
@@ -56,6 +57,7 @@ class ProcessArguments:
     log_config: str
     metrics_folder: str
     socket_fds: list[int]
+    operations_fds: list[int]
     report_fd: int
     lifeline_fd: int
 
@@ -71,7 +73,7 @@ class ProcessArguments:
     @property
     def inherited_fds(self) -> list[int]:
         """The file descriptors that the process inherits."""
-        return [*self.socket_fds, self.report_fd, self.lifeline_fd]
+        return [*self.socket_fds, *self.operations_fds, self.report_fd, self.lifeline_fd]
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ async def _serve(arguments: ProcessArguments) -> None:
     await serve_until_signalled(
         configuration,
         lambda: [_listen(fd) for fd in arguments.socket_fds],
+        bind_operations=lambda: [_listen(fd) for fd in arguments.operations_fds],
         on_listening=lambda _: Report(arguments.number).send(arguments.report_fd),
         metrics=Metrics(folder=folder),
         examines=arguments.number == 1,

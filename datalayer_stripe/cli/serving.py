@@ -5,11 +5,12 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 
-from ..app import Server, make_app, shutdown_signal
+from ..app import Server, listen, make_app, shutdown_signal
 from ..composition import open_service
 from ..configuration import Configuration
 from ..handlers.urls import WEBHOOK_PATH
 from ..metrics import Metrics
+from ..settings import Settings, variable
 from .event_loop import fastest_loop_name
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ async def serve_until_signalled(
     configuration: Configuration,
     bind: Callable[[], Sequence[socket.socket]],
     *,
+    bind_operations: Callable[[], Sequence[socket.socket]],
     on_listening: Callable[[Server], None],
     metrics: Metrics | None = None,
     examines: bool = True,
@@ -40,6 +42,7 @@ async def serve_until_signalled(
     Args:
         configuration: The settings and the plugins.
         bind: Returns the sockets to listen on. It is called when the service has started.
+        bind_operations: The same for the operators' own address; no sockets if there is none.
         on_listening: Called with the server when it listens.
         metrics: The metrics; by default new ones.
         examines: Whether this process checks the set-up. If not, it reads what another process of
@@ -56,7 +59,7 @@ async def serve_until_signalled(
     )
     try:
         await service.start()
-        server = Server(make_app(service), bind())
+        server = Server(make_app(service), bind(), bind_operations())
         # What exists now lives as long as the process, so the garbage collector need not visit it.
         gc.collect()
         gc.freeze()
@@ -73,19 +76,41 @@ async def serve_until_signalled(
         await service.close()
 
 
-def log_address(configuration: Configuration, host: str, port: int, **fields: int) -> None:
+def listen_for_operations(settings: Settings) -> list[socket.socket]:
+    """Listen on the operators' own address, if there is one.
+
+    Raises:
+        StartError: If the address or the port cannot be used.
+    """
+    address = settings.operations_address
+    return listen(*address, setting=variable("stripe_metrics_address")) if address else []
+
+
+def log_address(
+    configuration: Configuration,
+    host: str,
+    port: int,
+    operations_port: int | None,
+    **fields: int,
+) -> None:
     """Log the address that the service listens on.
 
     Args:
         configuration: The settings and the plugins.
         host: The host name or IP address of the command line.
         port: The port.
+        operations_port: The port of the operators' own address, if there is one.
         **fields: Further fields of the line.
     """
+    address = configuration.settings.stripe_metrics_address
+    operations = {}
+    if address and operations_port:
+        operations["operations_url"] = f"http://{address.rpartition(':')[0]}:{operations_port}"
     logger.info(
         "listening",
         extra={
             "url": f"http://{host}:{port}",
+            **operations,
             "mode": "live" if configuration.settings.livemode else "test",
             "plugins": [plugin.name for plugin in configuration.registry.plugins],
             "event_loop": fastest_loop_name(),

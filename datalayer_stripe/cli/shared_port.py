@@ -8,7 +8,7 @@ https://lwn.net/Articles/542629/
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from ..app import listen
 
@@ -19,14 +19,15 @@ class SharedPort:
     Args:
         host: The host name or IP address to bind.
         port: The port to bind. 0 chooses a free port.
+        setting: The variable that has the address; None if the options of the command have it.
 
     Raises:
         StartError: If the address or the port cannot be used, or another process uses it.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, setting: str | None = None) -> None:
         # Without SO_REUSEPORT, so that it fails if another service uses the port.
-        self._sockets = listen(host, port)
+        self._sockets = listen(host, port, setting=setting)
         self.port: int = self._sockets[0].getsockname()[1]
         """The port."""
         self._is_reusable = hasattr(socket, "SO_REUSEPORT")
@@ -48,6 +49,12 @@ class SharedPort:
         finally:
             for one in sockets:
                 one.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Release the port."""

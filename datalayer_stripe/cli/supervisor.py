@@ -82,6 +82,7 @@ class Supervisor:
 
     Args:
         port: The port of all processes.
+        operations_port: The port of the operators' own address, if there is one.
         processes: The number of processes.
         log_level: The level of their logs.
         log_config: The file of their logging configuration, or None.
@@ -92,6 +93,7 @@ class Supervisor:
     def __init__(
         self,
         port: SharedPort,
+        operations_port: SharedPort | None,
         processes: int,
         *,
         log_level: str,
@@ -99,6 +101,7 @@ class Supervisor:
         on_listening: Callable[[], None],
     ) -> None:
         self._port = port
+        self._operations_port = operations_port
         self._processes = {number: _Process(number) for number in range(1, processes + 1)}
         self._log_level = log_level
         self._log_config = str(log_config or "")
@@ -178,13 +181,18 @@ class Supervisor:
     def _start(self, process: _Process) -> None:
         # Cleaners of temporary folders delete folders of long-running services.
         self._metrics_folder.mkdir(mode=0o700, exist_ok=True)
-        with self._port.sockets_of_process() as sockets:
+        with ExitStack() as inherited:
+            sockets = inherited.enter_context(self._port.sockets_of_process())
+            operations: list[socket.socket] = []
+            if self._operations_port is not None:
+                operations = inherited.enter_context(self._operations_port.sockets_of_process())
             arguments = ProcessArguments(
                 number=process.number,
                 log_level=self._log_level,
                 log_config=self._log_config,
                 metrics_folder=str(self._metrics_folder),
                 socket_fds=[one.fileno() for one in sockets],
+                operations_fds=[one.fileno() for one in operations],
                 report_fd=self._report_end.fileno(),
                 lifeline_fd=self._lifeline,
             )

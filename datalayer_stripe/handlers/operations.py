@@ -61,8 +61,11 @@ class MetricsHandler(BaseHandler):
         self.finish(self.service.metrics.exposition())
 
 
-default_handlers = [
+probe_handlers = [
     (r"/healthz", HealthHandler),
     (r"/readyz", ReadyHandler),
-    (r"/metrics", MetricsHandler),
 ]
+
+metrics_handlers = [(r"/metrics", MetricsHandler)]
+
+default_handlers = [*probe_handlers, *metrics_handlers]

@@ -94,6 +94,11 @@ class DatalayerStripe(ExtensionApp):
         help="Deliveries that may run plugins at the same time, by default 1024. "
         "Environment: DATALAYER_STRIPE_MAX_DELIVERIES."
     ).tag(config=True)
+    stripe_metrics_address = Any(
+        help="Address of the metrics of `datalayer-stripe serve`. A Jupyter Server ignores it: "
+        "its users read the metrics below the base_url. "
+        "Environment: DATALAYER_STRIPE_METRICS_ADDRESS."
+    ).tag(config=True)
     stripe_plugins_dir = Any(
         help="Folder of additional plugin files. Environment: DATALAYER_STRIPE_PLUGINS_DIR."
     ).tag(config=True)

@@ -53,6 +53,53 @@ async def in_flight(api: Api, requests: int) -> None:
         pass
 
 
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.gen_test
+async def test_operators_have_an_address_of_their_own(
+    mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str], processes: str
+) -> None:
+    variables = complete(mongodb_url, sandbox, shop)
+    variables["DATALAYER_STRIPE_METRICS_ADDRESS"] = "127.0.0.1:0"
+    async with serve(variables, bearer, "--processes", processes) as serving:
+        api = serving.api
+        url = (await serving.line("listening"))["operations_url"]
+        operations = Api(int(url.rpartition(":")[2]), api.service, bearer)
+        assert (await api.request("GET", "/metrics")).code == 404
+        for path in ("/healthz", "/readyz"):
+            assert (await api.request("GET", path)).code == 200
+            assert (await operations.request("GET", path)).code == 200
+        assert (await operations.get("/api/iam/v1/whoami")).code == 404
+        assert (await operations.deliver(recorded("payment_intent.succeeded"))).code == 404
+
+        sandbox.api.delay(2.0)
+        slow = asyncio.create_task(api.get("/api/iam/stripe/v1/topup/prices"))
+        await in_flight(operations, 2)  # the slow request, and the one for the metrics
+        serving.process.send_signal(signal.SIGTERM)
+        await serving.line("shutting down")
+        answer = await operations.request("GET", "/readyz")
+        assert json_of(answer)["problems"] == {"service": "shutting down"}
+        assert (await slow).code == 200
+        assert await serving.wait() == 0
+        operations.http.close()
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+@pytest.mark.gen_test
+async def test_serve_prints_one_line_if_the_address_for_operators_is_in_use(
+    sandbox: Sandbox, shop: Shop, mongodb_url: str, processes: str
+) -> None:
+    address = sandbox.url.removeprefix("http://")
+    variables = complete(mongodb_url, sandbox, shop)
+    variables["DATALAYER_STRIPE_METRICS_ADDRESS"] = address
+    arguments = ("serve", "--port", "0", "--processes", processes)
+    code, _, err = await run_command(*arguments, variables=variables)
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        f"Cannot listen on {address}: Address already in use. "
+        "Set another port in DATALAYER_STRIPE_METRICS_ADDRESS."
+    )
+
+
 @pytest.mark.gen_test
 async def test_serve_prints_one_line_for_each_missing_setting() -> None:
     code, _, err = await run_command("serve")
