@@ -16,6 +16,7 @@ from tornado.web import Application
 from .errors import StartError
 from .handlers import default_handlers, operations
 from .handlers.access_log import log_request
+from .handlers.admin import admin_handlers
 from .handlers.api import NotFoundHandler
 from .handlers.app_state import AppState
 from .handlers.bodies import BODY_TIMEOUT_SECONDS
@@ -49,7 +50,12 @@ def make_app(service: Service) -> Application:
     Returns:
         The application, to be run by :class:`Server` or another Tornado server.
     """
-    handlers = [*default_handlers, *checkout_handlers(service.settings.checkout_path)]
+    settings = service.settings
+    handlers = [
+        *default_handlers,
+        *admin_handlers(settings.stripe_admin_role),
+        *checkout_handlers(settings.checkout_path),
+    ]
     app_state = AppState(service.metrics)
     app_state.set_service(service)
     app_state.label_routes(handlers)

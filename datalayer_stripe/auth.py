@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -109,6 +109,7 @@ def issue_token(
     lifetime: timedelta,
     handle: str | None = None,
     email: str | None = None,
+    roles: Sequence[str] = (),
     clock: Clock = system_clock,
 ) -> str:
     """Sign a bearer token that a service with these settings accepts.
@@ -119,6 +120,7 @@ def issue_token(
         lifetime: The time from now until the token expires.
         handle: The account's name for display.
         email: The e-mail address for Stripe's receipts.
+        roles: The roles of the account, such as `platform_admin`.
         clock: Returns the present time.
 
     Returns:
@@ -131,7 +133,7 @@ def issue_token(
         raise ValueError("the settings have no secret to sign tokens with")
     issuers = settings.accepted_issuers
     now = clock()
-    user = {"handle": handle, "email": email}
+    user = {"handle": handle, "email": email, "roles": list(roles) or None}
     claims = {
         "sub": account_uid,
         "iss": settings.jwt_issuer if settings.jwt_issuer in issuers else min(issuers),
@@ -206,5 +208,13 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
             "first_name": first_name,
             "last_name": last_name,
             "expires_at": from_epoch(int(claims["exp"])),
+            "roles": _roles(user.get("roles")),
         }
     )
+
+
+def _roles(value: Any) -> tuple[str, ...]:
+    """Return the roles of a claim. Anything but a list of strings gives no role."""
+    if not isinstance(value, list) or not all(isinstance(role, str) for role in value):
+        return ()
+    return tuple(value)

@@ -2,6 +2,7 @@
 
 import os
 
+from .administration.administration import Administration
 from .auth import BearerTokens
 from .billing.cards import Cards
 from .billing.catalog import Catalog
@@ -193,6 +194,7 @@ async def open_service(
         open_events=OpenEvents(store, registry, metrics, clock),
         event_loop_monitor=EventLoopMonitor(metrics),
         check_results=CheckResults(),
+        administration=Administration.of(settings, store, processor, clock),
     )
 
 

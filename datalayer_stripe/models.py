@@ -35,6 +35,8 @@ class Identity(Model):
     last_name: str | None = Field(default=None, repr=False)
     expires_at: datetime | None = None
     """When the token expires. None if the account was identified without a token."""
+    roles: tuple[str, ...] = ()
+    """The roles that the token gives. None of a user whom Jupyter has identified."""
 
 
 class Account(Model):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from .administration.administration import Administration
 from .auth import BearerTokens
 from .billing.cards import Cards
 from .billing.catalog import Catalog
@@ -94,6 +95,7 @@ class Service:
     open_events: OpenEvents
     event_loop_monitor: EventLoopMonitor
     check_results: CheckResults
+    administration: Administration
 
     def reconciliation(self, **options: Any) -> Reconciliation:
         """Return a run that finds and processes what was never delivered.
@@ -138,24 +140,28 @@ class Service:
             examines: Whether this process runs the checks. If not, it reads what another one has
                 found.
         """
-
-        def make_context() -> CheckContext:
-            return CheckContext(
-                environ=os.environ,
-                webhook_path=webhook_path,
-                found_settings=self.settings,
-                found_registry=self.registry,
-                found_store=self.store,
-                found_account=StripeAccount(self.stripe, self.settings, self.clock),
-                clock=self.clock,
-            )
-
         return StartupChecks(
-            make_context,
+            lambda: self.check_context(webhook_path),
             self.check_results,
             self.store.check_reports,
             self.clock,
             examines=examines,
+        )
+
+    def check_context(self, webhook_path: str) -> CheckContext:
+        """Return what the checks of the set-up look at.
+
+        Args:
+            webhook_path: The path of the webhook, below the address of the service.
+        """
+        return CheckContext(
+            environ=os.environ,
+            webhook_path=webhook_path,
+            found_settings=self.settings,
+            found_registry=self.registry,
+            found_store=self.store,
+            found_account=StripeAccount(self.stripe, self.settings, self.clock),
+            clock=self.clock,
         )
 
     def audit(self, **options: Any) -> Audit:

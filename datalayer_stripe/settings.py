@@ -318,6 +318,18 @@ class Settings(BaseSettings):
         remedy="Set the names of the plugins to disable; separate several with commas.",
         default=(),
     )
+    stripe_admin_role: str | None = setting(
+        "DATALAYER_STRIPE_ADMIN_ROLE",
+        section="Service",
+        doc="The role that a bearer token must have, in its claim `user.roles`, to call the "
+        "[operator's routes](http-api.md#operators-routes-under-apiiamstripev1admin). Datalayer's "
+        "administrators have `platform_admin`. Without this setting these routes do not exist.",
+        remedy="Set the role of your operators, such as platform_admin: up to 128 printable ASCII "
+        "characters without spaces.",
+        default=None,
+        example="",  # a copy must not turn it on
+        pattern=r"^[!-~]{1,128}$",
+    )
     cors_origins: Annotated[tuple[str, ...], AfterValidator(check_origins)] = setting(
         "DATALAYER_CORS_ORIGIN",
         section="Service",

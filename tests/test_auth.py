@@ -250,6 +250,7 @@ def test_identity_contains_user_claims(tokens: BearerTokens) -> None:
         first_name="Ada",
         last_name="Lovelace",
         expires_at=datetime.fromtimestamp(expires, UTC),
+        roles=("member",),
     )
 
 

@@ -38,6 +38,7 @@ from datalayer_stripe.demo.story import Story
 from datalayer_stripe.doctor.report import CHECKS
 from datalayer_stripe.errors import RequestError, Unavailable
 from datalayer_stripe.handlers import default_handlers
+from datalayer_stripe.handlers.admin import admin_handlers
 from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import checkout_handlers
 from datalayer_stripe.metrics import Metrics, PluginMetrics
@@ -57,7 +58,7 @@ from datalayer_stripe.testing import (
 )
 from datalayer_stripe.testing.database import VARIABLE
 from datalayer_stripe.webhooks.outcome import Outcome
-from tests.support.app import ACCOUNT, Api, changed, recorded
+from tests.support.app import ACCOUNT, ADMIN_ROLE, Api, changed, recorded
 from tests.testing.plugins import racing
 
 ROOT = Path(__file__).parents[1]
@@ -281,7 +282,7 @@ def test_documented_routes_match_served_routes(settings: Settings) -> None:
     page, _ = checkout_handlers(settings.checkout_path)
     served = {
         (method, path)
-        for pattern, handler in (*default_handlers, page)
+        for pattern, handler, *_ in (*default_handlers, *admin_handlers(ADMIN_ROLE), page)
         for path in alternatives(pattern)
         for method in implemented(handler)
     }

@@ -77,7 +77,7 @@ def list_events(
     async def find() -> list[EventRecord]:
         found = []
         async with command_service() as service:
-            async for record in service.store.events.find(
+            async for record in service.store.event_lists.find(
                 status=status, event_type=event_type, account_uid=account, since=since
             ):
                 found.append(record)

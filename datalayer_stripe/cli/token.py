@@ -35,7 +35,10 @@ developer tools (F12), and enter this line in the console. Then reload the page:
 )
 @click.option("--handle", help="The user name that the checkout page shows.")
 @click.option("--email", help="The e-mail address that Stripe sends receipts to.")
-def token(account: str, hours: int, handle: str | None, email: str | None) -> None:
+@click.option("--role", "roles", multiple=True, help="A role, such as platform_admin. Repeatable.")
+def token(
+    account: str, hours: int, handle: str | None, email: str | None, roles: tuple[str, ...]
+) -> None:
     """Print a bearer token for ACCOUNT, to try the service in Stripe's test mode.
 
     The token is signed with DATALAYER_JWT_SECRET, as the tokens of your service are. It is the only
@@ -52,6 +55,8 @@ def token(account: str, hours: int, handle: str | None, email: str | None) -> No
     if settings.livemode:
         fail(_LIVE_KEY_ERROR)
     lifetime = timedelta(hours=hours)
-    click.echo(issue_token(settings, account, lifetime=lifetime, handle=handle, email=email))
+    click.echo(
+        issue_token(settings, account, lifetime=lifetime, handle=handle, email=email, roles=roles)
+    )
     if sys.stdout.isatty():
         click.echo(_HINT.format(hours=hours, key=json.dumps(TOKEN_KEY)), err=True)

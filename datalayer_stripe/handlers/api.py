@@ -57,8 +57,8 @@ class ApiHandler(BaseHandler):
         self.set_header("Access-Control-Max-Age", "600")
 
 
-class AuthenticatedHandler(ApiHandler):
-    """Base of the routes that act for the caller's account, and for no other account."""
+class IdentifiedHandler(ApiHandler):
+    """Base of the routes whose caller has to be authenticated."""
 
     identity: Identity
     """The authenticated caller. It is set before the HTTP method runs."""
@@ -68,6 +68,25 @@ class AuthenticatedHandler(ApiHandler):
         if self.request.method != "OPTIONS":
             self.identity = self.identify()
             bind_log_context(account_uid=self.identity.account_uid)
+
+    def identify(self) -> Identity:
+        """Authenticate the caller.
+
+        Returns:
+            The account that the bearer token names.
+
+        Raises:
+            Unauthorized: If the token is missing or not valid.
+        """
+        return self.service.bearer_tokens.authenticate(self.request.headers.get("Authorization"))
+
+
+class AuthenticatedHandler(IdentifiedHandler):
+    """Base of the routes that act for the caller's account, and for no other account."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        if self.request.method != "OPTIONS":
             names = self.request.query_arguments
             arguments = {name: self.get_query_arguments(name) for name in names}
             for scope in AccountScope.from_query(arguments):
@@ -99,17 +118,6 @@ class AuthenticatedHandler(ApiHandler):
         """
         if self.body:
             self.json_body(AccountScope)
-
-    def identify(self) -> Identity:
-        """Authenticate the caller.
-
-        Returns:
-            The account that the bearer token names.
-
-        Raises:
-            Unauthorized: If the token is missing or not valid.
-        """
-        return self.service.bearer_tokens.authenticate(self.request.headers.get("Authorization"))
 
 
 class NotFoundHandler(ApiHandler):

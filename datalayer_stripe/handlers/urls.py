@@ -13,6 +13,9 @@ STRIPE_PREFIX = f"{API_PREFIX}/stripe/v1"
 IAM_PREFIX = f"{API_PREFIX}/v1"
 """Prefix of the routes that read and change the caller's account."""
 
+ADMIN_PREFIX = f"{STRIPE_PREFIX}/admin"
+"""Path of the operator's page, and prefix of its routes."""
+
 WEBHOOK_PATH = f"{STRIPE_PREFIX}/webhook"
 """Path of the webhook, without the base URL of a Jupyter Server."""
 

@@ -122,6 +122,10 @@ class DatalayerStripe(ExtensionApp):
         help="Text before a Jupyter username in the account's uid, such as jupyter:. "
         "Environment: DATALAYER_STRIPE_JUPYTER_USERNAME_PREFIX."
     ).tag(config=True)
+    stripe_admin_role = Any(
+        help="Role of the Datalayer tokens that may call the operator's routes, such as "
+        "platform_admin. Environment: DATALAYER_STRIPE_ADMIN_ROLE."
+    ).tag(config=True)
     jwt_algorithm = Any(
         help="Algorithm of Datalayer's tokens: HS256, HS384 or HS512. "
         "Environment: DATALAYER_JWT_ALGORITHM."
@@ -162,6 +166,13 @@ class DatalayerStripe(ExtensionApp):
             return f"/{Settings.model_fields['stripe_checkout_route'].default}"
         return self.configuration.settings.checkout_path
 
+    @property
+    def admin_role(self) -> str | None:
+        """The role of operators; None if there are no routes for them."""
+        if not isinstance(self.configuration, Configuration):
+            return None
+        return self.configuration.settings.stripe_admin_role
+
     def initialize_settings(self) -> None:
         """Create the state of the handlers, and send the package's log to Jupyter's log."""
         package_logger = logging.getLogger("datalayer_stripe")
@@ -183,7 +194,7 @@ class DatalayerStripe(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Add the routes to the server."""
-        routes = jupyter_handlers(self.checkout_path)
+        routes = jupyter_handlers(self.checkout_path, self.admin_role)
         self.app_state.label_routes(routes)
         self.handlers.extend(routes)
 

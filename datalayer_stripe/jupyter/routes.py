@@ -6,6 +6,7 @@ from jupyter_server.base.handlers import JupyterHandler
 from tornado.web import authenticated
 
 from ..handlers import default_handlers, operations, webhook
+from ..handlers.admin import admin_handlers
 from ..handlers.checkout import CheckoutFileHandler, CheckoutHandler, checkout_handlers
 from ..handlers.urls import API_PREFIX
 from .auth import AuthenticatedMixin, OperatorMixin, PageMixin, PublicMixin, adapt_handler
@@ -33,12 +34,14 @@ class PageFileHandler(CheckoutFileHandler, JupyterHandler):
     head = authenticated(CheckoutFileHandler.head)  # type: ignore[assignment]
 
 
-def jupyter_handlers(checkout_path: str | None) -> Routes:
+def jupyter_handlers(checkout_path: str | None, admin_role: str | None = None) -> Routes:
     """Return all routes, adapted to a Jupyter Server.
 
     Args:
         checkout_path: The path of the checkout page, such as `/checkout`; None if another site
             serves it.
+        admin_role: The role of operators; None turns their routes off. Only a token of Datalayer
+            has roles: a user of the server is no operator.
 
     Returns:
         The routes as Tornado's `Application` takes them.
@@ -47,7 +50,7 @@ def jupyter_handlers(checkout_path: str | None) -> Routes:
     operator_only = {handler for _, handler in operations.default_handlers}
     routes: Routes = []
     mixin: type[PublicMixin]
-    for pattern, handler in default_handlers:
+    for pattern, handler in (*default_handlers, *admin_handlers(admin_role)):
         prefix, mixin = "", AuthenticatedMixin
         if handler in operator_only:
             prefix, mixin = OPERATIONS_PREFIX, OperatorMixin

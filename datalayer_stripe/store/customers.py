@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import Field
-from pymongo import ASCENDING, IndexModel, ReturnDocument
+from pymongo import ASCENDING, DESCENDING, IndexModel, ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
 from ..models import Identity, Model
@@ -81,7 +81,17 @@ CUSTOMERS = CollectionSpec(
 )
 
 # The `_id` is the customer's id. Documents never expire: an old payment may be delivered again.
-FORMER_CUSTOMERS = CollectionSpec("former_customers")
+FORMER_CUSTOMERS = CollectionSpec(
+    "former_customers",
+    [IndexModel([("account_uid", ASCENDING), ("released_at", DESCENDING)])],
+)
+
+
+class FormerCustomer(Model):
+    """A customer that an account had before, or has in addition."""
+
+    customer_id: str
+    released_at: datetime
 
 
 MAX_KNOWN_OWNERS = 100_000
@@ -154,6 +164,18 @@ class Customers:
         wanted = {"customer_id": {"$in": list(customer_ids)}}
         rows = await self._customers.find(wanted, {"customer_id": 1}).to_list(None)
         return {row["customer_id"]: row["_id"] for row in rows}
+
+    @translate_errors
+    async def former_of(self, account_uid: str, *, limit: int) -> list[FormerCustomer]:
+        """Return the customers that an account had before, or has in addition, the newest first.
+
+        Args:
+            account_uid: The account.
+            limit: The maximum number of customers.
+        """
+        found = self._former.find({"account_uid": account_uid}).sort("released_at", -1)
+        rows = await found.limit(limit).to_list(None)
+        return [FormerCustomer.model_validate({**row, "customer_id": row["_id"]}) for row in rows]
 
     @translate_errors
     async def claim(self, identity: Identity, at: datetime) -> Claim:

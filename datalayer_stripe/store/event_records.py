@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 from pydantic import Field
 
@@ -69,3 +70,8 @@ class EventRecord(Model):
         """Return whether all of these plugins have finished the event."""
         done = {name for name, run in self.handlers.items() if run.status == DONE}
         return done.issuperset(plugin_names)
+
+
+def record_of(row: dict[str, Any]) -> EventRecord:
+    """Return the record that a document holds."""
+    return EventRecord.model_validate({**row, "id": row["_id"]})

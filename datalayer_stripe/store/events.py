@@ -1,7 +1,7 @@
 """Events, and the state of each plugin's work on them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,8 @@ from ..events import Event
 from .batched_read import BatchedRead
 from .collection import CollectionSpec
 from .driver import aggregate
-from .errors import translate_errors, translate_stream_errors
-from .event_records import FAILED, HANDLED, REJECTED, EventRecord
+from .errors import translate_errors
+from .event_records import FAILED, HANDLED, REJECTED, EventRecord, record_of
 from .event_writes import not_handled, run_update
 
 # Stripe keeps events for 30 days. Ours expire much later. Ledger rows never expire, and their ids
@@ -32,6 +32,15 @@ EVENTS = CollectionSpec(
         IndexModel([("failed", ASCENDING)], sparse=True),
         IndexModel([("rejected", ASCENDING)], sparse=True),
         IndexModel([("received_at", ASCENDING)], expireAfterSeconds=EVENT_TTL_SECONDS),
+        # The open events in the order of their receipt. An event that succeeds is in none of them.
+        *(
+            IndexModel(
+                [("received_at", DESCENDING)],
+                name=f"{status}_received_at",
+                partialFilterExpression={status: {"$gt": ""}},
+            )
+            for status in (FAILED, REJECTED)
+        ),
     ],
 )
 
@@ -89,7 +98,7 @@ class Events:
     async def get(self, event_id: str) -> EventRecord | None:
         """Return the record of an event, or None if it is unknown."""
         found = await self._events.find_one({"_id": event_id})
-        return _record(found) if found else None
+        return record_of(found) if found else None
 
     @translate_errors
     async def of_object(self, object_id: str, event_type: str) -> EventRecord | None:
@@ -97,41 +106,7 @@ class Events:
         found = await self._events.find_one(
             {"object_id": object_id, "type": event_type}, sort=[("received_at", -1)]
         )
-        return _record(found) if found else None
-
-    @translate_stream_errors
-    async def find(
-        self,
-        *,
-        status: str | None = None,
-        event_type: str | None = None,
-        account_uid: str | None = None,
-        since: datetime | None = None,
-    ) -> AsyncIterator[EventRecord]:
-        """Yield the events that match all given conditions, the newest first.
-
-        Args:
-            status: FAILED or REJECTED, for the events that a plugin has failed or rejected.
-            event_type: The type.
-            account_uid: The account.
-            since: The earliest time of receipt.
-        """
-        query: dict[str, Any] = {}
-        if status is not None:
-            query[status] = {"$gt": ""}  # Any name. This form uses the index.
-        if event_type is not None:
-            query["type"] = event_type
-        if account_uid is not None:
-            # A refund or a dispute does not contain its account, but its payment does.
-            owned = await self._events.distinct("object_id", {"account_uid": account_uid})
-            query["$or"] = [
-                {"account_uid": account_uid},
-                {"payment_intent_id": {"$in": [one for one in owned if one]}},
-            ]
-        if since is not None:
-            query["received_at"] = {"$gte": since}
-        async for row in self._events.find(query).sort("received_at", -1):
-            yield _record(row)
+        return record_of(found) if found else None
 
     @translate_errors
     async def unfinished(self, plugin_name: str, since: datetime) -> int:
@@ -242,7 +217,3 @@ class Events:
                 await asyncio.sleep(0.05)
             else:
                 return True
-
-
-def _record(row: dict[str, Any]) -> EventRecord:
-    return EventRecord.model_validate({**row, "id": row["_id"]})

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
 
@@ -11,6 +11,7 @@ from ..models import LedgerEntry
 from .balances import move_balance, row_of
 from .bulk_writes import BulkWrites
 from .collection import CollectionSpec
+from .driver import Document, aggregate
 from .errors import translate_errors
 from .unit_of_work import BulkOperation, CommitReceipt
 
@@ -43,6 +44,8 @@ class Credit(BulkOperation):
         await move_balance(database, mongo_session, self.entry, receipt)
 
 
+_SUMMED_FIELDS = ("kind", "currency", "credits", "amount")
+
 LEDGER = CollectionSpec(
     "ledger",
     [
@@ -52,8 +55,28 @@ LEDGER = CollectionSpec(
         IndexModel([("reverses", ASCENDING)], partialFilterExpression={"reverses": {"$gt": ""}}),
         IndexModel([("corrects", ASCENDING)], partialFilterExpression={"corrects": {"$gt": ""}}),
         IndexModel([("open_disputes", ASCENDING)], sparse=True),
+        # All fields of `by_day`, which reads this index only.
+        IndexModel([(field, ASCENDING) for field in ("created_at", *_SUMMED_FIELDS)]),
     ],
 )
+
+
+NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
+"""The order of an account's rows, which its index has."""
+
+# Timeout of the sums on the server, in milliseconds.
+_MAX_SUM_MS = 6000
+
+
+class DaySum(NamedTuple):
+    """The sums of the rows of a kind and a currency that were added on a UTC day, `2026-11-01`."""
+
+    day: str
+    kind: str
+    currency: str
+    rows: int
+    credits: int
+    amount: int
 
 
 class Ledger:
@@ -89,18 +112,54 @@ class Ledger:
             limit: The maximum number of rows.
             after: The time and the id of the last row of the previous page.
         """
-        query: dict[str, Any] = {"account_uid": account_uid}
-        if after is not None:
-            at, entry_id = after
-            earlier = [{"created_at": {"$lt": at}}, {"_id": {"$lt": entry_id}}]
-            query |= {"created_at": {"$lte": at}, "$or": earlier}
-        found = self._ledger.find(query).sort([("created_at", -1), ("_id", -1)]).limit(limit)
+        found = self._ledger.find(rows_after(account_uid, after)).sort(NEWEST_FIRST).limit(limit)
         return [entry_of(row) for row in await found.to_list(None)]
+
+    @translate_errors
+    async def by_day(self, since: datetime) -> list[DaySum]:
+        """Return the sums of the rows of each UTC day, kind and currency, in no particular order.
+
+        The database reads an index only.
+
+        Args:
+            since: The beginning of the first day.
+        """
+        day = {"$dateToString": {"format": "%Y-%m-%d", "date": "$created_at"}}
+        stages: list[Document] = [
+            {"$match": {"created_at": {"$gte": since}}},
+            {
+                "$group": {
+                    "_id": {"day": day, "kind": "$kind", "currency": "$currency"},
+                    "rows": {"$sum": 1},
+                    "credits": {"$sum": "$credits"},
+                    "amount": {"$sum": "$amount"},
+                }
+            },
+        ]
+        found = await aggregate(self._ledger, stages, maxTimeMS=_MAX_SUM_MS)
+        return [
+            DaySum(**row["_id"], rows=row["rows"], credits=row["credits"], amount=row["amount"])
+            for row in found
+        ]
 
     @translate_errors
     async def set_receipt_url(self, entry_id: str, receipt_url: str | None) -> None:
         """Store the URL of a top-up's receipt; None if it has none."""
         await self._ledger.update_one({"_id": entry_id}, {"$set": {"receipt_url": receipt_url}})
+
+
+def rows_after(account_uid: str, after: tuple[datetime, str] | None) -> dict[str, Any]:
+    """Return a query for an account's rows in the order of NEWEST_FIRST.
+
+    Args:
+        account_uid: The account.
+        after: The time and the id of the row before; None for all rows.
+    """
+    if after is None:
+        return {"account_uid": account_uid}
+    at, entry_id = after
+    earlier = [{"created_at": {"$lt": at}}, {"_id": {"$lt": entry_id}}]
+    return {"account_uid": account_uid, "created_at": {"$lte": at}, "$or": earlier}
 
 
 def entry_of(row: dict[str, Any]) -> LedgerEntry:

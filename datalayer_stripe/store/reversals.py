@@ -16,12 +16,15 @@ from pymongo import ReturnDocument
 from ..models import EntryKind, LedgerEntry, Model, Reversal
 from .balances import insert_row, move_balance
 from .errors import translate_errors, translate_stream_errors
-from .ledger import effective_entry, entry_of
+from .ledger import NEWEST_FIRST, effective_entry, entry_of, rows_after
 from .unit_of_work import CommitReceipt
 
 _RETURNED_KINDS: dict[str, EntryKind] = {"refund": "refund-failed", "dispute": "dispute-won"}
 
 _PAGE = 500
+
+# Timeout of a page on the server, in milliseconds. An account may have many rows of other kinds.
+_MAX_READ_MS = 5000
 
 
 class RecordedReversal(Model):
@@ -186,6 +189,21 @@ class Reversals:
         """Return the top-ups of these payments that are credited, by PaymentIntent id."""
         wanted = {"_id": {"$in": list(payment_intent_ids)}, **is_top_up()}
         return {row["_id"]: reversed_top_up(row) async for row in self._ledger.find(wanted)}
+
+    @translate_errors
+    async def page(
+        self, account_uid: str, *, limit: int, after: tuple[datetime, str] | None = None
+    ) -> list[ReversedTopUp]:
+        """Return a page of an account's top-ups, the newest first.
+
+        Args:
+            account_uid: The account.
+            limit: The maximum number of top-ups.
+            after: The time and the id of the last top-up of the previous page.
+        """
+        query = {"$and": [rows_after(account_uid, after), is_top_up()]}
+        found = self._ledger.find(query, max_time_ms=_MAX_READ_MS).sort(NEWEST_FIRST).limit(limit)
+        return [reversed_top_up(row) for row in await found.to_list(None)]
 
     @translate_errors
     async def rows_of(self, payment_intent_ids: Sequence[str]) -> list[LedgerEntry]:

@@ -16,6 +16,7 @@ from .commit import Committer, NoMark, Work
 from .customers import Customers
 from .driver import close
 from .errors import translate_errors
+from .event_lists import EventLists
 from .events import Events
 from .first_seen import FirstSeen
 from .idempotency_keys import IdempotencyKeys
@@ -69,6 +70,7 @@ class Store:
         self._plugin_reads = PluginReads()
         self._committer = committer
         self.events = Events(database)
+        self.event_lists = EventLists(database)
         self.jobs = Jobs(database)
         self.accounts = Accounts(database)
         self.customers = Customers(database)

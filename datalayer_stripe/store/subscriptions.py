@@ -122,10 +122,15 @@ class Subscriptions:
         return await self._subscriptions.find_one(wanted, {"_id": 1}) is not None
 
     @translate_errors
-    async def of_account(self, account_uid: str) -> list[SubscriptionSnapshot]:
-        """Return the account's snapshots, in no particular order."""
-        found = await self._subscriptions.find({"account_uid": account_uid}).to_list(None)
-        return [snapshot_of(row) for row in found]
+    async def of_account(self, account_uid: str, *, limit: int = 0) -> list[SubscriptionSnapshot]:
+        """Return the account's snapshots, in no particular order.
+
+        Args:
+            account_uid: The account.
+            limit: The maximum number of snapshots; 0 for all.
+        """
+        found = self._subscriptions.find({"account_uid": account_uid}).limit(limit)
+        return [snapshot_of(row) for row in await found.to_list(None)]
 
     @translate_errors
     async def by_ids(self, subscription_ids: Sequence[str]) -> dict[str, SubscriptionSnapshot]:

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.mongod
 
 
 async def rejected_objects(service: Service) -> set[str | None]:
-    return {one.object_id async for one in service.store.events.find(status="rejected")}
+    return {one.object_id async for one in service.store.event_lists.find(status="rejected")}
 
 
 @pytest.mark.gen_test

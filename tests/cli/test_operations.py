@@ -162,7 +162,9 @@ async def test_events_list_show_and_replay_a_rejected_event(
     code, out, _ = await run_command("events", "replay", "evt_bad", "evt_bad", variables=variables)
     assert (code, out) == (0, "evt_bad → processed\nevt_bad → duplicate\n")
     assert await buyer.credits() == 50, "one payment is credited once"
-    [stored] = [one async for one in service.store.events.find(since=None) if one.id == "evt_bad"]
+    [stored] = [
+        one async for one in service.store.event_lists.find(since=None) if one.id == "evt_bad"
+    ]
     assert stored.payload is None, "the payload is deleted when no plugin needs it"
 
 
@@ -185,7 +187,9 @@ async def test_events_are_found_by_type_account_time_and_status(
         ({"status": "rejected"}, ["evt_bad"]),
         ({"status": "failed"}, []),
     ):
-        assert [record.id async for record in service.store.events.find(**wanted)] == found, wanted
+        assert [record.id async for record in service.store.event_lists.find(**wanted)] == found, (
+            wanted
+        )
 
 
 @pytest.mark.gen_test

@@ -22,6 +22,8 @@ from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, Buyer, Shop
 from tests.support.thin import thin_body
 from tests.test_docs import HTTP_API, code, table, written_routes
 
+ADMIN = f"{STRIPE_ROUTES}/admin"
+
 
 @pytest.fixture
 def settings(settings: Settings, shop: Shop) -> Settings:
@@ -55,6 +57,15 @@ class Scenario:
 
 def get(path: str, prepare: Step = nothing) -> Scenario:
     return Scenario(lambda buyer: buyer.api.get(path), prepare)
+
+
+def as_operator(path: str, prepare: Step = nothing) -> Scenario:
+    return Scenario(lambda buyer: buyer.api.get_as_operator(f"{ADMIN}{path}"), prepare)
+
+
+async def replay(buyer: Buyer) -> HTTPResponse:
+    [paid] = [one for one in buyer.sandbox.events if one["type"] == "payment_intent.succeeded"][-1:]
+    return await buyer.api.post_as_operator(f"{ADMIN}/events/{paid['id']}/replay")
 
 
 async def subscribe(buyer: Buyer) -> None:
@@ -190,6 +201,16 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
     (f"GET {IAM_ROUTES}/whoami", ""): get(f"{IAM_ROUTES}/whoami"),
     (f"GET {IAM_ROUTES}/memberships", ""): get(f"{IAM_ROUTES}/memberships"),
     (f"GET {IAM_ROUTES}/ping", ""): get(f"{IAM_ROUTES}/ping"),
+    (f"GET {ADMIN}/overview", ""): as_operator("/overview"),
+    (f"GET {ADMIN}/events", ""): as_operator("/events"),
+    (f"GET {ADMIN}/events", "of an account"): as_operator(f"/events?account_uid={ACCOUNT}"),
+    (f"POST {ADMIN}/events/{{id}}/replay", "processed"): Scenario(replay, subscribe_and_buy),
+    (f"GET {ADMIN}/accounts", ""): as_operator("/accounts"),
+    (f"GET {ADMIN}/accounts", "by a prefix"): as_operator(f"/accounts?query={ACCOUNT[:4]}"),
+    (f"GET {ADMIN}/accounts/{{id}}", ""): as_operator(f"/accounts/{ACCOUNT}", subscribe_and_buy),
+    (f"GET {ADMIN}/accounts/{{id}}/ledger", ""): as_operator(f"/accounts/{ACCOUNT}/ledger"),
+    (f"GET {ADMIN}/accounts/{{id}}/payments", ""): as_operator(f"/accounts/{ACCOUNT}/payments"),
+    (f"GET {ADMIN}/doctor", ""): as_operator("/doctor"),
     ("GET /healthz", ""): get("/healthz"),
     ("GET /readyz", ""): get("/readyz"),
     ("GET /metrics", ""): get("/metrics"),

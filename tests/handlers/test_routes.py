@@ -13,12 +13,14 @@ from tornado.web import Application, RequestHandler
 import datalayer_stripe
 from datalayer_stripe import handlers
 from datalayer_stripe.handlers import default_handlers, urls
+from datalayer_stripe.handlers.admin import admin_handlers
 from datalayer_stripe.handlers.api import ApiHandler, NotFoundHandler
 from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import CheckoutHandler
-from tests.support.app import Api
+from tests.support.app import ADMIN_ROLE, Api
 
 PACKAGE = Path(datalayer_stripe.__file__).parent
+ROUTES = [*default_handlers, *admin_handlers(ADMIN_ROLE)]
 UNIMPLEMENTED = RequestHandler._unimplemented_method
 
 # These have no fixed path: one answers all unknown paths, and the settings contain the path of the
@@ -33,14 +35,14 @@ def methods(handler: type[RequestHandler]) -> set[str]:
 
 
 def example_path(pattern: str) -> str:
-    """Return a path that matches `pattern`: its first alias, with a PaymentIntent's id."""
-    path = re.sub(r"\(\?P<id>[^)]*\)", "pi_1", pattern)
+    """Return a path that matches `pattern`: its first alias, with an id."""
+    path = re.sub(r"\(\?P<id>([a-z]*)[^)]*\)", lambda id: f"{id[1] or 'pi'}_1", pattern)
     return re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", path)
 
 
 def handler_classes() -> Iterator[type[BaseHandler]]:
     """Yield each class of `handlers/` that implements an HTTP method beside OPTIONS."""
-    for module in pkgutil.iter_modules(handlers.__path__, f"{handlers.__name__}."):
+    for module in pkgutil.walk_packages(handlers.__path__, f"{handlers.__name__}."):
         members = vars(importlib.import_module(module.name)).values()
         for member in members:
             if (
@@ -53,14 +55,14 @@ def handler_classes() -> Iterator[type[BaseHandler]]:
 
 
 def test_every_handler_module_is_in_the_list_of_routes() -> None:
-    for module in pkgutil.iter_modules(handlers.__path__, f"{handlers.__name__}."):
+    for module in pkgutil.walk_packages(handlers.__path__, f"{handlers.__name__}."):
         own = getattr(importlib.import_module(module.name), "default_handlers", [])
-        missing = [pattern for pattern, _ in own if pattern not in dict(default_handlers)]
-        assert not missing, f"add {module.name} to handlers/__init__.py: it serves {missing}"
+        missing = [pattern for pattern, *_ in own if pattern not in {one[0] for one in ROUTES}]
+        assert not missing, f"add {module.name} to the __init__.py beside it: it serves {missing}"
 
 
 def test_every_handler_class_has_a_route() -> None:
-    routed = {handler for _, handler in default_handlers}
+    routed = {handler for _, handler, *_ in ROUTES}
     missing = [
         f"{handler.__module__}.{handler.__name__}"
         for handler in handler_classes()
@@ -70,7 +72,7 @@ def test_every_handler_class_has_a_route() -> None:
 
 
 def test_only_post_routes_take_a_body() -> None:
-    for pattern, handler in default_handlers:
+    for pattern, handler, *_ in ROUTES:
         others = methods(handler) - {"GET", "HEAD", "POST", "OPTIONS"}
         assert not others, (
             f"{pattern}: handlers/bodies.py refuses a body with {others}; change its limit first"
@@ -79,8 +81,8 @@ def test_only_post_routes_take_a_body() -> None:
 
 def test_every_route_has_a_metric_label_and_its_series(app: Application) -> None:
     site = app.settings["datalayer_stripe"]
-    for pattern, handler in default_handlers:
-        label = example_path(pattern).replace("pi_1", "{id}")
+    for pattern, handler, *_ in ROUTES:
+        label = re.sub(r"(pi|evt)_1", "{id}", example_path(pattern))
         assert site.route_labels[handler] == label
         for method in methods(handler) - {"OPTIONS"}:
             labels = {"method": method, "route": label, "status": "200"}
@@ -92,7 +94,7 @@ def test_every_route_has_a_metric_label_and_its_series(app: Application) -> None
 
 @pytest.mark.gen_test
 async def test_preflight_of_every_route_names_its_methods(api: Api) -> None:
-    for pattern, handler in default_handlers:
+    for pattern, handler, *_ in ROUTES:
         answer = await api.request("OPTIONS", example_path(pattern))
         if not issubclass(handler, ApiHandler):
             assert answer.code == 405, f"{pattern}: pages of other origins do not call this route"

@@ -235,7 +235,7 @@ async def test_refund_of_a_rejected_top_up_is_rejected_and_both_can_be_replayed(
     sandbox.refund(paid["id"])
     webhooks.release()
     await webhooks.settle()
-    records = [one async for one in service.store.events.find(status="rejected")]
+    records = [one async for one in service.store.event_lists.find(status="rejected")]
     reasons = {one.type: next(iter(one.handlers.values())).error for one in reversed(records)}
     top_up = next(one for one in records if one.type == "payment_intent.succeeded")
     assert reasons["charge.refunded"] == f"the top-up was rejected: see {top_up.id}"

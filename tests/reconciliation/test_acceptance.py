@@ -56,7 +56,7 @@ async def test_accepted_payment_is_credited_once_with_its_reason(
     assert (row["_id"], row["reason"]) == (payment_id, "accepted: checked by hand")
     assert row["event_id"] == event_id
     assert await differences(service) == []
-    assert [one async for one in service.store.events.find(status="rejected")] == []
+    assert [one async for one in service.store.event_lists.find(status="rejected")] == []
     assert await service.processor.replay(event_id) == "duplicate"
     assert await buyer.credits() == 50
 
@@ -190,7 +190,7 @@ async def test_second_accept_completes_the_first_after_a_crash(
     verdict = await service.acceptance().accept(event_id, "why", credits=50)
     assert not verdict.is_new
     await service.processor.replay(event_id)
-    assert [one.id async for one in service.store.events.find(status="rejected")] == []
+    assert [one.id async for one in service.store.event_lists.find(status="rejected")] == []
     assert await buyer.credits() == 50
 
 

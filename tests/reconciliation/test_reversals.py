@@ -145,7 +145,7 @@ async def test_refund_rejected_with_its_top_up_is_retried_after_the_top_up(
     await customers.delete_one({"_id": "another"})
     [top_up] = [
         one
-        async for one in service.store.events.find(status="rejected")
+        async for one in service.store.event_lists.find(status="rejected")
         if one.type == "payment_intent.succeeded"
     ]
     assert await service.processor.replay(top_up.id) == "processed"
@@ -156,7 +156,7 @@ async def test_refund_rejected_with_its_top_up_is_retried_after_the_top_up(
     report, _ = await reconcile(service, clock)
     assert await buyer.credits() == 40
     assert report.rejected == 0
-    assert [one async for one in service.store.events.find(status="rejected")] == []
+    assert [one async for one in service.store.event_lists.find(status="rejected")] == []
     assert await differences(service) == []
 
 

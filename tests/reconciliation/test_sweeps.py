@@ -157,7 +157,7 @@ async def test_rejected_event_is_counted_and_not_processed_again(
     assert "events show" in difference.explanation
 
     await database.customers.delete_one(claimed)
-    [record] = [one async for one in service.store.events.find(status="rejected")]
+    [record] = [one async for one in service.store.event_lists.find(status="rejected")]
     assert await service.processor.replay(record.id) == "processed"
     assert await buyer.credits() == 50
     assert await audit(service) == []
@@ -254,7 +254,7 @@ async def test_rejected_subscription_does_not_stop_run_or_create_events(
     assert found == []
     assert report.rejected > 0
     assert len(await rows(service, "events")) == known
-    [record, *_] = [one async for one in service.store.events.find(status="rejected")]
+    [record, *_] = [one async for one in service.store.event_lists.find(status="rejected")]
     assert await service.processor.replay(record.id) == "rejected"
 
 

@@ -35,6 +35,9 @@ STRIPE_KEY = "sk_test_tests"
 PUBLISHABLE_KEY = "pk_test_tests"
 WEBHOOK_SECRET = "whsec_testsTestsTestsTestsTests"
 
+ADMIN_ROLE = "platform_admin"
+OPERATOR = "01JCZOPERATOR00000000000000"
+
 JWT_SECRET = "jwt-secret-of-the-tests-0123456789abcdef"
 
 UNREACHABLE_URL = "http://127.0.0.1:9"  # The discard port.
@@ -77,6 +80,12 @@ class Api:
 
     async def get(self, path: str, account: str | None = ACCOUNT, **claims: Any) -> HTTPResponse:
         return await self.request("GET", path, headers=self._headers(account, claims))
+
+    async def get_as_operator(self, path: str) -> HTTPResponse:
+        return await self.get(path, OPERATOR, user={"roles": [ADMIN_ROLE]})
+
+    async def post_as_operator(self, path: str, fields: Any = None) -> HTTPResponse:
+        return await self.post(path, fields or {}, OPERATOR, user={"roles": [ADMIN_ROLE]})
 
     async def post(
         self,
@@ -144,6 +153,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
         stripe_mongodb_driver=DRIVER,
         stripe_api_base=api_base,
         stripe_requests_per_second=10_000,  # the local Stripe has no limit
+        stripe_admin_role=ADMIN_ROLE,
         jwt_secret=JWT_SECRET,
     )
 

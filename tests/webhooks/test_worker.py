@@ -326,7 +326,7 @@ async def test_failed_job_is_retried_with_an_exponential_backoff(
     failed = await handler_run(service)
     assert (failed["status"], failed["attempts"]) == ("deferred", 1)
     assert failed["error"] == "the mail server does not answer"
-    [record] = [one async for one in service.store.events.find(status="failed")]
+    [record] = [one async for one in service.store.event_lists.find(status="failed")]
     assert record.failed == ("mailer",)
     assert await outbox(service) == []
 
@@ -347,7 +347,7 @@ async def test_failed_job_is_retried_with_an_exponential_backoff(
     await service.worker.run_due()
     done = await handler_run(service)
     assert (done["status"], done["attempts"]) == ("done", 3)
-    assert [one async for one in service.store.events.find(status="failed")] == []
+    assert [one async for one in service.store.event_lists.find(status="failed")] == []
     assert (counted(service, "failed"), counted(service, "processed")) == (2, 1)
     [event] = await rows(service, "events")
     assert "payload" not in event
@@ -380,7 +380,7 @@ async def test_job_is_rejected_after_its_last_attempt_and_can_be_replayed(
     ended = await handler_run(service)
     assert ended["status"] == "rejected"
     assert ended["error"].startswith("given up after 3 attempts: RuntimeError at test_worker.py:")
-    [record] = [one async for one in service.store.events.find(status="rejected")]
+    [record] = [one async for one in service.store.event_lists.find(status="rejected")]
     assert (record.rejected, record.failed) == (("mailer",), ())
     assert await rows(service, "jobs") == []
 

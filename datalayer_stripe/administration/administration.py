@@ -1,0 +1,44 @@
+"""The parts of the administration of one service."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from ..clock import Clock
+from ..settings import Settings
+from ..store import Store
+from ..stripe_api.dashboard import Dashboard
+from ..webhooks.processor import EventProcessor
+from .accounts import OperatorAccounts
+from .events import OperatorEvents
+from .findings import CachedFindings
+from .overview import Overviews
+
+
+@dataclass(frozen=True)
+class Administration:
+    """What operators see and do."""
+
+    overviews: Overviews
+    events: OperatorEvents
+    accounts: OperatorAccounts
+    findings: CachedFindings
+
+    @classmethod
+    def of(cls, settings: Settings, store: Store, processor: EventProcessor, clock: Clock) -> Self:
+        """Build the administration of a service.
+
+        Args:
+            settings: The settings.
+            store: The database.
+            processor: Processes the events that are replayed.
+            clock: Returns the present time.
+        """
+        livemode = settings.livemode
+        dashboard = Dashboard(livemode=livemode, is_stripe=settings.stripe_api_base is None)
+        events = OperatorEvents(store, processor, dashboard)
+        return cls(
+            overviews=Overviews(store, clock, livemode=livemode),
+            events=events,
+            accounts=OperatorAccounts(store, events, dashboard),
+            findings=CachedFindings(clock),
+        )

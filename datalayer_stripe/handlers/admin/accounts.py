@@ -1,0 +1,76 @@
+"""Handlers of the operator's search for accounts, and of the story of one account."""
+
+from pydantic import TypeAdapter, ValidationError
+
+from ...errors import NotFound
+from ...models import AccountUid
+from ..urls import ADMIN_PREFIX
+from .base import AdminHandler
+from .models import AccountsQuery, PageQuery, StoryQuery
+
+_ACCOUNT_UID = TypeAdapter(AccountUid)
+
+# A uid may have characters that are percent-encoded in a path, also `/`.
+_ONE_ACCOUNT = rf"{ADMIN_PREFIX}/accounts/(?P<id>[^/]+)"
+
+
+class AccountsHandler(AdminHandler):
+    """`GET /admin/accounts`: return a page of accounts."""
+
+    async def get(self) -> None:
+        query = self.query(AccountsQuery)
+        page = await self.administration.accounts.page(
+            query.query, limit=query.limit, cursor=query.cursor
+        )
+        self.respond_with(page)
+
+
+class AccountHandler(AdminHandler):
+    """`GET /admin/accounts/{id}`: return all that is known of an account."""
+
+    async def get(self, id: str) -> None:
+        uid, query = checked_uid(id), self.query(StoryQuery)
+        story = await self.administration.accounts.story(uid, limit=query.limit)
+        self.respond_with(story)
+
+
+class AccountLedgerHandler(AdminHandler):
+    """`GET /admin/accounts/{id}/ledger`: return a page of an account's ledger, newest first."""
+
+    async def get(self, id: str) -> None:
+        uid, query = checked_uid(id), self.query(PageQuery)
+        page = await self.administration.accounts.ledger(
+            uid, limit=query.limit, cursor=query.cursor
+        )
+        self.respond_with(page)
+
+
+class AccountPaymentsHandler(AdminHandler):
+    """`GET /admin/accounts/{id}/payments`: return a page of an account's payments, newest first."""
+
+    async def get(self, id: str) -> None:
+        uid, query = checked_uid(id), self.query(PageQuery)
+        page = await self.administration.accounts.payments(
+            uid, limit=query.limit, cursor=query.cursor
+        )
+        self.respond_with(page)
+
+
+def checked_uid(text: str) -> str:
+    """Return the uid of a path.
+
+    Raises:
+        NotFound: No account can have it.
+    """
+    try:
+        return _ACCOUNT_UID.validate_python(text)
+    except ValidationError:
+        raise NotFound("Nothing is known of this account.") from None
+
+
+default_handlers = [
+    (rf"{ADMIN_PREFIX}/accounts", AccountsHandler),
+    (_ONE_ACCOUNT, AccountHandler),
+    (rf"{_ONE_ACCOUNT}/ledger", AccountLedgerHandler),
+    (rf"{_ONE_ACCOUNT}/payments", AccountPaymentsHandler),
+]

@@ -1,0 +1,38 @@
+"""Base handler of the operator's routes: only tokens with the configured role are let in."""
+
+from pydantic import BaseModel
+
+from ...administration.administration import Administration
+from ...errors import Forbidden
+from ..api import IdentifiedHandler
+
+
+class AdminHandler(IdentifiedHandler):
+    """Base of the routes that act for an operator, on all accounts."""
+
+    def prepare(self) -> None:
+        """Authenticate the caller, and check the role.
+
+        Raises:
+            Unauthorized: If the token is missing or not valid.
+            Forbidden: If the token does not have the role.
+        """
+        super().prepare()
+        if self.request.method == "OPTIONS":
+            return
+        role = self.service.settings.stripe_admin_role
+        if role is None or role not in self.identity.roles:
+            raise Forbidden("Your token does not have the role of an operator.")
+
+    def respond_with(self, view: BaseModel) -> None:
+        """Finish the request with the fields of a view.
+
+        Args:
+            view: The view.
+        """
+        self.respond(**view.model_dump(mode="json"))
+
+    @property
+    def administration(self) -> Administration:
+        """What operators see and do."""
+        return self.service.administration
