@@ -18,7 +18,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-lowest test-packages test-faults figures settings documented stripe-cli vendor screenshots bench bench-micro lint format docs build audit release-check clean
+.PHONY: help run play test test-lowest test-packages test-faults figures settings documented stripe-cli vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ stripe-cli: $(VENV)/.installed-test ## install the official Stripe CLI for the t
 
 vendor: $(VENV)/.installed-test ## write the files of npm packages that the pages use; needs npm
 	@$(BIN)/python -m tests.support.vendored
+
+labextension: $(VENV)/.installed-test ## build the JupyterLab extension into labextension/prebuilt; needs npm
+	@$(BIN)/python -m tests.support.labextension
 
 screenshots: $(VENV)/.installed-test ## create the screenshots of docs/checkout.md
 	@$(BIN)/python -m tests.browser.screenshots

@@ -21,9 +21,11 @@ import pytest
 import datalayer_stripe
 from datalayer_stripe import Plugin
 from datalayer_stripe._version import __version__
+from tests.support.labextension import PREBUILT
 from tests.support.packaging import ROOT, build_wheel, copy_sources, run
 from tests.support.release_check import NotReady, check_changelog
 
+LABEXTENSION = "share/jupyter/labextensions/datalayer-stripe"
 PLUGINS = sorted(path.stem for path in (ROOT / "plugins").glob("[!_]*.py"))
 
 
@@ -58,6 +60,12 @@ def test_wheel_contains_exactly_the_package_the_plugins_and_the_configuration(
         "etc/datalayer-stripe/datalayer-stripe.env.example",
         "etc/datalayer-stripe/logging.toml",
         "etc/jupyter/jupyter_server_config.d/datalayer_stripe.json",
+        f"{LABEXTENSION}/install.json",
+        *(
+            f"{LABEXTENSION}/{path.relative_to(PREBUILT)}"
+            for path in PREBUILT.rglob("*")
+            if path.is_file()
+        ),
     }
 
 
@@ -181,6 +189,15 @@ def test_installed_wheel_enables_the_jupyter_extension(
 
 
 @pytest.mark.packages
+def test_installed_wheel_enables_the_jupyterlab_extension(
+    installed: Callable[..., str],
+) -> None:
+    listed = installed("python", "-m", "jupyterlab.labextensions", "list")
+    listed = re.sub(r"\x1b\[\d*m", "", listed)
+    assert f"datalayer-stripe v{__version__} enabled OK (python, datalayer-stripe)" in listed
+
+
+@pytest.mark.packages
 def test_installed_wheel_has_the_jupyter_command(installed: Callable[..., str]) -> None:
     shown = installed("jupyter-datalayer-stripe", "--help-all")
     assert "--DatalayerStripe.stripe_api_key=" in shown
@@ -207,6 +224,7 @@ def test_sdist_contains_sources_plugins_and_tests(sources: Path) -> None:
         names = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {f"plugins/{name}.py" for name in PLUGINS} < names
     assert {"LICENSE", "README.md", "CHANGELOG.md", "conf/logging.toml", "setup.py"} < names
+    assert {"labextension/prebuilt/package.json", "labextension/src/index.ts"} < names
     assert "tests/test_packaging.py" in names
     assert not [name for name in names if "__pycache__" in name or name.endswith(".env")]
 

@@ -14,6 +14,7 @@ from ..handlers.app_state import AppState
 from ..logs import MessageFormatter
 from ..metrics import Metrics
 from ..settings import Settings, variable
+from .lab import set_checkout_url
 from .landing import add_checkout_link
 from .lifecycle import BackgroundService
 from .routes import jupyter_handlers
@@ -180,6 +181,7 @@ class DatalayerStripe(ExtensionApp):
         package_logger.setLevel(self.log.getEffectiveLevel())
         package_logger.propagate = False
         base_url = self.settings["base_url"]
+        set_checkout_url(self.settings, self._checkout_url(base_url))
         self.app_state = AppState(Metrics(), base_url=base_url, identity_kind="cookie")
         self.settings["datalayer_stripe"] = self.app_state
         if not isinstance(self.configuration, Configuration):
@@ -191,6 +193,13 @@ class DatalayerStripe(ExtensionApp):
             )
         elif path := self.checkout_path:
             add_checkout_link(self.settings["jinja2_env"], base_url.rstrip("/") + path)
+
+    def _checkout_url(self, base_url: str) -> str:
+        """Return the path of the checkout page with the base URL, or its URL on another site."""
+        path = self.checkout_path
+        if path is None and isinstance(self.configuration, Configuration):
+            return self.configuration.settings.stripe_checkout_route
+        return f"{base_url.rstrip('/')}{path}"
 
     def initialize_handlers(self) -> None:
         """Add the routes to the server."""

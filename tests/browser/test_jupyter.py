@@ -5,23 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from datalayer_stripe.settings import Settings
-from datalayer_stripe.settings_checks import revealed
 from tests.browser.browser_session import BrowserSession
 from tests.browser.demo_server import DemoServer, running_demo
-from tests.support.jupyter import BASE_URL, TOKEN, WEBHOOK, JupyterServer
-
-
-def variables_of(settings: Settings) -> dict[str, str]:
-    """Return the environment variables for these settings, without the token secret."""
-    values = settings.model_dump(exclude={"jwt_secret"}, exclude_none=True, exclude_defaults=True)
-    fields = Settings.model_fields
-    return {
-        str(fields[name].validation_alias): (
-            ",".join(map(revealed, value)) if isinstance(value, tuple) else str(revealed(value))
-        )
-        for name, value in values.items()
-    }
+from tests.browser.jupyter_demo import running_jupyter
+from tests.support.jupyter import BASE_URL, TOKEN, JupyterServer
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +23,8 @@ def jupyter_server(
     jupyter_demo: DemoServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[JupyterServer]:
     """One Jupyter Server for all tests, because it starts slowly."""
-    folder = tmp_path_factory.mktemp("jupyter")
-    with JupyterServer(folder, variables_of(jupyter_demo.settings)) as server:
-        [secret] = jupyter_demo.settings.stripe_webhook_secrets
-        endpoint = f"{server.url}{BASE_URL.rstrip('/')}{WEBHOOK}"
-        create = jupyter_demo.sandbox.create_webhook_endpoint
-        jupyter_demo.call(create, endpoint, secret=revealed(secret))
-        yield server.wait_until_open()
+    with running_jupyter(jupyter_demo, tmp_path_factory.mktemp("jupyter")) as server:
+        yield server
 
 
 @pytest.fixture

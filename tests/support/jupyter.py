@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.support.command import environment
+from tests.support.labextension import PREBUILT
 from tests.support.mongod import free_port
 
 ENABLING = Path(__file__).parents[2] / "conf" / "jupyter_server_config.d" / "datalayer_stripe.json"
@@ -21,6 +22,18 @@ ENABLING = Path(__file__).parents[2] / "conf" / "jupyter_server_config.d" / "dat
 TOKEN = "jupyter-token-of-the-tests"
 BASE_URL = "/user/x/"
 WEBHOOK = "/api/iam/stripe/v1/webhook"
+
+# JupyterLab asks for no news and updates, and gives tests the application as `jupyterapp`.
+_LAB_OPTIONS = (
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.news_url=None",
+    "--LabApp.expose_app_in_browser=True",
+)
+# These extensions come with JupyterLab, and make the start slower.
+_OPTIONS_WITHOUT_LAB = tuple(
+    f"--ServerApp.jpserver_extensions={name}=False"
+    for name in ("jupyterlab", "jupyter_lsp", "notebook_shim")
+)
 
 _START_SECONDS = 60.0
 _POLL = 0.05
@@ -57,9 +70,12 @@ class JupyterServer:
         folder: The folder for all files.
         variables: The DATALAYER variables of its environment.
         config: The content of its jupyter_server_config.py.
+        lab: Whether JupyterLab runs on it, with the prebuilt extension.
     """
 
-    def __init__(self, folder: Path, variables: dict[str, str], config: str = "") -> None:
+    def __init__(
+        self, folder: Path, variables: dict[str, str], config: str = "", *, lab: bool = False
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_file = folder / "jupyter.log"
@@ -68,7 +84,10 @@ class JupyterServer:
         shutil.copy(ENABLING, settings / "jupyter_server_config.d")
         (settings / "jupyter_server_config.py").write_text(config, encoding="utf-8")
         (folder / "notebooks").mkdir()
+        if lab:
+            shutil.copytree(PREBUILT, folder / "data" / "labextensions" / "datalayer-stripe")
         self._folder = folder
+        self._options = _LAB_OPTIONS if lab else _OPTIONS_WITHOUT_LAB
         self._environment = environment(
             **variables,
             HOME=str(folder),
@@ -94,6 +113,7 @@ class JupyterServer:
             f"--ServerApp.port={self.port}",
             "--ServerApp.port_retries=0",
             f"--ServerApp.base_url={BASE_URL}",
+            *self._options,
         ]
         with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
