@@ -18,7 +18,7 @@ SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-lowest test-packages test-faults figures settings documented stripe-cli vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
+.PHONY: help run play test test-lowest test-packages test-faults figures settings documented stripe-cli promtool vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ settings: $(VENV)/.installed-test ## generate the documentation of the settings
 
 documented: $(VENV)/.installed-test ## generate the parameters that Stripe documents from the types of its SDK
 	@$(BIN)/python -m tests.support.stripe_documented
+
+promtool: $(VENV)/.installed-test ## unpack promtool, which checks the alerts, for the tests; needs apt-get
+	@$(BIN)/python -m tests.support.promtool
 
 stripe-cli: $(VENV)/.installed-test ## install the official Stripe CLI for the tests; needs npm
 	@$(BIN)/python -m tests.support.stripe_cli

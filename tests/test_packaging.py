@@ -59,6 +59,8 @@ def test_wheel_contains_exactly_the_package_the_plugins_and_the_configuration(
     assert {name.partition(".data/data/")[2] for name in data} == {
         "etc/datalayer-stripe/datalayer-stripe.env.example",
         "etc/datalayer-stripe/logging.toml",
+        "etc/datalayer-stripe/grafana/datalayer-stripe.json",
+        "etc/datalayer-stripe/prometheus/rules.yml",
         "etc/jupyter/jupyter_server_config.d/datalayer_stripe.json",
         f"{LABEXTENSION}/install.json",
         *(
