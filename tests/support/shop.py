@@ -186,6 +186,11 @@ async def rows(service: Service, collection: str) -> list[dict[str, Any]]:
     return list(await service.store._database[collection].find().sort("_id").to_list(None))
 
 
+async def insert(service: Service, collection: str, *documents: dict[str, Any]) -> None:
+    """Insert documents into a collection."""
+    await service.store._database[collection].insert_many(documents)
+
+
 async def kept(service: Service) -> dict[str, int]:
     """Return the number of documents of each collection that is not empty."""
     names = set(await service.store._database.list_collection_names()) - {"service"}
