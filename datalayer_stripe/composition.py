@@ -37,6 +37,7 @@ from .store import Store, connect
 from .store.readiness import DatabaseProbe
 from .stripe_api.client import StripeClient
 from .stripe_api.rate_limit import CallLimiter, CallRates
+from .tracing import NO_TRACER, Tracer
 from .webhooks.delivery import Deliveries
 from .webhooks.metric_series import create_series
 from .webhooks.observers import Observers
@@ -56,6 +57,7 @@ async def open_service(
     clock: Clock = system_clock,
     store: Store | None = None,
     stripe: StripeClient | None = None,
+    tracer: Tracer = NO_TRACER,
 ) -> Service:
     """Connect to the database, and build a service. Nothing runs before :meth:`Service.start`.
 
@@ -67,6 +69,7 @@ async def open_service(
         clock: Returns the present time.
         store: Replaces the database of the settings. The service closes it.
         stripe: Replaces the client of Stripe's API. The service closes it.
+        tracer: Records spans; by default there are none.
 
     Returns:
         The service.
@@ -87,6 +90,7 @@ async def open_service(
         livemode=settings.livemode,
         driver=settings.stripe_mongodb_driver,
         metrics=metrics,
+        tracer=tracer,
     )
     create_series(metrics, registry)
     stripe = stripe or StripeClient(
@@ -135,7 +139,7 @@ async def open_service(
     )
     runner = Runner(store, contexts, metrics, clock)
     observers = Observers()
-    worker = Worker(store, registry, runner, metrics, clock, observers)
+    worker = Worker(store, registry, runner, metrics, clock, observers, tracer)
     processor = EventProcessor(
         store,
         stripe,
@@ -146,6 +150,7 @@ async def open_service(
         observers,
         max_deliveries=settings.stripe_max_deliveries,
         on_deferred=worker.wake,
+        tracer=tracer,
     )
     deliveries = Deliveries(
         processor,

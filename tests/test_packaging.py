@@ -82,6 +82,7 @@ def test_wheel_has_the_expected_metadata(wheel: zipfile.ZipFile) -> None:
         "demo",
         "testing",
         "jupyter",
+        "otel",
         "test",
         "dev",
         "release",

@@ -11,6 +11,7 @@ from ..configuration import Configuration
 from ..handlers.urls import WEBHOOK_PATH
 from ..metrics import Metrics
 from ..settings import Settings, variable
+from ..tracing import tracing
 from .event_loop import fastest_loop_name
 
 logger = logging.getLogger(__name__)
@@ -51,29 +52,32 @@ async def serve_until_signalled(
     Raises:
         DatalayerStripeError: The service cannot start. The message says what to do.
     """
-    service = await open_service(
-        configuration.settings,
-        registry=configuration.registry,
-        plugin_settings=configuration.plugin_settings,
-        metrics=metrics,
-    )
-    try:
-        await service.start()
-        server = Server(make_app(service), bind(), bind_operations())
-        # What exists now lives as long as the process, so the garbage collector need not visit it.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
-        # Install the signal handlers before the caller says that the service listens.
-        with shutdown_signal() as signalled:
-            on_listening(server)
-            checks = service.startup_checks(webhook_path=WEBHOOK_PATH, examines=examines)
-            async with checks.running(), service.periodic_reconciliation().running():
-                await signalled.wait()
-                logger.info("shutting down")
-                await server.stop(seconds=SHUTDOWN_GRACE_PERIOD)
-    finally:
-        await service.close()
+    # Before the clients of MongoDB and Stripe are created, which are instrumented then.
+    async with tracing() as tracer:
+        service = await open_service(
+            configuration.settings,
+            registry=configuration.registry,
+            plugin_settings=configuration.plugin_settings,
+            metrics=metrics,
+            tracer=tracer,
+        )
+        try:
+            await service.start()
+            server = Server(make_app(service), bind(), bind_operations())
+            # What exists now lives as long as the process: the garbage collector need not visit it.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(GC_THRESHOLD)
+            # Install the signal handlers before the caller says that the service listens.
+            with shutdown_signal() as signalled:
+                on_listening(server)
+                checks = service.startup_checks(webhook_path=WEBHOOK_PATH, examines=examines)
+                async with checks.running(), service.periodic_reconciliation().running():
+                    await signalled.wait()
+                    logger.info("shutting down")
+                    await server.stop(seconds=SHUTDOWN_GRACE_PERIOD)
+        finally:
+            await service.close()
 
 
 def listen_for_operations(settings: Settings) -> list[socket.socket]:

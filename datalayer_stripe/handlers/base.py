@@ -187,20 +187,26 @@ class BaseHandler(BodyHandler):
         tb: TracebackType | None,  # noqa: ARG002
     ) -> None:
         if isinstance(value, RequestError):
-            cause = type(value.__cause__).__name__ if value.__cause__ else None
-            logger.log(
-                refusal_level(value), value.message, extra={"code": value.code, "cause": cause}
-            )
+            self.log_refusal(value)
         elif isinstance(value, HTTPError):
             logger.info("refused", extra={"status": value.status_code})
         else:
             logger.error("unexpected error", exc_info=value)
 
+    def log_refusal(self, error: RequestError) -> None:
+        """Log the line of an error that becomes an answer."""
+        logger.log(
+            refusal_level(error),
+            error.message,
+            extra={"code": error.code, "cause": cause_name(error)},
+        )
+
     def _handle_request_exception(self, e: BaseException) -> None:
-        # Tornado knows only the status of its own HTTPError.
+        # Tornado and its instrumentation for traces know only the status of Tornado's HTTPError.
+        # The latter takes all other errors that are passed to `log_exception` for 500.
         if isinstance(e, RequestError) and not self._finished:
             self.app_state.refusals.count(e)
-            self.log_exception(type(e), e, e.__traceback__)
+            self.log_refusal(e)
             self.send_error(e.status, exc_info=(type(e), e, e.__traceback__))
         else:
             super()._handle_request_exception(e)
@@ -212,6 +218,11 @@ class BaseHandler(BodyHandler):
         requests, seconds = self.app_state.series_of(type(self), str(method), self.get_status())
         requests.inc()
         seconds.observe(elapsed)
+
+
+def cause_name(error: RequestError) -> str | None:
+    """Return the class of what caused an error, or None."""
+    return type(error.__cause__).__name__ if error.__cause__ else None
 
 
 def refusal_level(error: RequestError) -> int:

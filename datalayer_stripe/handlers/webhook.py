@@ -9,7 +9,7 @@ from tornado.web import HTTPError
 from ..errors import DeliveryFailed, InvalidSignature, RequestError
 from ..webhooks.delivery import DELIVERY, STILL_PROCESSING
 from .access_log import access_logger, request_fields
-from .base import BaseHandler, refusal_level
+from .base import BaseHandler, cause_name, refusal_level
 from .urls import WEBHOOK_PATH
 
 
@@ -63,13 +63,18 @@ class WebhookHandler(BaseHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Keep the cause of a refusal for the line of the delivery, and log other errors."""
-        if isinstance(value, RequestError):
-            self._log_level = refusal_level(value)
-            cause = type(value.__cause__).__name__ if value.__cause__ else None
-            self._refusal = {"code": value.code, "reason": value.message, "cause": cause}
-        elif not isinstance(value, HTTPError):  # whose only fact is the status
+        """Log errors other than Tornado's own, whose only fact is the status."""
+        if not isinstance(value, HTTPError):
             super().log_exception(typ, value, tb)
+
+    def log_refusal(self, error: RequestError) -> None:
+        """Keep the cause of a refusal for the line of the delivery."""
+        self._log_level = refusal_level(error)
+        self._refusal = {
+            "code": error.code,
+            "reason": error.message,
+            "cause": cause_name(error),
+        }
 
     def on_finish(self) -> None:
         super().on_finish()

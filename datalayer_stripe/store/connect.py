@@ -16,6 +16,7 @@ from pymongo.uri_parser import parse_uri
 from ..errors import StoreError
 from ..metrics import Metrics, Pool
 from ..settings import DriverName, variable
+from ..tracing import NO_TRACER, Tracer
 from .change_stream import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
 from .diagnosis import VARIABLE, explain, is_standalone, standalone_message
@@ -71,6 +72,7 @@ async def connect(
     metrics: Metrics | None = None,
     expiring: bool = True,
     prepare: bool = True,
+    tracer: Tracer = NO_TRACER,
 ) -> Store:
     """Connect to the database, create its collections and indexes, and return the store.
 
@@ -83,6 +85,7 @@ async def connect(
         expiring: Whether old documents expire. Tests with a clock of their own turn it off.
         prepare: Whether to create collections and indexes, and to bind a new database to the mode.
             If not, nothing is changed on a MongoDB.
+        tracer: Records the commits.
 
     Returns:
         The store. Close it at the end.
@@ -121,7 +124,9 @@ async def connect(
         client,
         database,
         GroupCommitter(
-            Transactions(client, database), Transactions(plugin_client, plugin_database)
+            Transactions(client, database),
+            Transactions(plugin_client, plugin_database),
+            tracer,
         ),
         StreamedChanges(client, database),
         in_memory=False,

@@ -29,6 +29,7 @@ from pymongo.errors import (
 )
 
 from ..errors import AlreadyDone, StoreUnavailable
+from ..tracing import NO_TRACER, CommitSpan, Tracer
 from .commit import NoMark, Transactions, Work
 from .refused_groups import examine
 from .unit_of_work import CommitReceipt
@@ -51,6 +52,7 @@ class _Request:
     work: Work
     receipt: asyncio.Future[CommitReceipt]
     in_bulk: bool
+    span: CommitSpan
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -63,12 +65,19 @@ class GroupCommitter:
     Args:
         transactions: Commits units that write to the service's collections only.
         plugin_transactions: Commits units with writes to plugins' own collections.
+        tracer: Records the commits.
     """
 
-    def __init__(self, transactions: Transactions, plugin_transactions: Transactions) -> None:
+    def __init__(
+        self,
+        transactions: Transactions,
+        plugin_transactions: Transactions,
+        tracer: Tracer = NO_TRACER,
+    ) -> None:
         self.transactions = transactions
         self._plugin_transactions = plugin_transactions
-        self._service_queue = _Queue(transactions)
+        self._tracer = tracer
+        self._service_queue = _Queue(transactions, tracer)
         # One queue per plugin. Their number is limited, because the names come from the registry.
         self._plugin_queues: dict[str, _Queue] = {}
 
@@ -82,7 +91,9 @@ class GroupCommitter:
         name = work.mark.plugin_name
         if name not in self._plugin_queues:
             self._plugin_queues[name] = _Queue(
-                self._plugin_transactions, max_single_commits=MAX_PLUGIN_TRANSACTIONS
+                self._plugin_transactions,
+                self._tracer,
+                max_single_commits=MAX_PLUGIN_TRANSACTIONS,
             )
         return self._plugin_queues[name]
 
@@ -98,14 +109,20 @@ class _Queue:
 
     Args:
         transactions: Commits the units.
+        tracer: Records the commits.
         max_single_commits: How many units of a failed group are committed concurrently; None for
             no limit.
     """
 
     def __init__(
-        self, transactions: Transactions, *, max_single_commits: int | None = None
+        self,
+        transactions: Transactions,
+        tracer: Tracer,
+        *,
+        max_single_commits: int | None = None,
     ) -> None:
         self._transactions = transactions
+        self._tracer = tracer
         self._single_commits = (
             nullcontext() if max_single_commits is None else asyncio.Semaphore(max_single_commits)
         )
@@ -116,11 +133,12 @@ class _Queue:
     async def commit(self, work: Work) -> CommitReceipt:
         """Commit as :class:`.commit.Committer`."""
         receipt: asyncio.Future[CommitReceipt] = asyncio.get_running_loop().create_future()
-        self._requests.append(_Request(work, receipt, in_bulk=work.has_bulk_form))
-        if not self._draining:
-            self._draining = True
-            self._start(self._drain())
-        return await receipt
+        with self._tracer.commit() as span:
+            self._requests.append(_Request(work, receipt, work.has_bulk_form, span))
+            if not self._draining:
+                self._draining = True
+                self._start(self._drain())
+            return await receipt
 
     async def _drain(self) -> None:
         try:
@@ -150,7 +168,8 @@ class _Queue:
         in_bulk = group[0].in_bulk
         attempt = self._transactions.attempt_in_bulk if in_bulk else self._transactions.attempt
         try:
-            receipts = await attempt([request.work for request in group])
+            with self._tracer.transaction([request.span for request in group]):
+                receipts = await attempt([request.work for request in group])
         except (AlreadyDone, DuplicateKeyError):
             if not await self._put_back(group):
                 await self._halve(group)
@@ -190,9 +209,10 @@ class _Queue:
             False if nothing was found that explains the refusal.
         """
         try:
-            findings = await examine(
-                self._transactions.database, [request.work for request in group]
-            )
+            with self._tracer.transaction([request.span for request in group], "examination"):
+                findings = await examine(
+                    self._transactions.database, [request.work for request in group]
+                )
         except Exception:
             return False  # Each unit will find out for itself.
         done, remaining, is_explained = set(), [], False
@@ -235,7 +255,9 @@ class _Queue:
     async def _commit_single(self, request: _Request) -> None:
         try:
             async with self._single_commits:
-                _resolve(request, await self._transactions.commit(request.work))
+                with self._tracer.transaction([request.span]):
+                    receipt = await self._transactions.commit(request.work)
+                _resolve(request, receipt)
         except Exception as error:
             _resolve(request, error)
 

@@ -23,6 +23,8 @@ class Deferral(Mark):
     """How long after the deferral the job is due."""
     may_run_early: bool = field(default=False, kw_only=True)
     """Whether the job may run before it is due, together with others of the same object."""
+    traceparent: str | None = field(default=None, kw_only=True)
+    """The span in which the work was deferred, which the spans of the job link to."""
 
     async def apply(self, database: Any, mongo_session: Any) -> None:
         """Mark the event as deferred and insert the job.
@@ -56,7 +58,7 @@ class Deferral(Mark):
         return not_handled(self.event, name), update
 
     def _job(self) -> dict[str, Any]:
-        return {
+        job = {
             "_id": job_id(self.event.id, self.plugin_name),
             "plugin": self.plugin_name,
             "object_id": self.event.object_id,
@@ -68,6 +70,7 @@ class Deferral(Mark):
             "due_at": self.at + self.delay,
             "until": self.at,
         }
+        return {**job, "traceparent": self.traceparent} if self.traceparent else job
 
 
 @dataclass(frozen=True)

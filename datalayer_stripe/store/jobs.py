@@ -33,6 +33,7 @@ class Job(Model):
     event: Event
     attempts: int
     holder: str
+    traceparent: str | None = None
 
 
 def job_id(event_id: str, plugin_name: str) -> str:

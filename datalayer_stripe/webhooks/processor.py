@@ -21,6 +21,7 @@ from ..store.event_records import DEFERRED, HANDLED, EventRecord
 from ..store.job_marks import Deferral
 from ..stripe_api.client import StripeClient
 from ..stripe_api.rate_limit import DELIVERY_WAIT_SECONDS, own_calls
+from ..tracing import NO_TRACER, Tracer
 from .observers import Observers
 from .outcome import Outcome, combined
 from .runner import Runner
@@ -50,6 +51,7 @@ class EventProcessor:
     Args:
         max_deliveries: How many deliveries that move money may be in flight, and how many others.
         on_deferred: Called after a job is committed, so that the worker looks for it at once.
+        tracer: Records the runs of the plugins.
     """
 
     def __init__(  # noqa: PLR0913 (collaborators, a limit and a callback)
@@ -64,6 +66,7 @@ class EventProcessor:
         *,
         max_deliveries: int,
         on_deferred: Callable[[], None],
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._store = store
         self._stripe = stripe
@@ -73,6 +76,7 @@ class EventProcessor:
         self._clock = clock
         self._observers = observers
         self._on_deferred = on_deferred
+        self._tracer = tracer
         self._admission = Admission(metrics.deliveries_in_flight, limit=max_deliveries)
         self._money_admission = Admission(metrics.deliveries_in_flight, limit=max_deliveries)
 
@@ -213,13 +217,15 @@ class EventProcessor:
             StoreUnavailable: The database does not answer.
         """
         raised: Exception | None = None
-        try:
-            outcome = await self._run_or_defer(plugin, event, is_new_event=is_new_event)
-        except StoreUnavailable:
-            raise  # The plugin has not failed, and its failure could not be recorded.
-        except Exception as error:
-            raised = error
-            outcome = await self._record(plugin, event, error)
+        with self._tracer.plugin_run(plugin.name, event.id, event.type) as span:
+            try:
+                outcome = await self._run_or_defer(plugin, event, is_new_event=is_new_event)
+            except StoreUnavailable:
+                raise  # The plugin has not failed, and its failure could not be recorded.
+            except Exception as error:
+                raised = error
+                outcome = await self._record(plugin, event, error)
+            span.end(outcome.value, raised)
         self._observers.run_ended(plugin.name, event, outcome, raised)
         return outcome
 
@@ -247,6 +253,7 @@ class EventProcessor:
             delay=timedelta(seconds=seconds),
             may_run_early=may_run_early,
             is_new_event=is_new_event,
+            traceparent=self._tracer.traceparent(),
         )
         return await self._defer(deferral)
 

@@ -26,6 +26,7 @@ from ..store.job_marks import JobDone, JobFailed, JobRejected
 from ..store.jobs import Job
 from ..store.marks import Mark
 from ..stripe_api.rate_limit import JOB_WAIT_SECONDS, own_calls
+from ..tracing import NO_TRACER, Tracer
 from .observers import Observers
 from .outcome import Outcome
 from .processor import log_rejection
@@ -81,6 +82,7 @@ class Worker:
         metrics: Metrics,
         clock: Clock,
         observers: Observers,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -88,6 +90,7 @@ class Worker:
         self._metrics = metrics
         self._clock = clock
         self._observers = observers
+        self._tracer = tracer
         self._woken = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._jobs: set[asyncio.Task[None]] = set()
@@ -223,7 +226,10 @@ class Worker:
 
     async def _run(self, plugin: Plugin[Any], job: Job) -> None:
         event = job.event
-        with log_context(event_id=event.id, account_uid=event.account_uid):
+        with (
+            log_context(event_id=event.id, account_uid=event.account_uid),
+            self._tracer.job(plugin.name, event.id, event.type, job.traceparent) as span,
+        ):
             try:
                 outcome = await self._attempt(plugin, job)
                 if outcome is Outcome.DUPLICATE and await self._is_done(job):
@@ -242,6 +248,7 @@ class Worker:
                     "attempts": job.attempts,
                 },
             )
+            span.end(outcome.value)
         self._metrics.jobs.labels(plugin.name, outcome.value).inc()
         self._observers.job_ended(plugin.name, event, outcome, job.attempts)
 

@@ -29,7 +29,10 @@ DRIVER_ATTRIBUTES = frozenset(
     }
 )
 ALLOWED_IMPORTS = frozenset(
-    {"clock", "errors", "events", "models", "settings", "store", "stripe_api.objects", "tasks"}
+    {
+        *("clock", "errors", "events", "metrics", "models", "settings", "store"),
+        *("stripe_api.objects", "tasks", "tracing"),
+    }
 )
 
 

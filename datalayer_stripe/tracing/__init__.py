@@ -1,0 +1,10 @@
+"""Traces with OpenTelemetry, which are off unless an `OTEL_*` variable configures an exporter.
+
+Only :mod:`.spans` and :mod:`.export` import `opentelemetry`, and only a process that sends traces
+imports them.
+"""
+
+from .environment import tracing
+from .tracer import NO_TRACER, CommitSpan, RunSpan, Tracer
+
+__all__ = ["NO_TRACER", "CommitSpan", "RunSpan", "Tracer", "tracing"]

@@ -1,0 +1,184 @@
+"""One trace from a delivery through the plugins to MongoDB and Stripe."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Sequence
+
+import pytest
+from opentelemetry.trace import StatusCode
+
+from datalayer_stripe import Context, Event, Plugin
+from datalayer_stripe.logs import JsonFormatter
+from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.service import Service
+from datalayer_stripe.store.commit import Work
+from tests.store.test_group_commit import credits_of
+from tests.support.app import STRIPE_KEY, WEBHOOK_SECRET, Api, changed, json_of, recorded
+from tests.tracing.conftest import Spans, context_of
+
+DELIVERY = "POST /api/iam/stripe/v1/webhook"
+PAID = "payment_intent.succeeded"
+EMAIL = "ada@example.com"
+
+reader = Plugin("reader")
+
+
+@reader.on(PAID)
+async def read_customer(event: Event, ctx: Context) -> None:
+    if customer_id := event.object.get("customer"):
+        await ctx.stripe.retrieve_customer(str(customer_id))
+
+
+mailer = Plugin("mailer")
+
+
+@mailer.on(PAID, deferred=True)
+async def send_mail(event: Event, ctx: Context) -> None:
+    ctx.collection.insert_one({"_id": event.id})
+
+
+failing = Plugin("failing")
+
+
+@failing.on("customer.updated")
+async def fail(event: Event, ctx: Context) -> None:
+    await ctx.stripe.sdk.v1.customers.list_async({"email": EMAIL})
+    raise ValueError(f"cannot write to {EMAIL}")
+
+
+@pytest.fixture
+def extra_plugins() -> Sequence[Plugin]:
+    return (reader, mailer, failing)
+
+
+class Lines(logging.Handler):
+    """The lines of JSON that were logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(JsonFormatter())
+        self.lines: list[dict[str, object]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(json.loads(self.format(record)))
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_delivery_is_one_trace_through_the_plugins_to_mongodb_and_stripe(
+    api: Api, sandbox: Sandbox, spans: Spans
+) -> None:
+    lines, logger = Lines(), logging.getLogger("datalayer_stripe")
+    logger.addHandler(lines)
+    logger.setLevel(logging.INFO)
+    customer = sandbox.create_customer(payment_method="pm_card_visa")["id"]
+    spans.clear()
+    body = changed(recorded(PAID), id="evt_traced", customer=customer)
+    answer = await api.deliver(body)
+    logger.removeHandler(lines)
+    assert json_of(answer)["outcome"] == "processed"
+
+    delivery = spans.one(DELIVERY)
+    assert delivery.parent is None
+    assert spans.path(spans.one("plugin top-up-credits")) == [DELIVERY, "plugin top-up-credits"]
+    plugin = spans.one("plugin reader")
+    assert plugin.attributes == {
+        "datalayer_stripe.plugin": "reader",
+        "datalayer_stripe.event.id": "evt_traced",
+        "datalayer_stripe.event.type": PAID,
+        "datalayer_stripe.outcome": "processed",
+    }
+    assert spans.path(spans.one("GET")) == [DELIVERY, "plugin reader", "GET"]
+    [written, *_] = [span for span in spans.finished() if span.name.endswith(".insert")]
+    names = spans.path(written)
+    assert names[1].startswith("plugin ")
+    assert names[2:4] == ["commit", "transaction"]
+    assert len(spans.of_trace(delivery)) == len(spans.finished()), "one trace"
+
+    [line] = [line for line in lines.lines if line["message"] == "delivery"]
+    assert line["trace_id"] == f"{context_of(delivery).trace_id:032x}"
+    assert line["span_id"] == f"{context_of(delivery).span_id:016x}"
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_deferred_job_has_a_trace_that_links_to_the_delivery(
+    api: Api, service: Service, spans: Spans
+) -> None:
+    await api.deliver(recorded(PAID))
+    await service.worker.run_due()
+    job = spans.one("job mailer")
+    assert job.parent is None
+    assert (job.attributes or {})["datalayer_stripe.outcome"] == "processed"
+    [link] = job.links
+    deferring = spans.one("plugin mailer")
+    assert link.context.span_id == context_of(deferring).span_id
+    assert spans.path(deferring) == [DELIVERY, "plugin mailer"]
+    written = [span for span in spans.of_trace(job).values() if span.name.endswith(".insert")]
+    assert spans.path(written[0])[:3] == ["job mailer", "commit", "transaction"]
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_transaction_is_in_one_trace_and_is_linked_with_the_others(
+    service: Service, spans: Spans
+) -> None:
+    async def run(work: Work) -> None:
+        with spans.tracer.plugin_run("top-up-credits", "evt", PAID):
+            await service.store.commit(*work)
+
+    await asyncio.gather(*map(run, credits_of("abc")))
+    shared = spans.one("transaction")
+    assert (shared.attributes or {})["datalayer_stripe.units"] == 3
+    assert shared.parent is not None
+    commits = {context_of(span).span_id: span for span in spans.named("commit")}
+    owner = commits[shared.parent.span_id]
+    others = [commits[link.context.span_id] for link in shared.links]
+    traces = {context_of(span).trace_id for span in (owner, *others)}
+    assert len(traces) == 3, "each delivery has a trace of its own"
+    assert list(owner.links) == []
+    for other in others:
+        assert [link.context.span_id for link in other.links] == [context_of(shared).span_id]
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_spans_contain_no_secret_no_address_and_no_statement(
+    api: Api, sandbox: Sandbox, spans: Spans
+) -> None:
+    answer = await api.deliver(changed(recorded("customer.updated"), email=EMAIL))
+    assert answer.code == 503
+    secret = "pi_1_secret_2"
+    await api.get(f"/api/iam/stripe/v1/topup/{secret}/ada%40example.com?client_secret={secret}")
+    token = api.bearer("account")
+    run = spans.one("plugin failing")
+    assert run.status.status_code is StatusCode.ERROR
+    assert (run.attributes or {})["error.type"] == "ValueError"
+    text = "".join(span.to_json() for span in spans.finished())
+    for forbidden in ("@", "%40", "?", secret, STRIPE_KEY, WEBHOOK_SECRET, token[:20], "client_ip"):
+        assert forbidden not in text, forbidden
+    statements = {(span.attributes or {}).get("db.statement") for span in spans.finished()}
+    assert statements <= {None, "find", "insert", "update", "commitTransaction", "abortTransaction"}
+
+
+@pytest.mark.gen_test
+async def test_refusal_has_its_own_status_and_is_no_error_of_the_service(
+    api: Api, spans: Spans
+) -> None:
+    refused = await api.deliver(b"{}", "t=1,v1=00")
+    missing = await api.get("/api/iam/v1/usage/credits", None)
+    for answer, name in ((refused, DELIVERY), (missing, "GET /api/iam/v1/usage/credits")):
+        span = spans.one(name)
+        assert (span.attributes or {})["http.status_code"] == answer.code
+        assert span.status.status_code is StatusCode.UNSET
+        assert list(span.events) == []
+
+
+@pytest.mark.gen_test
+async def test_probes_and_periodic_reads_have_no_trace(
+    api: Api, service: Service, spans: Spans
+) -> None:
+    await asyncio.gather(*(api.request("GET", path) for path in ("/healthz", "/readyz")))
+    await service.store.jobs.count()
+    assert spans.finished() == []
