@@ -65,7 +65,7 @@ vendor: $(VENV)/.installed-test ## write the files of npm packages that the page
 labextension: $(VENV)/.installed-test ## build the JupyterLab extension into labextension/prebuilt; needs npm
 	@$(BIN)/python -m tests.support.labextension
 
-screenshots: $(VENV)/.installed-test ## create the screenshots of docs/checkout.md
+screenshots: $(VENV)/.installed-test ## create the screenshots of the documents
 	@$(BIN)/python -m tests.browser.screenshots
 
 bench: $(VENV)/.installed-bench ## measure `serve` beside reference servers; needs Linux, two cores and wrk

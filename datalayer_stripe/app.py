@@ -17,6 +17,7 @@ from .errors import StartError
 from .handlers import default_handlers, operations
 from .handlers.access_log import log_request
 from .handlers.admin import admin_handlers
+from .handlers.admin.page import admin_page_handlers
 from .handlers.api import NotFoundHandler
 from .handlers.app_state import AppState
 from .handlers.bodies import BODY_TIMEOUT_SECONDS
@@ -54,6 +55,7 @@ def make_app(service: Service) -> Application:
     handlers = [
         *default_handlers,
         *admin_handlers(settings.stripe_admin_role),
+        *admin_page_handlers(settings.stripe_admin_role),
         *checkout_handlers(settings.checkout_path),
     ]
     app_state = AppState(service.metrics)

@@ -39,6 +39,7 @@ from datalayer_stripe.doctor.report import CHECKS
 from datalayer_stripe.errors import RequestError, Unavailable
 from datalayer_stripe.handlers import default_handlers
 from datalayer_stripe.handlers.admin import admin_handlers
+from datalayer_stripe.handlers.admin.page import admin_page_handlers
 from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import checkout_handlers
 from datalayer_stripe.metrics import Metrics, PluginMetrics
@@ -280,9 +281,15 @@ def alternatives(pattern: str) -> list[str]:
 
 def test_documented_routes_match_served_routes(settings: Settings) -> None:
     page, _ = checkout_handlers(settings.checkout_path)
+    operators_page, _ = admin_page_handlers(ADMIN_ROLE)
     served = {
         (method, path)
-        for pattern, handler, *_ in (*default_handlers, *admin_handlers(ADMIN_ROLE), page)
+        for pattern, handler, *_ in (
+            *default_handlers,
+            *admin_handlers(ADMIN_ROLE),
+            operators_page,
+            page,
+        )
         for path in alternatives(pattern)
         for method in implemented(handler)
     }

@@ -11,7 +11,7 @@ from ..auth import issue_token
 from ..clock import Clock, system_clock
 from ..configuration import PluginSources
 from ..errors import StartError
-from ..handlers.urls import WEBHOOK_PATH
+from ..handlers.urls import ADMIN_PREFIX, WEBHOOK_PATH
 from ..plugin_api.registry import Registry
 from ..sandbox import Sandbox, Shopfront
 from ..service import Service
@@ -19,9 +19,11 @@ from ..settings import Settings
 from ..store.connect import MEMORY_URL
 from ..testing.environment import Environment
 from ..testing.shop import ShopSandbox
-from .sign_in import sign_in_handlers
+from .sign_in import OPERATOR_PATH, sign_in_handlers
 
 ACCOUNT = "demo"
+OPERATOR_ROLE = "platform_admin"
+"""The role that the demo's account has, so that it may open the operator's page."""
 
 # The secret that signs the token exists only in this process, so a long lifetime is no risk.
 _TOKEN_LIFETIME = timedelta(days=30)
@@ -36,7 +38,7 @@ class DemoEnvironment:
         service: The service.
         sandbox: The local Stripe.
         url: The address of the service, without a trailing slash.
-        token: The bearer token of the demo's account.
+        token: The bearer token of the demo's account, which is also an operator.
         package_prices: The price ids of the packages, cheapest first.
         plan_price: The price id of the plan.
     """
@@ -47,6 +49,11 @@ class DemoEnvironment:
     token: str
     package_prices: tuple[str, ...]
     plan_price: str
+
+    @property
+    def operator_url(self) -> str:
+        """The address that signs a browser in and leads to the operator's page."""
+        return f"{self.url}{OPERATOR_PATH}"
 
     @property
     def panel_url(self) -> str:
@@ -101,10 +108,13 @@ async def open_environment(
             lifetime=_TOKEN_LIFETIME,
             handle=ACCOUNT,
             email="demo@example.com",
+            roles=[OPERATOR_ROLE],
             clock=clock,
         )
         app = make_app(service)
-        app.add_handlers(*sign_in_handlers(token, settings.checkout_path or "/"))
+        app.add_handlers(
+            *sign_in_handlers(token, checkout=settings.checkout_path or "/", operator=ADMIN_PREFIX)
+        )
         server = Server(app, listen(DEFAULT_HOST, port))
         stack.push_async_callback(server.stop, seconds=_SHUTDOWN_TIMEOUT)
 
@@ -164,4 +174,5 @@ def _settings(environment: Environment) -> Settings:
         stripe_cust_portal_id=portal["id"],
         stripe_cust_portal_url=f"{sandbox.url}/sandbox/portal",
         stripe_js_url=f"{sandbox.url}/sandbox/stripe.js",
+        stripe_admin_role=OPERATOR_ROLE,
     )

@@ -155,6 +155,8 @@ def _pages(environment: DemoEnvironment) -> str:
             "  The checkout page, signed in. Subscribe, buy credits and see them arrive.",
             f"and   {click.style(environment.panel_url, bold=True)}",
             "  Stripe's side. End the month, refund, hold webhooks back, see deliveries.",
+            f"and   {click.style(environment.operator_url, bold=True)}",
+            "  The operator's page. See sales, failed events, accounts and checks.",
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Routes that sign a browser in as the demo's account and redirect it to the checkout page.
+"""Routes that sign a browser in as the demo's account and redirect it to a page.
 
 A script stores the token in the browser's localStorage, where Datalayer's UI stores it too. The
 token is never part of a URL, and only pages of the demo's own origin can read it.
@@ -18,15 +18,18 @@ _PAGE = """<!doctype html>
 <title>Signing in…</title>
 <link rel="icon" href="data:,">
 <script type="module" src="/demo/sign-in.js"></script>
-<noscript>The checkout page needs JavaScript. Enable it and reload this page.</noscript>
+<noscript>This page needs JavaScript. Enable it and reload this page.</noscript>
 </html>
 """
 
 _SCRIPT = """\
-const { token, checkout } = await (await fetch("/demo/sign-in")).json();
+const { token, pages } = await (await fetch("/demo/sign-in")).json();
 localStorage.setItem("@datalayer/iam:token", token);
-location.replace(checkout);
+location.replace(pages[location.pathname]);
 """
+
+OPERATOR_PATH = "/operator"
+"""The path that leads to the operator's page. `/` leads to the checkout page."""
 
 
 class SignInHandler(RequestHandler):
@@ -49,18 +52,19 @@ class SignInHandler(RequestHandler):
         self.finish(self._content)
 
 
-def sign_in_handlers(token: str, checkout: str) -> tuple[str, list[Any]]:
+def sign_in_handlers(token: str, *, checkout: str, operator: str) -> tuple[str, list[Any]]:
     """Return the host pattern and the routes to add to the demo's application.
 
     Args:
         token: The bearer token to store in the browser.
         checkout: The path of the checkout page.
+        operator: The path of the operator's page.
     """
-    fields = {"token": token, "checkout": checkout}
-    contents = {
-        "/": ("text/html; charset=UTF-8", _PAGE),
+    pages = {"/": checkout, OPERATOR_PATH: operator}
+    contents: dict[str, tuple[str, Any]] = {
+        **dict.fromkeys(pages, ("text/html; charset=UTF-8", _PAGE)),
         "/demo/sign-in.js": ("text/javascript; charset=UTF-8", _SCRIPT),
-        "/demo/sign-in": ("application/json", fields),
+        "/demo/sign-in": ("application/json", {"token": token, "pages": pages}),
     }
     return _HOSTS, [
         (path, SignInHandler, {"content_type": content_type, "content": content})

@@ -5,28 +5,20 @@ The page contains no data of any account. It requests the data with the caller's
 
 import json
 import re
-from collections.abc import Awaitable
-from pathlib import Path
 from typing import Any, ClassVar
 
 from tornado.template import Loader
-from tornado.web import HTTPError, StaticFileHandler
 
 from ..currencies import CURRENCY_DIGITS
-from ..errors import RequestError
 from ..settings import Settings
 from ..settings_checks import STRIPE_JS_URL
 from .base import BaseHandler
-from .bodies import BodyHandler
+from .pages import WEB_FOLDER, PageFileHandler, Sources, content_security_policy
 from .urls import IAM_PREFIX, STRIPE_PREFIX, origin_of
-
-WEB_FOLDER = Path(__file__).parents[1] / "web"
 
 # The page preloads all modules at once. Otherwise the browser would request each of them only
 # after it has read the module that imports it.
 _MODULES = sorted(path.name for path in WEB_FOLDER.glob("*.js"))
-
-Sources = tuple[str, ...]
 
 # https://docs.stripe.com/security/guide#content-security-policy, without the sources of Google
 # Maps, which only address forms need.
@@ -62,26 +54,8 @@ class CheckoutHandler(BaseHandler):
         )
 
 
-class CheckoutFileHandler(BodyHandler, StaticFileHandler):
+class CheckoutFileHandler(PageFileHandler):
     """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>/<file>`: return a script or style of the page."""
-
-    def prepare(self) -> Awaitable[None] | None:
-        """Refuse a body with an HTTPError, because this handler does not derive from BaseHandler.
-
-        Raises:
-            HTTPError: If the method is not implemented, or the request has a body.
-        """
-        try:
-            return super().prepare()
-        except RequestError as error:
-            raise HTTPError(error.status) from None
-
-    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 (Tornado's signature)
-        # Browsers revalidate each file by its ETag, so that no page mixes files of two versions
-        # after an upgrade.
-        self.set_header("Cache-Control", "no-cache")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.clear_header("Server")
 
 
 def security_headers(settings: Settings) -> dict[str, str]:
@@ -110,9 +84,7 @@ def security_headers(settings: Settings) -> dict[str, str]:
         "frame-ancestors": ("'self'",),
     }
     return {
-        "Content-Security-Policy": "; ".join(
-            f"{name} {' '.join(sources)}" for name, sources in directives.items()
-        ),
+        "Content-Security-Policy": content_security_policy(directives),
         "Referrer-Policy": "strict-origin",
         # Banks may authenticate a payment in a popup, which must reach Stripe's frames.
         "Cross-Origin-Opener-Policy": "same-origin-allow-popups",

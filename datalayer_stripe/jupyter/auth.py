@@ -191,7 +191,7 @@ class AuthenticatedMixin(PublicMixin):
 
 
 class PageMixin(AuthenticatedMixin):
-    """Mixin for the checkout page: redirects a person who is not signed in to Jupyter's login."""
+    """Mixin for the pages: redirects a person who is not signed in to Jupyter's login."""
 
     is_page = True
 

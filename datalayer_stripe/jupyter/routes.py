@@ -7,7 +7,9 @@ from tornado.web import authenticated
 
 from ..handlers import default_handlers, operations, webhook
 from ..handlers.admin import admin_handlers
+from ..handlers.admin.page import AdminFileHandler, AdminPageHandler, admin_page_handlers
 from ..handlers.checkout import CheckoutFileHandler, CheckoutHandler, checkout_handlers
+from ..handlers.pages import PageFileHandler
 from ..handlers.urls import API_PREFIX
 from .auth import AuthenticatedMixin, OperatorMixin, PageMixin, PublicMixin, adapt_handler
 
@@ -17,8 +19,8 @@ OPERATIONS_PREFIX = f"{API_PREFIX}/stripe"
 Routes = list[tuple[Any, ...]]
 
 
-class PageFileHandler(CheckoutFileHandler, JupyterHandler):
-    """Handler of the page's scripts and styles, for callers who may see the page."""
+class SignedInFileHandler(PageFileHandler, JupyterHandler):
+    """Handler of the scripts and styles of a page, for callers who may see the page."""
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Authenticate the caller, which Jupyter's error page shows, and refuse a body.
@@ -28,10 +30,10 @@ class PageFileHandler(CheckoutFileHandler, JupyterHandler):
         """
         await JupyterHandler.prepare(self)
         if not self._finished:
-            CheckoutFileHandler.prepare(self)
+            PageFileHandler.prepare(self)
 
-    get = authenticated(CheckoutFileHandler.get)  # type: ignore[assignment]
-    head = authenticated(CheckoutFileHandler.head)  # type: ignore[assignment]
+    get = authenticated(PageFileHandler.get)  # type: ignore[assignment]
+    head = authenticated(PageFileHandler.head)  # type: ignore[assignment]
 
 
 def jupyter_handlers(checkout_path: str | None, admin_role: str | None = None) -> Routes:
@@ -57,15 +59,15 @@ def jupyter_handlers(checkout_path: str | None, admin_role: str | None = None) -
         elif handler in public:
             mixin = PublicMixin
         routes.append((prefix + pattern, adapt_handler(handler, mixin)))
-    return [*routes, *_page_routes(checkout_path)]
+    pages = [*checkout_handlers(checkout_path), *admin_page_handlers(admin_role)]
+    return [*routes, *_page_routes(pages)]
 
 
-def _page_routes(checkout_path: str | None) -> Routes:
+def _page_routes(pages: Routes) -> Routes:
     adapted = {
         CheckoutHandler: adapt_handler(CheckoutHandler, PageMixin),
-        CheckoutFileHandler: PageFileHandler,
+        CheckoutFileHandler: SignedInFileHandler,
+        AdminPageHandler: adapt_handler(AdminPageHandler, PageMixin),
+        AdminFileHandler: SignedInFileHandler,
     }
-    return [
-        (pattern, adapted[handler], *options)
-        for pattern, handler, *options in checkout_handlers(checkout_path)
-    ]
+    return [(pattern, adapted[handler], *options) for pattern, handler, *options in pages]

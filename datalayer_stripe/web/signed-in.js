@@ -59,7 +59,7 @@ export class SignedInPage {
     });
     try {
       await this.#open({ http, signal, token });
-      this.#setView("ready");
+      if (!signal.aborted) this.#setView("ready");
     } catch (error) {
       if (signal.aborted) return undefined;
       if (!(error instanceof ApiError)) throw error;

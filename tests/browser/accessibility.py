@@ -1,11 +1,13 @@
 """Run axe-core in a page and in its frames."""
 
+from collections.abc import Collection
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Frame, Page
 
 _SERIOUS_IMPACTS = ("serious", "critical")
+_ALL_IMPACTS = ("minor", "moderate", *_SERIOUS_IMPACTS)
 
 # A transparent frame shows the background of the page behind it, which axe-core cannot see from
 # inside the frame. Set that background in the frame too.
@@ -22,7 +24,12 @@ _SET_BACKGROUND = "(colour) => { document.documentElement.style.backgroundColor 
 
 
 def serious_violations(page: Page) -> list[str]:
-    """Return the serious and critical violations in all frames, one line each.
+    """Return the serious and critical violations in all frames, one line each."""
+    return violations(page, _SERIOUS_IMPACTS)
+
+
+def violations(page: Page, impacts: Collection[str] = _ALL_IMPACTS) -> list[str]:
+    """Return the violations with these impacts in all frames, one line each.
 
     axe-core runs in each frame separately, because its own frame support needs one origin.
     """
@@ -33,7 +40,7 @@ def serious_violations(page: Page) -> list[str]:
         f"{frame.url}: {violation['id']} ({violation['impact']}): {node['target']} {node['html']}"
         for frame in page.frames
         for violation in _violations(frame)
-        if violation["impact"] in _SERIOUS_IMPACTS
+        if violation["impact"] in impacts
         for node in violation["nodes"]
     ]
 

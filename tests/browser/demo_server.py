@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from itertools import count
@@ -18,7 +18,13 @@ from tornado.web import Application, StaticFileHandler
 from datalayer_stripe.app import make_app
 from datalayer_stripe.auth import issue_token
 from datalayer_stripe.composition import open_service
-from datalayer_stripe.demo.environment import ACCOUNT, DemoEnvironment, open_environment
+from datalayer_stripe.demo.environment import (
+    ACCOUNT,
+    OPERATOR_ROLE,
+    DemoEnvironment,
+    open_environment,
+)
+from datalayer_stripe.handlers.urls import ADMIN_PREFIX
 from tests.browser.background import STEP_TIMEOUT, Background
 from tests.support.app import Clock
 
@@ -86,7 +92,9 @@ class DemoServer:
         self.run: Callable[..., Any] = demo.background.run
         self._earlier_calls = len(self.sandbox.api.calls)
 
-    def token(self, account: str | None = None, *, seconds: int = 3600) -> str:
+    def token(
+        self, account: str | None = None, *, seconds: int = 3600, roles: Sequence[str] = ()
+    ) -> str:
         """Return a bearer token that is valid for so many seconds."""
         account = account or self.account
         return issue_token(
@@ -95,8 +103,18 @@ class DemoServer:
             lifetime=timedelta(seconds=seconds),
             handle=account,
             email=f"{account}@example.com",
+            roles=roles,
             clock=self.clock,
         )
+
+    def operator_token(self, *, seconds: int = 3600) -> str:
+        """Return a bearer token of an operator, who is no customer."""
+        return self.token("operator", seconds=seconds, roles=[OPERATOR_ROLE])
+
+    @property
+    def operator_url(self) -> str:
+        """The address of the operator's page."""
+        return f"{self.url}{ADMIN_PREFIX}"
 
     # The local Stripe
 

@@ -1,4 +1,4 @@
-"""Create the screenshots of docs/checkout.md and update its latency table: `make screenshots`.
+"""Create the screenshots of the pages and update the latency table: `make screenshots`.
 
 The latency is the one that the browser tests measured last.
 """
@@ -15,6 +15,7 @@ from tests.browser.browser_session import PHONE, BrowserSession
 from tests.browser.checkout import Checkout
 from tests.browser.chromium import launch
 from tests.browser.demo_server import DemoServer, running_demo
+from tests.browser.operator_screenshots import save_operator_pages
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "checkout.md"
@@ -38,6 +39,7 @@ def main() -> None:
         _save_page(browser, demo_server, "checkout-desktop", _choose, **_WIDE_FORM)
         _save_page(browser, demo_server, "checkout-dark", _buy, color_scheme="dark", **_WIDE)
         _save_panel(browser, demo_server)
+        save_operator_pages(browser, _save)
         browser.close()
     write_figures()
 

@@ -9,6 +9,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe.demo.environment import ACCOUNT, DemoEnvironment, open_environment
+from datalayer_stripe.handlers.urls import ADMIN_PREFIX
 
 
 @pytest.fixture
@@ -33,11 +34,25 @@ async def test_root_signs_in_and_redirects_to_checkout_page(environment: DemoEnv
     assert '<script type="module" src="/demo/sign-in.js">' in page.body.decode()
     assert "@datalayer/iam:token" in (await get(environment, "/demo/sign-in.js")).body.decode()
     signed_in = json.loads((await get(environment, "/demo/sign-in")).body)
-    assert signed_in == {"token": environment.token, "checkout": "/checkout"}
+    assert signed_in == {
+        "token": environment.token,
+        "pages": {"/": "/checkout", "/operator": ADMIN_PREFIX},
+    }
     bearer = {"Authorization": f"Bearer {signed_in['token']}"}
     answer = await get(environment, "/api/iam/v1/subscription", **bearer)
     assert json.loads(answer.body)["account_uid"] == ACCOUNT
-    assert (await get(environment, signed_in["checkout"])).code == 200
+    assert (await get(environment, signed_in["pages"]["/"])).code == 200
+
+
+@pytest.mark.gen_test
+async def test_operator_address_signs_in_and_redirects_to_operators_page(
+    environment: DemoEnvironment,
+) -> None:
+    page = await get(environment, "/operator")
+    assert '<script type="module" src="/demo/sign-in.js">' in page.body.decode()
+    assert (await get(environment, ADMIN_PREFIX)).code == 200
+    bearer = {"Authorization": f"Bearer {environment.token}"}
+    assert (await get(environment, f"{ADMIN_PREFIX}/overview", **bearer)).code == 200
 
 
 @pytest.mark.gen_test

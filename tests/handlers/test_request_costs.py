@@ -214,6 +214,7 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
     ("GET /healthz", ""): get("/healthz"),
     ("GET /readyz", ""): get("/readyz"),
     ("GET /metrics", ""): get("/metrics"),
+    (f"GET {ADMIN}", ""): get(ADMIN),
     ("GET /checkout", ""): get("/checkout"),
     (f"POST {STRIPE_ROUTES}/webhook", "payment by a known customer"): Scenario(
         deliver_new_payment, become_known

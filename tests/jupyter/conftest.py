@@ -33,6 +33,7 @@ class TestAuthorizer(Authorizer):
 c.ServerApp.identity_provider_class = HeaderIdentityProvider
 c.ServerApp.authorizer_class = TestAuthorizer
 c.ServerApp.allow_unauthenticated_access = False
+c.DatalayerStripe.stripe_admin_role = "platform_admin"
 c.DatalayerStripe.stripe_webhook_secret = [
     "whsec_rolledRolledRolledRolled00",
     "whsec_testsTestsTestsTestsTests",

@@ -17,6 +17,7 @@ from tests.support.jupyter import BASE_URL, TOKEN, WEBHOOK, Answer, JupyterServe
 CREDITS = "/api/iam/v1/usage/credits"
 SUBSCRIPTION = "/api/iam/v1/subscription"
 PORTAL = "/api/iam/v1/checkout/portal"
+ADMIN = "/api/iam/stripe/v1/admin"
 ISSUER = "https://id.datalayer.run"
 
 PORTAL_REQUEST: dict[str, Any] = {"return_url": "https://app.example.com/back"}
@@ -251,6 +252,26 @@ def test_page_and_routes_are_below_base_url(server: JupyterServer) -> None:
     portal = server.post(PORTAL, PORTAL_REQUEST, token=TOKEN).json["portal"]
     subscription = server.get(SUBSCRIPTION, token=TOKEN).json["portal"]
     assert portal["route"] == subscription["route"] == "/user/x/checkout"
+
+
+def test_operators_page_needs_sign_in_and_its_data_a_token_with_the_role(
+    server: JupyterServer,
+) -> None:
+    assert server.get(ADMIN).headers["Location"].startswith(f"{BASE_URL}login?next=")
+    page = server.get(ADMIN, cookies=sign_in(server)).body.decode()
+    assert f'data-admin-api="/user/x{ADMIN}"' in page
+    assert 'data-identity="token"' in page
+    paths = re.findall(r'(?:src|href)="(/[^"]+)"', page)
+    assert f"/user/x{ADMIN}/files/admin/app.js" in paths
+    for path in paths:
+        file = path.removeprefix("/user/x")
+        assert server.get(file, cookies=sign_in(server)).status == 200, path
+    assert server.get(file).status == 302, "the files need a sign-in, too"
+    overview = f"{ADMIN}/overview"
+    assert server.get(overview, token=TOKEN).status == 403, "a user of the server is no operator"
+    assert server.get(overview, headers=bearer(ACCOUNT)).status == 403
+    operator = bearer(ACCOUNT, user={"roles": ["platform_admin"]})
+    assert server.get(overview, headers=operator).json["livemode"] is False
 
 
 def test_landing_page_links_to_checkout_page(server: JupyterServer) -> None:

@@ -22,7 +22,7 @@ class AdminHandler(IdentifiedHandler):
             return
         role = self.service.settings.stripe_admin_role
         if role is None or role not in self.identity.roles:
-            raise Forbidden("Your token does not have the role of an operator.")
+            raise Forbidden(f"Your token does not have the role {role}, which operators need.")
 
     def respond_with(self, view: BaseModel) -> None:
         """Finish the request with the fields of a view.
