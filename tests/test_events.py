@@ -92,7 +92,7 @@ async def test_plugins_list_warns_about_a_misspelled_type(tmp_path: Path) -> Non
 
 
 def test_command_line_starts_without_importing_the_sdk_s_parameters() -> None:
-    script = "import sys, datalayer_stripe.cli.main as _; print('stripe.params' in sys.modules)"
+    script = "import sys, datalayer_stripe.cli.serve as _; print('stripe.params' in sys.modules)"
     printed = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Helpers for all commands: settings, a service for one command, times and exit codes."""
+"""Helpers for all commands: settings, a service for one command, and exit codes."""
 
 import asyncio
 import os
@@ -6,10 +6,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn, TypeVar
-
-import click
 
 from ..composition import open_service
 from ..configuration import Configuration, read_configuration
@@ -41,39 +38,6 @@ DIFFERENCES_EXIT_CODE = 3
 """The exit code of a command that found differences and did not correct them."""
 
 _SETTING = re.compile("DATALAYER_STRIPE_")
-
-_RELATIVE_TIME = re.compile(r"(\d{1,6})([mhdw])")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-class Since(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
-    """Option type for a point in time.
-
-    The value is a length of time before now (`36h`, `30d`, `2w`), a date, or an ISO 8601 date and
-    time. Without a time zone it is in UTC.
-    """
-
-    name = "since"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Return the value as a datetime with a time zone."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            if relative := _RELATIVE_TIME.fullmatch(value):
-                length = timedelta(**{_UNITS[relative[2]]: int(relative[1])})
-                return datetime.now(UTC) - length
-            moment = datetime.fromisoformat(value)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is not a time. Use a form such as 36h, 30d, 2w, 2026-11-01 or "
-                "2026-11-01T12:00.",
-                param,
-                ctx,
-            )
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def run(work: Coroutine[Any, Any, T], *, loop_factory: LoopFactory | None = None) -> T:

@@ -9,8 +9,6 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-import click
-
 from ..clock import Clock, system_clock
 from ..composition import call_limiter
 from ..configuration import Attempt, try_configuration
@@ -30,10 +28,9 @@ from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
 from .common import fail, run
 from .output.exports import print_json
-from .output.formats import Format, format_options
+from .output.formats import Format
 from .output.tables import Column, print_rows_as_csv
 from .output.terminal import pluralize, print_line, print_paragraph, styled
-from .webhook_options import WebhookUrl
 
 # The status of a check is in front of its name.
 _INDENT = len(Status.NOT_RUN.value) + 2
@@ -48,28 +45,8 @@ _COLUMNS: Sequence[Column[Finding]] = (
 _COLORS = {Status.OK: "green", Status.WARNING: "yellow", Status.ERROR: "red"}
 
 
-@click.command(short_help="Check the settings, Stripe, the database and the events.")
-@click.option(
-    "--url",
-    type=WebhookUrl(),
-    help="Public URL of the service or of its webhook, such as https://pay.example.com.",
-)
-@click.option(
-    "--env-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Environment file. Its values replace those of the environment.",
-)
-@format_options
 def doctor(url: str | None, env_file: Path | None, output: Format) -> None:
-    """Check that the service is set up correctly, and say how to fix what is not.
-
-    Prints a line for each check: the settings, the plugins, the database, the keys and what they
-    may do, the products and prices, the customer portal, the webhook endpoint and its deliveries,
-    and the events. A check that cannot run says why. Nothing is changed at Stripe. The command
-    needs no running service; it can run while `serve` does.
-
-    Exit code 0: all is well. 1: there are warnings. 2: there are errors.
-    """
+    """Check that the service is set up correctly, and say how to fix what is not."""
     # The findings say what the log would say.
     configure_logging(level="CRITICAL")
     if env_file is not None:

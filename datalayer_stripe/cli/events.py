@@ -10,9 +10,9 @@ import click
 from ..errors import AcceptanceRefused, RequestError, StripeObjectMissing
 from ..store.event_records import FAILED, REJECTED, EventRecord
 from ..webhooks.outcome import Outcome
-from .common import Since, command_service, fail, run
+from .common import command_service, fail, run
 from .output.exports import print_json
-from .output.formats import Format, format_options
+from .output.formats import Format
 from .output.tables import Column, print_rows
 from .output.terminal import print_line
 
@@ -38,24 +38,6 @@ _COLUMNS: Sequence[Column[EventRecord]] = (
 )
 
 
-@click.group()
-def events() -> None:
-    """List, show, replay and accept received events."""
-
-
-@events.command("list")
-@click.option("--failed", is_flag=True, help="Only events that a plugin has failed; it will retry.")
-@click.option("--rejected", is_flag=True, help="Only events that a plugin has rejected.")
-@click.option("--type", "event_type", help="Only this event type, such as invoice.paid.")
-@click.option("--account", help="Only this account and its payments.")
-@click.option("--since", type=Since(), help="Only received since then: 36h, 30d, 2026-11-01.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=50,
-    help="List at most this many, the newest ones.",
-)
-@format_options
 def list_events(
     failed: bool,
     rejected: bool,
@@ -65,11 +47,7 @@ def list_events(
     limit: int,
     output: Format,
 ) -> None:
-    """List events, newest first.
-
-    --account also lists the refunds and disputes of the account's payments, which do not contain
-    the account themselves.
-    """
+    """List events, newest first."""
     if failed and rejected:
         raise click.UsageError("Use --failed or --rejected, not both.")
     status = FAILED if failed else REJECTED if rejected else None
@@ -108,13 +86,8 @@ def _public_fields(record: EventRecord) -> dict[str, Any]:
     return record.model_dump(mode="json", exclude={"payload"})
 
 
-@events.command("show", short_help="Print the stored record of one event as JSON.")
-@click.argument("event_id", metavar="EVT")
 def show_event(event_id: str) -> None:
-    """Print the stored record of one event as JSON.
-
-    The record contains each plugin's status, its number of attempts and its last error.
-    """
+    """Print the stored record of one event as JSON."""
 
     async def get() -> EventRecord | None:
         async with command_service() as service:
@@ -130,17 +103,8 @@ def show_event(event_id: str) -> None:
     print_json(_public_fields(record))
 
 
-@events.command("replay", short_help="Process events again.")
-@click.argument("event_ids", metavar="EVT...", nargs=-1, required=True)
 def replay_events(event_ids: tuple[str, ...]) -> None:
-    """Process events again, as if Stripe had just delivered them.
-
-    Events that are not in the database are fetched from Stripe, which keeps them for 30 days. It is
-    safe to repeat this command: a plugin that has finished an event does not run again. Deferred
-    jobs are run by `serve`, immediately.
-
-    Exit code 1: an event failed.
-    """
+    """Process events again, as if Stripe had just delivered them."""
 
     async def replay() -> bool:
         successful = True
@@ -159,24 +123,8 @@ def replay_events(event_ids: tuple[str, ...]) -> None:
     sys.exit(0 if run(replay()) else 1)
 
 
-@events.command("accept")
-@click.argument("event_id", metavar="EVT")
-@click.option("--reason", required=True, help="The reason, which is stored in the ledger.")
-@click.option("--account", help="The account to credit, if the payment's metadata has none.")
-@click.option(
-    "--credits",
-    type=click.IntRange(min=1),
-    help="The number of credits, if the payment's metadata has none.",
-)
 def accept_event(event_id: str, reason: str, account: str | None, credits: int | None) -> None:
-    """Credit one rejected payment.
-
-    EVT is an event of the type payment_intent.succeeded that `events list --rejected` lists. Its
-    payment must be paid at Stripe and not fully refunded. The account and the credits are read from
-    the payment's metadata; --account and --credits supply only what the metadata lacks. The credits
-    are added once, however often you run this command, less what was refunded or disputed. Then the
-    plugins that waited for the credits run.
-    """
+    """Credit one rejected payment."""
     if not reason.strip():
         raise click.UsageError("--reason must not be blank.")
 

@@ -14,9 +14,9 @@ from ..reconciliation.findings import EVENT_RETENTION, GRACE_PERIOD, NEEDS_REPAI
 from ..reconciliation.repair import repair_all
 from ..store.last_runs import AUDIT
 from ..webhooks.outcome import Outcome
-from .common import DIFFERENCES_EXIT_CODE, Since, command_service, run
+from .common import DIFFERENCES_EXIT_CODE, command_service, run
 from .output.exports import print_json
-from .output.formats import Format, format_options
+from .output.formats import Format
 from .output.progress import SweepProgress
 from .output.tables import Column, as_records, print_rows_as_csv, print_table
 from .output.terminal import pluralize, print_line
@@ -38,22 +38,8 @@ Failures = Mapping[RepairTarget, str | None]
 """Why the repair of a target has failed; None if it has not."""
 
 
-@click.command()
-@click.option("--since", type=Since(), help="Start time: 36h, 30d, 2026-11-01.  [default: 30d]")
-@click.option(
-    "--dry-run", is_flag=True, help="Only report what is missing; exit code 3 if anything is."
-)
-@format_options
 def reconcile(since: datetime | None, dry_run: bool, output: Format) -> None:
-    """Process events that were never delivered.
-
-    Compares Stripe's events, payments, refunds, disputes, subscriptions and customers with the
-    database. The plugins process what is missing, as they process a delivery. You can run this
-    command while the service runs, and repeat it. Stripe keeps events for 30 days; what is older
-    is compared without them.
-
-    Exit code 1: something could not be processed.
-    """
+    """Process events that were never delivered."""
     since = since or datetime.now(UTC) - EVENT_RETENTION
     findings, report = list[Finding](), Report()
 
@@ -132,32 +118,10 @@ def _checked(checked: Counter[str]) -> str:
     return ", ".join(pluralize(number, kind) for kind, number in checked.items()) or "nothing"
 
 
-@click.command(short_help="Compare the balances, the ledger and Stripe.")
-@click.option("--account", help="Only this account.")
-@click.option(
-    "--since",
-    type=Since(),
-    help="Compare with Stripe only what was created since then: 36h, 30d, 2026-11-01.",
-)
-@click.option("--repair", is_flag=True, help="Show what --yes would repair.")
-@click.option("--yes", is_flag=True, help="With --repair: repair it.")
-@format_options
 def audit(
     account: str | None, since: datetime | None, repair: bool, yes: bool, output: Format
 ) -> None:
-    """Compare the balances with the ledger, and the ledger with Stripe.
-
-    Each balance must be the sum of its ledger rows. Each payment at Stripe must have a ledger row,
-    and each row a payment. Each difference is explained, with the command that corrects it.
-
-    Without --repair --yes the command stores only when it ran and how many differences it found,
-    for `datalayer-stripe doctor`. With these options it sets balances to the
-    sums of their ledger rows, and adds ledger rows until they agree with Stripe: the missing rows,
-    or rows of the kind `correction`. It never changes or deletes a row. You can run it while the
-    service runs, and repeat it.
-
-    Exit code 3: a difference was found and not repaired.
-    """
+    """Compare the balances with the ledger, and the ledger with Stripe."""
     if yes and not repair:
         raise click.UsageError("Use --yes together with --repair.")
     found: list[Difference] = []

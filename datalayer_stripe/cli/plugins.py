@@ -10,11 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from ..configuration import PluginSources
 from ..errors import SettingsError, StartError, StoreUnavailable
-from ..events import PAYMENT_SUCCEEDED
 from ..plugin_api.definition import Plugin
 from ..plugin_api.registry import Registry
 from ..service import DISABLED_MONEY_PLUGIN
@@ -23,7 +20,7 @@ from ..store import connect
 from ..store.connect import MEMORY_URL
 from .common import fail
 from .output.exports import print_json
-from .output.formats import Format, format_options
+from .output.formats import Format
 from .output.tables import Column, TablePrinter, as_records, print_rows_as_csv, print_table
 from .output.terminal import pluralize, print_line, styled
 
@@ -48,20 +45,8 @@ Next, in a virtual environment:
 Then change the plugin, and run `datalayer-stripe plugins check .`. See README.md for more."""
 
 
-@click.group()
-def plugins() -> None:
-    """List, write and check plugins."""
-
-
-@plugins.command("list", short_help="List the plugins and their event types.")
-@format_options
 def list_plugins(output: Format) -> None:
-    """List the plugins in the order in which they run, each with its event types.
-
-    The column FAILED has the number of events of the last day that the plugin failed or rejected
-    and has not finished since. It needs the environment variables of `serve`; the other columns do
-    not.
-    """
+    """List the plugins in the order in which they run, each with its event types."""
     try:
         registry = PluginSources.from_environment().load()
     except StartError as error:
@@ -157,32 +142,8 @@ async def _count_failures(settings: Settings, registry: Registry) -> dict[str, i
         await store.close()
 
 
-@plugins.command("new")
-@click.argument("name")
-@click.option(
-    "--on",
-    "types",
-    metavar="TYPE",
-    multiple=True,
-    help="An event type that the plugin runs on; repeat the option for several types. "
-    f"[default: {PAYMENT_SUCCEEDED}]",
-)
-@click.option("--deferred", is_flag=True, help="Run after the delivery has been answered.")
-@click.option(
-    "--directory",
-    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
-    default=".",
-    help="The parent of the new folder.",
-)
 def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> None:
-    """Write a package with a new plugin into a new folder.
-
-    NAME is the name of the package and of the plugin: lower-case letters, digits and hyphens. The
-    package contains a README, an event, and tests that pass. The plugin counts the events of its
-    types, until you change it. Event types: https://docs.stripe.com/api/events/types.
-
-    Nothing is overwritten. Exit code 2: the name or a type is not allowed, or the folder exists.
-    """
+    """Write a package with a new plugin into a new folder."""
     from ..plugin_tools.package import write_package  # noqa: PLC0415 (only this command needs it)
 
     try:
@@ -197,22 +158,8 @@ def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> N
     print_line(_NEXT.format(folder=shlex.quote(str(package.folder))))
 
 
-@plugins.command("check")
-@click.argument("path", type=click.Path(exists=True, path_type=Path))
 def check(path: Path) -> None:
-    """Run the plugins at PATH on recorded events.
-
-    PATH is a plugin's file, a folder of such files, or the folder of a package whose pyproject.toml
-    names the plugins; the package need not be installed. The plugins are loaded as at the start of
-    the service, together with the installed ones. Their settings are read from the environment.
-
-    Each event is delivered several times, concurrently, and interrupted at each step; deferred
-    work is run. The command uses its own recorded events, and those in tests/events/*.json beside
-    the plugin. You need no Stripe account and no database. But a plugin REALLY CALLS external
-    services, many times: point its settings to a harmless target.
-
-    Exit code 0: no fault. 1: a plugin has a fault. 2: a plugin cannot be loaded.
-    """
+    """Run the plugins at PATH on recorded events."""
     if importlib.util.find_spec("mongomock_motor") is None:
         fail('This command needs an extra: pip install "datalayer-stripe[testing]"')
     from ..plugin_tools.check import Check  # noqa: PLC0415 (needs the extra `testing`)

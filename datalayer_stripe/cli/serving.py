@@ -11,6 +11,7 @@ from ..configuration import Configuration
 from ..handlers.urls import WEBHOOK_PATH
 from ..metrics import Metrics
 from ..settings import Settings, variable
+from ..store.connect import MEMORY_URL
 from ..tracing import tracing
 from .event_loop import fastest_loop_name
 
@@ -118,6 +119,14 @@ def log_address(
             "mode": "live" if configuration.settings.livemode else "test",
             "plugins": [plugin.name for plugin in configuration.registry.plugins],
             "event_loop": fastest_loop_name(),
+            "mongodb_driver": _driver_name(configuration.settings),
             **fields,
         },
     )
+
+
+def _driver_name(settings: Settings) -> str:
+    """Return the name of the MongoDB driver in use: `motor`, `pymongo`, or `memory`."""
+    if settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
+        return "memory"
+    return settings.stripe_mongodb_driver

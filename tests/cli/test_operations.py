@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click import BadParameter
 
-from datalayer_stripe.cli.common import Since
+from datalayer_stripe.cli.commands.options import Since
 from datalayer_stripe.reconciliation.differences import REPAIR_COMMAND
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service

@@ -14,6 +14,7 @@ from datalayer_stripe.cli.main import main
 from datalayer_stripe.sandbox import Sandbox
 from tests.support.app import ACCOUNT, Api, json_of, recorded
 from tests.support.command import complete, run_command
+from tests.support.database import DRIVER
 from tests.support.serving import serve
 from tests.support.shop import Shop
 
@@ -39,6 +40,7 @@ async def test_serve_answers_requests_and_finishes_them_after_sigterm(
 
     listening = next(line for line in serving.lines if line["message"] == "listening")
     assert listening["event_loop"] == ("uvloop" if find_spec("uvloop") else "asyncio")
+    assert listening["mongodb_driver"] == DRIVER
     delivery = next(line for line in serving.lines if line["message"] == "delivery")
     assert delivery["request_id"] == answer.headers["X-Request-Id"]
     assert delivery["event_id"] == "evt_1xNnthCz7hWRKLEp3Wi6nFpx"

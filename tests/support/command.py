@@ -44,9 +44,10 @@ def complete(mongodb_url: str, sandbox: Sandbox, shop: Shop) -> dict[str, str]:
     )
 
 
-# The processes are forks of one that has imported the command, because the import takes a second.
+# The processes are forks of one that has imported the commands, because the import takes a second.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["datalayer_stripe.cli.main"])
+_COMMANDS = "customers doctor events operations plugins setup token webhook"
+_FORKS.set_forkserver_preload([f"datalayer_stripe.cli.{one}" for one in _COMMANDS.split()])
 
 
 async def run_command(

@@ -19,6 +19,7 @@ class ProgressBar:
 
     def __init__(self) -> None:
         console = open_console(err=True)
+        self._is_shown = console.is_interactive
         self._progress = Progress(
             BarColumn(_BAR_WIDTH),
             TaskProgressColumn(),
@@ -28,12 +29,13 @@ class ProgressBar:
             # What is piped from stdout must not get onto the terminal.
             redirect_stdout=False,
             redirect_stderr=False,
-            disable=not console.is_interactive,
+            disable=not self._is_shown,
         )
         self._task = self._progress.add_task("", total=None, visible=False)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self._is_shown:
+            self._progress.start()
         return self
 
     def __exit__(
@@ -42,7 +44,8 @@ class ProgressBar:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._progress.stop()
+        if self._is_shown:
+            self._progress.stop()
 
     def show(self, text: str, *, done: float | None = None) -> None:
         """Show a text beside the bar.

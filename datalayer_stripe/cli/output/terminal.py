@@ -49,6 +49,7 @@ def open_console(*, err: bool = False) -> Console:
         force_interactive=is_terminal and not _is_dumb(),
         force_jupyter=False,
         color_system="auto" if has_style else None,
+        no_color=not has_style,
         width=width(),
         height=shutil.get_terminal_size().lines,
         # The texts are data, not rich's markup.

@@ -1,54 +1,21 @@
-"""The options of the commands `webhook`, and the configuration that they read."""
+"""The configuration that the commands `webhook` read."""
 
 import os
 import secrets
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-import click
 
 from ..configuration import Configuration, read_configuration
 from ..errors import StartError
-from ..handlers.urls import WEBHOOK_PATH
 from ..logs import configure_logging
 from ..provisioning.env_file import EnvFile
 from ..settings import variable
-from ..settings_checks import check_url
 from .common import fail, fail_to_start
 from .output.terminal import print_line
 
 _PREFIX = "DATALAYER_"
 _SECRETS = variable("stripe_webhook_secrets")
 _API_KEY = variable("stripe_api_key")
-
-
-class WebhookUrl(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2
-    """Option type for the URL of a webhook."""
-
-    name = "url"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the URL, with the path of the webhook if it has none."""
-        try:
-            check_url(value, ("https", "http"))
-        except ValueError as error:
-            self.fail(f"The URL {error}.", param, ctx)
-        has_path = urlsplit(value).path.strip("/")
-        return value if has_path else value.rstrip("/") + WEBHOOK_PATH
-
-
-url_option = click.option(
-    "--url",
-    type=WebhookUrl(),
-    help="URL of the webhook. Default: that of the endpoint that Stripe has for this service.",
-)
-
-env_file_option = click.option(
-    "--env-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Environment file. Its values replace those of the environment, except the secret key.",
-)
 
 
 def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> Configuration:
