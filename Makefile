@@ -1,6 +1,7 @@
 # Needs Python 3.11 or later, and make. Everything else is installed into .venv.
 # PYTHON=python3.12 selects an interpreter, VENV=.venv-3.12 the folder of the virtual environment,
 # ARGS="--port 9800" the options of the demo, and PYTEST_ARGS="-k settings" the options of pytest.
+# UPGRADE=1 takes the newest versions into the lock file.
 # PEERS=1 adds other webhook receivers to the benchmark, and SOAK=1 ten minutes of load.
 
 PYTHON ?=
@@ -8,6 +9,7 @@ ARGS ?=
 PYTEST_ARGS ?=
 PEERS ?=
 SOAK ?=
+UPGRADE ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,13 +17,16 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install -
 # A change of these files installs again. The code itself is installed editable.
 SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' datalayer_stripe/_version.py)
+DEPLOYMENT_TOOLS := bubblewrap mmdebstrap debian-archive-keyring
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-lowest test-packages test-faults figures settings documented stripe-cli promtool vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
+.PHONY: help run play test test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings documented stripe-cli promtool vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed-demo ## start the demo: the service and a local Stripe
 	@$(BIN)/datalayer-stripe demo $(ARGS)
@@ -43,6 +48,23 @@ test-packages: $(VENV)/.installed-test ## build, install and use the packages an
 
 test-faults: $(VENV)/.installed-test ## kill processes, cut connections and overload the service; takes minutes
 	@$(BIN)/python -m pytest -m faults $(PYTEST_ARGS)
+
+# Build the image's steps in an empty folder, and run what ships the service.
+test-deployment: $(VENV)/.installed-deployment ## check the image and the files of conf/ that deploy it; needs Debian or Ubuntu
+	@$(BIN)/python -m pytest -m deployment $(PYTEST_ARGS)
+
+deployment-tools: ## install the programs that test-deployment needs; needs apt-get and root or sudo
+	@as_root=; [ "$$(id -u)" = 0 ] || as_root=sudo; \
+	$$as_root apt-get update -qq && \
+	$$as_root apt-get install -qq --yes --no-install-recommends $(DEPLOYMENT_TOOLS) </dev/null >/dev/null
+
+lock: $(VENV)/.installed-dev ## write requirements.lock, from which the image is built
+	@$(BIN)/python -m tests.support.lock_file $(if $(UPGRADE),--upgrade)
+
+image: ## build the image datalayer-stripe with its labels; needs Docker
+	docker build --tag datalayer-stripe --build-arg VERSION="$(VERSION)" \
+	  --build-arg REVISION="$$(git rev-parse HEAD)" \
+	  --build-arg SOURCE_DATE_EPOCH="$$(git log -1 --format=%ct)" $(ARGS) .
 
 figures: $(VENV)/.installed-test ## write the figures of the fault tests into docs/reliability.md
 	@$(BIN)/python -m tests.faults.figures

@@ -87,6 +87,7 @@ def test_wheel_has_the_expected_metadata(wheel: zipfile.ZipFile) -> None:
         "dev",
         "release",
         "audit",
+        "deployment",
         "bench",
         "docs",
     }

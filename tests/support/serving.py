@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -62,11 +62,21 @@ class Serving:
 
 @asynccontextmanager
 async def serve(
-    variables: dict[str, str], bearer: Callable[..., str], *arguments: str
+    variables: dict[str, str],
+    bearer: Callable[..., str],
+    *arguments: str,
+    command: Sequence[str] = (str(COMMAND), "serve"),
 ) -> AsyncIterator[Serving]:
-    """Run `serve` on a free port, wait until it listens, and kill it at the end."""
+    """Run `serve` on a free port, wait until it listens, and kill it at the end.
+
+    Args:
+        variables: The environment.
+        bearer: Creates tokens for the client.
+        *arguments: Further options of `serve`.
+        command: The command line that runs `serve`.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(COMMAND, "serve", "--port", "0", *arguments),
+        *(*command, "--port", "0", *arguments),
         env=variables,
         stderr=asyncio.subprocess.PIPE,
         process_group=0,  # so that a test can signal it as a terminal does
