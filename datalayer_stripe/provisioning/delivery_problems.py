@@ -49,9 +49,10 @@ CHANGED_BODY = (
 )
 
 
-_NO_TLS = (
+NO_TLS = (
+    Problem.TLS,
     "The server does not speak TLS on this port. Use the port of https, or check the proxy's TLS "
-    "configuration."
+    "configuration.",
 )
 
 _CONNECTION_PROBLEMS: tuple[tuple[tuple[type[BaseException], ...], Problem, str], ...] = (
@@ -60,11 +61,7 @@ _CONNECTION_PROBLEMS: tuple[tuple[tuple[type[BaseException], ...], Problem, str]
         Problem.DNS,
         "The host name cannot be resolved. Check the URL's spelling and the DNS entry.",
     ),
-    (
-        (ssl.SSLError,),
-        Problem.TLS,
-        _NO_TLS,
-    ),
+    ((ssl.SSLError,), *NO_TLS),
     (
         (TimeoutError, HTTPTimeoutError),
         Problem.TIMEOUT,
@@ -98,7 +95,7 @@ def connection_problem(error: BaseException | None) -> tuple[Problem, str]:
             "intermediate certificates."
         )
     if isinstance(error, HTTPTimeoutError) and "TLS" in str(error):
-        return Problem.TLS, _NO_TLS
+        return NO_TLS
     for kinds, problem, explanation in _CONNECTION_PROBLEMS:
         if isinstance(error, kinds):
             return problem, explanation

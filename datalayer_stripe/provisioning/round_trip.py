@@ -4,6 +4,7 @@ The event has a type that Stripe does not have and no plugin handles: the servic
 signature, answers 200 and stores nothing.
 """
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -12,13 +13,15 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.simple_httpclient import HTTPTimeoutError
 
 from ..clock import Clock, system_clock
 from ..stripe_api.transport import STRIPE_VERSION
-from .delivery_problems import CHANGED_BODY, Problem, answer_problem, connection_problem
+from .delivery_problems import CHANGED_BODY, NO_TLS, Problem, answer_problem, connection_problem
 
 TEST_EVENT_TYPE = "datalayer_stripe.webhook_test"
 
@@ -182,10 +185,10 @@ class RoundTrip:
         try:
             response = await self._client.fetch(request, raise_error=False)
         except Exception as error:  # Tornado raises others, too, such as for endless headers
-            found = connection_problem(error)
+            found = await self._connection_problem(error)
         else:
             if response.code == 599:
-                found = connection_problem(response.error)
+                found = await self._connection_problem(response.error)
             else:
                 status = response.code
                 found = answer_problem(
@@ -196,6 +199,29 @@ class RoundTrip:
                 )
         attempt = Attempt(name, status, time.perf_counter() - started)
         return _with(attempt, found) if found else attempt
+
+    async def _connection_problem(self, error: BaseException | None) -> tuple[Problem, str]:
+        """Return what is wrong if there was no answer, and what to do.
+
+        Tornado before 6.6 does not say whether a host or its TLS was too slow.
+
+        Args:
+            error: The error of the HTTP client.
+        """
+        if isinstance(error, HTTPTimeoutError) and str(error) == "Timeout while connecting":
+            url = urlsplit(self._url)
+            if url.scheme == "https" and await self._accepts_connections(url):
+                return NO_TLS
+        return connection_problem(error)
+
+    async def _accepts_connections(self, url: SplitResult) -> bool:
+        try:
+            async with asyncio.timeout(self._timeout):
+                _, writer = await asyncio.open_connection(url.hostname, url.port or 443)
+        except OSError:  # TimeoutError is one
+            return False
+        writer.close()
+        return True
 
     def _event(self) -> dict[str, Any]:
         event_id = f"evt_test_{secrets.token_hex(12)}"
