@@ -161,7 +161,7 @@ class Webhooks:
         self._gather = self._seed = None
         self.release()
 
-    async def settle(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - part of the public API
+    async def settle(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - part of the public API
         """Wait until each delivery has succeeded, has no retries left, or is held back.
 
         Args:
