@@ -23,7 +23,7 @@ DEPLOYMENT_TOOLS := bubblewrap mmdebstrap debian-archive-keyring
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings documented stripe-cli promtool vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
+.PHONY: help run play test test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings documented openapi stripe-cli promtool vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ documented: $(VENV)/.installed-test ## generate the parameters that Stripe docum
 
 promtool: $(VENV)/.installed-test ## unpack promtool, which checks the alerts, for the tests; needs apt-get
 	@$(BIN)/python -m tests.support.promtool
+
+openapi: $(VENV)/.installed-test ## generate docs/openapi.json from the handlers and their models
+	@$(BIN)/python -m tests.support.openapi_document
 
 stripe-cli: $(VENV)/.installed-test ## install the official Stripe CLI for the tests; needs npm
 	@$(BIN)/python -m tests.support.stripe_cli

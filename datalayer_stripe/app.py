@@ -22,6 +22,7 @@ from .handlers.api import NotFoundHandler
 from .handlers.app_state import AppState
 from .handlers.bodies import BODY_TIMEOUT_SECONDS
 from .handlers.checkout import checkout_handlers
+from .handlers.openapi.document import openapi_json, routes_of
 from .handlers.traffic import RequestTracker
 from .service import Service
 
@@ -63,6 +64,7 @@ def make_app(service: Service) -> Application:
     app_state.label_routes(handlers)
     if service.settings.operations_address is not None:
         handlers = [route for route in handlers if route not in operations.metrics_handlers]
+    app_state.openapi = openapi_json(routes_of(handlers))
     return _application(handlers, app_state)
 
 

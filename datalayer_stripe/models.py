@@ -21,7 +21,11 @@ Credits = Annotated[int, Field(ge=1, le=MAX_CREDITS)]
 class Model(BaseModel):
     """Base of the models: immutable, and tolerant of unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        json_schema_serialization_defaults_required=True,  # what is written has all fields
+    )
 
 
 class Identity(Model):

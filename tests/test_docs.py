@@ -60,6 +60,7 @@ from datalayer_stripe.testing import (
 from datalayer_stripe.testing.database import VARIABLE
 from datalayer_stripe.webhooks.outcome import Outcome
 from tests.support.app import ACCOUNT, ADMIN_ROLE, Api, changed, recorded
+from tests.support.openapi_document import generated
 from tests.testing.plugins import racing
 
 ROOT = Path(__file__).parents[1]
@@ -274,7 +275,7 @@ def implemented(handler: type[BaseHandler]) -> set[str]:
 
 def alternatives(pattern: str) -> list[str]:
     """Return the paths of a pattern such as `/a/(?:b|c)/d`; an id is `{id}`."""
-    pattern = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern)
+    pattern = re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern).replace(r"\.", ".")
     head, group, tail = re.fullmatch(r"([^(]*)(?:\(\?:([^)]*)\))?(.*)", pattern).groups()  # type: ignore[union-attr]
     return [head + one + tail for one in group.split("|")] if group else [pattern]
 
@@ -317,6 +318,25 @@ def test_documented_errors_match_error_classes() -> None:
     written = {(row["status"], code(row["code"])[0]) for row in rows}
     raised = {(str(error.status), error.code) for error in subclasses(RequestError) if ours(error)}
     assert written == raised | TORNADO_ERRORS
+
+
+def test_documented_routes_and_errors_match_the_openapi_description() -> None:
+    routes, codes = set(), set()
+    for document in (generated(), generated(in_jupyter=True)):
+        paths = document["paths"]
+        routes |= {(method.upper(), path) for path in paths for method in paths[path]}
+        codes |= {
+            code
+            for response in document["components"]["responses"].values()
+            for code in response["content"]["application/json"]["examples"]
+        }
+    written = written_routes("route", "alias")
+    assert routes == written, differences("the handlers' operations", routes, written)
+    rows = table(HTTP_API.partition("## Stripe routes")[0], "status")
+    # 405 is for methods that a route does not have. `unavailable` is for a Jupyter Server whose
+    # service has ended.
+    written_codes = {code(row["code"])[0] for row in rows}
+    assert codes - {"unavailable"} == written_codes - {"method_not_allowed"}
 
 
 def ours(error: type[RequestError]) -> bool:

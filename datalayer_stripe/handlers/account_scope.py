@@ -19,9 +19,15 @@ class AccountScope(BaseModel):
     not supported yet. They are refused, so that the caller is never charged instead.
     """
 
-    account_uid: str | None = Field(default=None, strict=True)
-    billing_entity_uid: str | None = Field(default=None, strict=True)
-    billing_entity_kind: str | None = Field(default=None, strict=True)
+    account_uid: str | None = Field(
+        default=None, strict=True, description="The caller's own account; no other is accepted."
+    )
+    billing_entity_uid: str | None = Field(
+        default=None, strict=True, description="Another name of `account_uid`."
+    )
+    billing_entity_kind: str | None = Field(
+        default=None, strict=True, description="`user`; no other kind is accepted."
+    )
 
     @classmethod
     def from_query(cls, arguments: dict[str, list[str]]) -> list[Self]:

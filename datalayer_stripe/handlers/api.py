@@ -60,6 +60,8 @@ class ApiHandler(BaseHandler):
 class IdentifiedHandler(ApiHandler):
     """Base of the routes whose caller has to be authenticated."""
 
+    security = ("bearer",)
+
     identity: Identity
     """The authenticated caller. It is set before the HTTP method runs."""
 
@@ -83,6 +85,8 @@ class IdentifiedHandler(ApiHandler):
 
 class AuthenticatedHandler(IdentifiedHandler):
     """Base of the routes that act for the caller's account, and for no other account."""
+
+    base_query = AccountScope
 
     def prepare(self) -> None:
         super().prepare()

@@ -42,6 +42,8 @@ class AppState:
         self.stream_limiter = StreamLimiter(metrics.streams)
         self.base_path = base_url.rstrip("/")
         self.identity_kind = identity_kind
+        self.openapi = b""
+        """The description of the HTTP API, in OpenAPI 3.1, as JSON."""
         self.route_labels: Mapping[type[RequestHandler], str] = {}
         """The metric label of each handler class."""
         self._series: dict[tuple[type[RequestHandler], str, int], tuple[Counter, Histogram]] = {}

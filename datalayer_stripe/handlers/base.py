@@ -47,6 +47,12 @@ class BaseHandler(BodyHandler):
 
     max_body_bytes: ClassVar[int] = 64 * 1024
 
+    security: ClassVar[tuple[str, ...]] = ()
+    """The schemes of :mod:`.openapi`, one of which authenticates the caller; none if public."""
+
+    base_query: ClassVar[type[BaseModel] | None] = None
+    """The model of the query fields that all routes of a base class accept."""
+
     def initialize(self) -> None:
         self.request_id = _request_id(self.request.headers.get("X-Request-Id"))
         self._started_at = time.perf_counter()
@@ -132,15 +138,15 @@ class BaseHandler(BodyHandler):
 
     # Response
 
-    def respond(self, status_code: int = 200, /, **fields: Any) -> None:
-        """Finish the request with a successful JSON response.
+    def respond(self, answer: BaseModel, status_code: int = 200) -> None:
+        """Finish the request with a JSON response.
 
         Args:
+            answer: The response, of the model that the method's `Operation` declares.
             status_code: The HTTP status.
-            **fields: The fields beside `success`. Values may be pydantic models.
         """
         self.set_status(status_code)
-        self._finish_json({"success": True, **fields})
+        self._finish_json(answer.model_dump(mode="json"))
 
     def _finish_json(self, fields: dict[str, Any]) -> None:
         self.set_header("Content-Type", "application/json; charset=UTF-8")
@@ -258,11 +264,5 @@ def _tornado_error(status: int) -> RequestError:
     return RequestError()
 
 
-def _to_json(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
-
-
 # An encoder is created once: `json.dumps` with these arguments creates one at each call.
-_encode = json.JSONEncoder(default=_to_json, separators=(",", ":")).encode
+_encode = json.JSONEncoder(separators=(",", ":")).encode

@@ -13,6 +13,7 @@ from ..currencies import CURRENCY_DIGITS
 from ..settings import Settings
 from ..settings_checks import STRIPE_JS_URL
 from .base import BaseHandler
+from .operation import Operation
 from .pages import WEB_FOLDER, PageFileHandler, Sources, content_security_policy
 from .urls import IAM_PREFIX, STRIPE_PREFIX, origin_of
 
@@ -32,6 +33,7 @@ class CheckoutHandler(BaseHandler):
 
     templates: ClassVar[Loader] = Loader(str(WEB_FOLDER))
 
+    @Operation(media_type="text/html")
     async def get(self) -> None:
         settings, state = self.service.settings, self.app_state
         for name, value in security_headers(settings).items():

@@ -1,14 +1,49 @@
 """Handlers of the routes for operators: health, readiness and metrics."""
 
+from typing import Literal
+
+from pydantic import Field
+
 from ..metrics import CONTENT_TYPE
+from ..models import Model
 from .base import BaseHandler
+from .operation import Answer, Operation
+
+
+class HealthAnswer(Answer):
+    """The process runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class ReadyAnswer(Answer):
+    """Requests can be served."""
+
+    status: Literal["ready"] = "ready"
+    warnings: dict[str, str] = Field(
+        description="Problems that do not stop the service, by their subject.", examples=[{}]
+    )
+
+
+class NotReadyAnswer(Model):
+    """Requests cannot be served."""
+
+    success: Literal[False] = False
+    status: Literal["not ready"] = "not ready"
+    problems: dict[str, str] = Field(
+        description="The reasons, by their subject.", examples=[{"service": "shutting down"}]
+    )
+    warnings: dict[str, str] = Field(
+        description="Problems that do not stop the service, by their subject.", examples=[{}]
+    )
 
 
 class HealthHandler(BaseHandler):
     """`GET /healthz`: answer 200 while the process runs."""
 
+    @Operation(HealthAnswer)
     async def get(self) -> None:
-        self.respond(status="ok")
+        self.respond(HealthAnswer())
 
 
 class ReadyHandler(BaseHandler):
@@ -18,6 +53,7 @@ class ReadyHandler(BaseHandler):
     another instance would not help.
     """
 
+    @Operation(ReadyAnswer, failures=((503, NotReadyAnswer),))
     async def get(self) -> None:
         problems = {}
         if self.app_state.request_tracker.draining:
@@ -26,18 +62,10 @@ class ReadyHandler(BaseHandler):
             problems["database"] = problem
         warnings = self._warnings()
         if problems:
-            self.set_status(503)
             self.set_header("Retry-After", "5")
-            self._finish_json(
-                {
-                    "success": False,
-                    "status": "not ready",
-                    "problems": problems,
-                    "warnings": warnings,
-                }
-            )
+            self.respond(NotReadyAnswer(problems=problems, warnings=warnings), 503)
         else:
-            self.respond(status="ready", warnings=warnings)
+            self.respond(ReadyAnswer(warnings=warnings))
 
     def _warnings(self) -> dict[str, str]:
         warnings = {
@@ -56,6 +84,7 @@ class ReadyHandler(BaseHandler):
 class MetricsHandler(BaseHandler):
     """`GET /metrics`: return the metrics in Prometheus' text format."""
 
+    @Operation(media_type="text/plain")
     async def get(self) -> None:
         self.set_header("Content-Type", CONTENT_TYPE)
         self.finish(self.service.metrics.exposition())

@@ -16,6 +16,8 @@ from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream, StreamClosedError
 
 from ..billing.views import BalanceView
+from ..errors import RateLimited
+from .operation import STORE_ERRORS, Operation, Parameter
 from .subscription import SubscriberHandler
 from .traffic import RequestTracker
 from .urls import STRIPE_PREFIX
@@ -38,8 +40,20 @@ RETRY_MS = 2000
 _BALANCE_FIELDS = {"wallet_balance", "current_credits", "used_credits"}
 
 
+LAST_EVENT_ID = Parameter(
+    name="Last-Event-ID",
+    description="The `id` of the last event that the client has received. It receives only what "
+    "has changed since.",
+    example="0123456789abcdef.0123456789abcdef",
+)
+
+
 class StreamHandler(SubscriberHandler):
-    """`GET /stream`: send events until the token expires, the client leaves or the service ends."""
+    """`GET /stream`: send events until the token expires, the client leaves or the service ends.
+
+    The event `balance` has a `BalanceView` as its data, and `plan` a `SubscriptionView`. Each is
+    sent at the start and after each change. Comments keep an idle connection open.
+    """
 
     def initialize(self) -> None:
         super().initialize()
@@ -51,6 +65,11 @@ class StreamHandler(SubscriberHandler):
         self._disconnected = True
         self._wake.set()
 
+    @Operation(
+        media_type="text/event-stream",
+        parameters=(LAST_EVENT_ID,),
+        errors=(*STORE_ERRORS, RateLimited),
+    )
     async def get(self) -> None:
         state, account_uid = self.app_state, self.identity.account_uid
         with (
@@ -61,7 +80,7 @@ class StreamHandler(SubscriberHandler):
                 await self._stream(state.request_tracker)
 
     async def _stream(self, request_tracker: RequestTracker) -> None:
-        balance, _, plan = self.request.headers.get("Last-Event-ID", "").partition(".")
+        balance, _, plan = self.request.headers.get(LAST_EVENT_ID.name, "").partition(".")
         known = {"balance": balance, "plan": plan}
         # Read before the headers are sent, so that a database error still becomes a response.
         text = f"retry: {RETRY_MS}\n\n{await self.changed_events(known)}"

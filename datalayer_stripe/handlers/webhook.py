@@ -2,15 +2,50 @@
 
 import logging
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import ConfigDict, Field, RootModel
 from tornado.web import HTTPError
 
-from ..errors import DeliveryFailed, InvalidSignature, RequestError
+from ..errors import DeliveryFailed, InvalidSignature, Overloaded, RequestError
+from ..events import Event
+from ..models import Model
 from ..webhooks.delivery import DELIVERY, STILL_PROCESSING
+from ..webhooks.outcome import Outcome
+from ..webhooks.thin_events import ThinEvent
 from .access_log import access_logger, request_fields
 from .base import BaseHandler, cause_name, refusal_level
+from .operation import STORE_ERRORS, Operation
 from .urls import WEBHOOK_PATH
+
+
+class DeliveryRequest(RootModel[Event | ThinEvent]):
+    """A snapshot event or a thin event of Stripe."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "id": "evt_Example",
+                    "object": "event",
+                    "type": "payment_intent.succeeded",
+                    "created": 1767225600,
+                    "livemode": False,
+                    "data": {"object": {"id": "pi_Example", "object": "payment_intent"}},
+                }
+            ]
+        }
+    )
+
+
+class DeliveryAnswer(Model):
+    """How the delivery ended. Its effects are durable."""
+
+    received: Literal[True] = True
+    event: str = Field(description="The id of the snapshot event.", examples=["evt_Example"])
+    outcome: Literal[
+        Outcome.PROCESSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.IGNORED, Outcome.REJECTED
+    ]
 
 
 class WebhookHandler(BaseHandler):
@@ -23,6 +58,8 @@ class WebhookHandler(BaseHandler):
     """
 
     max_body_bytes = 1024 * 1024
+
+    security = ("stripe_signature",)
 
     logs_requests = True
     """The line of a delivery is this handler's, in a Jupyter Server, too."""
@@ -44,6 +81,11 @@ class WebhookHandler(BaseHandler):
         if self.request.method == "POST" and not self.request.headers.get("Stripe-Signature"):
             raise InvalidSignature  # without reading the body
 
+    @Operation(
+        DeliveryAnswer,
+        body=DeliveryRequest,
+        errors=(*STORE_ERRORS, InvalidSignature, DeliveryFailed, Overloaded),
+    )
     async def post(self) -> None:
         signature = self.request.headers.get("Stripe-Signature")
         try:

@@ -51,6 +51,8 @@ class PublicMixin(_MixinBase):
 class AuthenticatedMixin(PublicMixin):
     """Mixin for routes of an account: a Datalayer token or Jupyter authenticates the caller."""
 
+    security: ClassVar[tuple[str, ...]] = ("bearer", "jupyter_token", "jupyter_cookie")
+
     is_page: ClassVar[bool] = False
     """Whether a person opens the route in a browser, and is redirected to the login."""
 
@@ -199,6 +201,7 @@ class PageMixin(AuthenticatedMixin):
 class OperatorMixin(AuthenticatedMixin):
     """Mixin for operator routes: only Jupyter authenticates, Datalayer tokens are not accepted."""
 
+    security = ("jupyter_token", "jupyter_cookie")
     accepts_datalayer_tokens = False
 
 

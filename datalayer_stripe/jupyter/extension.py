@@ -11,6 +11,7 @@ from .._version import __version__
 from ..configuration import Configuration
 from ..errors import NotConfigured, PluginError, SettingsError
 from ..handlers.app_state import AppState
+from ..handlers.openapi.document import openapi_json, routes_of
 from ..logs import MessageFormatter
 from ..metrics import Metrics
 from ..settings import Settings, variable
@@ -205,6 +206,9 @@ class DatalayerStripe(ExtensionApp):
         """Add the routes to the server."""
         routes = jupyter_handlers(self.checkout_path, self.admin_role)
         self.app_state.label_routes(routes)
+        self.app_state.openapi = openapi_json(
+            routes_of(routes), base_path=self.app_state.base_path, in_jupyter=True
+        )
         self.handlers.extend(routes)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:

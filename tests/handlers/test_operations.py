@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.errors import AutoReconnect
 from tornado.web import Application
 
-from datalayer_stripe.errors import Overloaded, RateLimited, RequestError
+from datalayer_stripe.errors import Overloaded, RateLimited
 from datalayer_stripe.handlers.refusals import REASONS
 from datalayer_stripe.logs import default_config
 from datalayer_stripe.metrics import Metrics, exposition
@@ -135,13 +135,18 @@ async def test_refusals_are_counted_by_reason(
     path = f"{STRIPE_ROUTES}/topup/payment-intent"
     await api.request("POST", path, body=b"price", headers=headers)
     await api.post(path, {"price_id": 1}, "someone")
-    for error in (Overloaded(), RateLimited()):
 
-        async def refuse(*_: object, error: RequestError = error, **__: object) -> None:
-            raise error
+    async def refuse_delivery(*_: object, **__: object) -> None:
+        raise Overloaded
 
-        monkeypatch.setattr(service.deliveries, "receive", refuse)
-        await api.deliver(PAID)
+    monkeypatch.setattr(service.deliveries, "receive", refuse_delivery)
+    await api.deliver(PAID)
+
+    async def refuse_purchase(*_: object) -> None:
+        raise RateLimited(retry_after=1)
+
+    monkeypatch.setattr(service.checkout, "start", refuse_purchase)
+    await api.post(path, {"price_id": "price_1"}, "someone")
     found = await samples(api)
     counted = {reason: value(found, "refusals_total", reason) for reason in REASONS}
     assert counted == {

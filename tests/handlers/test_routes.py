@@ -39,7 +39,8 @@ def methods(handler: type[RequestHandler]) -> set[str]:
 def example_path(pattern: str) -> str:
     """Return a path that matches `pattern`: its first alias, with an id."""
     path = re.sub(r"\(\?P<id>([a-z]*)[^)]*\)", lambda id: f"{id[1] or 'pi'}_1", pattern)
-    return re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", path)
+    path = re.sub(r"\(\?:([^|)]*)[^)]*\)", r"\1", path)
+    return re.sub(r"\\(.)", r"\1", path)
 
 
 def handler_classes() -> Iterator[type[BaseHandler]]:

@@ -58,6 +58,20 @@ def test_anonymous_request_is_refused(server: JupyterServer, method: str, path: 
         assert answer.code == "unauthorized"
 
 
+def test_description_has_the_routes_and_the_schemes_of_the_server(server: JupyterServer) -> None:
+    path = "/api/iam/stripe/v1/openapi.json"
+    assert server.get(path).status == 401
+    document = server.get(path, token=TOKEN).json
+    assert document["servers"] == [{"url": "/user/x"}]
+    assert "/api/iam/stripe/metrics" in document["paths"]
+    assert "/metrics" not in document["paths"]
+    credits = document["paths"][CREDITS]["get"]
+    assert credits["security"] == [{"bearer": []}, {"jupyter_token": []}, {"jupyter_cookie": []}]
+    assert credits["summary"] == "Return the balance of the caller's account"
+    webhook = document["paths"]["/api/iam/stripe/v1/webhook"]["post"]
+    assert webhook["security"] == [{"stripe_signature": []}]
+
+
 def test_anonymous_visitor_of_page_is_redirected_to_login(server: JupyterServer) -> None:
     for path in ("/checkout", "/checkout/app.js"):
         answer = server.get(path)

@@ -29,6 +29,7 @@ from datalayer_stripe.testing.clock import Clock
 from datalayer_stripe.testing.plugin_environment import RECORDED_PLAN_PRODUCT
 from datalayer_stripe.testing.recordings import EVENTS
 from tests.support.database import DRIVER
+from tests.support.openapi_answers import check_answer
 
 ACCOUNT = "01JCZ3W8Q6T5N4M2K1H0G9F8E7"  # The account of the recorded events.
 STRIPE_KEY = "sk_test_tests"
@@ -73,10 +74,16 @@ class Api:
         self.http = AsyncHTTPClient(force_instance=True, max_clients=200)
 
     async def request(self, method: str, path: str, **options: Any) -> HTTPResponse:
-        """Send a request. An error status does not raise an exception."""
+        """Send a request. An error status does not raise an exception.
+
+        The answer must be as the description of the HTTP API says.
+        """
         options.setdefault("request_timeout", 30)
         options.setdefault("allow_nonstandard_methods", True)
-        return await self.http.fetch(self.url + path, method=method, raise_error=False, **options)
+        url = self.url + path
+        answer = await self.http.fetch(url, method=method, raise_error=False, **options)
+        check_answer(method, path, answer)
+        return answer
 
     async def get(self, path: str, account: str | None = ACCOUNT, **claims: Any) -> HTTPResponse:
         return await self.request("GET", path, headers=self._headers(account, claims))

@@ -5,6 +5,7 @@ from pydantic import BaseModel
 from ...administration.administration import Administration
 from ...errors import Forbidden
 from ..api import IdentifiedHandler
+from ..operation import Answer
 
 
 class AdminHandler(IdentifiedHandler):
@@ -24,13 +25,14 @@ class AdminHandler(IdentifiedHandler):
         if role is None or role not in self.identity.roles:
             raise Forbidden(f"Your token does not have the role {role}, which operators need.")
 
-    def respond_with(self, view: BaseModel) -> None:
+    def respond_with(self, answer: type[Answer], view: BaseModel) -> None:
         """Finish the request with the fields of a view.
 
         Args:
+            answer: The model that adds `success` to the model of the view.
             view: The view.
         """
-        self.respond(**view.model_dump(mode="json"))
+        self.respond(answer(**dict(view)))
 
     @property
     def administration(self) -> Administration:

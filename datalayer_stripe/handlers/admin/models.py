@@ -1,4 +1,4 @@
-"""Queries and bodies of the operator's routes."""
+"""Queries, bodies and answers of the operator's routes."""
 
 from typing import Annotated
 
@@ -6,7 +6,18 @@ from pydantic import BaseModel, Field, StringConstraints
 
 from ...administration.events import EventStatus
 from ...administration.overview import MAX_DAYS
+from ...administration.views import (
+    AccountList,
+    AccountStory,
+    EventList,
+    Findings,
+    MovementList,
+    Overview,
+    PaymentList,
+    Replay,
+)
 from ...models import AccountUid
+from ..operation import Answer
 
 MAX_PAGE_SIZE = 100
 """Maximum number of entries of a page."""
@@ -51,3 +62,35 @@ class StoryQuery(BaseModel):
 
 class ReplayRequest(BaseModel):
     """Body of a replay: an object, whose fields are ignored."""
+
+
+class OverviewAnswer(Overview, Answer):
+    """The sums of the last days, the newest one last, and what waits now."""
+
+
+class FindingsAnswer(Findings, Answer):
+    """What the checks of the set-up have found."""
+
+
+class EventsAnswer(EventList, Answer):
+    """A page of events. It may be short although there is a next one."""
+
+
+class ReplayAnswer(Replay, Answer):
+    """The end of a replay."""
+
+
+class AccountsAnswer(AccountList, Answer):
+    """A page of accounts."""
+
+
+class StoryAnswer(AccountStory, Answer):
+    """All that is known of an account: the first page of each list, the newest entry first."""
+
+
+class LedgerAnswer(MovementList, Answer):
+    """A page of an account's ledger, newest first."""
+
+
+class PaymentsAnswer(PaymentList, Answer):
+    """A page of an account's payments, newest first."""

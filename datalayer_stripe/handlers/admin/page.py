@@ -10,6 +10,7 @@ from tornado.template import Loader
 
 from ...currencies import CURRENCY_DIGITS
 from ..base import BaseHandler
+from ..operation import Operation
 from ..pages import WEB_FOLDER, PageFileHandler, content_security_policy
 from ..urls import ADMIN_PREFIX
 
@@ -59,6 +60,7 @@ class AdminPageHandler(BaseHandler):
 
     templates: ClassVar[Loader] = Loader(str(WEB_FOLDER / "admin"))
 
+    @Operation(media_type="text/html")
     async def get(self) -> None:
         settings, base_path = self.service.settings, self.app_state.base_path
         for name, value in _SECURITY_HEADERS.items():
