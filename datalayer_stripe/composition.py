@@ -1,7 +1,5 @@
 """The composition root: build the parts of a service, and pass them to each other."""
 
-import os
-
 from .administration.administration import Administration
 from .auth import BearerTokens
 from .billing.cards import Cards
@@ -32,7 +30,7 @@ from .plugin_api.registry import Registry
 from .plugin_api.settings import read_plugin_settings
 from .reconciliation.on_demand import TopUpStatuses
 from .service import Service
-from .settings import Settings
+from .settings import Settings, read_environment
 from .store import Store, connect
 from .store.readiness import DatabaseProbe
 from .stripe_api.client import StripeClient
@@ -81,7 +79,8 @@ async def open_service(
     if registry is None:
         registry = Registry.load(settings.stripe_plugins_dir, settings.stripe_plugins_disabled)
     if plugin_settings is None:
-        plugin_settings, faults = read_plugin_settings(registry.plugins, os.environ)
+        environment = read_environment(folder=settings.stripe_secrets_dir)
+        plugin_settings, faults = read_plugin_settings(registry.plugins, environment.values)
         if faults:
             raise SettingsError(faults)
     metrics = metrics or Metrics()

@@ -3,7 +3,6 @@
 All faults are reported together, one line for each.
 """
 
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from .plugin_api.loading import FOLDER_VARIABLE, load_plugins
 from .plugin_api.registry import DISABLED_VARIABLE, Registry, unknown_names
 from .plugin_api.settings import read_plugin_settings
 from .redaction import protect_secrets
-from .settings import Settings
+from .secret_files import Environment
+from .settings import Settings, read_environment, variable
 from .settings_checks import unquoted
 
 PluginSettings = Mapping[str, BaseModel]
@@ -37,12 +37,13 @@ class PluginSources:
     disabled: tuple[str, ...]
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read the two variables of the plugins. No other variable needs to be set.
 
         Args:
-            environ: The environment variables.
+            environ: The environment variables; by default those of the process.
         """
+        environ = read_environment(environ).values
         folder = unquoted(environ.get(FOLDER_VARIABLE, ""))
         names = map(unquoted, environ.get(DISABLED_VARIABLE, "").split(","))
         return cls(Path(folder) if folder else None, tuple(filter(None, names)))
@@ -89,7 +90,7 @@ class Attempt:
 def read_configuration(
     kind: type[Settings] = Settings, *, running_plugins: bool = True, **overrides: Any
 ) -> Configuration:
-    """Read the configuration from the environment variables of the process.
+    """Read the configuration from the environment variables of the process and secret files.
 
     Args:
         kind: The class of the settings.
@@ -120,6 +121,7 @@ def try_configuration(
         running_plugins: Whether plugins will run. If not, their own settings are not read.
         **overrides: Fields of `kind` that replace the values of the environment.
     """
+    environment = read_environment(folder=overrides.get(variable("stripe_secrets_dir")))
     faults: list[Fault] = []
     settings: Settings | None = None
     sources = PluginSources.from_environment()
@@ -134,7 +136,7 @@ def try_configuration(
     plugin_error: PluginError | None = None
     try:
         registry, plugin_settings, plugin_faults = _try_plugins(
-            sources, wrong, running_plugins=running_plugins
+            sources, wrong, environment, running_plugins=running_plugins
         )
         faults += plugin_faults
     except PluginError as error:
@@ -145,13 +147,18 @@ def try_configuration(
 
 
 def _try_plugins(
-    sources: PluginSources, wrong: Collection[str], *, running_plugins: bool
+    sources: PluginSources,
+    wrong: Collection[str],
+    environment: Environment,
+    *,
+    running_plugins: bool,
 ) -> tuple[Registry | None, PluginSettings, list[Fault]]:
     """Load the plugins and read their settings.
 
     Args:
         sources: Where they are loaded from.
         wrong: The variables with a fault.
+        environment: The values of all variables.
         running_plugins: Whether plugins will run. If not, their own settings are not read.
 
     Returns:
@@ -169,8 +176,8 @@ def _try_plugins(
     plugin_settings: PluginSettings = {}
     if running_plugins:
         enabled = [plugin for plugin in plugins if plugin.name not in sources.disabled]
-        plugin_settings, plugin_faults = read_plugin_settings(enabled, os.environ)
-        faults += plugin_faults
+        plugin_settings, plugin_faults = read_plugin_settings(enabled, environment.values)
+        faults += environment.located(plugin_faults)
     registry = Registry(plugins, disabled=sources.disabled) if is_selected else None
     return registry, plugin_settings, faults
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -37,7 +36,7 @@ from .reconciliation.on_demand import TopUpStatuses
 from .reconciliation.periodic import PeriodicReconciliation
 from .reconciliation.repair import Repairs
 from .reconciliation.sweeps import Reconciliation
-from .settings import Settings
+from .settings import Settings, read_environment
 from .store import Store
 from .store.readiness import DatabaseProbe
 from .stripe_api.client import StripeClient
@@ -155,7 +154,7 @@ class Service:
             webhook_path: The path of the webhook, below the address of the service.
         """
         return CheckContext(
-            environ=os.environ,
+            environ=read_environment(folder=self.settings.stripe_secrets_dir).values,
             webhook_path=webhook_path,
             found_settings=self.settings,
             found_registry=self.registry,

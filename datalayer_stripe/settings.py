@@ -4,6 +4,8 @@ All of them are checked together: a wrong configuration raises one :class:`Setti
 :class:`Fault` for each problem. No error, log line or `repr` contains a secret.
 """
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -17,12 +19,12 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from .errors import Fault, SettingsError
+from .secret_files import Environment, with_secret_files
 from .settings_checks import (
     STRIPE_JS_URL,
     check_address,
@@ -41,6 +43,7 @@ from .settings_checks import (
     prefix_check,
     refuse_secret,
     revealed,
+    unquoted,
 )
 from .settings_fields import cleaned, faults_in, guessable_faults, setting, variable_of
 
@@ -301,6 +304,13 @@ class Settings(BaseSettings):
         "the metrics.",
         default=None,
     )
+    stripe_secrets_dir: Annotated[Path | None, AfterValidator(check_folder)] = setting(
+        "DATALAYER_STRIPE_SECRETS_DIR",
+        section="Service",
+        doc="A folder with [secrets as files](#secrets-as-files), such as `/run/secrets`.",
+        remedy="Set the path of a folder with files that are named after variables, or unset it.",
+        default=None,
+    )
     stripe_plugins_dir: Annotated[Path | None, AfterValidator(check_folder)] = setting(
         "DATALAYER_STRIPE_PLUGINS_DIR",
         section="Service",
@@ -357,7 +367,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_environment(cls, **overrides: Any) -> Self:
-        """Read the environment variables of the process.
+        """Read the environment variables of the process, and the files of its secrets.
 
         The example values of the documents are refused. Settings that are built from keyword
         arguments only, as by the demo, may have one: such a service is reachable from this machine
@@ -369,7 +379,10 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: A setting is missing or not valid. The error has all faults.
         """
-        values = cleaned(cls, {**EnvSettingsSource(cls, case_sensitive=True)(), **overrides})
+        environment = read_environment(folder=overrides.get(variable("stripe_secrets_dir")))
+        variables = map(variable_of, cls.model_fields.values())
+        found = {name: environment.values[name] for name in variables if name in environment.values}
+        values = cleaned(cls, {**found, **overrides})
         faults: list[Fault] = []
         try:
             settings = cls(**values)
@@ -377,6 +390,7 @@ class Settings(BaseSettings):
             faults = error.faults
         known = {fault.variable for fault in faults}
         faults += [one for one in guessable_faults(cls, values) if one.variable not in known]
+        faults = [*environment.faults, *environment.located(faults)]
         if faults:
             raise SettingsError(faults)
         return settings
@@ -478,3 +492,17 @@ def variable(name: str) -> str:
 
 def _has_live_key(info: ValidationInfo) -> bool:
     return is_live(revealed(info.data.get("stripe_api_key", "")))
+
+
+def read_environment(
+    environ: Mapping[str, str] | None = None, *, folder: Path | str | None = None
+) -> Environment:
+    """Read the environment variables, and the files of the variables that are not set.
+
+    Args:
+        environ: The variables; by default those of the process.
+        folder: The folder of the files; by default that of the variable.
+    """
+    environ = os.environ if environ is None else environ
+    folder = folder or unquoted(environ.get(variable("stripe_secrets_dir"), ""))
+    return with_secret_files(environ, Path(folder) if folder else None)

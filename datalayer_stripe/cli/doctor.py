@@ -22,7 +22,7 @@ from ..handlers.urls import WEBHOOK_PATH
 from ..logs import configure_logging
 from ..metrics import Metrics
 from ..provisioning.env_file import EnvFile
-from ..settings import Settings
+from ..settings import Settings, read_environment
 from ..store import Store, connect
 from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
@@ -85,9 +85,10 @@ async def open_context(
         clock: Returns the present time.
     """
     wrong = {fault.variable for fault in attempt.faults}
-    settings = attempt.settings or valid_settings(os.environ, wrong)
+    environ = read_environment().values
+    settings = attempt.settings or valid_settings(environ, wrong)
     context = CheckContext(
-        environ=os.environ,
+        environ=environ,
         webhook_path=WEBHOOK_PATH,
         faults=attempt.faults,
         found_settings=settings,

@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib.util
-import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from ..errors import SettingsError, StartError, StoreUnavailable
 from ..plugin_api.definition import Plugin
 from ..plugin_api.registry import Registry
 from ..service import DISABLED_MONEY_PLUGIN
-from ..settings import Settings, variable
+from ..settings import Settings, read_environment, variable
 from ..store import connect
 from ..store.connect import MEMORY_URL
 from .common import fail
@@ -169,7 +168,7 @@ def check(path: Path) -> None:
         source = load_source(path)
     except StartError as error:
         fail(str(error))
-    checked = Check(source, os.environ)
+    checked = Check(source, read_environment().values)
     number = _run_cases(checked)
     for note in checked.notes:
         print_line(f"\nNote: {note}")

@@ -18,7 +18,7 @@ from ..provisioning.env_file import EnvFile
 from ..provisioning.offers import CURRENCY, Offer, Offers, parse_amount, parse_package
 from ..provisioning.setup import SetupRequest, plan_file, plan_setup
 from ..provisioning.steps import Action, Result, Save, Step, Variables, apply_steps
-from ..settings import Settings, variable
+from ..settings import Settings, read_environment, variable
 from ..settings_fields import cleaned, variable_of
 from ..store.connect import MEMORY_URL
 from ..stripe_api.account_setup import AccountSetupCalls
@@ -65,7 +65,7 @@ def setup(  # noqa: PLR0913, PLR0917 (one parameter for each option)
         raise click.BadParameter("needs --url, to which Stripe sends them.", param_hint="--thin")
     try:
         file = EnvFile.read(env_file)
-        inputs = read_inputs(file, os.environ, _ask)
+        inputs = read_inputs(file, read_environment().values, _ask)
         events = PluginSources.from_environment({**os.environ, **dict(file)}).load().types
     except DatalayerStripeError as error:
         fail(str(error))

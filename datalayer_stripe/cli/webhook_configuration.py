@@ -9,7 +9,7 @@ from ..configuration import Configuration, read_configuration
 from ..errors import StartError
 from ..logs import configure_logging
 from ..provisioning.env_file import EnvFile
-from ..settings import variable
+from ..settings import read_environment, variable
 from .common import fail, fail_to_start
 from .output.terminal import print_line
 
@@ -36,15 +36,22 @@ def configuration_of(env_file: Path | None, *, creates_secret: bool = False) -> 
     overrides: dict[str, Any] = {}
     try:
         values = dict(EnvFile.read(env_file)) if env_file is not None else {}
+        environment = read_environment()
         if creates_secret and not values.get(_SECRETS):
-            if os.environ.get(_SECRETS):
+            if path := environment.files.get(_SECRETS):
+                fail(
+                    f"{env_file} does not set {_SECRETS}, and the file {path} does. Write its "
+                    f"value to {env_file}, and after each run of this command the new value of "
+                    f"{env_file} to {path}."
+                )
+            if environment.values.get(_SECRETS):
                 fail(
                     f"{env_file} does not set {_SECRETS}, and the environment does. Name the "
                     "environment file that the service reads."
                 )
             # Nothing is signed with it.
             overrides["stripe_webhook_secrets"] = f"whsec_{secrets.token_hex(16)}"
-        if os.environ.get(_API_KEY):
+        if environment.values.get(_API_KEY):
             values.pop(_API_KEY, None)
         os.environ.update({name: one for name, one in values.items() if name.startswith(_PREFIX)})
         configuration = read_configuration(running_plugins=False, **overrides)

@@ -101,6 +101,9 @@ class DatalayerStripe(ExtensionApp):
         "its users read the metrics below the base_url. "
         "Environment: DATALAYER_STRIPE_METRICS_ADDRESS."
     ).tag(config=True)
+    stripe_secrets_dir = Any(
+        help="Folder with one file for each variable. Environment: DATALAYER_STRIPE_SECRETS_DIR."
+    ).tag(config=True)
     stripe_plugins_dir = Any(
         help="Folder of additional plugin files. Environment: DATALAYER_STRIPE_PLUGINS_DIR."
     ).tag(config=True)
