@@ -6,7 +6,7 @@ import pytest
 
 from datalayer_stripe.sandbox import Sandbox
 from tests.browser.background import Background
-from tests.support.app import WEBHOOK_SECRET
+from tests.support.app import ADMIN_ROLE, WEBHOOK_SECRET
 from tests.support.command import complete
 from tests.support.jupyter import BASE_URL, WEBHOOK, JupyterServer
 from tests.support.shop import Shop
@@ -81,6 +81,7 @@ def server(stripe: Stripe, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     variables = {
         **stripe.variables(),
         "DATALAYER_STRIPE_WEBHOOK_SECRET": "whsec_ofNobodyOfNobodyOfNobody00",
+        "DATALAYER_STRIPE_ADMIN_ROLE": ADMIN_ROLE,
     }
     with JupyterServer(tmp_path_factory.mktemp("jupyter"), variables, _CONFIG) as server:
         stripe.deliver_to(server)

@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from tests.jupyter.conftest import Stripe
-from tests.support.app import ACCOUNT, JWT_SECRET, recorded, sign
+from tests.support.app import ACCOUNT, ADMIN_ROLE, JWT_SECRET, recorded, sign
 from tests.support.jupyter import BASE_URL, TOKEN, WEBHOOK, Answer, JupyterServer
 
 CREDITS = "/api/iam/v1/usage/credits"
@@ -331,3 +331,22 @@ def test_log_contains_no_secret(server: JupyterServer) -> None:
     # Jupyter warns about routes that do not declare whether they need authentication.
     assert "registered for /user/x/api/iam" not in server.log
     assert "registered for /user/x/checkout" not in server.log
+
+
+def test_only_datalayer_token_with_role_is_an_operator(server: JupyterServer) -> None:
+    overview, with_role = "/api/iam/stripe/v1/admin/overview", {"user": {"roles": [ADMIN_ROLE]}}
+    assert server.get(overview).status == 401
+    for foreign in ({"iss": "https://id.example.org"}, {"exp": 1_000_000_000}):
+        assert server.get(overview, headers=bearer("op", **{**with_role, **foreign})).status == 401
+    assert server.get(overview, headers=bearer("op")).code == "forbidden"
+    assert server.get(overview, headers=bearer("op", **with_role)).json["totals"]["payments"] == 0
+
+    # A user of the server is no operator, however the server authenticates the request.
+    assert server.get(overview, token=TOKEN).code == "forbidden"
+    cookies = sign_in(server)
+    assert server.get(overview, cookies=cookies).code == "forbidden"
+    replay = "/api/iam/stripe/v1/admin/events/evt_1/replay"
+    for headers in ({}, {"X-XSRFToken": cookies["_xsrf"]}):
+        sent = {**headers, "Content-Type": "application/json"}
+        answer = server.request("POST", replay, body=b"{}", headers=sent, cookies=cookies)
+        assert answer.code == "forbidden"
