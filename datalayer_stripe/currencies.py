@@ -34,3 +34,14 @@ def major_units(amount: int, currency: str) -> float:
         currency: The three-letter code, in lower or upper case.
     """
     return float(amount / 10 ** minor_digits(currency))
+
+
+def amount_text(amount: int, currency: str) -> str:
+    """Return an amount for people: 2900 `usd` is `29.00 USD`, and 2900 `jpy` is `2,900 JPY`.
+
+    Args:
+        amount: The amount in the minor unit.
+        currency: The three-letter code, in lower or upper case.
+    """
+    digits = minor_digits(currency)
+    return f"{major_units(amount, currency):,.{digits}f} {currency.upper()}"

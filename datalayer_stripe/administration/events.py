@@ -1,6 +1,7 @@
 """Received events: lists, one event, and its replay."""
 
 import logging
+from datetime import datetime
 from typing import Literal
 
 from ..errors import NotFound, StripeObjectMissing
@@ -63,6 +64,44 @@ class OperatorEvents:
         wanted = EventFilter(None if status == "all" else status, event_type, account_uid)
         page = await lists.page(wanted, limit=limit, after=decode_cursor(cursor, EventPosition))
         return self._list(page.records, encode_cursor(page.next))
+
+    async def find(
+        self,
+        *,
+        status: EventStatus = "all",
+        event_type: str | None = None,
+        account_uid: str | None = None,
+        since: datetime | None = None,
+        limit: int,
+    ) -> list[EventView]:
+        """Return the first events of all pages.
+
+        Args:
+            status: As for :meth:`page`.
+            event_type: As for :meth:`page`.
+            account_uid: As for :meth:`page`.
+            since: The earliest time of receipt. It has no meaning for deferred events.
+            limit: The maximum number of events, of any size.
+
+        Raises:
+            StoreUnavailable: The database does not answer in time.
+        """
+        lists = self._store.event_lists
+        if status == "deferred":
+            records = lists.find_deferred()
+        else:
+            records = lists.find(
+                status=None if status == "all" else status,
+                event_type=event_type,
+                account_uid=account_uid,
+                since=since,
+            )
+        found: list[EventView] = []
+        async for record in records:
+            found.append(self.view(record))
+            if len(found) == limit:
+                break
+        return found
 
     async def get(self, event_id: str) -> EventView | None:
         """Return an event, or None if it is not in the database."""

@@ -3,12 +3,12 @@
 import sys
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import click
 
-from ..errors import AcceptanceRefused, RequestError, StripeObjectMissing
-from ..store.event_records import FAILED, REJECTED, EventRecord
+from ..administration.events import EventStatus
+from ..administration.views import EventView
+from ..errors import AcceptanceRefused, NotFound, RequestError, StripeObjectMissing
 from ..webhooks.outcome import Outcome
 from .common import command_service, fail, run
 from .output.exports import print_json
@@ -16,14 +16,16 @@ from .output.formats import Format
 from .output.tables import Column, print_rows
 from .output.terminal import print_line
 
+_OPERATOR = "command line"
+
 _SUCCESSFUL = frozenset({Outcome.PROCESSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.IGNORED})
 
 
-def _plugin_runs(record: EventRecord) -> str:
+def _plugin_runs(record: EventView) -> str:
     return "; ".join(f"{name}: {run.summary}" for name, run in record.handlers.items())
 
 
-_COLUMNS: Sequence[Column[EventRecord]] = (
+EVENT_COLUMNS: Sequence[Column[EventView]] = (
     Column(
         "received_at",
         lambda one: one.received_at,
@@ -41,6 +43,7 @@ _COLUMNS: Sequence[Column[EventRecord]] = (
 def list_events(
     failed: bool,
     rejected: bool,
+    deferred: bool,
     event_type: str | None,
     account: str | None,
     since: datetime | None,
@@ -48,50 +51,51 @@ def list_events(
     output: Format,
 ) -> None:
     """List events, newest first."""
-    if failed and rejected:
-        raise click.UsageError("Use --failed or --rejected, not both.")
-    status = FAILED if failed else REJECTED if rejected else None
+    options: dict[EventStatus, bool] = {
+        "failed": failed,
+        "rejected": rejected,
+        "deferred": deferred,
+    }
+    chosen = [status for status, is_chosen in options.items() if is_chosen]
+    if len(chosen) > 1:
+        raise click.UsageError("Use one of --failed, --rejected and --deferred.")
+    if deferred and (event_type or account or since):
+        raise click.UsageError("--deferred cannot be combined with --type, --account or --since.")
 
-    async def find() -> list[EventRecord]:
-        found = []
+    async def find() -> list[EventView]:
         async with command_service() as service:
-            async for record in service.store.event_lists.find(
-                status=status, event_type=event_type, account_uid=account, since=since
-            ):
-                found.append(record)
-                if len(found) == limit:
-                    break
-        return found
+            return await service.administration.events.find(
+                status=chosen[0] if chosen else "all",
+                event_type=event_type,
+                account_uid=account,
+                since=since,
+                limit=limit,
+            )
 
     found = run(find())
     print_rows(
         output,
-        _COLUMNS,
+        EVENT_COLUMNS,
         found,
-        detail=_detail_of,
+        detail=event_detail,
         empty="No matching events.",
-        json=[_public_fields(record) for record in found],
+        json=[one.model_dump(mode="json") for one in found],
     )
 
 
-def _detail_of(record: EventRecord) -> str:
+def event_detail(record: EventView) -> str:
     """Return the line below an event in the list: its object, account and plugins."""
     account = f" of account {record.account_uid}" if record.account_uid else ""
     runs = _plugin_runs(record) or "no plugin has run"
     return f"{record.object_id or '-'}{account}: {runs}"
 
 
-def _public_fields(record: EventRecord) -> dict[str, Any]:
-    # The payload may contain a name and a postal address. Stripe's dashboard shows it.
-    return record.model_dump(mode="json", exclude={"payload"})
-
-
 def show_event(event_id: str) -> None:
     """Print the stored record of one event as JSON."""
 
-    async def get() -> EventRecord | None:
+    async def get() -> EventView | None:
         async with command_service() as service:
-            return await service.store.events.get(event_id)
+            return await service.administration.events.get(event_id)
 
     record = run(get())
     if record is None:
@@ -100,7 +104,7 @@ def show_event(event_id: str) -> None:
             f"`datalayer-stripe events replay {event_id}` fetches it from Stripe."
         )
         sys.exit(1)
-    print_json(_public_fields(record))
+    print_json(record.model_dump(mode="json"))
 
 
 def replay_events(event_ids: tuple[str, ...]) -> None:
@@ -111,8 +115,11 @@ def replay_events(event_ids: tuple[str, ...]) -> None:
         async with command_service(running_plugins=True) as service:
             for event_id in event_ids:
                 try:
-                    outcome = (await service.processor.replay(event_id)).value
-                except StripeObjectMissing:
+                    replayed = await service.administration.events.replay(
+                        event_id, operator=_OPERATOR
+                    )
+                    outcome = replayed.outcome
+                except NotFound:
                     outcome = "not found in the database or at Stripe"
                 except RequestError as error:
                     outcome = f"{Outcome.FAILED.value}: {error.message}"

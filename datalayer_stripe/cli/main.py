@@ -3,6 +3,7 @@
 import click
 
 from .._version import __version__
+from .commands.accounts import accounts
 from .commands.completion import completion
 from .commands.customers import customers
 from .commands.demo import demo
@@ -10,6 +11,7 @@ from .commands.doctor import doctor
 from .commands.events import events
 from .commands.operations import audit, reconcile
 from .commands.plugins import plugins
+from .commands.report import report
 from .commands.serve import serve
 from .commands.setup import setup
 from .commands.token import token
@@ -35,6 +37,8 @@ for command in (
     setup,
     doctor,
     plugins,
+    report,
+    accounts,
     events,
     reconcile,
     audit,

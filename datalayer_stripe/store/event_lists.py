@@ -177,6 +177,20 @@ class EventLists:
             records, None if is_last else JobPosition(event_id=rows[limit - 1]["event_id"])
         )
 
+    async def find_deferred(self) -> AsyncIterator[EventRecord]:
+        """Yield all events that have jobs, as the pages of :meth:`deferred`.
+
+        Raises:
+            StoreUnavailable: The database does not answer.
+        """
+        page = await self.deferred(limit=_PAGE)
+        while True:
+            for record in page.records:
+                yield record
+            if page.next is None:
+                return
+            page = await self.deferred(limit=_PAGE, after=page.next)
+
     @translate_errors
     async def open_by_day(self, status: str) -> list[OpenDay]:
         """Return how many events are open, by the UTC day of their receipt, the oldest day first.

@@ -74,7 +74,7 @@ def test_each_command_runs_a_function_with_its_parameters() -> None:
         if "as_json" in given:
             given = given - {"as_json", "as_csv"} | {"output"}
         assert given == set(inspect.signature(load(target)).parameters), path
-    groups_and_completion = 6
+    groups_and_completion = 7
     assert targets == len(PATHS) - groups_and_completion
 
 
@@ -98,7 +98,7 @@ def test_completed_event_types_are_those_of_the_sdk() -> None:
 
 
 COMPLETIONS = {
-    "re": ["reconcile"],
+    "re": ["reconcile", "report"],
     "webhook ": ["rotate", "sync", "test"],
     "audit --re": ["--repair"],
     "events list --type charge.dispute.f": [

@@ -162,9 +162,8 @@ async def test_events_list_show_and_replay_a_rejected_event(
     code, out, _ = await run_command("events", "replay", "evt_bad", "evt_bad", variables=variables)
     assert (code, out) == (0, "evt_bad → processed\nevt_bad → duplicate\n")
     assert await buyer.credits() == 50, "one payment is credited once"
-    [stored] = [
-        one async for one in service.store.event_lists.find(since=None) if one.id == "evt_bad"
-    ]
+    stored = await service.store.events.get("evt_bad")
+    assert stored is not None
     assert stored.payload is None, "the payload is deleted when no plugin needs it"
 
 

@@ -15,6 +15,7 @@ def events() -> None:
 @events.command("list")
 @click.option("--failed", is_flag=True, help="Only events that a plugin has failed; it will retry.")
 @click.option("--rejected", is_flag=True, help="Only events that a plugin has rejected.")
+@click.option("--deferred", is_flag=True, help="Only events whose deferred work is not done yet.")
 @click.option(
     "--type",
     "event_type",
