@@ -163,6 +163,7 @@ def test_refused_callers_read_what_to_do(new_session: NewSession, demo_server: D
     tab = OperatorPage(session, demo_server)
     tab.expect_view("sign-in")
     expect(tab.main).to_contain_text("Your session has ended. Sign in again.")
+    expect(tab.main).to_contain_text("This page then continues by itself.")
 
     session.sign_in(demo_server.token())
     tab.expect_view("error")

@@ -8,31 +8,40 @@ import { accountLink } from "./routes.js";
 import { stripeLink } from "./stripe-link.js";
 import * as texts from "./texts.js";
 
+const isLive = document.documentElement.dataset.mode === "live";
+const UNSUCCESSFUL = new Set(["rejected", "failed", "overloaded"]);
+
 /** Create the list. `showAccount` says whether each event names its account. */
 export function eventList(events, { api, showAccount = true }) {
   const item = (event) => element("li", { id: event.id, className: "event" }, ...parts(event));
   // A replay changes one event: the others keep their place.
-  const parts = (event, result = null) => [
+  const parts = (event, outcome = null) => [
     head(event, showAccount),
     plugins(event),
     advice(event),
-    result && element("p", { className: "result", tabIndex: -1 }, result),
+    outcome && resultOf(outcome),
     actions(event, () => confirmReplay(event)),
   ];
   const confirmReplay = (event) =>
-    openConfirmDialog("replay", texts.replayText(event.type, event.id), {
+    openConfirmDialog("replay", texts.replayText(event.type, event.id, isLive), {
       busy: texts.replaying,
       action: () => api.replay(event.id),
       onDone: ({ outcome, handlers }) => {
         Object.assign(event, { handlers, ...openPlugins(handlers) });
-        const result = texts.replayOutcomes[outcome] ?? outcome;
         const node = document.getElementById(event.id);
-        node?.replaceChildren(...parts(event, result).filter((part) => part !== null));
-        node?.querySelector(".result").focus();
-        announce(result);
+        if (node === null) return; // another view is shown
+        node.replaceChildren(...parts(event, outcome).filter((part) => part !== null));
+        const result = node.querySelector(".result");
+        result.focus();
+        announce(result.textContent);
       },
     });
   return element("ul", { className: "events" }, ...events.map(item));
+}
+
+function resultOf(outcome) {
+  const className = UNSUCCESSFUL.has(outcome) ? "result unsuccessful" : "result";
+  return element("p", { className, tabIndex: -1 }, texts.replayOutcomes[outcome] ?? outcome);
 }
 
 /** Return the plugins that have failed or rejected an event. */

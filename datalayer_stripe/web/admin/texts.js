@@ -11,6 +11,8 @@ export const modes = {
 export const signedInAs = (account) => `Signed in as ${account}`;
 export const utcNote = "All times are in UTC.";
 export const signedOut = "Sign in to see the operator's page.";
+export const signInAdvice =
+  "Sign in to Datalayer in this browser, as an operator. This page then continues by itself.";
 
 // Sections
 
@@ -93,9 +95,10 @@ export const replay = "Replay";
 export const replayOf = (id) => `Replay ${id}`;
 export const replayCommand = (id) => `datalayer-stripe events replay ${id}`;
 export const replayHeading = "Replay this event?";
-export const replayText = (type, id) =>
+export const replayText = (type, id, isLive) =>
   `${type}, ${id}, is processed as if Stripe had just delivered it. A plugin that has finished ` +
-  "it does not run again, so that no credits are given twice.";
+  "it does not run again, so that no credits are given twice." +
+  (isLive ? " This is live mode: the account gets real credits." : "");
 export const replayConfirm = "Replay it";
 export const replayKeep = "Cancel";
 export const replaying = "Replaying…";

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from tornado.httpclient import HTTPResponse
 from tornado.web import Application
 
@@ -48,6 +49,12 @@ async def test_page_contains_mode_and_no_role_or_secret(api: Api, settings: Sett
     assert settings.stripe_admin_role
     for private in (settings.stripe_admin_role, "sk_test", "pk_test", "whsec"):
         assert private not in text
+
+
+@pytest.mark.parametrize("changes", [{"stripe_api_key": SecretStr("sk_live_example")}])
+@pytest.mark.gen_test
+async def test_page_of_live_mode_says_so(api: Api) -> None:
+    assert 'data-mode="live"' in (await get(api)).body.decode()
 
 
 @pytest.mark.gen_test
