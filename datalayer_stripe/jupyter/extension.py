@@ -178,6 +178,17 @@ class DatalayerStripe(ExtensionApp):
             return None
         return self.configuration.settings.stripe_admin_role
 
+    def checkout_url(self, base_url: str) -> str:
+        """Return the path of the checkout page with the base URL, or its URL on another site.
+
+        Args:
+            base_url: The base URL of the server, such as `/user/ada/`.
+        """
+        path = self.checkout_path
+        if path is None and isinstance(self.configuration, Configuration):
+            return self.configuration.settings.stripe_checkout_route
+        return f"{base_url.rstrip('/')}{path}"
+
     def initialize_settings(self) -> None:
         """Create the state of the handlers, and send the package's log to Jupyter's log."""
         package_logger = logging.getLogger("datalayer_stripe")
@@ -185,7 +196,7 @@ class DatalayerStripe(ExtensionApp):
         package_logger.setLevel(self.log.getEffectiveLevel())
         package_logger.propagate = False
         base_url = self.settings["base_url"]
-        set_checkout_url(self.settings, self._checkout_url(base_url))
+        set_checkout_url(self.settings, self.checkout_url(base_url))
         self.app_state = AppState(Metrics(), base_url=base_url, identity_kind="cookie")
         self.settings["datalayer_stripe"] = self.app_state
         if not isinstance(self.configuration, Configuration):
@@ -197,13 +208,6 @@ class DatalayerStripe(ExtensionApp):
             )
         elif path := self.checkout_path:
             add_checkout_link(self.settings["jinja2_env"], base_url.rstrip("/") + path)
-
-    def _checkout_url(self, base_url: str) -> str:
-        """Return the path of the checkout page with the base URL, or its URL on another site."""
-        path = self.checkout_path
-        if path is None and isinstance(self.configuration, Configuration):
-            return self.configuration.settings.stripe_checkout_route
-        return f"{base_url.rstrip('/')}{path}"
 
     def initialize_handlers(self) -> None:
         """Add the routes to the server."""

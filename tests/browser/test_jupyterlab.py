@@ -1,10 +1,15 @@
 """Test the JupyterLab extension in a real JupyterLab: the card, the balance and the themes."""
 
+import json
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Request, expect
 
+from datalayer_stripe.jupyter.lab import CHECKOUT_URL_OPTION
 from tests.browser.accessibility import serious_violations
 from tests.browser.browser_session import BrowserSession
 from tests.browser.demo_server import DemoServer, running_demo
@@ -12,9 +17,16 @@ from tests.browser.jupyter_demo import running_jupyter
 from tests.browser.jupyterlab import DARK, LIGHT, JupyterLab, open_lab
 from tests.support.jupyter import BASE_URL, JupyterServer
 
-pytest.importorskip("jupyterlab")
-
 CREDITS_ROUTE = "**/api/iam/v1/usage/credits?*"
+
+# Before JupyterLab reads its configuration.
+_REMOVE_OPTION = f"""
+document.addEventListener("readystatechange", () => {{
+  const config = document.getElementById("jupyter-config-data");
+  if (config) config.textContent = config.textContent.replace("{CHECKOUT_URL_OPTION}", "other");
+}});
+"""
+BALANCE = re.compile(r"^\d+ credits$")
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +49,7 @@ def session(
     chromium: Browser, jupyter_demo: DemoServer, server: JupyterServer
 ) -> Iterator[BrowserSession]:
     session = BrowserSession(chromium, jupyter_demo, token=None, url=server.url)
+    session.monitor.allow_status(401, 403, 502, 503)
     yield session
     errors = session.close()
     if errors:
@@ -86,3 +99,104 @@ def test_card_and_balance_are_readable_in_theme(lab: JupyterLab, theme: str) -> 
     found = [line for line in serious_violations(lab.page) if "datalayer-stripe" in line]
     assert found == []
     lab.use_theme(LIGHT)
+
+
+@contextmanager
+def answered(lab: JupyterLab, status: int, body: dict[str, Any] | str) -> Iterator[None]:
+    """Answer the requests for the balance with `status` and `body`."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    lab.page.route(CREDITS_ROUTE, lambda route: route.fulfill(status=status, body=text))
+    lab.refresh()
+    yield
+    lab.page.unroute(CREDITS_ROUTE)
+    lab.refresh()
+    expect(lab.status).to_have_text(BALANCE)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "text", "message"),
+    [
+        (503, {"code": "not_configured", "message": "No key."}, "Credits: not set up", "No key."),
+        (503, {"code": "starting", "message": "It starts."}, "Credits: starting", "It starts."),
+        (403, {"code": "forbidden", "message": "Not you."}, "Credits: no account", "Not you."),
+        (503, {"code": "unavailable", "message": "No."}, "Credits: unavailable", "No."),
+        (502, "<html>Bad gateway</html>", "Credits: unavailable", "status 502"),
+    ],
+)
+def test_status_bar_and_dialog_say_why_credits_cannot_be_bought(
+    lab: JupyterLab, status: int, body: dict[str, Any] | str, text: str, message: str
+) -> None:
+    with answered(lab, status, body):
+        expect(lab.status).to_have_text(text)
+        lab.status.click()
+        expect(lab.dialog).to_contain_text(message)
+        setup = lab.dialog.get_by_role("button", name="How to set it up")
+        expect(setup).to_have_count(1 if text == "Credits: not set up" else 0)
+        lab.dialog.get_by_role("button", name="Close").click()
+
+
+def test_expired_session_leads_to_the_checkout_page_and_its_login(lab: JupyterLab) -> None:
+    with answered(lab, 401, {"code": "unauthorized", "message": "Sign in."}):
+        expect(lab.status).to_have_text("Credits: sign in")
+        tab = lab.open_checkout(lab.status)
+        tab.expect_view("ready")  # the session has not really expired
+        tab.page.close()
+
+
+class RequestCounter:
+    """Count the requests for the balance on a page whose clock the test sets."""
+
+    def __init__(self, lab: JupyterLab) -> None:
+        self._page = lab.page
+        self.begun = self._ended = 0
+        lab.page.on("request", self._on_request)
+        lab.page.on("requestfinished", self._on_finished)
+
+    def _on_request(self, request: Request) -> None:
+        self.begun += "/usage/credits" in request.url
+
+    def _on_finished(self, request: Request) -> None:
+        self._ended += "/usage/credits" in request.url
+
+    def advance(self, seconds: int) -> None:
+        """Let time pass in steps of 10 s, and wait for the answers after each."""
+        for _ in range(seconds // 10):
+            self._page.clock.fast_forward(10_000)
+            self._page.evaluate("null")
+            while self._ended < self.begun:
+                self._page.wait_for_timeout(5)
+
+
+def test_balance_is_polled_while_the_page_is_visible_and_less_after_errors(
+    lab: JupyterLab,
+) -> None:
+    lab.page.clock.install()
+    lab.refresh()
+    counter = RequestCounter(lab)
+    lab.page.clock.fast_forward(10_000)
+    with lab.page.expect_response(CREDITS_ROUTE):
+        lab.page.clock.fast_forward(10_000)
+    with answered(lab, 503, {"code": "unavailable", "message": "No."}):
+        expect(lab.status).to_have_text("Credits: unavailable")
+        before = counter.begun
+        counter.advance(400)
+        assert counter.begun - before < 25  # 40 without a back-off
+    lab.set_hidden(True)
+    counter.advance(60)
+    before = counter.begun
+    counter.advance(600)
+    with lab.page.expect_response(CREDITS_ROUTE):
+        lab.set_hidden(False)
+    assert counter.begun == before + 1
+
+
+def test_extension_does_nothing_without_the_server_extension(
+    lab: JupyterLab, session: BrowserSession, server: JupyterServer
+) -> None:
+    other = JupyterLab(session.context.new_page())
+    other.page.add_init_script(_REMOVE_OPTION)
+    counter = RequestCounter(other)
+    other.open(server)
+    expect(other.card).to_have_count(0)
+    expect(other.status).to_have_count(0)
+    assert counter.begun == 0

@@ -215,3 +215,18 @@ def test_traits_in_documentation_are_sufficient() -> None:
 def test_link_in_log_leads_to_documentation() -> None:
     assert LINK.endswith("/docs/jupyter.md")
     assert "\n## Who calls\n" in DOCUMENT.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("traits", "url"),
+    [
+        (REQUIRED, "/user/x/checkout"),
+        ({}, "/user/x/checkout"),  # not configured
+        ({**REQUIRED, "stripe_checkout_route": "buy/credits"}, "/user/x/buy/credits"),
+        ({**REQUIRED, "stripe_checkout_route": "https://a.example/buy"}, "https://a.example/buy"),
+    ],
+)
+def test_checkout_url_is_below_the_base_url_or_on_another_site(
+    traits: dict[str, Any], url: str
+) -> None:
+    assert extension(**traits).checkout_url("/user/x/") == url
