@@ -1,6 +1,7 @@
-"""Create the screenshots of the pages and update the latency table: `make screenshots`.
+"""Create the screenshots of the documents: `make screenshots`.
 
-The latency is the one that the browser tests measured last.
+Update the latency table of docs/checkout.md, too. The latency is the one that the browser tests
+measured last.
 """
 
 import json
@@ -15,6 +16,7 @@ from tests.browser.browser_session import PHONE, BrowserSession
 from tests.browser.checkout import Checkout
 from tests.browser.chromium import launch
 from tests.browser.demo_server import DemoServer, running_demo
+from tests.browser.lab_screenshots import save_lab
 from tests.browser.operator_screenshots import save_operator_pages
 
 ROOT = Path(__file__).parents[2]
@@ -40,6 +42,7 @@ def main() -> None:
         _save_page(browser, demo_server, "checkout-dark", _buy, color_scheme="dark", **_WIDE)
         _save_panel(browser, demo_server)
         save_operator_pages(browser, _save)
+        save_lab(browser, demo_server, _save)
         browser.close()
     write_figures()
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -25,6 +26,13 @@ document.addEventListener("readystatechange", () => {{
   const config = document.getElementById("jupyter-config-data");
   if (config) config.textContent = config.textContent.replace("{CHECKOUT_URL_OPTION}", "other");
 }});
+"""
+# What `window.open` returns: null if the two pages cannot reach each other.
+_KEEP_OPENED = """
+() => {
+  const open = window.open;
+  window.open = (...args) => (window.opened = open.apply(window, args));
+}
 """
 BALANCE = re.compile(r"^\d+ credits$")
 
@@ -62,13 +70,14 @@ def lab(session: BrowserSession, server: JupyterServer) -> JupyterLab:
     return open_lab(session, server)
 
 
-def test_card_opens_the_checkout_page_in_a_tab_without_opener(
+def test_card_opens_the_checkout_page_in_a_tab_that_cannot_reach_jupyterlab(
     lab: JupyterLab, server: JupyterServer
 ) -> None:
+    lab.page.evaluate(_KEEP_OPENED)
     tab = lab.open_checkout(lab.card)
     tab.expect_view("ready")
     assert tab.page.url == f"{server.url}{BASE_URL}checkout"
-    assert tab.page.evaluate("window.opener") is None
+    assert lab.page.evaluate("window.opened") is None
     tab.page.close()
 
 
@@ -185,9 +194,13 @@ def test_balance_is_polled_while_the_page_is_visible_and_less_after_errors(
     counter.advance(60)
     before = counter.begun
     counter.advance(600)
+    # The clock stands still, so that the next poll is not due when the page is visible again.
+    lab.page.clock.pause_at(datetime.now() + timedelta(days=1))
+    lab.set_hidden(False)
     with lab.page.expect_response(CREDITS_ROUTE):
-        lab.set_hidden(False)
+        lab.page.clock.fast_forward(1000)
     assert counter.begun == before + 1
+    lab.page.clock.resume()
 
 
 def test_extension_does_nothing_without_the_server_extension(

@@ -23,12 +23,13 @@ TOKEN = "jupyter-token-of-the-tests"
 BASE_URL = "/user/x/"
 WEBHOOK = "/api/iam/stripe/v1/webhook"
 
-# JupyterLab asks for no news and updates, and gives tests the application as `jupyterapp`.
+# JupyterLab looks for no updates, and gives tests the application as `jupyterapp`.
 _LAB_OPTIONS = (
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-    "--LabApp.news_url=None",
     "--LabApp.expose_app_in_browser=True",
 )
+# A person's settings of JupyterLab, which otherwise asks whether to show news.
+_NOTIFICATIONS = "lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
 # These extensions come with JupyterLab, and make the start slower.
 _OPTIONS_WITHOUT_LAB = tuple(
     f"--ServerApp.jpserver_extensions={name}=False"
@@ -86,6 +87,9 @@ class JupyterServer:
         (folder / "notebooks").mkdir()
         if lab:
             shutil.copytree(PREBUILT, folder / "data" / "labextensions" / "datalayer-stripe")
+            notifications = settings / _NOTIFICATIONS
+            notifications.parent.mkdir(parents=True)
+            notifications.write_text('{"fetchNews": "false"}')
         self._folder = folder
         self._options = _LAB_OPTIONS if lab else _OPTIONS_WITHOUT_LAB
         self._environment = environment(
