@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -316,7 +317,7 @@ async def test_several_processes_export_the_series_of_one(
     level = "datalayer_stripe_plugin_watcher_level"
     expected.remove((level, "{}"))
     of_processes = {name for name, _ in expected if name.startswith("process_")}
-    assert "process_resident_memory_bytes" in of_processes
+    assert of_processes or sys.platform != "linux"
     expected -= {(name, "{}") for name in of_processes}
     async with serve(variables, bearer) as serving:
         await wait_for_checks(serving)

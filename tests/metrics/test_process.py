@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.metrics.files import forget_dead_process
 from datalayer_stripe.metrics.process import GarbageCollections
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="process_* is read from /proc")
 
 Samples = dict[tuple[str, str], float]
 
@@ -25,6 +28,7 @@ def exported(metrics: Metrics, label: str) -> Samples:
     }
 
 
+@linux
 def test_one_process_exports_itself() -> None:
     found = exported(Metrics(), "pid")
     assert found["process_resident_memory_bytes", ""] > 1024 * 1024
@@ -32,6 +36,7 @@ def test_one_process_exports_itself() -> None:
     assert found["python_info", ""] == 1
 
 
+@linux
 def test_each_of_several_processes_is_exported_until_its_end(tmp_path: Path) -> None:
     (tmp_path / "process_1.pid").write_text(str(os.getpid()))
     (tmp_path / "process_3.pid").write_text("")  # it is being written

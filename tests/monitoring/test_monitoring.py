@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from tests.support.shop import Buyer
 
 RUNBOOK = "https://github.com/datalayer/datalayer-stripe/blob/main/docs/operations.md"
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="process_* is read from /proc")
 
 Exported = dict[str, list[dict[str, str]]]
 
@@ -75,6 +78,7 @@ def test_each_alert_has_its_section() -> None:
         assert "\n- Repair: " in sections[name]
 
 
+@linux
 @pytest.mark.gen_test
 async def test_alerts_and_dashboard_read_what_is_exported(buyer: Buyer) -> None:
     found = await exported(buyer)
@@ -87,6 +91,7 @@ async def test_alerts_and_dashboard_read_what_is_exported(buyer: Buyer) -> None:
             assert matching, f"no series has {labels}: {expression}"
 
 
+@linux
 @pytest.mark.gen_test
 async def test_each_exported_metric_is_documented_and_shown(buyer: Buyer) -> None:
     families = set()

@@ -251,13 +251,28 @@ async def test_periodic_tasks_show_their_last_success(
         found = (await series(api))["task_last_success_timestamp_seconds"]
         return {dict(one)["task"]: value for one, value in found.items()}
 
+    async def measurements_of_the_loop() -> float:
+        return (await series(api))["event_loop_lag_seconds_count"][labels()]
+
     assert await last_successes() == {"worker": 0, "open_events": 0}
+    assert await measurements_of_the_loop() == 0
     started_at = clock().timestamp()
     await service.start()
     async with asyncio.timeout(20):
         while 0 in (await last_successes()).values():  # noqa: ASYNC110 (two tasks set it)
             await asyncio.sleep(0.01)
+        while not await measurements_of_the_loop():  # noqa: ASYNC110 (a timer sets it)
+            await asyncio.sleep(0.01)
     assert all(started_at <= at <= clock().timestamp() for at in (await last_successes()).values())
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_waits_for_connections_of_the_service_are_measured(api: Api) -> None:
+    before = (await series(api))["mongodb_pool_wait_seconds_count"]
+    await api.deliver(PAID)
+    after = (await series(api))["mongodb_pool_wait_seconds_count"]
+    assert after[labels(pool="service")] > before[labels(pool="service")]
 
 
 @pytest.mark.gen_test
