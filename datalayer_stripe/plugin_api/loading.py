@@ -8,7 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,7 +37,9 @@ def load_plugins(folder: Path | None = None) -> list[Plugin[Any]]:
         PluginError: A plugin cannot be loaded. The message names its file or distribution and says
             what to do.
     """
-    installed = [_installed(one) for one in entry_points(group=ENTRY_POINT_GROUP)]
+    # Reading the metadata of a distribution takes milliseconds, and the built-in plugins share one.
+    origins: dict[Distribution, Origin] = {}
+    installed = [_installed(one, origins) for one in entry_points(group=ENTRY_POINT_GROUP)]
     if not installed:
         raise PluginError(
             "No plugin is installed, not even the built-in ones. "
@@ -59,8 +61,14 @@ def _refuse_exposed(folder: Path) -> None:
             )
 
 
-def _installed(entry_point: EntryPoint) -> Plugin[Any]:
-    origin = _origin(entry_point)
+def _installed(entry_point: EntryPoint, origins: dict[Distribution, Origin]) -> Plugin[Any]:
+    distribution = entry_point.dist
+    if distribution is None:
+        origin = Origin("package", entry_point.module)
+    elif distribution in origins:
+        origin = origins[distribution]
+    else:
+        origin = origins[distribution] = _origin(distribution)
     return load_entry_point(entry_point, origin, f"Fix it, or uninstall {origin.name}.")
 
 
@@ -87,11 +95,9 @@ def load_entry_point(entry_point: EntryPoint, origin: Origin, remedy: str) -> Pl
     return plugin
 
 
-def _origin(entry_point: EntryPoint) -> Origin:
-    distribution = entry_point.dist
-    if distribution is None:
-        return Origin("package", entry_point.module)
-    name, version = distribution.metadata["Name"], distribution.version
+def _origin(distribution: Distribution) -> Origin:
+    metadata = distribution.metadata
+    name, version = metadata["Name"], metadata["Version"]
     return Origin("built-in" if name == _OWN_DISTRIBUTION else "package", name, version)
 
 

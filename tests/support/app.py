@@ -171,11 +171,21 @@ def extra_plugins() -> Sequence[Plugin]:
     return ()
 
 
+@pytest.fixture(scope="session")
+def installed_plugins() -> Sequence[Plugin]:
+    """Return the installed plugins. They are frozen, so that tests can share them."""
+    return Registry.load().plugins
+
+
 @pytest.fixture
 def service(
-    io_loop: IOLoop, settings: Settings, clock: Clock, extra_plugins: Sequence[Plugin]
+    io_loop: IOLoop,
+    settings: Settings,
+    clock: Clock,
+    installed_plugins: Sequence[Plugin],
+    extra_plugins: Sequence[Plugin],
 ) -> Iterator[Service]:
-    registry = Registry((*Registry.load().plugins, *extra_plugins))
+    registry = Registry((*installed_plugins, *extra_plugins))
     service = io_loop.run_sync(lambda: open_service(settings, registry=registry, clock=clock))
     yield service
     io_loop.run_sync(service.close)
