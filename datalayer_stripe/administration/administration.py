@@ -1,5 +1,6 @@
 """The parts of the administration of one service."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,15 +14,28 @@ from .events import OperatorEvents
 from .findings import CachedFindings
 from .overview import Overviews
 
+MAX_CONCURRENT_READS = 2
+"""Maximum number of answers that are read at a time. Each uses up to four connections of those that
+deliveries need, and a read may take seconds."""
+
 
 @dataclass(frozen=True)
 class Administration:
-    """What operators see and do."""
+    """What operators see and do.
+
+    Attributes:
+        overviews: The last days.
+        events: The received events.
+        accounts: The accounts.
+        findings: What the checks of the set-up find.
+        read_slots: Bounds the reads that run at a time in this process.
+    """
 
     overviews: Overviews
     events: OperatorEvents
     accounts: OperatorAccounts
     findings: CachedFindings
+    read_slots: asyncio.Semaphore
 
     @classmethod
     def of(cls, settings: Settings, store: Store, processor: EventProcessor, clock: Clock) -> Self:
@@ -41,4 +55,5 @@ class Administration:
             events=events,
             accounts=OperatorAccounts(store, events, dashboard),
             findings=CachedFindings(clock),
+            read_slots=asyncio.Semaphore(MAX_CONCURRENT_READS),
         )

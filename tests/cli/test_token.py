@@ -13,7 +13,7 @@ from datalayer_stripe.cli.main import main
 from datalayer_stripe.cli.token import TOKEN_KEY
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.settings import Settings
-from tests.support.app import JWT_SECRET, Api, json_of
+from tests.support.app import ADMIN_ROLE, JWT_SECRET, Api, json_of
 from tests.support.command import complete, run_command
 from tests.support.shop import Shop
 
@@ -34,6 +34,21 @@ async def test_service_with_the_same_variables_accepts_the_token(
     assert claims["sub"] == "alice"
     assert claims["user"] == {"handle": "Alice", "email": "alice@example.com"}
     assert claims["exp"] - claims["iat"] == 12 * 3600
+
+
+@pytest.mark.gen_test
+async def test_token_with_role_is_that_of_an_operator(
+    api: Api, sandbox: Sandbox, shop: Shop
+) -> None:
+    variables = complete("mongodb://127.0.0.1/unused", sandbox, shop)
+    for options, status in (
+        ((), 403),
+        (("--role", "platform_member", "--role", ADMIN_ROLE), 200),
+    ):
+        _, out, _ = await run_command("token", "op", *options, variables=variables)
+        bearer = {"Authorization": f"Bearer {out.strip()}"}
+        answer = await api.request("GET", "/api/iam/stripe/v1/admin/overview", headers=bearer)
+        assert answer.code == status
 
 
 @pytest.mark.gen_test

@@ -33,8 +33,8 @@ class AccountsHandler(AdminHandler):
     @Operation(AccountsAnswer, query=AccountsQuery, errors=STORE_ERRORS)
     async def get(self) -> None:
         query = self.query(AccountsQuery)
-        page = await self.administration.accounts.page(
-            query.query, limit=query.limit, cursor=query.cursor
+        page = await self.read(
+            self.administration.accounts.page(query.query, limit=query.limit, cursor=query.cursor)
         )
         self.respond_with(AccountsAnswer, page)
 
@@ -47,7 +47,7 @@ class AccountHandler(AdminHandler):
     )
     async def get(self, id: str) -> None:
         uid, query = checked_uid(id), self.query(StoryQuery)
-        story = await self.administration.accounts.story(uid, limit=query.limit)
+        story = await self.read(self.administration.accounts.story(uid, limit=query.limit))
         self.respond_with(StoryAnswer, story)
 
 
@@ -59,8 +59,8 @@ class AccountLedgerHandler(AdminHandler):
     )
     async def get(self, id: str) -> None:
         uid, query = checked_uid(id), self.query(PageQuery)
-        page = await self.administration.accounts.ledger(
-            uid, limit=query.limit, cursor=query.cursor
+        page = await self.read(
+            self.administration.accounts.ledger(uid, limit=query.limit, cursor=query.cursor)
         )
         self.respond_with(LedgerAnswer, page)
 
@@ -73,8 +73,8 @@ class AccountPaymentsHandler(AdminHandler):
     )
     async def get(self, id: str) -> None:
         uid, query = checked_uid(id), self.query(PageQuery)
-        page = await self.administration.accounts.payments(
-            uid, limit=query.limit, cursor=query.cursor
+        page = await self.read(
+            self.administration.accounts.payments(uid, limit=query.limit, cursor=query.cursor)
         )
         self.respond_with(PaymentsAnswer, page)
 

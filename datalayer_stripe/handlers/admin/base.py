@@ -1,11 +1,16 @@
 """Base handler of the operator's routes: only tokens with the configured role are let in."""
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
 from pydantic import BaseModel
 
 from ...administration.administration import Administration
 from ...errors import Forbidden
 from ..api import IdentifiedHandler
 from ..operation import Answer
+
+T = TypeVar("T")
 
 
 class AdminHandler(IdentifiedHandler):
@@ -24,6 +29,15 @@ class AdminHandler(IdentifiedHandler):
         role = self.service.settings.stripe_admin_role
         if role is None or role not in self.identity.roles:
             raise Forbidden(f"Your token does not have the role {role}, which operators need.")
+
+    async def read(self, reading: Awaitable[T]) -> T:
+        """Return what a read of the database returns, after those that came before it.
+
+        Args:
+            reading: The read. It starts when a slot is free.
+        """
+        async with self.administration.read_slots:
+            return await reading
 
     def respond_with(self, answer: type[Answer], view: BaseModel) -> None:
         """Finish the request with the fields of a view.

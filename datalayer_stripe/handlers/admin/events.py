@@ -17,12 +17,14 @@ class EventsHandler(AdminHandler):
     @Operation(EventsAnswer, query=EventsQuery, errors=STORE_ERRORS)
     async def get(self) -> None:
         query = self.query(EventsQuery)
-        page = await self.administration.events.page(
-            status=query.status,
-            event_type=query.type,
-            account_uid=query.account_uid,
-            limit=query.limit,
-            cursor=query.cursor,
+        page = await self.read(
+            self.administration.events.page(
+                status=query.status,
+                event_type=query.type,
+                account_uid=query.account_uid,
+                limit=query.limit,
+                cursor=query.cursor,
+            )
         )
         self.respond_with(EventsAnswer, page)
 

@@ -12,7 +12,7 @@ class OverviewHandler(AdminHandler):
     @Operation(OverviewAnswer, query=OverviewQuery, errors=STORE_ERRORS)
     async def get(self) -> None:
         query = self.query(OverviewQuery)
-        overview = await self.administration.overviews.of_last(query.days)
+        overview = await self.read(self.administration.overviews.of_last(query.days))
         self.respond_with(OverviewAnswer, overview)
 
 

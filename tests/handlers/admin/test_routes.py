@@ -257,3 +257,34 @@ async def test_doctor_answers_with_each_check(api: Api, sandbox: Sandbox) -> Non
     assert "endpoint.answers" not in checks
     assert sum(answer["counts"].values()) == len(answer["findings"])
     assert answer["at"]
+
+
+@pytest.mark.gen_test
+async def test_reads_of_operators_leave_connections_to_deliveries(
+    api: Api, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, most, is_free = 0, 0, asyncio.Event()
+    page = service.store.event_lists.page
+
+    async def slow_page(*args: Any, **options: Any) -> Any:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await is_free.wait()
+        running -= 1
+        return await page(*args, **options)
+
+    monkeypatch.setattr(service.store.event_lists, "page", slow_page)
+    requests = [
+        asyncio.ensure_future(api.get_as_operator(f"{ADMIN}/{path}"))
+        for path in ("events", "events?status=failed", "accounts/a", "events?account_uid=a")
+    ]
+    while running < 2:  # noqa: ASYNC110 (the server runs in this event loop)
+        await asyncio.sleep(0.001)
+    # Deliveries and other routes do not wait.
+    assert (await api.deliver(recorded("payment_intent.succeeded"))).code in (200, 503)
+    assert (most, running) == (2, 2)
+    is_free.set()
+    answers = await asyncio.gather(*requests)
+    assert [one.code for one in answers] == [200, 200, 404, 200]
+    assert most == 2
