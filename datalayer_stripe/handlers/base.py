@@ -23,6 +23,7 @@ from ..logs import bind_log_context
 from ..service import Service
 from .app_state import AppState
 from .bodies import BodyHandler
+from .methods import implemented_methods
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +178,8 @@ class BaseHandler(BodyHandler):
         self.set_header("X-Request-Id", self.request_id)
         if error.retry_after is not None:
             self.set_header("Retry-After", str(error.retry_after))
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(implemented_methods(type(self))))
         self._finish_json(
             {
                 "success": False,

@@ -34,6 +34,9 @@ PURCHASE_ERRORS: Errors = (*STORE_ERRORS, *STRIPE_ERRORS, CardDeclined, InvalidR
 
 JSON = "application/json"
 
+CURSOR_PATTERN = r"^[A-Za-z0-9_-]*$"
+"""The characters of the cursor of a page."""
+
 _ATTRIBUTE = "operation"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,6 +72,7 @@ class Operation:
         query: The model of the query, beside the fields of `AccountScope`.
         parameters: The headers that the method reads, and the groups of the route's pattern.
         errors: The errors beside those that every route of the handler's base class has.
+        events: The events of a stream, with the models of their data.
         failures: Answers with an error status that have another model than other errors.
     """
 
@@ -80,6 +84,7 @@ class Operation:
     query: type[BaseModel] | None = None
     parameters: tuple[Parameter, ...] = ()
     errors: Errors = ()
+    events: tuple[tuple[str, type[BaseModel]], ...] = ()
     failures: tuple[tuple[int, type[BaseModel]], ...] = ()
 
     def __call__(self, method: F) -> F:

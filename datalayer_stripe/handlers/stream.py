@@ -15,7 +15,7 @@ from typing import cast
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import IOStream, StreamClosedError
 
-from ..billing.views import BalanceView
+from ..billing.views import BalanceView, SubscriptionView
 from ..errors import RateLimited
 from .operation import STORE_ERRORS, Operation, Parameter
 from .subscription import SubscriberHandler
@@ -51,8 +51,7 @@ LAST_EVENT_ID = Parameter(
 class StreamHandler(SubscriberHandler):
     """`GET /stream`: send events until the token expires, the client leaves or the service ends.
 
-    The event `balance` has a `BalanceView` as its data, and `plan` a `SubscriptionView`. Each is
-    sent at the start and after each change. Comments keep an idle connection open.
+    Each event is sent at the start and after each change. Comments keep an idle connection open.
     """
 
     def initialize(self) -> None:
@@ -67,6 +66,7 @@ class StreamHandler(SubscriberHandler):
 
     @Operation(
         media_type="text/event-stream",
+        events=(("balance", BalanceView), ("plan", SubscriptionView)),
         parameters=(LAST_EVENT_ID,),
         errors=(*STORE_ERRORS, RateLimited),
     )

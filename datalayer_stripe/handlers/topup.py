@@ -16,6 +16,7 @@ from ..reconciliation.on_demand import TopUpStatus
 from .account_scope import AccountScope
 from .api import AuthenticatedHandler
 from .operation import (
+    CURSOR_PATTERN,
     PURCHASE_ERRORS,
     STORE_ERRORS,
     STRIPE_ERRORS,
@@ -143,7 +144,10 @@ class HistoryQuery(BaseModel):
 
     limit: int = Field(default=20, ge=1, le=MAX_PAGE_SIZE, description="The size of the page.")
     cursor: str | None = Field(
-        default=None, max_length=1000, description="The `next_cursor` of the previous page."
+        default=None,
+        max_length=1000,
+        pattern=CURSOR_PATTERN,
+        description="The `next_cursor` of the previous page.",
     )
 
 

@@ -125,23 +125,26 @@ async def test_unknown_path_is_404_in_json(api: Api, account: str | None) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "allowed"),
     [
-        ("GET", TOPUP),
-        ("DELETE", TOPUP),
-        ("POST", f"{STRIPE_ROUTES}/topup/prices"),
-        ("PUT", f"{IAM_ROUTES}/subscription"),
-        ("GET", f"{IAM_ROUTES}/plans/cancel"),
-        ("POST", f"{IAM_ROUTES}/ping"),
-        ("POST", "/healthz"),
-        ("BREW", f"{IAM_ROUTES}/ping"),
+        ("GET", TOPUP, "POST, OPTIONS"),
+        ("DELETE", TOPUP, "POST, OPTIONS"),
+        ("POST", f"{STRIPE_ROUTES}/topup/prices", "GET, OPTIONS"),
+        ("PUT", f"{IAM_ROUTES}/subscription", "GET, OPTIONS"),
+        ("GET", f"{IAM_ROUTES}/plans/cancel", "POST, OPTIONS"),
+        ("POST", f"{IAM_ROUTES}/ping", "GET, OPTIONS"),
+        ("POST", "/healthz", "GET"),
+        ("BREW", f"{IAM_ROUTES}/ping", "GET, OPTIONS"),
     ],
 )
 @pytest.mark.gen_test
-async def test_unsupported_method_is_405_in_json(api: Api, method: str, path: str) -> None:
+async def test_unsupported_method_is_405_in_json(
+    api: Api, method: str, path: str, allowed: str
+) -> None:
     headers = {"Authorization": f"Bearer {api.bearer(ACCOUNT)}"}
     answer = await api.request(method, path, headers=headers)
     assert_refused(answer, 405, "method_not_allowed")
+    assert answer.headers["Allow"] == allowed
 
 
 @pytest.mark.parametrize("request_id", ["req-1", "a", "A.b:c_d-9", "x" * 128])

@@ -17,7 +17,7 @@ from ...administration.views import (
     Replay,
 )
 from ...models import AccountUid
-from ..operation import Answer
+from ..operation import CURSOR_PATTERN, Answer
 
 MAX_PAGE_SIZE = 100
 """Maximum number of entries of a page."""
@@ -37,7 +37,12 @@ class PageQuery(BaseModel):
     """Query of a list: the size of the page, and the cursor of the page before."""
 
     limit: int = Field(default=50, ge=1, le=MAX_PAGE_SIZE)
-    cursor: str | None = Field(default=None, max_length=_MAX_CURSOR_CHARS)
+    cursor: str | None = Field(
+        default=None,
+        max_length=_MAX_CURSOR_CHARS,
+        pattern=CURSOR_PATTERN,
+        description="The `next_cursor` of the previous page.",
+    )
 
 
 class EventsQuery(PageQuery):

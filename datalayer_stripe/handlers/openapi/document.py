@@ -12,7 +12,6 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json
 from tornado.web import RequestHandler
 
 from ..._version import __version__
-from ...billing.views import BalanceView, SubscriptionView
 from ..base import BaseHandler
 from ..operation import JSON, Operation, Parameter, operations_of
 from ..urls import IAM_PREFIX, STRIPE_PREFIX
@@ -33,9 +32,6 @@ _Described = tuple[PathTemplate, int, type[BaseHandler], str, Operation]
 
 _SCHEMAS = "#/components/schemas/"
 _RESPONSES = "#/components/responses/"
-
-# The models of the events of the stream, which no answer of another kind contains.
-_STREAM_MODELS = (BalanceView, SubscriptionView)
 
 _REQUEST_ID = Parameter(
     name="X-Request-Id",
@@ -128,12 +124,11 @@ class _Schemas:
     """The schemas of all models, and a reference to each of them."""
 
     def __init__(self, operations: Sequence[Operation]) -> None:
-        models: set[tuple[type[BaseModel], JsonSchemaMode]] = {
-            (model, "serialization") for model in (ErrorAnswer, *_STREAM_MODELS)
-        }
+        models: set[tuple[type[BaseModel], JsonSchemaMode]] = {(ErrorAnswer, "serialization")}
         for operation in operations:
             models |= {(model, "validation") for model in (operation.body,) if model}
-            answers = (operation.answer, *(model for _, model in operation.failures))
+            named = (*operation.events, *operation.failures)
+            answers = (operation.answer, *(model for _, model in named))
             models |= {(model, "serialization") for model in answers if model}
         ordered = sorted(models, key=lambda model: (model[0].__name__, model[1]))
         self._references, definitions = models_json_schema(
@@ -147,6 +142,22 @@ class _Schemas:
         if mode == "validation":
             content["example"] = self._request_example(model)
         return {JSON: content}
+
+    def event(self, operation: Operation) -> JsonObject:
+        """Return the schema of an event of a stream."""
+        data = {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {
+                "anyOf": [self._references[model, "serialization"] for _, model in operation.events]
+            },
+        }
+        names = [name for name, _ in operation.events]
+        return {
+            "type": "object",
+            "properties": {"event": {"enum": names}, "id": {"type": "string"}, "data": data},
+            "required": ["event", "id", "data"],
+        }
 
     def _request_example(self, model: type[BaseModel]) -> Any:
         """Return the example of the model, or else one with its required fields only."""
@@ -238,7 +249,9 @@ def _without_null(schema: JsonObject) -> JsonObject:
 
 
 def _success(operation: Operation, schemas: _Schemas) -> JsonObject:
-    schema = {"type": "object" if operation.media_type == JSON else "string"}
+    schema: JsonObject = {"type": "object" if operation.media_type == JSON else "string"}
+    if operation.events:
+        schema = schemas.event(operation)
     content: JsonObject = {operation.media_type: {"schema": schema}}
     description = "Success."
     if operation.answer is not None:
