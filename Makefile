@@ -18,7 +18,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --no-input install -
 SOURCES := setup.py pyproject.toml datalayer_stripe/_version.py
 
 VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' datalayer_stripe/_version.py)
-DEPLOYMENT_TOOLS := bubblewrap mmdebstrap debian-archive-keyring
+DEPLOYMENT_TOOLS := bubblewrap mmdebstrap debian-archive-keyring nginx-light openssl systemd
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     SecretStr,
     ValidationError,
     ValidationInfo,
@@ -27,6 +28,7 @@ from .errors import Fault, SettingsError
 from .secret_files import Environment, with_secret_files
 from .settings_checks import (
     STRIPE_JS_URL,
+    Network,
     check_address,
     check_api_base,
     check_folder,
@@ -40,6 +42,7 @@ from .settings_checks import (
     check_sign_in_url,
     host_and_port,
     is_live,
+    networks,
     prefix_check,
     refuse_secret,
     revealed,
@@ -339,6 +342,16 @@ class Settings(BaseSettings):
         default=None,
         example="",  # a copy must not turn it on
         pattern=r"^[!-~]{1,128}$",
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(networks)] = setting(
+        "DATALAYER_STRIPE_TRUSTED_PROXIES",
+        section="Service",
+        doc="The IP addresses and networks of the proxies in front of the service, such as "
+        "`127.0.0.1` or `10.0.0.0/8`. Their `X-Forwarded-For` tells the log the address of the "
+        "client. Nobody else's is believed, and by default nobody's. See "
+        "[behind a proxy](deployment.md#behind-a-proxy).",
+        remedy="Set IP addresses or networks such as 10.0.0.0/8; separate several with commas.",
+        default=(),
     )
     cors_origins: Annotated[tuple[str, ...], AfterValidator(check_origins)] = setting(
         "DATALAYER_CORS_ORIGIN",

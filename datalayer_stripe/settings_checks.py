@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
+
+Network = IPv4Network | IPv6Network
 
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """The hosts that name this machine."""
@@ -192,6 +195,30 @@ def check_address(text: str | None) -> str | None:
     if text is not None:
         host_and_port(text)
     return text
+
+
+def networks(value: Any) -> Any:
+    """Return IP addresses and networks in CIDR notation as networks.
+
+    Args:
+        value: A tuple or list of texts. Anything else is left to pydantic.
+
+    Raises:
+        ValueError: An item is no address or network, or it is one that contains all addresses.
+    """
+    if not isinstance(value, tuple | list):
+        return value
+    return tuple(_network(str(text), number) for number, text in enumerate(value, start=1))
+
+
+def _network(text: str, number: int) -> Network:
+    try:
+        network = ip_network(text)
+    except ValueError:  # its message contains the value
+        raise ValueError(f"is not an IP address or network (value {number})") from None
+    if network.prefixlen == 0:
+        raise ValueError(f"is every address, so that everybody could forge it (value {number})")
+    return network
 
 
 def check_origins(texts: tuple[str, ...]) -> tuple[str, ...]:

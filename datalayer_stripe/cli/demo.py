@@ -8,11 +8,12 @@ from .common import run
 
 
 def demo(
-    port: int | None, sandbox_port: int | None, opening: bool, play: bool, log_level: str
+    host: str, port: int | None, sandbox_port: int | None, opening: bool, play: bool, log_level: str
 ) -> None:
     """Try the service without a Stripe account, a database or settings."""
     passed = run(
         run_demo(
+            host=host,
             port=_or_default(port, 0 if play else DEFAULT_PORT),
             sandbox_port=_or_default(sandbox_port, 0 if play else DEFAULT_SANDBOX_PORT),
             any_sandbox_port=sandbox_port is None,

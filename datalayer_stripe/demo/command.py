@@ -17,6 +17,7 @@ from .play import play
 
 async def run_demo(
     *,
+    host: str,
     port: int,
     sandbox_port: int,
     any_sandbox_port: bool,
@@ -27,6 +28,7 @@ async def run_demo(
     """Run the demo until a shutdown signal, or play the story.
 
     Args:
+        host: The address that the service and the local Stripe listen on.
         port: The port of the service. 0 means any free port.
         sandbox_port: The port of the local Stripe. 0 means any free port.
         any_sandbox_port: Whether to use any free port if `sandbox_port` is taken.
@@ -42,7 +44,7 @@ async def run_demo(
     """
     _configure_logging(log_level)
     async with open_environment(
-        port=port, sandbox_port=sandbox_port, any_sandbox_port=any_sandbox_port
+        host=host, port=port, sandbox_port=sandbox_port, any_sandbox_port=any_sandbox_port
     ) as environment:
         if play_story:
             click.echo(

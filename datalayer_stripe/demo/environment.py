@@ -67,16 +67,19 @@ async def open_environment(
     port: int,
     sandbox_port: int,
     any_sandbox_port: bool = False,
+    host: str = DEFAULT_HOST,
     registry: Registry | None = None,
     mongodb_url: str = "memory://",
     clock: Clock = system_clock,
 ) -> AsyncIterator[DemoEnvironment]:
-    """Start the service and the local Stripe on 127.0.0.1, and stop them at the end.
+    """Start the service and the local Stripe, and stop them at the end.
 
     Args:
         port: The port of the service. 0 means any free port.
         sandbox_port: The port of the local Stripe. 0 means any free port.
         any_sandbox_port: Whether to use any free port if `sandbox_port` is taken or equals `port`.
+        host: The address that both listen on. Their URLs have 127.0.0.1 even so: in a container,
+            whose ports are published there, they listen on all addresses.
         registry: The plugins to use instead of the installed ones.
         mongodb_url: The URL of the database.
         clock: The clock of the service. The local Stripe has its own.
@@ -95,7 +98,7 @@ async def open_environment(
         sandbox = environment.sandbox
         if any_sandbox_port and sandbox_port == port:
             sandbox_port = 0
-        await _start_sandbox(sandbox, sandbox_port, or_any=any_sandbox_port)
+        await _start_sandbox(sandbox, sandbox_port, host, or_any=any_sandbox_port)
         stack.push_async_callback(sandbox.stop)
 
         settings = _settings(environment)
@@ -115,7 +118,7 @@ async def open_environment(
         app.add_handlers(
             *sign_in_handlers(token, checkout=settings.checkout_path or "/", operator=ADMIN_PREFIX)
         )
-        server = Server(app, listen(DEFAULT_HOST, port))
+        server = Server(app, listen(host, port))
         stack.push_async_callback(server.stop, seconds=_SHUTDOWN_TIMEOUT)
 
         url = f"http://{DEFAULT_HOST}:{server.port}"
@@ -135,17 +138,16 @@ async def open_environment(
         )
 
 
-async def _start_sandbox(sandbox: Sandbox, port: int, *, or_any: bool) -> None:
+async def _start_sandbox(sandbox: Sandbox, port: int, host: str, *, or_any: bool) -> None:
     """Start the local Stripe on this port. With `or_any`, use any free port if it is taken."""
     try:
-        await sandbox.start(port, DEFAULT_HOST)
+        await sandbox.start(port, host)
     except OSError as error:
         if not or_any:
             raise StartError(
-                f"Cannot listen on {DEFAULT_HOST}:{port}: {error.strerror}. "
-                "Choose another --sandbox-port."
+                f"Cannot listen on {host}:{port}: {error.strerror}. Choose another --sandbox-port."
             ) from None
-        await sandbox.start(0, DEFAULT_HOST)
+        await sandbox.start(0, host)
 
 
 def _balance_of(service: Service) -> Callable[[], Awaitable[dict[str, str]]]:

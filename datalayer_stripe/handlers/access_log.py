@@ -8,6 +8,7 @@ from tornado.web import RequestHandler
 
 from ..logs import shortened
 from ..redaction import redact
+from .client_address import client_address
 
 access_logger = logging.getLogger("datalayer_stripe.access")
 
@@ -41,6 +42,9 @@ def request_fields(handler: RequestHandler) -> dict[str, Any]:
         "path": _logged_path(handler.request.path),
         "status": handler.get_status(),
         "milliseconds": round(handler.request.request_time() * 1000, 1),
+        "remote_ip": client_address(
+            handler.request, handler.settings["datalayer_stripe"].trusted_proxies
+        ),
         "request_id": getattr(handler, "request_id", None),
     }
 

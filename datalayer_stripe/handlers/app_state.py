@@ -10,6 +10,7 @@ from tornado.web import RequestHandler, StaticFileHandler
 from ..errors import Starting, Unavailable
 from ..metrics import Metrics
 from ..service import Service
+from ..settings_checks import Network
 from .bodies import BodyBudget, BodyDeadlines
 from .methods import implemented_methods
 from .refusals import Refusals
@@ -60,6 +61,11 @@ class AppState:
         if self._service is None:
             raise self._unavailable
         return self._service
+
+    @property
+    def trusted_proxies(self) -> tuple[Network, ...]:
+        """The proxies whose `X-Forwarded-For` counts; none while there is no service."""
+        return () if self._service is None else self._service.settings.trusted_proxies
 
     def set_service(self, service: Service) -> None:
         """Serve requests with `service` from now on."""

@@ -146,6 +146,11 @@ class DatalayerStripe(ExtensionApp):
         help="The iss claims of Datalayer tokens to accept, as a list or separated by commas. "
         "Environment: DATALAYER_JWT_ALLOWED_ISSUERS."
     ).tag(config=True)
+    stripe_trusted_proxies = Any(
+        help="IP addresses and networks of proxies whose X-Forwarded-For tells the log the address "
+        "of the client, as a list or separated by commas. "
+        "Environment: DATALAYER_STRIPE_TRUSTED_PROXIES."
+    ).tag(config=True)
     cors_origin = Any(
         help="Origins to which the billing portal may link back, as a list or separated by "
         "commas; * allows all. ServerApp.allow_origin decides which origins may call. "

@@ -12,6 +12,8 @@ from .pages.documents import document_handlers
 from .pages.portal import portal_handlers
 from .pages.static_files import static_handlers
 
+_ALL_ADDRESSES = ("0.0.0.0", "::")  # noqa: S104 (compared, not listened on)
+
 
 class Sandbox(SandboxActions):
     """A stateful Stripe for tests and demos, which the unmodified Stripe SDK can call.
@@ -26,7 +28,8 @@ class Sandbox(SandboxActions):
 
         Args:
             port: the port to listen on; 0 picks a free one.
-            address: the IP address to listen on.
+            address: the IP address to listen on. With 0.0.0.0 or ::, which are all addresses, the
+                URLs of the sandbox have 127.0.0.1.
         """
         handlers = [
             *api_handlers(self.dispatcher),
@@ -38,7 +41,8 @@ class Sandbox(SandboxActions):
         ]
         self._server = HTTPServer(Application(handlers, log_function=_log_nothing))
         sockets = bind_sockets(port, address)
-        self.backend.url = f"http://{address}:{sockets[0].getsockname()[1]}"
+        host = "127.0.0.1" if address in _ALL_ADDRESSES else address
+        self.backend.url = f"http://{host}:{sockets[0].getsockname()[1]}"
         self._server.add_sockets(sockets)
         await self.webhooks.start()
 

@@ -69,6 +69,7 @@ async def test_delivery_has_one_line_with_event_account_and_request(
         "method": "POST",
         "path": WEBHOOK,
         "status": 200,
+        "remote_ip": "127.0.0.1",
         "request_id": answer.headers["X-Request-Id"],
         "event_id": json.loads(PAID)["id"],
         "account_uid": ACCOUNT,

@@ -1,7 +1,7 @@
 """Generate what documents say of each setting from its field in `Settings`.
 
-`make settings` writes the tables of docs/configuration.md and the variables of the example file.
-A test compares both with the fields.
+`make settings` writes the tables of docs/configuration.md, the variables of the example file, and
+those of the Helm chart. Tests compare them with the fields.
 """
 
 import re
@@ -17,6 +17,9 @@ from datalayer_stripe.settings_fields import extra_of, variable_of
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 EXAMPLE = ROOT / "conf" / "datalayer-stripe.env.example"
+CHART_VALUES = ROOT / "conf" / "helm" / "datalayer-stripe" / "values.yaml"
+SET_BY_CHART = {"DATALAYER_STRIPE_METRICS_ADDRESS", "DATALAYER_STRIPE_PLUGINS_DIR"}
+"""Variables that the chart sets by values of its own."""
 
 _WIDTH = 97
 _MARKED = r"(<!-- settings: {section}[^\n]* -->\n).*?(<!-- end of settings -->)"
@@ -95,9 +98,26 @@ def with_variables(example: str) -> str:
     return text.rstrip("\n") + "\n"
 
 
+def is_secret(field: FieldInfo) -> bool:
+    """Return whether a setting, or each value of it, is a secret."""
+    return "SecretStr" in str(field.annotation)
+
+
+def with_chart_values(values: str) -> str:
+    """Return the chart's values.yaml with the present fields that are no secrets, and no values."""
+    names = {variable_of(field) for field in Settings.model_fields.values() if not is_secret(field)}
+    lines = "".join(f'    {name}: ""\n' for name in sorted(names - SET_BY_CHART))
+    pattern = r"(    # begin of settings[^\n]*\n).*?(    # end of settings\n)"
+    return re.sub(pattern, lambda match: match[1] + lines + match[2], values, flags=re.DOTALL)
+
+
 def main() -> None:
-    """Write both files."""
-    for path, generate in ((CONFIGURATION, with_tables), (EXAMPLE, with_variables)):
+    """Write all files."""
+    for path, generate in (
+        (CONFIGURATION, with_tables),
+        (EXAMPLE, with_variables),
+        (CHART_VALUES, with_chart_values),
+    ):
         path.write_text(generate(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 

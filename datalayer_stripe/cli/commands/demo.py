@@ -3,10 +3,16 @@
 import click
 
 from .lazy import runs
-from .options import DEFAULT_PORT, DEFAULT_SANDBOX_PORT, LOG_LEVEL, PORT
+from .options import DEFAULT_HOST, DEFAULT_PORT, DEFAULT_SANDBOX_PORT, LOG_LEVEL, PORT
 
 
 @click.command(short_help="Try the service without a Stripe account or a database.")
+@click.option(
+    "--host",
+    default=DEFAULT_HOST,
+    help="Address to listen on; 0.0.0.0 for all, as in a container. Everybody who reaches it is "
+    "signed in.",
+)
 @click.option(
     "--port",
     type=PORT,
@@ -27,8 +33,8 @@ from .options import DEFAULT_PORT, DEFAULT_SANDBOX_PORT, LOG_LEVEL, PORT
 def demo() -> None:
     """Try the service without a Stripe account, a database or settings.
 
-    Runs the service and a local Stripe on 127.0.0.1. Prints the addresses of the checkout page and
-    of the local Stripe's pages, and shell commands that buy credits. All data is in memory, and IS
-    DELETED when the demo stops. --play runs all steps of the demo itself; exit code 1 means that a
-    step failed.
+    Runs the service and a local Stripe here. Prints the addresses of the checkout page and of the
+    local Stripe's pages, and shell commands that buy credits. All data is in memory, and IS DELETED
+    when the demo stops. --play runs all steps of the demo itself; exit code 1 means that a step
+    failed.
     """

@@ -16,6 +16,9 @@ _SINCE_EXAMPLES = ("36h", "7d", "30d")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
+DEFAULT_HOST = "127.0.0.1"
+"""Only this machine can connect unless another address is chosen."""
+
 DEFAULT_PORT = 9700
 """The port of the service."""
 

@@ -5,13 +5,11 @@ from pathlib import Path
 import click
 
 from .lazy import runs
-from .options import DEFAULT_PORT, LOG_LEVEL, PORT
-
-_DEFAULT_HOST = "127.0.0.1"
+from .options import DEFAULT_HOST, DEFAULT_PORT, LOG_LEVEL, PORT
 
 
 @click.command(short_help="Run the service with your Stripe account.")
-@click.option("--host", default=_DEFAULT_HOST, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--host", default=DEFAULT_HOST, help="Address to listen on; 0.0.0.0 for all.")
 @click.option(
     "--port", type=PORT, default=DEFAULT_PORT, help="Port to listen on; 0 for any free port."
 )
