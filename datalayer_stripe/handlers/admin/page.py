@@ -45,6 +45,9 @@ _SECURITY_HEADERS = {
             "base-uri": ("'none'",),
             "form-action": ("'none'",),
             "frame-ancestors": ("'none'",),
+            # No script can insert HTML, by mistake or by an attack.
+            "require-trusted-types-for": ("'script'",),
+            "trusted-types": ("'none'",),
         }
     ),
     "Referrer-Policy": "no-referrer",

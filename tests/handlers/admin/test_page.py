@@ -68,8 +68,10 @@ async def test_policy_allows_only_own_files_and_requests(api: Api) -> None:
         "form-action 'none'",
         "frame-ancestors 'none'",
         "img-src 'self'",
+        "require-trusted-types-for 'script'",
         "script-src 'self'",
         "style-src 'self'",
+        "trusted-types 'none'",
     ]
     assert answer.headers["X-Frame-Options"] == "DENY"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
