@@ -5,6 +5,7 @@ import sys
 from ..demo import run_demo
 from .commands.options import DEFAULT_PORT, DEFAULT_SANDBOX_PORT
 from .common import run
+from .output.terminal import print_line
 
 
 def demo(
@@ -20,6 +21,7 @@ def demo(
             play_story=play,
             open_page=opening,
             log_level=log_level.upper(),
+            echo=print_line,
         )
     )
     sys.exit(0 if passed else 1)

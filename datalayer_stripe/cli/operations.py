@@ -17,7 +17,7 @@ from ..webhooks.outcome import Outcome
 from .common import DIFFERENCES_EXIT_CODE, command_service, run
 from .output.exports import print_json
 from .output.formats import Format
-from .output.progress import SweepProgress
+from .output.progress import ProgressBar, SweepProgress
 from .output.tables import Column, as_records, print_rows_as_csv, print_table
 from .output.terminal import pluralize, print_line
 
@@ -128,7 +128,7 @@ def audit(
     is_unknown = False
 
     async def compare(
-        progress: SweepProgress,
+        progress: ProgressBar,
     ) -> tuple[AuditReport, Failures]:
         async with command_service() as service:
             started_at = service.clock()
@@ -136,7 +136,7 @@ def audit(
                 account_uid=account,
                 since=since,
                 on_difference=found.append,
-                on_progress=progress,
+                on_progress=progress.show_checked,
             ).run()
             nonlocal is_unknown
             is_unknown = account is not None and not await service.store.accounts.exists(account)
@@ -147,7 +147,7 @@ def audit(
                 await service.store.last_runs.record(AUDIT, started_at, problems=problems)
             return report, failures
 
-    with SweepProgress() as progress:
+    with ProgressBar() as progress:
         report, failures = run(compare(progress))
     if is_unknown:
         print_line(f"No balance is stored for {account}: check the uid.", err=True)

@@ -5,11 +5,9 @@ import logging
 import webbrowser
 from contextlib import suppress
 
-import click
-
 from ..app import shutdown_signal
 from ..logs import configure_logging
-from .deliveries import print_deliveries
+from .deliveries import Echo, print_deliveries
 from .environment import open_environment
 from .guide import guide
 from .play import play
@@ -24,6 +22,7 @@ async def run_demo(
     play_story: bool,
     open_page: bool,
     log_level: str,
+    echo: Echo,
 ) -> bool:
     """Run the demo until a shutdown signal, or play the story.
 
@@ -35,6 +34,7 @@ async def run_demo(
         play_story: Whether to play the story and stop after its last step.
         open_page: Whether to open the checkout page in the default browser.
         log_level: The level to log at, such as `WARNING`.
+        echo: Called with each line to print.
 
     Returns:
         False if a step of the story failed, True otherwise.
@@ -47,24 +47,24 @@ async def run_demo(
         host=host, port=port, sandbox_port=sandbox_port, any_sandbox_port=any_sandbox_port
     ) as environment:
         if play_story:
-            click.echo(
+            echo(
                 f"Service: {environment.url}  Stripe: {environment.sandbox.url}\n"
                 "All data is kept in memory and deleted at the end.\n"
             )
-            return await play(environment, click.echo)
+            return await play(environment, echo)
         # Install the signal handlers before printing how to stop the demo.
         with shutdown_signal() as signalled:
-            click.echo(guide(environment) + "\n")
+            echo(guide(environment).append("\n"))
             if open_page and not await asyncio.to_thread(webbrowser.open, f"{environment.url}/"):
-                click.echo("Could not open a browser. Open the address above yourself.\n")
-            printing = asyncio.create_task(print_deliveries(environment, click.echo))
+                echo("Could not open a browser. Open the address above yourself.\n")
+            printing = asyncio.create_task(print_deliveries(environment, echo))
             try:
                 await signalled.wait()
             finally:
                 printing.cancel()
                 with suppress(asyncio.CancelledError):
                     await printing
-        click.echo("\nThe demo has stopped, and its data is deleted.")
+        echo("\nThe demo has stopped, and its data is deleted.")
         return True
 
 

@@ -3,10 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
+from rich.text import Text
+
 from ..events import Event
 from ..webhooks.observers import Observer
 from ..webhooks.outcome import Outcome
 from .environment import ACCOUNT, DemoEnvironment
+
+Echo = Callable[[str | Text], object]
+"""Prints a line, which may have styles."""
 
 Deliveries = asyncio.Queue[tuple[str, Outcome]]
 
@@ -22,7 +27,7 @@ class _DeliveryQueue(Observer):
         self._deliveries.put_nowait((event.type, outcome))
 
 
-async def print_deliveries(environment: DemoEnvironment, echo: Callable[[str], object]) -> None:
+async def print_deliveries(environment: DemoEnvironment, echo: Echo) -> None:
     """Print deliveries and the balance of the demo's account, until cancelled.
 
     Args:

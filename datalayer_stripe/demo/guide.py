@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import click
+from rich.text import Text
 
 from .._version import __version__
 from ..currencies import major_units
@@ -33,25 +33,25 @@ class ShellStep:
     lines: str
 
 
-def guide(environment: DemoEnvironment) -> str:
-    """Return the whole text, with colours.
+def guide(environment: DemoEnvironment) -> Text:
+    """Return the whole text, with styles.
 
     Args:
         environment: The running demo.
     """
     steps = [
-        f"{click.style(f'{number}. {step.title}', bold=True)}\n{_indented(step.lines)}"
+        Text.assemble((f"{number}. {step.title}", "bold"), f"\n{_indented(step.lines)}")
         for number, step in enumerate(shell_steps(environment), start=1)
     ]
-    return "\n\n".join(
+    return Text("\n\n").join(
         [
             _notice(),
             _pages(environment),
-            _facts(environment),
-            "Or use the API: paste these lines into another terminal, from top to bottom.",
-            _indented(variables(environment)),
+            Text(_facts(environment)),
+            Text("Or use the API: paste these lines into another terminal, from top to bottom."),
+            Text(_indented(variables(environment))),
             *steps,
-            "Each webhook is printed below, with its outcome. Press Ctrl-C to stop the demo.",
+            Text("Each webhook is printed below, with its outcome. Press Ctrl-C to stop the demo."),
         ]
     )
 
@@ -138,26 +138,27 @@ def _pay(card: str, *, shown: str = "status") -> str:
     )
 
 
-def _notice() -> str:
+def _notice() -> Text:
     warning = "This is a demo. Its data is kept in memory and DELETED when it stops."
-    return (
-        f"datalayer-stripe {__version__}\n"
-        f"{click.style(warning, fg='yellow', bold=True)}\n"
-        "It moves no money and sends nothing to other machines."
+    return Text.assemble(
+        f"datalayer-stripe {__version__}\n",
+        (f"{warning}\n", "bold yellow"),
+        "It moves no money and sends nothing to other machines.",
     )
 
 
-def _pages(environment: DemoEnvironment) -> str:
+def _pages(environment: DemoEnvironment) -> Text:
     """Return the addresses to open. Only lines for the shell are indented by four spaces."""
-    return "\n".join(
-        [
-            f"Open  {click.style(f'{environment.url}/', bold=True)}",
-            "  The checkout page, signed in. Subscribe, buy credits and see them arrive.",
-            f"and   {click.style(environment.panel_url, bold=True)}",
-            "  Stripe's side. End the month, refund, hold webhooks back, see deliveries.",
-            f"and   {click.style(environment.operator_url, bold=True)}",
-            "  The operator's page. See sales, failed events, accounts and checks.",
-        ]
+    return Text.assemble(
+        "Open  ",
+        (f"{environment.url}/\n", "bold"),
+        "  The checkout page, signed in. Subscribe, buy credits and see them arrive.\n",
+        "and   ",
+        (f"{environment.panel_url}\n", "bold"),
+        "  Stripe's side. End the month, refund, hold webhooks back, see deliveries.\n",
+        "and   ",
+        (f"{environment.operator_url}\n", "bold"),
+        "  The operator's page. See sales, failed events, accounts and checks.",
     )
 
 

@@ -1,12 +1,12 @@
 """Play the story and print each step as it ends."""
 
 import time
-from collections.abc import Callable
 
-import click
+from rich.text import Text
 
 from ..errors import NoResponse, UnexpectedResult
 from .client import DemoClient
+from .deliveries import Echo
 from .environment import DemoEnvironment
 from .story import Story
 
@@ -16,7 +16,7 @@ WEBHOOK_TIMEOUT = 10.0
 
 async def play(
     environment: DemoEnvironment,
-    echo: Callable[[str], object],
+    echo: Echo,
     *,
     webhook_timeout: float = WEBHOOK_TIMEOUT,
 ) -> bool:
@@ -40,18 +40,19 @@ async def play(
                 result = await step()
             except (UnexpectedResult, NoResponse) as error:
                 echo(_failure(title, error))
-                echo(click.style(f"\nStep {number} of {len(steps)} failed.", fg="red"))
+                echo(Text(f"\nStep {number} of {len(steps)} failed.", "red"))
                 return False
-            echo(f"{click.style('✓', fg='green')} {title:<{width}}{click.style(result, dim=True)}")
+            echo(Text.assemble(("✓", "green"), f" {title:<{width}}", (result, "dim")))
     finally:
         client.close()
     echo(f"\nAll {len(steps)} steps passed in {time.monotonic() - started_at:.1f} s.")
     return True
 
 
-def _failure(title: str, error: UnexpectedResult | NoResponse) -> str:
+def _failure(title: str, error: UnexpectedResult | NoResponse) -> Text:
     if isinstance(error, UnexpectedResult):
         expected, actual = error.expected, error.actual
     else:
         expected, actual = "a response", str(error)
-    return f"{click.style('✗', fg='red')} {title}\n    expected  {expected}\n    got       {actual}"
+    details = f" {title}\n    expected  {expected}\n    got       {actual}"
+    return Text.assemble(("✗", "red"), details)

@@ -65,8 +65,10 @@ class Audit:
         account_uid: Check only this account.
         since: Compare with Stripe only what was created there since then.
         on_difference: Is called with each difference.
-        on_progress: Is called after each page with the kind, the number of objects of this kind
-            that were checked, and None.
+        on_progress: Is called after each object or page with the kind, the number of objects of
+            this kind that were checked, and the part of this kind that is done, from 0 to 1; None
+            if it is not known. Stripe's lists have no total: their part is that of the time back
+            to `since`, or else to the oldest ledger row.
     """
 
     def __init__(  # noqa: PLR0913 (collaborators, filters and callbacks)
@@ -80,7 +82,7 @@ class Audit:
         account_uid: str | None = None,
         since: datetime | None = None,
         on_difference: Callable[[Difference], None] = lambda _: None,
-        on_progress: Callable[[str, int, int | None], None] = lambda *_: None,
+        on_progress: Callable[[str, int, float | None], None] = lambda *_: None,
     ) -> None:
         self._store = store
         self._stripe = stripe
@@ -92,6 +94,7 @@ class Audit:
         self._on_difference = on_difference
         self._on_progress = on_progress
         self._report = AuditReport()
+        self._oldest = since
 
     async def run(self) -> AuditReport:
         """Compare everything.
@@ -105,13 +108,16 @@ class Audit:
         """
         await self._check_balances()
         await self._check_kinds()
+        if self._oldest is None:
+            self._oldest = await self._store.audits.oldest_row_at()
         async with self._store.audits.scratch_collection() as scratch:
             pages = self._stripe.payment_intent_pages(created_since=self._since)
             async for page in pages:
                 paid = [one for one in page if one["status"] == "succeeded" and is_ours(one)]
                 await self._check_payments(paid)
                 await scratch.add([intent["id"] for intent in paid])
-                self._count("payment", len(page))
+                created = page[-1]["created"] if page else 0
+                self._count("payment", len(page), self._part_done(created))
             await self._check_rows(scratch)
             reversals = ReversalAudit(
                 self._store,
@@ -119,7 +125,7 @@ class Audit:
                 self._registry,
                 self._clock,
                 on_difference=self._report_difference,
-                on_checked=self._count,
+                on_checked=lambda kind, created: self._count(kind, 1, self._part_done(created)),
                 on_too_recent=self._count_too_recent,
                 account_uid=self._account_uid,
                 since=self._since,
@@ -132,16 +138,20 @@ class Audit:
         if self._account_uid is not None:
             await self._check_account(self._account_uid)
             return
+        number = await self._store.audits.count_accounts()
         async for account_uid, balance, total in _merged(
             self._store.audits.balances(), self._store.audits.ledger_sums()
         ):
-            if balance == total:
-                self._count("account", 1)
-            else:  # A payment may have been credited between the two reads: read both again.
-                await self._check_account(account_uid)
+            self._count("account", 1, (self._report.checked["account"] + 1) / max(number, 1))
+            if balance != total:
+                # A payment may have been credited between the two reads: read both again.
+                await self._compare_balance(account_uid)
 
     async def _check_account(self, account_uid: str) -> None:
         self._count("account", 1)
+        await self._compare_balance(account_uid)
+
+    async def _compare_balance(self, account_uid: str) -> None:
         balance, total = await self._store.audits.balance_and_sum(account_uid)
         for name, word in (("credits", "balance"), ("debt", "debt")):
             stored, expected = getattr(balance, name), getattr(total, name)
@@ -253,9 +263,17 @@ class Audit:
         self._report.differences += 1
         self._on_difference(difference)
 
-    def _count(self, kind: str, number: int) -> None:
+    def _count(self, kind: str, number: int, part_done: float | None = None) -> None:
         self._report.checked[kind] += number
-        self._on_progress(kind, self._report.checked[kind], None)
+        self._on_progress(kind, self._report.checked[kind], part_done)
+
+    def _part_done(self, created: int) -> float | None:
+        """Return the part of a list of Stripe's that ends with an object that was created then."""
+        if self._oldest is None:
+            return None
+        now = self._clock()
+        length = (now - self._oldest).total_seconds()
+        return min((now.timestamp() - created) / length, 1.0) if length > 0 else None
 
     def _count_too_recent(self, kind: str, number: int) -> None:
         self._report.too_recent[kind] += number

@@ -48,7 +48,7 @@ class ReversalAudit:
         registry: The plugins.
         clock: Returns the present time.
         on_difference: Is called with each difference.
-        on_checked: Is called with a kind and the number of objects that were checked.
+        on_checked: Is called with the kind of each object that was checked, and its `created`.
         on_too_recent: Is called with a kind and the number of objects that are too recent.
         account_uid: Check only this account.
         since: Compare with Stripe only what was created there since then.
@@ -113,7 +113,7 @@ class ReversalAudit:
                 top_up = credited.get(payment_of[data["id"]] or "")
                 if top_up is None or not self._in_scope(top_up):
                     continue
-                self._on_checked(kind, 1)
+                self._on_checked(kind, data["created"])
                 if found := _mismatch(reversal_of(data), held[data["id"]], top_up):
                     mismatches[data["id"]] = found
         if mismatches:

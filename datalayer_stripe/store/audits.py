@@ -38,6 +38,17 @@ class Audits:
     def __init__(self, database: Any) -> None:
         self._database = database
 
+    @translate_errors
+    async def count_accounts(self) -> int:
+        """Return about how many accounts there are, from the collection's metadata."""
+        return int(await self._database.accounts.estimated_document_count())
+
+    @translate_errors
+    async def oldest_row_at(self) -> datetime | None:
+        """Return when the oldest row of the ledger was added; None if there is no row."""
+        row = await self._database.ledger.find_one({}, {"created_at": 1}, sort=[("created_at", 1)])
+        return row["created_at"] if row else None
+
     @translate_stream_errors
     async def balances(self) -> AsyncIterator[tuple[str, Balance]]:
         """Yield each account's uid and balance, sorted by uid."""

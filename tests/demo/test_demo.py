@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.text import Text
 
 from datalayer_stripe import Context, Event, Plugin, TopUp
 from datalayer_stripe.billing.catalog import Catalog
@@ -285,21 +286,17 @@ async def test_story_stops_at_step_that_fails(name: str, monkeypatch: pytest.Mon
         monkeypatch.setattr(*fault.patch)
     plugins = [one for one in Registry.load().plugins if one.name not in fault.leave_out]
     registry = Registry([*plugins, *fault.add])
-    printed: list[str] = []
+    printed: list[str | Text] = []
     async with open_environment(port=0, sandbox_port=0, registry=registry) as environment:
         passed = await play(fault.environment(environment), printed.append, webhook_timeout=1.5)
     assert not passed
-    *passed_lines, failed, verdict = map(plain, printed)
+    *passed_lines, failed, verdict = map(str, printed)
     assert all(line.startswith("✓") for line in passed_lines), printed
     mark, expected, actual = failed.splitlines()
     assert mark == f"✗ {fault.failing_step}"
     assert re.fullmatch(r"    expected  .+", expected)
     assert actual.startswith(f"    got       {fault.actual}"), failed
     assert verdict == f"\nStep {len(passed_lines) + 1} of 21 failed."
-
-
-def plain(text: str) -> str:
-    return re.sub(r"\x1b\[\d+m", "", text)
 
 
 def test_play_exits_with_1_when_step_fails() -> None:
@@ -369,7 +366,7 @@ def test_sandbox_port_is_required_only_when_given(
         seen.append((port, sandbox_port, any_sandbox_port))
         return True
 
-    monkeypatch.setattr("datalayer_stripe.demo.run_demo", fake_run_demo)
+    monkeypatch.setattr("datalayer_stripe.cli.demo.run_demo", fake_run_demo)
     assert CliRunner().invoke(main, ["demo", *options]).exit_code == 0
     assert seen == [expected]
 

@@ -32,6 +32,35 @@ async def reconcile(
     return await reconciliation.run(clock() - since), found
 
 
+@pytest.mark.gen_test
+async def test_audit_reports_the_part_of_each_kind_that_is_done(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    progress: dict[str, list[tuple[int, float | None]]] = {}
+
+    def on_progress(kind: str, checked: int, part: float | None) -> None:
+        progress.setdefault(kind, []).append((checked, part))
+
+    await service.store.accounts.describe("alice", handle=None, email=None)
+    await buyer.subscribe()
+    await buyer.buy()
+    clock.advance(minutes=10)
+    await buyer.buy()
+    await webhooks.settle()
+    clock.advance(minutes=10)
+    await service.audit(on_progress=on_progress).run()
+    assert progress["account"] == [(1, 0.5), (2, 1.0)]
+    [(_, whole)] = progress["payment"]
+    assert whole == pytest.approx(1, abs=0.1), "the list ends with the first payment"
+
+    progress.clear()
+    since = clock() - timedelta(minutes=40)
+    await service.audit(account_uid=ACCOUNT, since=since, on_progress=on_progress).run()
+    assert progress["account"] == [(1, None)]
+    [(_, half)] = progress["payment"]
+    assert half == pytest.approx(0.5, abs=0.1), "20 of 40 minutes, before which there is none"
+
+
 async def audit(service: Service) -> list[Difference]:
     found: list[Difference] = []
     report = await service.audit(on_difference=found.append).run()

@@ -59,6 +59,16 @@ class ProgressBar:
             self._task, completed=min(max(done or 0, 0), 1), description=clean(text)
         )
 
+    def show_checked(self, kind: str, checked: int, done: float | None) -> None:
+        """Show how many objects have been checked.
+
+        Args:
+            kind: The kind of object, in the singular.
+            checked: How many of this kind have been checked.
+            done: The part of this kind that is done, from 0 to 1. None if it is not known.
+        """
+        self.show(f"{pluralize(checked, kind)} checked …", done=done)
+
 
 class SweepProgress(ProgressBar):
     """Progress bar of a run over Stripe's lists.
@@ -83,7 +93,7 @@ class SweepProgress(ProgressBar):
             checked: How many of this kind have been checked.
             created: The creation time of the last one, in epoch seconds. 0 at the end.
         """
-        self.show(f"{pluralize(checked, kind)} checked …", done=self._done(created))
+        self.show_checked(kind, checked, self._done(created))
 
     def _done(self, created: int | None) -> float | None:
         if self._since is None or created is None:
