@@ -27,7 +27,7 @@ from ..store.connect import MEMORY_URL
 from ..stripe_api.client import StripeClient
 from ..stripe_api.permissions import permission_label
 from .event_loop import LoopFactory
-from .output.terminal import print_line
+from .output.terminal import print_error
 
 T = TypeVar("T")
 
@@ -87,7 +87,7 @@ def explain(error: DatalayerStripeError) -> str:
 
 def fail(message: str) -> NoReturn:
     """Print a message on stderr and exit with code 2."""
-    print_line(message, err=True)
+    print_error(message)
     sys.exit(FAILURE_EXIT_CODE)
 
 

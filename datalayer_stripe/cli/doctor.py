@@ -9,6 +9,8 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+from rich.text import Text
+
 from ..clock import Clock, system_clock
 from ..composition import call_limiter
 from ..configuration import Attempt, try_configuration
@@ -175,7 +177,8 @@ def _print(findings: Sequence[Finding]) -> None:
                 print_paragraph(finding.text, prefix=indent)
             print_paragraph(f"To fix it: {found[0].advice}", prefix=indent)
         else:
-            print_paragraph(found[0].text, prefix=label.append(name.ljust(width)))
+            prefix = Text.assemble(label, name.ljust(width))
+            print_paragraph(found[0].text, prefix=prefix)
     for reason, checks in not_run.items():
         print_paragraph(f"{reason}:", prefix=Status.NOT_RUN.value.ljust(_INDENT))
         print_paragraph(", ".join(checks), prefix=indent)

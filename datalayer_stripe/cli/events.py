@@ -14,10 +14,10 @@ from .common import command_service, fail, run
 from .output.exports import print_json
 from .output.formats import Format
 from .output.tables import Column, print_rows
-from .output.terminal import print_line
+from .output.terminal import print_error, print_line
 
 _OPERATOR = "command line"
-
+_NOT_FOUND = "not found in the database or at Stripe"
 _SUCCESSFUL = frozenset({Outcome.PROCESSED, Outcome.DEFERRED, Outcome.DUPLICATE, Outcome.IGNORED})
 
 
@@ -108,10 +108,10 @@ def show_event(event_id: str) -> None:
 
 
 def replay_events(event_ids: tuple[str, ...]) -> None:
-    """Process events again, as if Stripe had just delivered them."""
+    """Process events again."""
+    outcomes: dict[str, str] = {}
 
-    async def replay() -> bool:
-        successful = True
+    async def replay() -> None:
         async with command_service(running_plugins=True) as service:
             for event_id in event_ids:
                 try:
@@ -120,14 +120,19 @@ def replay_events(event_ids: tuple[str, ...]) -> None:
                     )
                     outcome = replayed.outcome
                 except NotFound:
-                    outcome = "not found in the database or at Stripe"
+                    outcome = _NOT_FOUND
                 except RequestError as error:
                     outcome = f"{Outcome.FAILED.value}: {error.message}"
                 print_line(f"{event_id} → {outcome}")
-                successful &= outcome in _SUCCESSFUL
-        return successful
+                outcomes[event_id] = outcome
 
-    sys.exit(0 if run(replay()) else 1)
+    run(replay())
+    unsuccessful = {one: outcome for one, outcome in outcomes.items() if outcome not in _SUCCESSFUL}
+    stored = [one for one, outcome in unsuccessful.items() if outcome != _NOT_FOUND]
+    if stored:
+        print_error(f"`datalayer-stripe events show {stored[0]}` shows what its plugins did.")
+    if unsuccessful:
+        sys.exit(1)
 
 
 def accept_event(event_id: str, reason: str, account: str | None, credits: int | None) -> None:

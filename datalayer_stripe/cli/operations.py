@@ -19,7 +19,7 @@ from .output.exports import print_json
 from .output.formats import Format
 from .output.progress import ProgressBar, SweepProgress
 from .output.tables import Column, as_records, print_rows_as_csv, print_table
-from .output.terminal import pluralize, print_line
+from .output.terminal import pluralize, print_line, print_paragraph
 
 _FINDING_COLUMNS: Sequence[Column[Finding]] = (
     Column("kind", lambda one: one.kind, head="WHAT"),
@@ -93,9 +93,27 @@ def _print_findings(
         print_table(_FINDING_COLUMNS, findings)
     else:
         print_line(_nothing_missing(is_complete=is_complete, has_exceptions=bool(exceptions)))
-    print_line(f"Checked {_checked(report.checked)}.")
+    print_paragraph(f"Checked {_checked(report.checked)}.")
     if exceptions:
-        print_line(f"But {'; '.join(exceptions)}.")
+        print_paragraph(f"But {'; '.join(exceptions)}.")
+    for step in _next_steps(findings):
+        print_paragraph(step)
+
+
+def _next_steps(findings: Sequence[Finding]) -> list[str]:
+    """Return what to do about the findings that are not processed."""
+    outcomes = {finding.outcome for finding in findings}
+    steps = []
+    if None in outcomes:
+        steps.append("`datalayer-stripe reconcile` processes what is missing.")
+    if Outcome.FAILED in outcomes:
+        steps.append(
+            "`datalayer-stripe events list --failed` lists the failed events. Correct the cause, "
+            "and run the command again."
+        )
+    if NEEDS_REPAIR in outcomes:
+        steps.append("`datalayer-stripe audit --repair` shows how it would repair the ledger.")
+    return steps
 
 
 def _nothing_missing(*, is_complete: bool, has_exceptions: bool) -> str:
@@ -205,10 +223,10 @@ def _print_summary(
     *,
     dry_run: bool,
 ) -> None:
-    print_line(f"Checked {_checked(report.checked)}.")
+    print_paragraph(f"Checked {_checked(report.checked)}.")
     exceptions = _too_recent(report.too_recent)
     if exceptions:
-        print_line(f"But {'; '.join(exceptions)}.")
+        print_paragraph(f"But {'; '.join(exceptions)}.")
     if not found:
         print_line("No differences in what was checked." if exceptions else "No differences.")
         return

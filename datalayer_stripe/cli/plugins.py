@@ -20,14 +20,27 @@ from ..store.connect import MEMORY_URL
 from .common import fail
 from .output.exports import print_json
 from .output.formats import Format
-from .output.tables import Column, TablePrinter, as_records, print_rows_as_csv, print_table
-from .output.terminal import pluralize, print_line, styled
+from .output.tables import (
+    Column,
+    TablePrinter,
+    as_records,
+    print_rows,
+    print_rows_as_csv,
+    print_table,
+)
+from .output.terminal import pluralize, print_line, print_paragraph, styled
 
 if TYPE_CHECKING:
-    from ..plugin_tools.check import Check
+    from ..plugin_tools.check import Case, Check, Verdict
 
 _FAILURES_PERIOD = timedelta(days=1)
-_CHECK_HEADS = ("PLUGIN", "EVENT", "FROM", "RESULT", "SECONDS")
+_CASE_COLUMNS: "Sequence[Column[tuple[Case, Verdict]]]" = (
+    Column("plugin", lambda one: one[0].plugin.name, head="PLUGIN"),
+    Column("event_type", lambda one: one[0].event_type, head="EVENT"),
+    Column("source", lambda one: one[0].source, head="FROM"),
+    Column("result", lambda one: one[1].result, head="RESULT"),
+    Column("seconds", lambda one: one[1].seconds, head="SECONDS"),
+)
 
 _UNRECORDED = (
     "datalayer-stripe has no recorded event of the type {event_type}, so the one in tests/events "
@@ -40,8 +53,10 @@ Next, in a virtual environment:
   cd {folder}
   pip install --editable ".[test]"
   pytest
-
-Then change the plugin, and run `datalayer-stripe plugins check .`. See README.md for more."""
+"""
+_THEN = (
+    "Then change the plugin, and run `datalayer-stripe plugins check .`. See README.md for more."
+)
 
 
 def list_plugins(output: Format) -> None:
@@ -62,11 +77,12 @@ def list_plugins(output: Format) -> None:
         return
     print_table(columns, listed, detail=_event_types)
     if hint:
-        print_line(f"\n{hint}")
-    for name in registry.disabled_money_plugins:
-        print_line(styled("\nWARNING", "yellow"), f": {DISABLED_MONEY_PLUGIN % name}.")
-    for warning in registry.unknown_type_warnings:
-        print_line(styled("\nWARNING", "yellow"), f": {warning}")
+        print_line()
+        print_paragraph(hint)
+    disabled = [f"{DISABLED_MONEY_PLUGIN % name}." for name in registry.disabled_money_plugins]
+    for warning in [*disabled, *registry.unknown_type_warnings]:
+        print_line()
+        print_paragraph(warning, prefix=styled("WARNING: ", "yellow"))
     print_line("\nStripe must send these event types (`datalayer-stripe webhook sync`):")
     print_line("\n".join(f"  {event_type}" for event_type in registry.types))
 
@@ -153,11 +169,13 @@ def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> N
     for path in package.files:
         print_line(f"  {path}")
     for event_type in package.unrecorded:
-        print_line("\n" + _UNRECORDED.format(event_type=event_type))
+        print_line()
+        print_paragraph(_UNRECORDED.format(event_type=event_type))
     print_line(_NEXT.format(folder=shlex.quote(str(package.folder))))
+    print_paragraph(_THEN)
 
 
-def check(path: Path) -> None:
+def check(path: Path, output: Format) -> None:
     """Run the plugins at PATH on recorded events."""
     if importlib.util.find_spec("mongomock_motor") is None:
         fail('This command needs an extra: pip install "datalayer-stripe[testing]"')
@@ -169,16 +187,33 @@ def check(path: Path) -> None:
     except StartError as error:
         fail(str(error))
     checked = Check(source, read_environment().values)
+    if output is Format.TEXT:
+        _print_check(checked, pluralize(len(source.plugins), "plugin"))
+    else:
+        results = [(case, checked.run_case(case)) for case in checked.cases]
+        cases = as_records(_CASE_COLUMNS, results)
+        report = {"cases": cases, "notes": checked.notes, "faults": checked.faults}
+        print_rows(output, _CASE_COLUMNS, results, json=report)
+    if checked.faults:
+        sys.exit(1)
+
+
+def _print_check(checked: "Check", plugins: str) -> None:
+    """Run all cases, and print the results.
+
+    Args:
+        checked: The check.
+        plugins: The number of plugins, in words.
+    """
     number = _run_cases(checked)
     for note in checked.notes:
         print_line(f"\nNote: {note}")
     for fault in checked.faults:
-        print_line(f"\nFault: {fault}")
-    plugins = pluralize(len(source.plugins), "plugin")
+        print_line(styled("\nFault: ", "red"), fault)
     if checked.faults:
         print_line(f"\n{plugins}, {pluralize(len(checked.faults), 'fault')}.")
-        sys.exit(1)
-    print_line(f"\nNo fault: {plugins}, {pluralize(number, 'event')} tried.")
+    else:
+        print_line(f"\nNo fault: {plugins}, {pluralize(number, 'event')} tried.")
 
 
 def _run_cases(check: "Check") -> int:
@@ -188,7 +223,8 @@ def _run_cases(check: "Check") -> int:
         for case in check.cases
     ]
     widest = [styled(text) for text in ("", "", "", "rejected", "")]
-    table = TablePrinter(_CHECK_HEADS, [*([*row, *widest[3:]] for row in rows), widest])
+    heads = [column.head or "" for column in _CASE_COLUMNS]
+    table = TablePrinter(heads, [*([*row, *widest[3:]] for row in rows), widest])
     table.print_heads()
     number = 0
     for row, case in zip(rows, check.cases, strict=True):

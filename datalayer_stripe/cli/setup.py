@@ -24,7 +24,8 @@ from ..store.connect import MEMORY_URL
 from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.client import StripeClient
 from .common import DIFFERENCES_EXIT_CODE, fail, run
-from .output.tables import Column, print_detail, print_table
+from .output.formats import Format
+from .output.tables import Column, print_detail, print_rows, print_table
 from .output.terminal import print_line, print_paragraph, styled
 from .setup_inputs import Inputs, read_inputs, webhook_url
 
@@ -41,6 +42,7 @@ _COLUMNS: Sequence[Column[Step]] = (
     Column("action", lambda one: one.action, head="ACTION"),
     Column("subject", lambda one: one.subject, head="WHAT"),
     Column("detail", lambda one: one.detail, head="DETAIL"),
+    Column("by_hand", lambda one: one.by_hand if one.action is Action.BY_HAND else ""),
 )
 
 _DONE = {Action.CREATE: "created", Action.CHANGE: "changed"}
@@ -56,8 +58,11 @@ def setup(  # noqa: PLR0913, PLR0917 (one parameter for each option)
     dry_run: bool,
     yes: bool,
     confirm: str | None,
+    output: Format,
 ) -> None:
     """Set up a Stripe account, and write the environment file of `serve`."""
+    if output is not Format.TEXT and not dry_run:
+        raise click.UsageError("Use --json and --csv together with --dry-run.")
     configure_logging(level="CRITICAL")  # the command prints all errors itself
     offers = _offers(packages, plan, currency)
     webhook = _webhook(url)
@@ -71,7 +76,11 @@ def setup(  # noqa: PLR0913, PLR0917 (one parameter for each option)
         fail(str(error))
     request = SetupRequest(offers, webhook, events, inputs.configured, thin)
     is_agreed = confirm == _LIVE if inputs.livemode else yes
-    if not run(_set_up(file, inputs, request, dry_run=dry_run, is_agreed=is_agreed)):
+    if dry_run:
+        work = _show_plan(file, inputs, request, output)
+    else:
+        work = _set_up(file, inputs, request, is_agreed=is_agreed)
+    if not run(work):
         sys.exit(_BY_HAND_EXIT_CODE)
 
 
@@ -111,20 +120,14 @@ def _ask(question: str, hidden: bool) -> str:
     return answer
 
 
-async def _set_up(
-    file: EnvFile, inputs: Inputs, request: SetupRequest, *, dry_run: bool, is_agreed: bool
-) -> bool:
+async def _set_up(file: EnvFile, inputs: Inputs, request: SetupRequest, *, is_agreed: bool) -> bool:
     """Plan, show, ask and change. Return whether nothing is left to be done by hand."""
     async with _client(inputs) as client:
         await _print_account(client, inputs)
-        steps = await plan_setup(client, request)
-        steps = [plan_file(file, inputs.own, steps), *steps]
+        steps = await _plan(client, file, inputs, request)
         print_table(_COLUMNS, steps)
-        pending = [one for one in steps if one.run is not None]
+        pending = _pending(steps)
         print_line()
-        if dry_run:
-            print_line(f"{_summary(pending)} Nothing was changed.")
-            return _end_dry_run(steps, pending)
         if pending and not is_agreed:
             _ask_to_go_on(_summary(pending), inputs)
         results = await apply_steps(steps, save=_saver(file), on_result=_print_result)
@@ -135,16 +138,36 @@ async def _set_up(
     return not any(one.problem for one in results)
 
 
-def _end_dry_run(steps: Sequence[Step], pending: Sequence[Step]) -> bool:
-    """Print what has to be done by hand. Return whether there is nothing of that kind.
+async def _show_plan(file: EnvFile, inputs: Inputs, request: SetupRequest, output: Format) -> bool:
+    """Plan and show. Return whether nothing has to be done by hand.
 
     End the command with exit code 3 if something is to be changed.
     """
+    async with _client(inputs) as client:
+        if output is Format.TEXT:
+            await _print_account(client, inputs)
+        steps = await _plan(client, file, inputs, request)
+    pending = _pending(steps)
     by_hand = [one for one in steps if one.action is Action.BY_HAND]
-    _print_by_hand([Result(one, one.detail, one.by_hand) for one in by_hand])
+    print_rows(output, _COLUMNS, steps)
+    if output is Format.TEXT:
+        print_line(f"\n{_summary(pending)} Nothing was changed.")
+        _print_by_hand([Result(one, one.detail, one.by_hand) for one in by_hand])
     if pending:
         sys.exit(DIFFERENCES_EXIT_CODE)
     return not by_hand
+
+
+async def _plan(
+    client: StripeClient, file: EnvFile, inputs: Inputs, request: SetupRequest
+) -> list[Step]:
+    """Return the steps, first that of the file."""
+    steps = await plan_setup(client, request)
+    return [plan_file(file, inputs.own, steps), *steps]
+
+
+def _pending(steps: Sequence[Step]) -> list[Step]:
+    return [one for one in steps if one.run is not None]
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from ..errors import SettingsError
 from ..models import Identity
 from ..settings import Settings, variable
 from .common import fail
+from .output.terminal import print_line, print_paragraph
 
 # The key of localStorage under which the checkout page and Datalayer's UI store the token.
 TOKEN_KEY = "@datalayer/iam:token"  # noqa: S105 (the name of an entry, not a secret)
@@ -21,11 +22,10 @@ _LIVE_KEY_ERROR = (
     "that signs them, not from this command. Use it with the keys of Stripe's test mode."
 )
 
-_HINT = """
-The token is valid for {hours} h. To use it in a browser, open the checkout page, open the
-developer tools (F12), and enter this line in the console. Then reload the page:
-
-  localStorage.setItem({key}, "<the token>")"""
+_HINT = (
+    "The token is valid for {hours} h. To use it in a browser, open the checkout page, open the "
+    "developer tools (F12), and enter this line in the console. Then reload the page:"
+)
 
 
 def token(
@@ -46,4 +46,6 @@ def token(
         issue_token(settings, account, lifetime=lifetime, handle=handle, email=email, roles=roles)
     )
     if sys.stdout.isatty():
-        click.echo(_HINT.format(hours=hours, key=json.dumps(TOKEN_KEY)), err=True)
+        print_line(err=True)
+        print_paragraph(_HINT.format(hours=hours), err=True)
+        print_line(f'\n  localStorage.setItem({json.dumps(TOKEN_KEY)}, "<the token>")', err=True)

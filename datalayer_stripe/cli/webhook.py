@@ -168,7 +168,7 @@ def rotate(env_file: Path, url: str | None, wait: int, dry_run: bool, yes: bool)
     if dry_run or not yes:
         steps, _ = run(work(only_steps=True))
         for number, step in enumerate(steps, start=1):
-            print_line(f"{number}. {step}")
+            print_paragraph(step, prefix=f"{number}. ")
         if dry_run:
             return
         click.confirm("Begin?", abort=True)
@@ -201,9 +201,10 @@ def _print_plans(endpoint: EndpointPlan, destination: DestinationPlan) -> bool:
         for line in endpoint.lines():
             print_line(line)
     if endpoint.has_other_version and endpoint.endpoint is not None:
-        print_line(
-            f"The endpoint has the API version {endpoint.endpoint.api_version}, and this service "
-            f"{endpoint.api_version}. The service reads both; `webhook rotate` changes it."
+        version = endpoint.endpoint.api_version or "that is the default of the account"
+        print_paragraph(
+            f"The endpoint has the API version {version}, and this service {endpoint.api_version}. "
+            "The service reads both; `datalayer-stripe webhook rotate` changes it."
         )
     if destination.destination is not None:
         for line in destination.lines() or ["unchanged"]:
@@ -250,10 +251,11 @@ def _print_attempts(address: str, attempts: Sequence[Attempt], disabled: Sequenc
         disabled: The ids of the endpoints with this URL that are disabled.
     """
     for endpoint_id in disabled:
-        print_line(
+        print_paragraph(
             f"Stripe sends nothing: the endpoint {endpoint_id} is disabled. Enable it with "
-            "`datalayer-stripe webhook sync`.\n"
+            "`datalayer-stripe webhook sync`."
         )
+        print_line()
     print_line(f"{address}\n")
     print_table(_ATTEMPT_COLUMNS, attempts)
 

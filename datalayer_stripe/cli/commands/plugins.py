@@ -58,6 +58,7 @@ def new() -> None:
 
 @plugins.command("check")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
+@format_options
 @runs("plugins:check")
 def check() -> None:
     """Run the plugins at PATH on recorded events.

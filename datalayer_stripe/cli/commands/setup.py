@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..output.formats import format_options
 from .lazy import runs
 
 
@@ -38,6 +39,7 @@ from .lazy import runs
     type=click.Choice(["live"]),
     help="Do not ask for this word in live mode.",
 )
+@format_options
 @runs("setup:setup")
 def setup() -> None:
     """Set up a Stripe account, and write the environment file of `serve`.
@@ -47,7 +49,7 @@ def setup() -> None:
     only what differs is changed, so that you can repeat the command, also after an interruption.
 
     The secret key comes from DATALAYER_STRIPE_API_KEY, from the file, or from a prompt. Without
-    --package or --plan, the prices stay as they are.
+    --package or --plan, the prices stay as they are. --json and --csv print the plan of --dry-run.
 
     Exit code 1: something has to be done by hand.
     """

@@ -15,6 +15,9 @@ _MIN_TEXT_WIDTH = 20  # in characters, also if a prefix or the other columns fil
 # The C0 and C1 control characters, which can change a terminal's state. `clean` keeps line feeds.
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
+_COMMAND = re.compile(r"`[^`]+`")
+_UNBROKEN_SPACE = "\N{NO-BREAK SPACE}"
+
 
 def width() -> int:
     """Return the number of characters in a line: the terminal's or `COLUMNS`, up to 100.
@@ -78,17 +81,20 @@ def styled(text: str, style: str = "") -> Text:
 
 
 def wrap(text: str, columns: int, style: str = "") -> list[Text]:
-    """Return the lines of a text. Longer words, such as ids and URLs, are never broken.
+    """Return the lines of a text.
+
+    Neither a longer word, such as an id or a URL, nor a command in backticks is broken.
 
     Args:
         text: The text. Its line feeds count as spaces.
         columns: The number of characters in a line.
         style: The style of the text.
     """
-    lines = textwrap.wrap(
-        clean(text.replace("\n", " ")), columns, break_long_words=False, break_on_hyphens=False
+    joined = _COMMAND.sub(
+        lambda found: found[0].replace(" ", _UNBROKEN_SPACE), clean(text.replace("\n", " "))
     )
-    return [Text(line, style) for line in lines or [""]]
+    lines = textwrap.wrap(joined, columns, break_long_words=False, break_on_hyphens=False)
+    return [Text(line.replace(_UNBROKEN_SPACE, " "), style) for line in lines or [""]]
 
 
 def print_line(*parts: str | Text, style: str = "", err: bool = False) -> None:
@@ -120,6 +126,21 @@ def print_paragraph(
     indent = first.cell_len
     for number, line in enumerate(wrap(text, text_width(indent), style)):
         print_line(first if number == 0 else " " * indent, line, err=err)
+
+
+def print_error(message: str) -> None:
+    """Print a message on stderr.
+
+    Its lines are wrapped on a terminal only: a log gets a line for each problem.
+
+    Args:
+        message: The message, of one or several lines.
+    """
+    for line in message.split("\n"):
+        if sys.stderr.isatty():
+            print_paragraph(line, err=True)
+        else:
+            print_line(line, err=True)
 
 
 def pluralize(number: int, noun: str) -> str:
