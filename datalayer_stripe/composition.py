@@ -108,7 +108,11 @@ async def open_service(
     )
     requests = IdempotentRequests(store, clock)
     customers = Customers(store, stripe, clock, requests)
-    rate_limiter = AccountRateLimiter()
+    rate_limiter = AccountRateLimiter(
+        burst=settings.stripe_account_burst,
+        interval=settings.stripe_account_interval,
+        max_accounts=settings.stripe_max_tracked_accounts,
+    )
     subscriptions = Subscriptions(store, stripe, catalog, clock, product_ids, rate_limiter)
     plans = Plans(store, stripe, catalog, customers, subscriptions, requests)
     cards = Cards(store, stripe, customers, subscriptions, plans)

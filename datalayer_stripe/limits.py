@@ -15,15 +15,6 @@ from .errors import Overloaded, RateLimited
 # One event type may use at most this many times the free capacity, that is 7/8 of the total.
 _MAX_TYPE_RATIO = 7
 
-BURST = 20
-"""Requests that an account may send at once."""
-
-SECONDS_PER_REQUEST = 3
-"""Interval of an account's requests after a burst."""
-
-MAX_TRACKED_ACCOUNTS = 10_000
-"""Accounts in memory. Above it, the accounts that were inactive the longest are forgotten."""
-
 
 class Admission:
     """Admission control: limit of the deliveries in flight, in total, by owner and by event type.
@@ -136,16 +127,16 @@ class AccountRateLimiter:
 
     Args:
         burst: Requests that an account may send at once.
-        seconds_per_request: Interval of its further requests, in seconds.
+        interval: Interval of its further requests, in seconds.
+        max_accounts: Accounts in memory. Above it, the accounts that were inactive the longest are
+            forgotten.
     """
 
-    def __init__(
-        self, *, burst: int = BURST, seconds_per_request: int = SECONDS_PER_REQUEST
-    ) -> None:
+    def __init__(self, *, burst: int, interval: int, max_accounts: int) -> None:
         self._throttled = Throttled(
             using=RateLimiterType.GCRA.value,
-            quota=rate_limiter.per_duration(timedelta(seconds=seconds_per_request), 1, burst=burst),
-            store=MemoryStore(options={"MAX_SIZE": MAX_TRACKED_ACCOUNTS}),
+            quota=rate_limiter.per_duration(timedelta(seconds=interval), 1, burst=burst),
+            store=MemoryStore(options={"MAX_SIZE": max_accounts}),
         )
 
     def take(self, account_uid: str) -> None:

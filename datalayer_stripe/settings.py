@@ -297,6 +297,66 @@ class Settings(BaseSettings):
         ge=16,
         le=65_536,
     )
+    stripe_max_body_memory: int = setting(
+        "DATALAYER_STRIPE_MAX_BODY_MEMORY",
+        section="Service",
+        doc="The memory for the bodies of requests, in MB of 1,048,576 bytes, over all connections "
+        "of a process. Above it the answer is 503 `overloaded`, and bodies that arrive slowly are "
+        "refused first.",
+        remedy="Set the MB of request bodies in memory, between 16 and 16384.",
+        default=64,
+        ge=16,
+        le=16_384,
+    )
+    stripe_max_streams: int = setting(
+        "DATALAYER_STRIPE_MAX_STREAMS",
+        section="Service",
+        doc="The [streams](http-api.md#stripe-routes-under-apiiamstripev1) that a process keeps "
+        "open. Each open checkout page has one, which is a connection and so an open file. Above "
+        "it the answer is 429.",
+        remedy="Set the open streams of a process, between 16 and 65536.",
+        default=4096,
+        ge=16,
+        le=65_536,
+    )
+    stripe_max_streams_per_account: int = setting(
+        "DATALAYER_STRIPE_MAX_STREAMS_PER_ACCOUNT",
+        section="Service",
+        doc="Of these, the streams of one account. A browser opens one for each visible tab.",
+        remedy="Set the open streams of one account, between 1 and 1024.",
+        default=16,
+        ge=1,
+        le=1024,
+    )
+    stripe_account_burst: int = setting(
+        "DATALAYER_STRIPE_ACCOUNT_BURST",
+        section="Service",
+        doc="The requests that [reach Stripe](http-api.md#how-often) and that an account may send "
+        "at once, in each process.",
+        remedy="Set the requests that an account may send at once, between 1 and 10000.",
+        default=20,
+        ge=1,
+        le=10_000,
+    )
+    stripe_account_interval: int = setting(
+        "DATALAYER_STRIPE_ACCOUNT_INTERVAL",
+        section="Service",
+        doc="The seconds between two such requests of an account after the burst.",
+        remedy="Set the seconds between two requests of an account, between 1 and 3600.",
+        default=3,
+        ge=1,
+        le=3600,
+    )
+    stripe_max_tracked_accounts: int = setting(
+        "DATALAYER_STRIPE_MAX_TRACKED_ACCOUNTS",
+        section="Service",
+        doc="The accounts whose requests a process counts. Above it, those that were inactive the "
+        "longest are forgotten, and have their whole burst again.",
+        remedy="Set the accounts whose requests are counted, between 100 and 1000000.",
+        default=10_000,
+        ge=100,
+        le=1_000_000,
+    )
     stripe_metrics_address: Annotated[str | None, AfterValidator(check_address)] = setting(
         "DATALAYER_STRIPE_METRICS_ADDRESS",
         section="Service",

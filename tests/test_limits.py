@@ -5,15 +5,17 @@ import contextlib
 
 import pytest
 
-from datalayer_stripe import limits
 from datalayer_stripe.errors import RateLimited
-from datalayer_stripe.limits import BURST, SECONDS_PER_REQUEST, AccountRateLimiter
+from datalayer_stripe.limits import AccountRateLimiter
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
+from datalayer_stripe.settings import Settings
 from tests.support.app import ACCOUNT, json_of
 from tests.support.shop import IAM_ROUTES, OTHER_ACCOUNT, STRIPE_ROUTES, Buyer
 
+BURST: int = Settings.model_fields["stripe_account_burst"].default
+SECONDS_PER_REQUEST: int = Settings.model_fields["stripe_account_interval"].default
 PORTAL_REQUEST = {"return_url": "http://localhost/"}
 BODIES = {
     f"{STRIPE_ROUTES}/topup/payment-intent": {"price_id": "price_1"},
@@ -34,8 +36,12 @@ def use_up_burst(service: Service, account: str = ACCOUNT) -> None:
             service.rate_limiter.take(account)
 
 
+def limiter_of(*, burst: int, interval: int, max_accounts: int = 100) -> AccountRateLimiter:
+    return AccountRateLimiter(burst=burst, interval=interval, max_accounts=max_accounts)
+
+
 def test_requests_after_burst_are_refused() -> None:
-    limiter = AccountRateLimiter()
+    limiter = limiter_of(burst=BURST, interval=SECONDS_PER_REQUEST)
     for _ in range(BURST):
         limiter.take("a")
     with pytest.raises(RateLimited) as refused:
@@ -47,7 +53,7 @@ def test_requests_after_burst_are_refused() -> None:
 
 @pytest.mark.gen_test
 async def test_one_request_per_interval_is_allowed_after_burst() -> None:
-    limiter = AccountRateLimiter(burst=2, seconds_per_request=1)
+    limiter = limiter_of(burst=2, interval=1)
     loop = asyncio.get_running_loop()
     started_at = loop.time()
     taken = 0
@@ -61,9 +67,8 @@ async def test_one_request_per_interval_is_allowed_after_burst() -> None:
     assert loop.time() - started_at > 1.8, "two at once, then one per second"
 
 
-def test_rate_limiter_forgets_accounts_over_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_TRACKED_ACCOUNTS", 3)
-    limiter = AccountRateLimiter(burst=1)
+def test_rate_limiter_forgets_accounts_over_its_limit() -> None:
+    limiter = limiter_of(burst=1, interval=3, max_accounts=3)
     for number in range(100):
         limiter.take(f"a{number}")
     for number in (98, 99):

@@ -10,6 +10,7 @@ from tornado.web import RequestHandler, StaticFileHandler
 from ..errors import Starting, Unavailable
 from ..metrics import Metrics
 from ..service import Service
+from ..settings import Settings
 from ..settings_checks import Network
 from .bodies import BodyBudget, BodyDeadlines
 from .methods import implemented_methods
@@ -18,6 +19,8 @@ from .traffic import RequestTracker, StreamLimiter
 
 # The statuses on which operators may set an alert.
 _ALERT_STATUSES = (200, 400, 429, 500, 503)
+
+_MB = 1024 * 1024
 
 IdentityKind = Literal["token", "cookie"]
 
@@ -37,7 +40,8 @@ class AppState:
     ) -> None:
         self.metrics = metrics
         self.request_tracker = RequestTracker(metrics.requests_in_flight)
-        self.body_budget = BodyBudget(metrics.body_bytes)
+        default_memory: int = Settings.model_fields["stripe_max_body_memory"].default
+        self.body_budget = BodyBudget(metrics.body_bytes, limit=default_memory * _MB)
         self.body_deadlines = BodyDeadlines()
         self.refusals = Refusals(metrics.refusals)
         self.stream_limiter = StreamLimiter(metrics.streams)
@@ -68,8 +72,14 @@ class AppState:
         return () if self._service is None else self._service.settings.trusted_proxies
 
     def set_service(self, service: Service) -> None:
-        """Serve requests with `service` from now on."""
+        """Serve requests with `service` from now on, within the limits of its settings."""
         self._service = service
+        settings = service.settings
+        self.body_budget.limit = settings.stripe_max_body_memory * _MB
+        self.stream_limiter.set_limits(
+            max_streams=settings.stripe_max_streams,
+            max_per_account=settings.stripe_max_streams_per_account,
+        )
 
     def set_unavailable(self, error: type[Unavailable]) -> None:
         """Answer all requests with `error` from now on."""

@@ -18,9 +18,6 @@ from .methods import implements
 
 logger = logging.getLogger(__name__)
 
-MAX_BUFFERED_BYTES = 64 * 1024 * 1024
-"""Maximum bytes of request bodies in memory, over all connections of a process."""
-
 BODY_TIMEOUT_SECONDS = 30
 """Seconds that a client may take to send a body, whatever server the handlers run in."""
 
@@ -51,7 +48,7 @@ class BodyBudget:
         limit: Maximum bytes in memory.
     """
 
-    def __init__(self, gauge: Gauge, *, limit: int = MAX_BUFFERED_BYTES) -> None:
+    def __init__(self, gauge: Gauge, *, limit: int) -> None:
         self.limit = limit
         self.reserved = 0
         """Bytes in memory now."""

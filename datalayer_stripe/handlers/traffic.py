@@ -9,12 +9,6 @@ from prometheus_client import Gauge
 
 from ..errors import RateLimited
 
-MAX_STREAMS_PER_ACCOUNT = 16
-"""Maximum open streams of an account. A browser opens one for each visible tab."""
-
-MAX_STREAMS = 4096
-"""Maximum open streams of a process."""
-
 
 class RequestTracker:
     """Tracker of the requests in progress, so that a shutdown can wait for them.
@@ -79,7 +73,17 @@ class StreamLimiter:
 
     def __init__(self, gauge: Gauge) -> None:
         self._gauge = gauge
+        self._max_streams = self._max_per_account = 0
         self._open: Counter[str] = Counter()
+
+    def set_limits(self, *, max_streams: int, max_per_account: int) -> None:
+        """Set the limits. Before, no stream can be opened.
+
+        Args:
+            max_streams: Maximum open streams of the process.
+            max_per_account: Maximum open streams of an account.
+        """
+        self._max_streams, self._max_per_account = max_streams, max_per_account
 
     @contextmanager
     def track(self, account_uid: str) -> Iterator[None]:
@@ -91,9 +95,9 @@ class StreamLimiter:
         Raises:
             RateLimited: If the account or the process has too many open streams.
         """
-        if self._open[account_uid] >= MAX_STREAMS_PER_ACCOUNT:
+        if self._open[account_uid] >= self._max_per_account:
             raise RateLimited("Too many streams are open. Close other tabs.", retry_after=30)
-        if self._open.total() >= MAX_STREAMS:
+        if self._open.total() >= self._max_streams:
             raise RateLimited("Too many streams are open. Try again later.", retry_after=30)
         self._count(account_uid, 1)
         try:

@@ -96,6 +96,30 @@ class DatalayerStripe(ExtensionApp):
         help="Deliveries that may run plugins at the same time, by default 1024. "
         "Environment: DATALAYER_STRIPE_MAX_DELIVERIES."
     ).tag(config=True)
+    stripe_max_body_memory = Any(
+        help="MB of request bodies in memory, by default 64. "
+        "Environment: DATALAYER_STRIPE_MAX_BODY_MEMORY."
+    ).tag(config=True)
+    stripe_max_streams = Any(
+        help="Open streams of the server, by default 4096. "
+        "Environment: DATALAYER_STRIPE_MAX_STREAMS."
+    ).tag(config=True)
+    stripe_max_streams_per_account = Any(
+        help="Open streams of one account, by default 16. "
+        "Environment: DATALAYER_STRIPE_MAX_STREAMS_PER_ACCOUNT."
+    ).tag(config=True)
+    stripe_account_burst = Any(
+        help="Requests that reach Stripe and that an account may send at once, by default 20. "
+        "Environment: DATALAYER_STRIPE_ACCOUNT_BURST."
+    ).tag(config=True)
+    stripe_account_interval = Any(
+        help="Seconds between two such requests after the burst, by default 3. "
+        "Environment: DATALAYER_STRIPE_ACCOUNT_INTERVAL."
+    ).tag(config=True)
+    stripe_max_tracked_accounts = Any(
+        help="Accounts whose requests are counted, by default 10000. "
+        "Environment: DATALAYER_STRIPE_MAX_TRACKED_ACCOUNTS."
+    ).tag(config=True)
     stripe_metrics_address = Any(
         help="Address of the metrics of `datalayer-stripe serve`. A Jupyter Server ignores it: "
         "its users read the metrics below the base_url. "

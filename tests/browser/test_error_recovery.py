@@ -8,13 +8,15 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from datalayer_stripe.errors import RateLimited, StoreUnavailable
-from datalayer_stripe.limits import BURST
+from datalayer_stripe.settings import Settings
 from tests.browser.browser_session import BrowserSession
 from tests.browser.demo_server import DemoServer
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 
 BAD_GATEWAYS = (500, 503)
+
+BURST: int = Settings.model_fields["stripe_account_burst"].default
 
 
 async def raise_store_unavailable(*_: Any, **__: Any) -> Any:

@@ -9,11 +9,13 @@ import pytest
 from tornado.web import Application
 
 from datalayer_stripe.handlers import stream
-from datalayer_stripe.handlers.traffic import MAX_STREAMS_PER_ACCOUNT
 from datalayer_stripe.service import Service
+from datalayer_stripe.settings import Settings
 from tests.handlers.stream_reader import STREAM, open_stream, open_streams
 from tests.support.app import ACCOUNT, Api, Clock, json_of
 from tests.support.shop import OTHER_ACCOUNT, STRIPE_ROUTES
+
+MAX_STREAMS_PER_ACCOUNT: int = Settings.model_fields["stripe_max_streams_per_account"].default
 
 
 @pytest.fixture
