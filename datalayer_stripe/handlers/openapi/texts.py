@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from ...settings import variable
+
 _DOCUMENTS = "https://github.com/datalayer/datalayer-stripe/blob/main/docs"
 
 INFO: dict[str, Any] = {
@@ -34,7 +36,7 @@ TAGS = {
     "admin": (
         "Operator",
         "What an operator sees and does, on all accounts. These routes exist only with "
-        "`DATALAYER_STRIPE_ADMIN_ROLE`, and a token needs this role.",
+        f"`{variable('stripe_admin_role')}`, and a token needs this role.",
     ),
     "operations": ("Operations", "Health, readiness and metrics."),
     "checkout": ("Checkout page", "The page where people buy credits."),
@@ -47,8 +49,8 @@ SECURITY_SCHEMES: dict[str, dict[str, str]] = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A Datalayer token, signed with `DATALAYER_JWT_SECRET`. Its `sub` is the "
-        "uid of the account.",
+        "description": f"A Datalayer token, signed with `{variable('jwt_secret')}`. Its `sub` is "
+        "the uid of the account.",
     },
     "stripe_signature": {
         "type": "apiKey",
