@@ -12,8 +12,8 @@ from pydantic import Field, StringConstraints
 from ..clock import MAX_EPOCH_SECONDS
 from ..models import Model
 
-MAX_IDS = 1000
-"""Maximum number of events of one millisecond that a position can hold."""
+MAX_IDS = 500
+"""Maximum number of events of one millisecond that a list shows."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)

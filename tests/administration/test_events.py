@@ -70,6 +70,18 @@ async def test_pages_have_each_event_once_also_those_of_one_millisecond(
         assert all(len(page) == limit for page in pages[:-1])
 
 
+@pytest.mark.gen_test
+async def test_list_ends_also_with_more_events_of_a_millisecond_than_a_position_holds(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_lists, "MAX_IDS", 3)
+    stored = [event(f"evt_{number}") for number in range(9)]
+    await insert(service, "events", *stored, event("evt_old", at=NOW - SECOND))
+    found = await ids(service, limit=2)
+    assert len(found) == len(set(found))
+    assert found[-1] == "evt_old"
+
+
 @stores
 @pytest.mark.gen_test
 async def test_list_is_filtered(service: Service, store_kind: str) -> None:

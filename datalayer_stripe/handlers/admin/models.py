@@ -22,9 +22,8 @@ from ..operation import CURSOR_PATTERN, Answer
 MAX_PAGE_SIZE = 100
 """Maximum number of entries of a page."""
 
-# A position holds up to 1000 ids, but a page of events of one millisecond is rare. The line of a
-# request has a limit of its own.
-_MAX_CURSOR_CHARS = 16_384
+# A position of 500 events has as many characters. Headers of more than 32 KB are refused.
+_MAX_CURSOR_CHARS = 24_576
 
 
 class OverviewQuery(BaseModel):

@@ -70,7 +70,7 @@ FORGED = [
     cursor_of({"at": 0, "ids": [{"$ne": 1}], "id": {"$ne": 1}, "uid": {"$gt": ""}}),
     cursor_of({"at": 0, "ids": "evt_1", "id": ["evt_1"], "uid": ["a"], "event_id": 1}),
     cursor_of({"at": 0, "ids": ["x" * 256], "id": "x" * 256, "uid": "x" * 256}),
-    cursor_of({"at": 0, "ids": ["x"] * 1001, "uid": "a", "handle": {"$gt": ""}}),
+    cursor_of({"at": 0, "ids": ["x"] * 501, "uid": "a", "handle": {"$gt": ""}}),
 ]
 
 
