@@ -71,7 +71,7 @@ function head(event, showAccount) {
   return element(
     "div",
     { className: "event-head" },
-    element("h3", {}, event.type),
+    element("h3", {}, ...breakable(event.type)),
     element("span", { className: `badge ${state}` }, texts.eventStates[state]),
     element(
       "p",
@@ -81,6 +81,10 @@ function head(event, showAccount) {
     ),
   );
 }
+
+/** Return the parts of an event type, so that narrow screens break it before a dot. */
+const breakable = (type) =>
+  type.split(/(?=\.)/).flatMap((part) => [document.createElement("wbr"), part]);
 
 const doneBy = ([name, { writes }]) =>
   writes === 0 ? `${name}: ${texts.nothingToWrite}` : `${name}: ${texts.eventStates.done}`;
