@@ -27,7 +27,7 @@ class JupyterLab:
         self.page = page
         self.card = page.locator(".jp-LauncherCard", has_text="Buy credits")
         self.status = page.locator(".datalayer-stripe-status")
-        self.dialog = page.get_by_role("dialog")
+        self.dialog = page.locator(".jp-Dialog")
 
     def open(self, server: JupyterServer) -> Self:
         """Open JupyterLab, signed in by the server's token, and wait for the launcher."""

@@ -18,29 +18,22 @@ PREBUILT = SOURCES / "prebuilt"
 _TIMEOUT = 600  # seconds
 
 
-class NotBuilt(Exception):
-    """The extension cannot be built on this machine."""
+class NotInstalled(Exception):
+    """What builds the extension is not installed, and cannot be."""
 
 
 def build() -> Path:
     """Build the extension, and return the folder of the built files.
 
     Raises:
-        NotBuilt: npm is missing, or a command of it failed.
+        NotInstalled: npm is missing, or cannot install the dependencies.
+        CalledProcessError: The build failed.
     """
     npm = shutil.which("npm")
     if npm is None:
-        raise NotBuilt("the JupyterLab extension is built with Node.js and npm, which is missing")
-    lock = (SOURCES / "package-lock.json").read_bytes()
-    folder = Path(sys.prefix) / "labextension" / hashlib.sha256(lock).hexdigest()[:16]
-    installed = folder / "node_modules" / ".installed"
-    shutil.copytree(SOURCES, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("prebuilt"))
-    if not installed.exists():
-        # No script of a dependency has to run.
-        options = ["--ignore-scripts", "--engine-strict", "--no-audit", "--no-fund"]
-        _run([npm, "ci", *options, "--fetch-retries=0"], folder)
-        installed.touch()
-    _run([npm, "run", "build"], folder)
+        raise NotInstalled("the JupyterLab extension is built with npm, which is missing")
+    folder = _install(npm)
+    subprocess.run([npm, "run", "build"], cwd=folder, timeout=_TIMEOUT, check=True)
     return folder / "prebuilt"
 
 
@@ -48,27 +41,49 @@ def require() -> Path:
     """Build the extension. Without npm, skip the test, or fail it in continuous integration."""
     try:
         return build()
-    except NotBuilt as error:
+    except NotInstalled as error:
         if must_have_mongod():
             pytest.fail(str(error))
         pytest.skip(str(error))
 
 
-def _run(command: list[str], folder: Path) -> None:
-    try:
-        ended = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise NotBuilt(f"{' '.join(command[1:3])} took longer than {_TIMEOUT} s") from None
-    if ended.returncode != 0:
-        raise NotBuilt(f"{' '.join(command[1:3])} failed:\n{ended.stdout}{ended.stderr}")
+def _install(npm: str) -> Path:
+    """Copy the sources, and install their dependencies, once for each lock file.
+
+    Raises:
+        NotInstalled: npm cannot install them.
+    """
+    lock = (SOURCES / "package-lock.json").read_bytes()
+    folder = Path(sys.prefix) / "labextension" / hashlib.sha256(lock).hexdigest()[:16]
+    for name in ("src", "lib"):  # without files that were deleted
+        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.copytree(SOURCES, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("prebuilt"))
+    installed = folder / "node_modules" / ".installed"
+    if not installed.exists():
+        # No script of a dependency has to run.
+        command = [npm, "ci", "--ignore-scripts", "--engine-strict", "--no-audit", "--no-fund"]
+        # A machine without the registry waits for a moment only.
+        command += [
+            "--fetch-retries=2",
+            "--fetch-retry-mintimeout=1000",
+            "--fetch-retry-maxtimeout=3000",
+        ]
+        try:
+            ended = subprocess.run(
+                command, cwd=folder, capture_output=True, text=True, timeout=_TIMEOUT, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise NotInstalled("npm did not install the dependencies in time") from None
+        if ended.returncode != 0:
+            raise NotInstalled(f"npm cannot install the dependencies: {ended.stderr[-2000:]}")
+        installed.touch()
+    return folder
 
 
 def main() -> None:
     try:
         built = build()
-    except NotBuilt as error:
+    except (NotInstalled, subprocess.CalledProcessError) as error:
         sys.exit(str(error))
     shutil.rmtree(PREBUILT, ignore_errors=True)
     shutil.copytree(built, PREBUILT)
