@@ -100,6 +100,7 @@ bench-micro: $(VENV)/.installed-test ## measure parts of the service inside one 
 	@$(BIN)/python -m benchmarks.micro.deliveries
 	@$(BIN)/python -m benchmarks.micro.streams
 	@$(BIN)/python -m benchmarks.micro.redaction
+	@$(BIN)/python -m benchmarks.micro.tracing
 	@$(BIN)/python -m benchmarks.micro.storage
 
 lint: $(VENV)/.installed-dev ## check style and types
