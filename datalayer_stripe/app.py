@@ -23,6 +23,7 @@ from .handlers.app_state import AppState
 from .handlers.bodies import BODY_TIMEOUT_SECONDS
 from .handlers.checkout import checkout_handlers
 from .handlers.openapi.document import openapi_json, routes_of
+from .handlers.openapi.page import api_page_handlers
 from .handlers.traffic import RequestTracker
 from .service import Service
 
@@ -58,6 +59,7 @@ def make_app(service: Service) -> Application:
         *admin_handlers(settings.stripe_admin_role),
         *admin_page_handlers(settings.stripe_admin_role),
         *checkout_handlers(settings.checkout_path),
+        *api_page_handlers,
     ]
     app_state = AppState(service.metrics)
     app_state.set_service(service)

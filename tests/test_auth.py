@@ -21,7 +21,14 @@ from tests.support.app import ACCOUNT, JWT_SECRET, Api, json_of
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, kept
 
 ISSUER = "https://id.datalayer.run"
-PUBLIC = {"/api/iam/stripe/v1/webhook", f"{IAM_ROUTES}/ping", "/healthz", "/readyz", "/metrics"}
+PUBLIC = {
+    "/api/iam/stripe/v1/webhook",
+    "/api/iam/stripe/v1/openapi\\.json",
+    f"{IAM_ROUTES}/ping",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+}
 PRIVATE = [
     ("GET", f"{STRIPE_ROUTES}/topup/prices"),
     ("GET", f"{STRIPE_ROUTES}/plans/prices"),

@@ -42,6 +42,7 @@ from datalayer_stripe.handlers.admin import admin_handlers
 from datalayer_stripe.handlers.admin.page import admin_page_handlers
 from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import checkout_handlers
+from datalayer_stripe.handlers.openapi.page import api_page_handlers
 from datalayer_stripe.metrics import Metrics, PluginMetrics
 from datalayer_stripe.plugin_api.definition import Plugin
 from datalayer_stripe.plugin_api.recorders import PluginCollection
@@ -290,6 +291,7 @@ def test_documented_routes_match_served_routes(settings: Settings) -> None:
             *admin_handlers(ADMIN_ROLE),
             operators_page,
             page,
+            api_page_handlers[0],
         )
         for path in alternatives(pattern)
         for method in implemented(handler)

@@ -9,6 +9,7 @@ from ..handlers import default_handlers, operations, webhook
 from ..handlers.admin import admin_handlers
 from ..handlers.admin.page import AdminFileHandler, AdminPageHandler, admin_page_handlers
 from ..handlers.checkout import CheckoutFileHandler, CheckoutHandler, checkout_handlers
+from ..handlers.openapi.page import ApiFileHandler, ApiPageHandler, api_page_handlers
 from ..handlers.pages import PageFileHandler
 from ..handlers.urls import API_PREFIX
 from .auth import AuthenticatedMixin, OperatorMixin, PageMixin, PublicMixin, adapt_handler
@@ -59,7 +60,11 @@ def jupyter_handlers(checkout_path: str | None, admin_role: str | None = None) -
         elif handler in public:
             mixin = PublicMixin
         routes.append((prefix + pattern, adapt_handler(handler, mixin)))
-    pages = [*checkout_handlers(checkout_path), *admin_page_handlers(admin_role)]
+    pages = [
+        *checkout_handlers(checkout_path),
+        *admin_page_handlers(admin_role),
+        *api_page_handlers,
+    ]
     return [*routes, *_page_routes(pages)]
 
 
@@ -69,5 +74,7 @@ def _page_routes(pages: Routes) -> Routes:
         CheckoutFileHandler: SignedInFileHandler,
         AdminPageHandler: adapt_handler(AdminPageHandler, PageMixin),
         AdminFileHandler: SignedInFileHandler,
+        ApiPageHandler: adapt_handler(ApiPageHandler, PageMixin),
+        ApiFileHandler: SignedInFileHandler,
     }
     return [(pattern, adapted[handler], *options) for pattern, handler, *options in pages]

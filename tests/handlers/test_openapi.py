@@ -1,5 +1,6 @@
 """The description of the HTTP API: complete, valid, and true for every answer in the tests."""
 
+import re
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.support.openapi_document import FILE, ROUTES, as_text, generated
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES
 
 PATH = f"{STRIPE_ROUTES}/openapi.json"
+PAGE = f"{STRIPE_ROUTES}/docs"
 
 
 def undescribed(routes: tuple[tuple[str, type[RequestHandler]], ...]) -> list[str]:
@@ -88,6 +90,23 @@ async def test_description_is_public_and_revalidated_by_its_etag(api: Api) -> No
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     known = {"If-None-Match": answer.headers["ETag"]}
     assert (await api.request("GET", PATH, headers=known)).code == 304
+
+
+@pytest.mark.gen_test
+async def test_page_is_public_and_may_run_and_request_only_its_own(api: Api) -> None:
+    answer = await api.request("GET", PAGE)
+    assert answer.headers["Content-Security-Policy"].split("; ")[:2] == [
+        "default-src 'none'",
+        "script-src 'self'",
+    ]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    text = answer.body.decode()
+    files = re.findall(r'(?:src|href)="(/[^"]+)"', text)
+    assert PATH in files
+    for path in files:
+        assert (await api.request("GET", path)).code == 200, path
+    for path in ("index.html", "vendor/swagger-ui.NOTICE", "../app.js", "%2e%2e/app.js"):
+        assert (await api.request("GET", f"{PAGE}/files/{path}")).code == 404, path
 
 
 def answer_of(code: int, body: bytes, media_type: str = "application/json") -> HTTPResponse:

@@ -182,6 +182,7 @@ SCENARIOS: dict[tuple[str, str], Scenario] = {
     (f"GET {STRIPE_ROUTES}/topup/history", "one new receipt"): get(
         f"{STRIPE_ROUTES}/topup/history", subscribe_and_buy
     ),
+    (f"GET {STRIPE_ROUTES}/docs", ""): get(f"{STRIPE_ROUTES}/docs"),
     (f"GET {STRIPE_ROUTES}/openapi.json", ""): get(f"{STRIPE_ROUTES}/openapi.json"),
     (f"GET {STRIPE_ROUTES}/stream", ""): Scenario(read_stream, subscribe),
     (f"POST {STRIPE_ROUTES}/subscription/payment-intent", ""): Scenario(Buyer.ask_to_subscribe),

@@ -18,11 +18,17 @@ from datalayer_stripe.handlers.admin.page import admin_page_handlers
 from datalayer_stripe.handlers.api import ApiHandler, NotFoundHandler
 from datalayer_stripe.handlers.base import BaseHandler
 from datalayer_stripe.handlers.checkout import CheckoutHandler
+from datalayer_stripe.handlers.openapi.page import api_page_handlers
 from tests.support.app import ADMIN_ROLE, Api
 
 PACKAGE = Path(datalayer_stripe.__file__).parent
 # The page without its files, which have neither a label nor one path.
-ROUTES = [*default_handlers, *admin_handlers(ADMIN_ROLE), admin_page_handlers(ADMIN_ROLE)[0]]
+ROUTES = [
+    *default_handlers,
+    *admin_handlers(ADMIN_ROLE),
+    admin_page_handlers(ADMIN_ROLE)[0],
+    api_page_handlers[0],
+]
 UNIMPLEMENTED = RequestHandler._unimplemented_method
 
 # These have no fixed path: one answers all unknown paths, and the settings contain the path of the

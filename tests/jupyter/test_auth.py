@@ -68,6 +68,12 @@ def test_description_has_the_routes_and_the_schemes_of_the_server(server: Jupyte
     credits = document["paths"][CREDITS]["get"]
     assert credits["security"] == [{"bearer": []}, {"jupyter_token": []}, {"jupyter_cookie": []}]
     assert credits["summary"] == "Return the balance of the caller's account"
+    page = server.get("/api/iam/stripe/v1/docs", token=TOKEN).body.decode()
+    assert 'data-url="/user/x/api/iam/stripe/v1/openapi.json"' in page
+    files = "/api/iam/stripe/v1/docs/files"
+    assert f'src="/user/x{files}/page.js"' in page
+    assert server.get(f"{files}/page.js").status == 302
+    assert server.get(f"{files}/page.js", token=TOKEN).status == 200
     webhook = document["paths"]["/api/iam/stripe/v1/webhook"]["post"]
     assert webhook["security"] == [{"stripe_signature": []}]
 

@@ -9,6 +9,7 @@ from datalayer_stripe.handlers.admin import admin_handlers
 from datalayer_stripe.handlers.admin.page import admin_page_handlers
 from datalayer_stripe.handlers.checkout import checkout_handlers
 from datalayer_stripe.handlers.openapi.document import openapi_document, routes_of
+from datalayer_stripe.handlers.openapi.page import api_page_handlers
 
 FILE = Path(__file__).parents[2] / "docs" / "openapi.json"
 
@@ -18,6 +19,7 @@ ROUTES = routes_of(
         *admin_handlers("operator"),
         *admin_page_handlers("operator"),
         *checkout_handlers("/checkout"),
+        *api_page_handlers,
     ]
 )
 """The routes of a service with default settings, and those of its operators."""

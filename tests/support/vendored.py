@@ -73,6 +73,40 @@ PACKAGES = (
             ),
         },
     ),
+    # The page that shows the HTTP API. It is the most used renderer of OpenAPI, Apache-2.0, and
+    # released every few weeks. It works without eval, inline scripts and inline styles. Redoc and
+    # Scalar are larger, and RapiDoc is released once a year.
+    Package(
+        name="swagger-ui-dist",
+        version="5.35.0",
+        integrity=(
+            "sha512-U06rpMtW9V3XPGOBeamTUSr0Z09jMX4IJuANpE/EZbAhw0G8"
+            "CgwrzU4YmXkn/h0wCDNsXdGarTNNHC3sU8yVUQ=="
+        ),
+        files={
+            "swagger-ui-bundle.js": VendoredFile(
+                "datalayer_stripe/web/api/vendor/swagger-ui-bundle.js",
+                "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
+            ),
+            "swagger-ui.css": VendoredFile(
+                "datalayer_stripe/web/api/vendor/swagger-ui.css",
+                "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
+            ),
+            "LICENSE": VendoredFile(
+                "datalayer_stripe/web/api/vendor/swagger-ui.LICENSE",
+                "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+            ),
+            "NOTICE": VendoredFile(
+                "datalayer_stripe/web/api/vendor/swagger-ui.NOTICE",
+                "0d20d1adef18aee3f40dd258172155521ce702ac445cb5f7b7d60ed32dad2fb2",
+            ),
+            # The licences of the libraries in the bundle.
+            "swagger-ui-bundle.js.LICENSE.txt": VendoredFile(
+                "datalayer_stripe/web/api/vendor/swagger-ui-bundle.js.LICENSE.txt",
+                "37eb6e7e59aed57b2c1acf076574b818ea07b74265717e0bd67b59e0baf9abbb",
+            ),
+        },
+    ),
 )
 
 

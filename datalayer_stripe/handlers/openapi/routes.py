@@ -1,8 +1,13 @@
 """Handler of the description of the HTTP API."""
 
+import re
+
 from ..api import ApiHandler
 from ..operation import Operation
 from ..urls import STRIPE_PREFIX
+
+OPENAPI_PATH = f"{STRIPE_PREFIX}/openapi.json"
+"""Path of the description, without the base URL of a Jupyter Server."""
 
 
 class OpenApiHandler(ApiHandler):
@@ -15,4 +20,4 @@ class OpenApiHandler(ApiHandler):
         self.finish(self.app_state.openapi)
 
 
-default_handlers = [(rf"{STRIPE_PREFIX}/openapi\.json", OpenApiHandler)]
+default_handlers = [(re.escape(OPENAPI_PATH), OpenApiHandler)]
