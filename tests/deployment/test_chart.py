@@ -12,7 +12,7 @@ import yaml
 from datalayer_stripe._version import __version__
 from datalayer_stripe.cli.commands.serve import serve
 from datalayer_stripe.cli.serve_process import STOP_TIMEOUT
-from datalayer_stripe.settings import Settings
+from datalayer_stripe.settings import Settings, variable
 from datalayer_stripe.settings_fields import variable_of
 from tests.support.dockerfile import read_stages
 from tests.support.helm import require
@@ -20,6 +20,8 @@ from tests.support.packaging import ROOT
 
 CHART = ROOT / "conf" / "helm" / "datalayer-stripe"
 RULES = ROOT / "conf" / "prometheus" / "rules.yml"
+DOCUMENT = ROOT / "docs" / "deployment.md"
+FOLDER_OF_SECRETS = variable("stripe_secrets_dir")
 NAMESPACE = "datalayer-api"
 # The oldest version that the chart accepts, and the newest one that is known here.
 KUBERNETES = ("1.30", "1.37")
@@ -54,6 +56,7 @@ stripe:
 LITTLE = """
 stripe:
   metricsPort: 0
+  secretsAsFiles: true
   serviceAccount: {name: existing}
   podDisruptionBudget: {enabled: false}
   networkPolicy: {enabled: false}
@@ -204,6 +207,29 @@ def test_container_runs_a_command_of_the_service_without_rights() -> None:
     assert "/tmp" in {mount["mountPath"] for mount in container["volumeMounts"]}
     drain = container["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert spec["terminationGracePeriodSeconds"] - drain > STOP_TIMEOUT
+
+
+@pytest.mark.deployment
+def test_secrets_can_be_files() -> None:
+    manifests = by_kind(LITTLE)
+    container = container_of(manifests)
+    assert "envFrom" not in container
+    [folder] = [one["value"] for one in container["env"] if one["name"] == FOLDER_OF_SECRETS]
+    [mount] = [one for one in container["volumeMounts"] if one["mountPath"] == folder]
+    volumes = manifests["Deployment"]["spec"]["template"]["spec"]["volumes"]
+    [volume] = [one for one in volumes if one["name"] == mount["name"]]
+    assert volume["secret"] == {"secretName": "datalayer-stripe"}
+
+
+@pytest.mark.deployment
+def test_values_of_the_docs_are_rendered() -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    manifests = by_kind(example)
+    [host] = [rule["host"] for rule in manifests["Ingress"]["spec"]["rules"]]
+    assert host == "billing.example.com"
+    shown = {one["name"] for one in container_of(manifests)["env"]}
+    required = {name for name, field in FIELDS.items() if field.is_required()}
+    assert required - SECRETS <= shown
 
 
 @pytest.mark.deployment

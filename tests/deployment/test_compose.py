@@ -11,11 +11,13 @@ import pytest
 import yaml
 from pymongo import MongoClient
 
+from datalayer_stripe.settings import variable
 from tests.support import npm
 from tests.support.mongod import Mongod
 from tests.support.packaging import ROOT
 
 COMPOSE = ROOT / "compose.yaml"
+SECRETS = ROOT / "conf" / "compose.secrets.yaml"
 DCLINT = ("dclint", "3.1.0", "node_modules/.bin/dclint")
 MONGOSH = ("mongosh", "2.12.0", "node_modules/.bin/mongosh")
 # `image` is the name of what is built, and the demo is not started together with the service.
@@ -77,9 +79,20 @@ def test_names_in_the_compose_file_exist(compose: dict[str, Any]) -> None:
     assert re.fullmatch(r"mongo:\d+\.\d+\.\d+@sha256:[0-9a-f]{64}", mongodb.pop())
 
 
+def test_secrets_are_files_that_are_named_after_variables(compose: dict[str, Any]) -> None:
+    secrets = yaml.safe_load(SECRETS.read_text(encoding="utf-8"))
+    service = secrets["services"]["service"]
+    assert "service" in compose["services"]
+    assert service["environment"] == {variable("stripe_secrets_dir"): "/run/secrets"}
+    fields = ("stripe_api_key", "stripe_webhook_secrets", "jwt_secret")
+    assert service["secrets"] == [variable(field) for field in fields]
+    expected = {name: {"file": f"secrets/{name}"} for name in service["secrets"]}
+    assert secrets["secrets"] == expected
+
+
 @pytest.mark.deployment
 def test_compose_file_follows_the_specification() -> None:
-    command = [str(require(DCLINT)), str(COMPOSE), "--quiet", "--no-color"]
+    command = [str(require(DCLINT)), str(COMPOSE), str(SECRETS), "--quiet", "--no-color"]
     command += [word for rule in NOT_RULES for word in ("--disable-rule", rule)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

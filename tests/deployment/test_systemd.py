@@ -13,6 +13,7 @@ from tests.support.image import require_tools
 from tests.support.packaging import ROOT
 
 UNIT = ROOT / "conf" / "systemd" / "datalayer-stripe.service"
+DOCUMENT = ROOT / "docs" / "deployment.md"
 MAX_EXPOSURE = 15  # tenths; systemd calls up to 2.0 "ok" and up to 10.0 "unsafe"
 
 pytestmark = pytest.mark.deployment
@@ -36,7 +37,8 @@ def test_systemd_rates_the_unit_as_well_protected() -> None:
     command = ["systemd-analyze", "security", "--offline=true", f"--threshold={MAX_EXPOSURE}"]
     done = subprocess.run([*command, str(UNIT)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"Overall exposure level for datalayer-stripe.service: [01]\.", done.stdout)
+    [rated] = re.findall(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert f"`systemd-analyze security` at {rated}" in DOCUMENT.read_text(encoding="utf-8")
 
 
 def test_unit_waits_as_long_as_the_service_needs_to_stop() -> None:

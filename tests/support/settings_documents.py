@@ -18,7 +18,11 @@ ROOT = Path(__file__).parents[2]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 EXAMPLE = ROOT / "conf" / "datalayer-stripe.env.example"
 CHART_VALUES = ROOT / "conf" / "helm" / "datalayer-stripe" / "values.yaml"
-SET_BY_CHART = {"DATALAYER_STRIPE_METRICS_ADDRESS", "DATALAYER_STRIPE_PLUGINS_DIR"}
+SET_BY_CHART = {
+    "DATALAYER_STRIPE_METRICS_ADDRESS",
+    "DATALAYER_STRIPE_PLUGINS_DIR",
+    "DATALAYER_STRIPE_SECRETS_DIR",
+}
 """Variables that the chart sets by values of its own."""
 
 _WIDTH = 97
