@@ -75,14 +75,14 @@ settings: $(VENV)/.installed-test ## generate the documentation of the settings
 documented: $(VENV)/.installed-test ## generate the parameters that Stripe documents from the types of its SDK
 	@$(BIN)/python -m tests.support.stripe_documented
 
-promtool: $(VENV)/.installed-test ## unpack promtool, which checks the alerts, for the tests; needs apt-get
-	@$(BIN)/python -m tests.support.promtool
-
 openapi: $(VENV)/.installed-test ## generate docs/openapi.json from the handlers and their models
 	@$(BIN)/python -m tests.support.openapi_document
 
 stripe-cli: $(VENV)/.installed-test ## install the official Stripe CLI for the tests; needs npm
 	@$(BIN)/python -m tests.support.stripe_cli
+
+promtool: $(VENV)/.installed-test ## unpack promtool, which checks the alerts, for the tests; needs apt-get
+	@$(BIN)/python -m tests.support.promtool
 
 vendor: $(VENV)/.installed-test ## write the files of npm packages that the pages use; needs npm
 	@$(BIN)/python -m tests.support.vendored

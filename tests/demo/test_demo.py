@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from rich.text import Text
+from tornado.netutil import bind_sockets
 
 from datalayer_stripe import Context, Event, Plugin, TopUp
 from datalayer_stripe.billing.catalog import Catalog
@@ -343,6 +344,24 @@ async def test_sandbox_uses_free_port_when_default_is_taken(same_port: bool) -> 
         ) as environment:
             assert environment.sandbox.url != f"http://127.0.0.1:{wanted}"
             assert (environment.url == f"http://127.0.0.1:{wanted}") is same_port
+
+
+@pytest.mark.gen_test
+async def test_demo_on_all_addresses_has_urls_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    addresses: list[str] = []
+
+    def bind_here(port: int, address: str) -> list[socket.socket]:
+        addresses.append(address)
+        return bind_sockets(port, "127.0.0.1")
+
+    monkeypatch.setattr("datalayer_stripe.app.bind_sockets", bind_here)
+    monkeypatch.setattr("datalayer_stripe.sandbox.sandbox.bind_sockets", bind_here)
+    async with open_environment(port=0, sandbox_port=0, host="0.0.0.0") as environment:
+        assert addresses == ["0.0.0.0", "0.0.0.0"]
+        for url in (environment.url, environment.sandbox.url, environment.panel_url):
+            assert url.startswith("http://127.0.0.1:")
 
 
 @pytest.mark.parametrize(
