@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.errors import ExecutionTimeout
 
+from ..errors import InvalidRequest
 from ..models import LedgerEntry
 from .balances import move_balance, row_of
 from .bulk_writes import BulkWrites
@@ -123,6 +125,9 @@ class Ledger:
 
         Args:
             since: The beginning of the first day.
+
+        Raises:
+            InvalidRequest: There are more rows than the database can add up in time.
         """
         day = {"$dateToString": {"format": "%Y-%m-%d", "date": "$created_at"}}
         stages: list[Document] = [
@@ -136,7 +141,12 @@ class Ledger:
                 }
             },
         ]
-        found = await aggregate(self._ledger, stages, maxTimeMS=_MAX_SUM_MS)
+        try:
+            found = await aggregate(self._ledger, stages, maxTimeMS=_MAX_SUM_MS)
+        except ExecutionTimeout as error:
+            raise InvalidRequest(
+                "These days have more payments than can be added up in time. Ask for fewer days."
+            ) from error
         return [
             DaySum(**row["_id"], rows=row["rows"], credits=row["credits"], amount=row["amount"])
             for row in found

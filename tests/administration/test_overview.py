@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from datalayer_stripe.administration.views import Overview, Sums
+from datalayer_stripe.errors import InvalidRequest
 from datalayer_stripe.models import ENTRY_KINDS
 from datalayer_stripe.service import Service
+from datalayer_stripe.store import ledger
 from datalayer_stripe.testing.clock import Clock
 from tests.administration.documents import NOW, event, job, ledger_row
 from tests.support.shop import insert
@@ -110,6 +112,19 @@ async def test_open_events_are_counted_by_the_day_of_their_receipt(
     assert (found.totals.failed, found.totals.rejected) == (2, 2)
     assert found.open.model_dump() == {"failed": 3, "rejected": 2, "jobs_waiting": 2}
     assert found.oldest_open_at == long_ago
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_sums_that_take_too_long_say_what_to_do(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Enough rows that the server looks at its clock, which it does from time to time only.
+    rows = [ledger_row(f"pi_{number}") for number in range(20_000)]
+    await insert(service, "ledger", *rows)
+    monkeypatch.setattr(ledger, "_MAX_SUM_MS", 1)
+    with pytest.raises(InvalidRequest, match="Ask for fewer days"):
+        await overview(service, 366)
 
 
 @pytest.mark.gen_test
