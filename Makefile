@@ -23,7 +23,7 @@ DEPLOYMENT_TOOLS := bubblewrap mmdebstrap debian-archive-keyring nginx-light ope
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings documented promtool openapi stripe-cli vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
+.PHONY: help run play test test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings commands documented promtool openapi stripe-cli vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ figures: $(VENV)/.installed-test ## write the figures of the fault tests into do
 
 settings: $(VENV)/.installed-test ## generate the documentation of the settings
 	@$(BIN)/python -m tests.support.settings_documents
+
+commands: $(VENV)/.installed-test ## generate the documentation of the commands
+	@$(BIN)/python -m tests.support.command_documents
 
 documented: $(VENV)/.installed-test ## generate the parameters that Stripe documents from the types of its SDK
 	@$(BIN)/python -m tests.support.stripe_documented

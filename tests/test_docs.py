@@ -60,6 +60,7 @@ from datalayer_stripe.testing import (
 )
 from datalayer_stripe.testing.database import VARIABLE
 from datalayer_stripe.webhooks.outcome import Outcome
+from tests.support import command_documents
 from tests.support.app import ACCOUNT, ADMIN_ROLE, Api, changed, recorded
 from tests.support.openapi_document import generated
 from tests.testing.plugins import racing
@@ -221,6 +222,10 @@ def test_documented_commands_match_command_line() -> None:
         name: [one.opts[0] for one in command.params if isinstance(one, click.Option)]
         for name, command in commands(main)
     }
+
+
+def test_list_of_commands_is_generated_from_the_command_line() -> None:
+    assert DOCUMENTS["docs/cli.md"] == command_documents.document(), "run `make commands`"
 
 
 def test_documents_name_only_existing_commands() -> None:
