@@ -29,6 +29,10 @@ async def test_doctor_without_settings_reports_all_of_them_and_exits_with_2() ->
     for check in CHECKS:
         assert any(check.name in line for line in lines), check.name
     assert lines[-1].startswith("8 errors, 1 warning, ")
+    code, out, _ = await run_command("doctor", "--csv")
+    header, first, *_ = out.splitlines()
+    assert (code, header) == (2, "check,status,text,advice")
+    assert first.startswith("settings.variables,error,")
 
 
 @pytest.mark.gen_test

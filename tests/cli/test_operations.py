@@ -35,11 +35,21 @@ async def test_audit_finds_and_reconcile_credits_an_undelivered_payment(
     code, out, _ = await run_command("audit", variables=variables)
     assert code == 3
     assert f"payment {paid['id']}: paid, but its event was never delivered" in out
+    code, out, _ = await run_command("audit", "--csv", variables=variables)
+    explanation = "paid, but its event was never delivered"
+    assert (code, out.splitlines()) == (
+        3,
+        [
+            "kind,id,explanation,command,repaired",
+            f'payment,{paid["id"]},"{explanation}",datalayer-stripe reconcile,false',
+        ],
+    )
 
     code, out, _ = await run_command("reconcile", "--dry-run", "--since", "2h", variables=variables)
     assert code == 3
     assert paid["id"] in out
     assert "missing" in out
+    assert "`datalayer-stripe reconcile` processes what is missing." in out
     assert await buyer.credits() == 0
 
     code, out, err = await run_command("reconcile", variables=variables)

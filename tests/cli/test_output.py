@@ -17,6 +17,7 @@ from datalayer_stripe.cli.output.progress import SweepProgress
 from datalayer_stripe.cli.output.tables import Column, print_rows, print_table
 from datalayer_stripe.cli.output.terminal import (
     open_console,
+    print_error,
     print_line,
     print_paragraph,
     styled,
@@ -89,6 +90,15 @@ def test_table_wraps_only_the_last_column_and_breaks_no_word(
         f"    {URL}",
         "    end",
     ]
+
+
+def test_command_in_backticks_stays_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    command = "`datalayer-stripe audit --repair --yes`"
+    print_paragraph(f"{'x' * 20} {'y' * 50} {command} repairs it.")
+    print_error(f"{'x ' * 60}{command}")
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1] == f"{command} repairs it."
+    assert printed.err == f"{'x ' * 60}{command}\n", "a log gets one line"
 
 
 def test_wide_characters_take_two_columns(capsys: pytest.CaptureFixture[str]) -> None:

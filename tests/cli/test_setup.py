@@ -123,6 +123,11 @@ async def test_command_writes_a_file_with_all_variables_and_then_changes_nothing
     assert (text_of(path), writes(sandbox)) == (before, count)
     code, out, _ = await set_up("--dry-run")
     assert "package  " in out
+    code, out, err = await set_up("--dry-run", "--csv")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == "action,subject,detail,by_hand"
+    refused, _, err = await set_up("--csv")
+    assert (refused, "Use --json and --csv together with --dry-run." in err) == (2, True)
     assert (code, writes(sandbox)) == (0, count)
 
 

@@ -1,5 +1,6 @@
 """The commands `webhook sync`, `webhook test` and `webhook rotate`, run in a process."""
 
+import json
 import stat
 from pathlib import Path
 from typing import Any
@@ -176,6 +177,10 @@ async def test_webhook_test_reports_each_attempt(
     sandbox.call("POST", f"{PATH}/{endpoint['id']}", disabled=True)
     _, out, _ = await run_command("webhook", "test", variables=variables)
     assert f"the endpoint {endpoint['id']} is disabled" in out
+    _, out, _ = await run_command("webhook", "test", "--json", variables=variables)
+    answer = json.loads(out)
+    assert (answer["url"], answer["disabled_endpoints"]) == (endpoint["url"], [endpoint["id"]])
+    assert [one["result"] for one in answer["sent"]] == ["accepted"] * 4
 
 
 @pytest.mark.gen_test

@@ -86,6 +86,20 @@ def test_file_is_run_on_recorded_events_of_its_types(tmp_path: Path) -> None:
     assert answer.stdout.endswith("\nNo fault: 1 plugin, 3 events tried.\n")
 
 
+def test_results_for_programs(tmp_path: Path) -> None:
+    path = write(tmp_path / "bad.py", "1 / 0")
+    answer = CliRunner().invoke(main, ["plugins", "check", str(path), "--json"])
+    assert answer.exit_code == 1
+    report = json.loads(answer.stdout)
+    [case] = report["cases"]
+    assert (case["plugin"], case["event_type"], case["result"]) == (
+        "mine",
+        "invoice.paid",
+        "FAILED",
+    )
+    assert "ZeroDivisionError" in report["faults"][0]
+
+
 def test_deferred_function_is_run(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", on='"invoice.paid", deferred=True')
     assert check(path).exit_code == 0
