@@ -346,6 +346,29 @@ def test_documented_routes_and_errors_match_the_openapi_description() -> None:
     assert codes - {"unavailable"} == written_codes - {"method_not_allowed"}
 
 
+def written_answers() -> Iterator[tuple[str, str, set[str]]]:
+    """Yield method, path and fields of each route whose answer the documents list as fields."""
+    for title, text in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", HTTP_API, re.M | re.S):
+        base = next((one for one in code(title) if one.startswith("/")), "")
+        for row in table(text, "route") if base else []:
+            fields = {re.match(r"\w+", one)[0] for one in code(row["out"])}  # type: ignore[index]
+            if fields:
+                method, path = code(row["route"])[0].split(" ")
+                yield method, base + path, fields
+
+
+def test_documented_fields_of_answers_match_the_openapi_description() -> None:
+    document = generated()
+    answers = list(written_answers())
+    assert len(answers) > 20
+    for method, path, written in answers:
+        responses = document["paths"][path][method.lower()]["responses"]
+        [success] = [response for status, response in responses.items() if status[0] == "2"]
+        name = success["content"]["application/json"]["schema"]["$ref"].split("/")[-1]
+        described = set(document["components"]["schemas"][name]["properties"]) - {"success"}
+        assert described == written, differences(f"{method} {path}", described, written)
+
+
 def ours(error: type[RequestError]) -> bool:
     return error is not Unavailable and error.__module__.startswith("datalayer_stripe")
 
