@@ -47,9 +47,17 @@ async def fail(event: Event, ctx: Context) -> None:
     raise ValueError(f"cannot write to {EMAIL}")
 
 
+slow = Plugin("slow")
+
+
+@slow.on("customer.created")
+async def be_slow(event: Event, ctx: Context) -> None:
+    await asyncio.sleep(0.05)
+
+
 @pytest.fixture
 def extra_plugins() -> Sequence[Plugin]:
-    return (reader, mailer, failing)
+    return (reader, mailer, failing, slow)
 
 
 class Lines(logging.Handler):
@@ -128,15 +136,21 @@ async def test_transaction_is_in_one_trace_and_is_linked_with_the_others(
         with spans.tracer.plugin_run("top-up-credits", "evt", PAID):
             await service.store.commit(*work)
 
-    await asyncio.gather(*map(run, credits_of("abc")))
-    shared = spans.one("transaction")
-    assert (shared.attributes or {})["datalayer_stripe.units"] == 3
+    first, *rest = credits_of("abcd")
+    committing = asyncio.create_task(run(first))
+    for _ in range(5):  # it has taken its unit, and the others wait for the next transaction
+        await asyncio.sleep(0)
+    await asyncio.gather(committing, *map(run, rest))
+    alone, shared = spans.named("transaction")
+    assert [(one.attributes or {})["datalayer_stripe.units"] for one in (alone, shared)] == [1, 3]
     assert shared.parent is not None
     commits = {context_of(span).span_id: span for span in spans.named("commit")}
     owner = commits[shared.parent.span_id]
     others = [commits[link.context.span_id] for link in shared.links]
     traces = {context_of(span).trace_id for span in (owner, *others)}
     assert len(traces) == 3, "each delivery has a trace of its own"
+    assert context_of(alone).trace_id not in traces
+    assert context_of(shared).trace_id == context_of(owner).trace_id
     assert list(owner.links) == []
     for other in others:
         assert [link.context.span_id for link in other.links] == [context_of(shared).span_id]
@@ -175,6 +189,23 @@ async def test_refusal_has_its_own_status_and_is_no_error_of_the_service(
         assert list(span.events) == []
 
 
+@pytest.mark.gen_test
+async def test_delivery_that_is_answered_late_is_one_trace(
+    api: Api,
+    service: Service,
+    spans: Spans,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("datalayer_stripe.webhooks.delivery.ANSWER_DEADLINE_SECONDS", 0)
+    assert (await api.deliver(recorded("customer.created"))).code == 503
+    await service.deliveries.idle()
+    assert (spans.one(DELIVERY).attributes or {})["http.status_code"] == 503
+    assert spans.path(spans.one("plugin slow")) == [DELIVERY, "plugin slow"]
+    assert [one.message for one in caplog.records if "tracing" in one.name] == []
+
+
+@pytest.mark.mongod
 @pytest.mark.gen_test
 async def test_probes_and_periodic_reads_have_no_trace(
     api: Api, service: Service, spans: Spans
