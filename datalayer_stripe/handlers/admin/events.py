@@ -48,5 +48,6 @@ class ReplayHandler(AdminHandler):
 
 default_handlers = [
     (rf"{ADMIN_PREFIX}/events", EventsHandler),
-    (rf"{ADMIN_PREFIX}/events/(?P<id>evt_[A-Za-z0-9_]{{1,250}})/replay", ReplayHandler),
+    # The id is `evt_…`, or `reconciled-…` of an event that reconciliation has created.
+    (rf"{ADMIN_PREFIX}/events/(?P<id>[A-Za-z0-9_-]{{1,255}})/replay", ReplayHandler),
 ]

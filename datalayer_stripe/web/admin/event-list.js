@@ -134,8 +134,6 @@ function actions(event, onReplay) {
   return replay || link ? element("p", { className: "actions" }, replay, link) : null;
 }
 
-/** Create the button, or the command for an event that the service has created itself. */
 function replayOf({ id }, onReplay) {
-  if (!id.startsWith("evt_")) return element("code", {}, texts.replayCommand(id));
   return button(texts.replay, onReplay, { "aria-label": texts.replayOf(id) });
 }

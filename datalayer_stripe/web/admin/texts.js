@@ -93,7 +93,6 @@ export const openInStripe = "Open in Stripe";
 export const inStripe = (id) => `Open ${id} in Stripe's dashboard`;
 export const replay = "Replay";
 export const replayOf = (id) => `Replay ${id}`;
-export const replayCommand = (id) => `datalayer-stripe events replay ${id}`;
 export const replayHeading = "Replay this event?";
 export const replayText = (type, id, isLive) =>
   `${type}, ${id}, is processed as if Stripe had just delivered it. A plugin that has finished ` +

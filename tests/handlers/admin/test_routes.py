@@ -184,6 +184,16 @@ async def test_replay_fetches_an_event_that_is_only_at_stripe(
 
 
 @pytest.mark.gen_test
+async def test_replay_of_an_event_that_reconciliation_has_created(api: Api) -> None:
+    FAILING.is_failing = True
+    event = changed(recorded("payment_intent.succeeded"), id="reconciled-pi_1-0a1b2c3d")
+    assert (await api.deliver(event)).code == 503
+    FAILING.is_failing = False
+    answer = await api.post_as_operator(f"{ADMIN}/events/reconciled-pi_1-0a1b2c3d/replay")
+    assert json_of(answer)["outcome"] == "processed"
+
+
+@pytest.mark.gen_test
 async def test_replay_needs_json(api: Api) -> None:
     path = f"{ADMIN}/events/evt_1/replay"
     headers = {
