@@ -75,7 +75,7 @@ def test_wheel_has_the_expected_metadata(wheel: zipfile.ZipFile) -> None:
     metadata: Message = Parser().parsestr(metadata_of(wheel, "METADATA"))
     assert metadata["Name"] == "datalayer-stripe"
     assert metadata["Version"] == __version__ == datalayer_stripe.__version__
-    assert metadata["License-Expression"] == "BSD-3-Clause"
+    assert metadata["License-Expression"] == "BSD-3-Clause AND Apache-2.0 AND MIT"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra", [])) == {
         "fast",
@@ -92,6 +92,12 @@ def test_wheel_has_the_expected_metadata(wheel: zipfile.ZipFile) -> None:
         "docs",
     }
     assert "BSD 3-Clause" in metadata_of(wheel, "licenses/LICENSE")
+    vendored = (ROOT / "datalayer_stripe" / "web").glob("*/vendor/*")
+    names = {
+        str(path.relative_to(ROOT)) for path in vendored if re.search("LICENSE|NOTICE", path.name)
+    }
+    assert {"LICENSE", *names} == set(metadata.get_all("License-File", []))
+    assert len(names) == 4
 
 
 def test_links_of_the_description_are_absolute_and_exist(wheel: zipfile.ZipFile) -> None:
