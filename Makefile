@@ -23,7 +23,7 @@ DEPLOYMENT_TOOLS := bubblewrap mmdebstrap debian-archive-keyring nginx-light ope
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings commands documented promtool openapi stripe-cli vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
+.PHONY: help run play test test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings commands documented openapi stripe-cli promtool vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
