@@ -126,7 +126,7 @@ build: $(VENV)/.installed-dev ## build the sdist and the wheel in dist/
 
 audit: $(VENV)/.installed-audit ## check the workflow, and look for known vulnerabilities; needs the advisories of PyPI
 	@$(BIN)/zizmor $(if $(GH_TOKEN),,--offline) .github
-	@$(BIN)/pip-audit --local --skip-editable
+	@$(BIN)/pip-audit --disable-pip --require-hashes --requirement requirements.lock
 
 release-check: build $(VENV)/.installed-release ## check that the packages are ready to be published
 	@$(BIN)/python -m tests.support.release_check
