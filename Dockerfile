@@ -1,5 +1,5 @@
 # docker build -t datalayer-stripe .        (`make image` adds the labels of version and revision)
-# docker run --read-only --env-file datalayer-stripe.env -p 9700:9700 datalayer-stripe
+# docker run --read-only --env-file datalayer-stripe.env -p 127.0.0.1:9700:9700 datalayer-stripe
 # On several cores, with a folder for the metrics of all processes:
 #   docker run --read-only --tmpfs /tmp … datalayer-stripe serve --host 0.0.0.0 --processes 2
 # For memory:// add an extra: docker build --build-arg EXTRAS=fast,demo -t datalayer-stripe-demo .

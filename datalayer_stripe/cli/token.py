@@ -23,8 +23,9 @@ _LIVE_KEY_ERROR = (
 )
 
 _HINT = (
-    "The token is valid for {hours} h. To use it in a browser, open the checkout page, open the "
-    "developer tools (F12), and enter this line in the console. Then reload the page:"
+    "The token is valid for {hours} h. To use it in a browser, open the checkout page or the "
+    "operator's page, open the developer tools (F12), and enter this line in the console. Then "
+    "reload the page:"
 )
 
 

@@ -64,6 +64,7 @@ def _start() -> Tracer:
     except Exception as error:
         # The SDK raises plain RuntimeErrors, for example for an exporter that is not installed.
         logger.error(
-            "No traces are sent: correct the variables OTEL_…", extra={"reason": str(error)}
+            "No traces are sent: correct the variables OTEL_… or install the exporter",
+            extra={"reason": str(error)},
         )
         return NO_TRACER

@@ -40,11 +40,27 @@ def default_of(field: FieldInfo) -> str:
     return ",".join(default) if isinstance(default, tuple) else str(default)
 
 
+def bounds_of(field: FieldInfo) -> str:
+    """Return a sentence with the bounds of a number, such as ` From 1 to 50.`, or nothing."""
+    bounds = {
+        name: getattr(one, name)
+        for one in field.metadata
+        for name in ("ge", "le")
+        if hasattr(one, name)
+    }
+    match bounds:
+        case {"ge": lowest, "le": highest}:
+            return f" From {lowest:,} to {highest:,}."
+        case {"ge": lowest}:
+            return f" At least {lowest:,}."
+    return ""
+
+
 def table_row(field: FieldInfo) -> str:
     """Return the row of a setting in docs/configuration.md."""
     default = default_of(field)
     shown = "required" if field.is_required() else f"`{default}`" if default else "none"
-    return f"| `{variable_of(field)}` | {shown} | {field.description} |\n"
+    return f"| `{variable_of(field)}` | {shown} | {field.description}{bounds_of(field)} |\n"
 
 
 def fields_of(section: str) -> list[FieldInfo]:
