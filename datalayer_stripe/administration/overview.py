@@ -11,7 +11,7 @@ from ..clock import Clock
 from ..store import Store
 from ..store.event_lists import OpenDay
 from ..store.event_records import FAILED, REJECTED
-from ..store.ledger import DaySum
+from ..store.ledger import CorrectedMoney, DaySum
 from .views import Day, OpenWork, Overview, Sums
 
 MAX_DAYS = 366
@@ -47,13 +47,15 @@ class Overviews:
         today = self._clock().astimezone(UTC).date()
         first = today - timedelta(days=days - 1)
         store = self._store
-        sums, failed, rejected, jobs = await asyncio.gather(
-            store.ledger.by_day(datetime.combine(first, time(), UTC)),
+        since = datetime.combine(first, time(), UTC)
+        sums, corrected, failed, rejected, jobs = await asyncio.gather(
+            store.ledger.by_day(since),
+            store.ledger.corrected_money(since),
             store.event_lists.open_by_day(FAILED),
             store.event_lists.open_by_day(REJECTED),
             store.jobs.count(),
         )
-        by_day = _days(sums, failed, rejected)
+        by_day = _days(sums, corrected, failed, rejected)
         dates = [first + timedelta(days=number) for number in range(days)]
         oldest = [one.oldest for one in (*failed[:1], *rejected[:1])]
         shown = tuple(Day(day=day, **by_day[day.isoformat()].fields()) for day in dates)
@@ -92,6 +94,13 @@ class _DaySums:
         else:
             self.numbers["credits_other"] += row.credits
 
+    def correct(self, money: CorrectedMoney) -> None:
+        """Add the money of corrections, so that the sums are what Stripe reports."""
+        if money.is_returned:
+            self.amounts_refunded[money.currency] -= money.amount
+        else:
+            self.amounts[money.currency] += money.amount
+
     def fields(self) -> dict[str, Any]:
         """Return the fields of :class:`.Sums`."""
         return {
@@ -102,12 +111,17 @@ class _DaySums:
 
 
 def _days(
-    sums: Iterable[DaySum], failed: Iterable[OpenDay], rejected: Iterable[OpenDay]
+    sums: Iterable[DaySum],
+    corrected: Iterable[CorrectedMoney],
+    failed: Iterable[OpenDay],
+    rejected: Iterable[OpenDay],
 ) -> defaultdict[str, _DaySums]:
     """Return the sums by day."""
     by_day: defaultdict[str, _DaySums] = defaultdict(_DaySums)
     for row in sums:
         by_day[row.day].add(row)
+    for money in corrected:
+        by_day[money.day].correct(money)
     for status, days in (("failed", failed), ("rejected", rejected)):
         for one in days:
             by_day[one.day].numbers[status] += one.number

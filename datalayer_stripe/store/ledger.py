@@ -70,6 +70,12 @@ NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
 _MAX_SUM_MS = 6000
 
 
+_DAY = {"$dateToString": {"format": "%Y-%m-%d", "date": "$created_at"}}
+
+# What a row without money has in the fields of a payment.
+_NO_PAYMENT = {"amount": 0, "currency": "", "price_id": None, "event_id": ""}
+
+
 class DaySum(NamedTuple):
     """The sums of the rows of a kind and a currency that were added on a UTC day, `2026-11-01`."""
 
@@ -78,6 +84,22 @@ class DaySum(NamedTuple):
     currency: str
     rows: int
     credits: int
+    amount: int
+
+
+class CorrectedMoney(NamedTuple):
+    """The money of the corrections of a UTC day in one currency.
+
+    Attributes:
+        day: The day, `2026-11-01`.
+        currency: The currency.
+        is_returned: Whether it corrects refunds or disputes instead of payments.
+        amount: The sum in the currency's minor unit.
+    """
+
+    day: str
+    currency: str
+    is_returned: bool
     amount: int
 
 
@@ -129,28 +151,63 @@ class Ledger:
         Raises:
             InvalidRequest: There are more rows than the database can add up in time.
         """
-        day = {"$dateToString": {"format": "%Y-%m-%d", "date": "$created_at"}}
         stages: list[Document] = [
             {"$match": {"created_at": {"$gte": since}}},
             {
                 "$group": {
-                    "_id": {"day": day, "kind": "$kind", "currency": "$currency"},
+                    "_id": {
+                        "day": _DAY,
+                        "kind": "$kind",
+                        # Another service may write rows of kind `spent` without a currency.
+                        "currency": {"$ifNull": ["$currency", ""]},
+                    },
                     "rows": {"$sum": 1},
                     "credits": {"$sum": "$credits"},
                     "amount": {"$sum": "$amount"},
                 }
             },
         ]
+        return [
+            DaySum(
+                **row["_id"],
+                rows=row["rows"],
+                credits=round(row["credits"]),
+                amount=round(row["amount"]),
+            )
+            for row in await self._sums(stages)
+        ]
+
+    @translate_errors
+    async def corrected_money(self, since: datetime) -> list[CorrectedMoney]:
+        """Return the money of the corrections of each UTC day, in no particular order.
+
+        Args:
+            since: The beginning of the first day.
+
+        Raises:
+            InvalidRequest: There are more rows than the database can add up in time.
+        """
+        is_returned = {"$ne": [{"$ifNull": ["$reverses", None]}, None]}
+        stages: list[Document] = [
+            {"$match": {"created_at": {"$gte": since}, "kind": "correction"}},
+            {
+                "$group": {
+                    "_id": {"day": _DAY, "currency": "$currency", "is_returned": is_returned},
+                    "amount": {"$sum": "$amount"},
+                }
+            },
+        ]
+        return [
+            CorrectedMoney(**row["_id"], amount=row["amount"]) for row in await self._sums(stages)
+        ]
+
+    async def _sums(self, stages: list[Document]) -> list[Document]:
         try:
-            found = await aggregate(self._ledger, stages, maxTimeMS=_MAX_SUM_MS)
+            return await aggregate(self._ledger, stages, maxTimeMS=_MAX_SUM_MS)
         except ExecutionTimeout as error:
             raise InvalidRequest(
                 "These days have more payments than can be added up in time. Ask for fewer days."
             ) from error
-        return [
-            DaySum(**row["_id"], rows=row["rows"], credits=row["credits"], amount=row["amount"])
-            for row in found
-        ]
 
     @translate_errors
     async def set_receipt_url(self, entry_id: str, receipt_url: str | None) -> None:
@@ -173,7 +230,9 @@ def rows_after(account_uid: str, after: tuple[datetime, str] | None) -> dict[str
 
 
 def entry_of(row: dict[str, Any]) -> LedgerEntry:
-    """Return a row as it was inserted."""
+    """Return a row as it was inserted. Rows of kind `spent` may lack the fields of a payment."""
+    if row.get("kind") == "spent":
+        row = {**_NO_PAYMENT, **row}
     return LedgerEntry.model_validate({**row, "id": row["_id"]})
 
 
