@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 MAX_EPOCH_SECONDS = 253_402_300_799
 """`datetime.max` in epoch seconds: the last second of the year 9999."""
 

@@ -67,6 +67,12 @@ def no_secrets_of_other_tests() -> Iterator[None]:
     protect_secrets(())
 
 
+@pytest.fixture(autouse=True)
+def lines_as_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let commands print lines as into a file, whatever terminal the tests were started in."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def io_loop() -> Iterator[IOLoop]:
     """Create an event loop for each test.

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from bson import ObjectId
 
+from ..clock import EPOCH
 from ..models import ENTRY_KINDS, LedgerEntry
 from .balances import DEBT_KINDS
 from .driver import aggregate
@@ -46,7 +47,10 @@ class Audits:
     @translate_errors
     async def oldest_row_at(self) -> datetime | None:
         """Return when the oldest row of the ledger was added; None if there is no row."""
-        row = await self._database.ledger.find_one({}, {"created_at": 1}, sort=[("created_at", 1)])
+        # A row that another service has written may lack the time.
+        row = await self._database.ledger.find_one(
+            {"created_at": {"$gt": EPOCH}}, {"created_at": 1}, sort=[("created_at", 1)]
+        )
         return row["created_at"] if row else None
 
     @translate_stream_errors

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.errors import ExecutionTimeout
 
+from ..clock import EPOCH
 from ..errors import InvalidRequest
 from ..models import LedgerEntry
 from .balances import move_balance, row_of
@@ -72,8 +73,14 @@ _MAX_SUM_MS = 6000
 
 _DAY = {"$dateToString": {"format": "%Y-%m-%d", "date": "$created_at"}}
 
-# What a row without money has in the fields of a payment.
-_NO_PAYMENT = {"amount": 0, "currency": "", "price_id": None, "event_id": ""}
+# What a row that another service has written, without these fields, has in them.
+_NO_PAYMENT = {
+    "amount": 0,
+    "currency": "",
+    "price_id": None,
+    "event_id": "",
+    "created_at": EPOCH,
+}
 
 
 class DaySum(NamedTuple):
@@ -230,7 +237,7 @@ def rows_after(account_uid: str, after: tuple[datetime, str] | None) -> dict[str
 
 
 def entry_of(row: dict[str, Any]) -> LedgerEntry:
-    """Return a row as it was inserted. Rows of kind `spent` may lack the fields of a payment."""
+    """Return a row as it was inserted. Rows of kind `spent` may lack most fields."""
     if row.get("kind") == "spent":
         row = {**_NO_PAYMENT, **row}
     return LedgerEntry.model_validate({**row, "id": row["_id"]})

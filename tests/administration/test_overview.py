@@ -44,6 +44,7 @@ def random_rows(generator: random.Random, number: int) -> list[dict[str, Any]]:
             credits=generator.randrange(-500, 500),
             amount=generator.randrange(-9000, 9000),
             currency=generator.choice(("usd", "eur", "jpy")),
+            reverses=generator.choice((None, "pi_1")),
         )
         for index in range(number)
     ]
@@ -64,10 +65,13 @@ def check(sums: Sums, rows: list[dict[str, Any]]) -> None:
     refunded = [row for row in rows if row["kind"] in refund_kinds]
     assert sums.credits_sold == sum(row["credits"] for row in sold)
     assert sums.payments == len(sold)
-    assert sums.amounts == money(sold)
+    corrections = [row for row in rows if row["kind"] == "correction"]
+    of_refunds = [row for row in corrections if row.get("reverses")]
+    of_payments = [row for row in corrections if not row.get("reverses")]
+    assert sums.amounts == money([*sold, *of_payments])
     assert sums.credits_refunded == -sum(row["credits"] for row in refunded)
     assert sums.refunds == sum(row["kind"] in {"refund", "dispute"} for row in refunded)
-    assert sums.amounts_refunded == money(refunded, -1)
+    assert sums.amounts_refunded == money([*refunded, *of_refunds], -1)
     change = sums.credits_sold - sums.credits_refunded + sums.credits_other
     assert change == sum(row["credits"] for row in rows)
 
@@ -88,6 +92,22 @@ async def test_sums_of_each_day_and_of_all_days_are_those_of_the_ledger(
         for day in found.days:
             check(day, [row for row in rows if row["created_at"].date() == day.day])
         check(found.totals, [row for row in rows if row["created_at"] >= first])
+
+
+@stores
+@pytest.mark.gen_test
+async def test_rows_of_another_service_need_no_fields_of_a_payment(
+    service: Service, store_kind: str
+) -> None:
+    bare = {"_id": "spent_1", "account_uid": "a", "kind": "spent", "credits": -5}
+    await insert(
+        service, "ledger", ledger_row("pi_1"), bare, bare | {"_id": "s2", "created_at": NOW}
+    )
+    await insert(service, "accounts", {"_id": "a", "credits": 40, "updated_at": NOW})
+    found = await overview(service, 1)
+    assert (found.totals.credits_sold, found.totals.credits_other) == (50, -5)
+    story = await service.administration.accounts.story("a", limit=50)
+    assert [row.credits for row in story.ledger] == [-5, 50, -5]
 
 
 @stores

@@ -185,9 +185,14 @@ async def test_sums_of_the_ledger_read_an_index_only(
 ) -> None:
     await fill(service)
     await service.administration.overviews.of_last(30)
-    [sums] = [one for one in reads if one.get("aggregate") == "ledger"]
+    sums, corrections = [one for one in reads if one.get("aggregate") == "ledger"]
     with MongoClient[dict[str, Any]](mongodb_url) as client:
         database = client.get_default_database()
         explained = database.command({"explain": sums, "verbosity": "executionStats"})
+        of_corrections = database.command({"explain": corrections, "verbosity": "executionStats"})
     found = {one["stage"] for one in stages(list(winning_plans(explained)))}
     assert "FETCH" not in found, json.dumps(explained, default=str)
+    # Their rows are read, but only theirs.
+    found = {one["stage"] for one in stages(list(winning_plans(of_corrections)))}
+    assert {"IXSCAN", "FETCH"} <= found, json.dumps(of_corrections, default=str)
+    assert "COLLSCAN" not in found

@@ -195,6 +195,9 @@ class GatedCursor:
     def sort(self, *args: Any) -> "GatedCursor":
         return GatedCursor(self._gate, self._raw.sort(*args))
 
+    def limit(self, number: int) -> "GatedCursor":
+        return GatedCursor(self._gate, self._raw.limit(number))
+
     async def to_list(self, length: int | None) -> list[dict[str, Any]]:
         rows = await self._gate.call("find", lambda: self._raw.to_list(length), _outside)
         return list(rows)

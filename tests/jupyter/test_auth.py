@@ -345,7 +345,8 @@ def test_only_datalayer_token_with_role_is_an_operator(server: JupyterServer) ->
     for foreign in ({"iss": "https://id.example.org"}, {"exp": 1_000_000_000}):
         assert server.get(overview, headers=bearer("op", **{**with_role, **foreign})).status == 401
     assert server.get(overview, headers=bearer("op")).code == "forbidden"
-    assert server.get(overview, headers=bearer("op", **with_role)).json["totals"]["payments"] == 0
+    answer = server.get(overview, headers=bearer("op", **with_role))
+    assert (answer.status, answer.json["livemode"]) == (200, False)
 
     # A user of the server is no operator, however the server authenticates the request.
     assert server.get(overview, token=TOKEN).code == "forbidden"

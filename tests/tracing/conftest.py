@@ -70,8 +70,8 @@ def context_of(span: ReadableSpan) -> Any:
     return span.context
 
 
-# PyMongo's listener keeps its first tracer, so all tests of a process share one.
-@pytest.fixture(scope="package")
+# PyMongo's listener keeps its first tracer, so only one module can use this.
+@pytest.fixture(scope="module")
 def all_spans() -> Iterator[Spans]:
     patch = pytest.MonkeyPatch()
     patch.setenv("OTEL_PYTHON_TORNADO_EXCLUDED_URLS", "")
