@@ -147,7 +147,7 @@ def test_checks_show_findings_with_advice(
     tab.expect_loaded()
     finding = tab.page.locator(".finding", has_text="settings.database-kept")
     expect(finding).to_contain_text("To fix it: Set DATALAYER_STRIPE_MONGODB_URL")
-    tab.page.get_by_text("In order (").click()
+    tab.page.get_by_text("Passed (").click()
     expect(tab.page.locator(".finding", has_text="key.accepted")).to_be_visible()
 
 

@@ -191,7 +191,7 @@ export const checkStatuses = {
 export const checkGroups = {
   problems: "What needs attention",
   "not run": "Not checked",
-  ok: "In order",
+  ok: "Passed",
 };
 export const allWell = "Nothing needs attention.";
 export const toFixIt = "To fix it:";
