@@ -228,8 +228,7 @@ class Audit:
             if mapping_in(intent, "latest_charge").get("refunded"):
                 return None
             text = f"paid, but rejected: `datalayer-stripe events show {record.id}` says why"
-            command = f'datalayer-stripe events accept {record.id} --reason "…"'
-            return Difference("payment", intent_id, text, command)
+            return Difference("payment", intent_id, text, _accept_command(record.id, intent))
         if status.is_unrecorded:
             text = f"paid and its event {record.id} is done, but its ledger row is missing"
             return payment_difference("payment", intent_id, text, intent_id)
@@ -312,3 +311,12 @@ async def _next(stream: AsyncIterator[tuple[str, Balance]]) -> tuple[str, Balanc
 
 def _has_top_up_row(payment_id: str, rows: Sequence[LedgerEntry]) -> bool:
     return any(row.id == payment_id for row in rows)
+
+
+def _accept_command(event_id: str, intent: StripeData) -> str:
+    """Return the command that accepts a payment, with the options that its metadata lacks."""
+    metadata = read_top_up_metadata(intent)
+    command = f'datalayer-stripe events accept {event_id} --reason "…"'
+    if metadata.account_uid is None:
+        command += " --account UID"
+    return command if metadata.credits is not None else f"{command} --credits N"

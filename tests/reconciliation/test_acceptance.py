@@ -44,7 +44,8 @@ async def test_accepted_payment_is_credited_once_with_its_reason(
     payment_id, event_id = await rejected_payment(buyer, webhooks, service)
     clock.advance(minutes=6)
     [found] = await differences(service)
-    assert found.command == f'datalayer-stripe events accept {event_id} --reason "…"'
+    command = f'datalayer-stripe events accept {event_id} --reason "…"'
+    assert found.command == f"{command} --credits N"
 
     acceptance = service.acceptance()
     done = await asyncio.gather(

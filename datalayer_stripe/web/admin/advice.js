@@ -1,6 +1,9 @@
 /** What an operator can do about an event: docs/operations.md, "Rejected events". */
 
-const ACCEPT = (id) => `datalayer-stripe events accept ${id} --reason "…"`;
+const ACCEPT = (id, reason) =>
+  `datalayer-stripe events accept ${id} --reason "…"` +
+  (/\baccount_uid\b/.test(reason) ? " --account UID" : "") +
+  (/\bcredits\b/.test(reason) ? " --credits N" : "");
 
 // The beginning of a plugin's reason, or a part of it, and what to do. The first match counts.
 const ADVICE = [
@@ -66,7 +69,7 @@ export function adviceFor(event) {
   for (const plugin of event.rejected) {
     const reason = event.handlers[plugin]?.error ?? "";
     const [, text, command] = ADVICE.find(([pattern]) => pattern.test(reason)) ?? [];
-    return { text: text ?? UNKNOWN_REJECTION, command: command?.(event.id) ?? null };
+    return { text: text ?? UNKNOWN_REJECTION, command: command?.(event.id, reason) ?? null };
   }
   return event.failed.length > 0 ? { text: FAILED, command: null } : null;
 }
