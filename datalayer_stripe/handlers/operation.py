@@ -50,11 +50,14 @@ class Answer(Model):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A header, or the value of a named group in a route's pattern."""
+    """A header, or the value of a named group in a route's pattern.
+
+    Only what every request needs has an example: the API's page fills it in, and sends it.
+    """
 
     name: str
     description: str
-    example: str
+    example: str = ""
     place: Literal["header", "path"] = "header"
     required: bool = False
 

@@ -44,7 +44,6 @@ LAST_EVENT_ID = Parameter(
     name="Last-Event-ID",
     description="The `id` of the last event that the client has received. It receives only what "
     "has changed since.",
-    example="0123456789abcdef.0123456789abcdef",
 )
 
 

@@ -30,7 +30,6 @@ IDEMPOTENCY_KEY = Parameter(
     name="Idempotency-Key",
     description="A key of the client. The same key of the same account returns the same "
     "PaymentIntent; a new key creates a new one.",
-    example="example-purchase-1",
 )
 
 

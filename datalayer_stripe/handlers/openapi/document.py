@@ -37,7 +37,6 @@ _REQUEST_ID = Parameter(
     name="X-Request-Id",
     description="An id for this request, up to 128 letters, digits and `._:-`. Any other value is "
     "replaced.",
-    example="example-request-1",
 )
 
 
@@ -214,14 +213,16 @@ def _parameters(template: PathTemplate, operation: Operation) -> Iterator[JsonOb
         schema: JsonObject = {"type": "string"}
         if parameter.place == "path":
             schema["pattern"] = template.patterns[parameter.name]
-        yield {
+        described: JsonObject = {
             "name": parameter.name,
             "in": parameter.place,
             "required": parameter.required or parameter.place == "path",
             "description": parameter.description,
             "schema": schema,
-            "example": parameter.example,
         }
+        if parameter.example:
+            described["example"] = parameter.example
+        yield described
 
 
 def _query(handler: type[BaseHandler], operation: Operation) -> Iterator[JsonObject]:
