@@ -78,7 +78,7 @@ async def reconciliation(context: CheckContext) -> Sequence[str]:
 
 @SUBJECT.warning(
     "audit",
-    "The last audit is recent, without findings.",
+    "No audit is due, and the last one has no findings.",
     advice="Run `datalayer-stripe audit`: it names each difference and what corrects it.",
 )
 async def audit(context: CheckContext) -> Sequence[str]:

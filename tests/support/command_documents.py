@@ -11,6 +11,9 @@ from datalayer_stripe.cli.main import main
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 
+_OPTIONS = re.compile(r"`[^`]*`|(?<![\w-])--[a-z-]+(?: --[a-z-]+)*")
+"""Text that is code already, or options in a row."""
+
 _BEGIN = "<!-- commands. Generated from datalayer_stripe/cli/commands/ by `make commands` -->"
 
 
@@ -48,8 +51,12 @@ def _paragraphs(text: str) -> list[str]:
         if paragraph.startswith("\b"):
             found.append(f"```text\n{paragraph.removeprefix(chr(8)).strip()}\n```")
         else:
-            found.append(re.sub(r"(?<![`\w-])(--[a-z-]+)", r"`\1`", " ".join(paragraph.split())))
+            found.append(_OPTIONS.sub(_as_code, " ".join(paragraph.split())))
     return found
+
+
+def _as_code(found: re.Match[str]) -> str:
+    return found[0] if found[0].startswith("`") else f"`{found[0]}`"
 
 
 def _argument(argument: click.Argument) -> str:

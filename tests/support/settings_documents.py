@@ -56,11 +56,23 @@ def bounds_of(field: FieldInfo) -> str:
     return ""
 
 
+def _description(field: FieldInfo) -> str:
+    """Return the description with the bounds, which come before a last sentence "See …".
+
+    A description that names its lowest value gets no bounds.
+    """
+    text = field.description or ""
+    if re.search(r"\bat least \d", text):
+        return text
+    before, see, link = text.partition(" See [")
+    return f"{before}{bounds_of(field)}{see}{link}"
+
+
 def table_row(field: FieldInfo) -> str:
     """Return the row of a setting in docs/configuration.md."""
     default = default_of(field)
     shown = "required" if field.is_required() else f"`{default}`" if default else "none"
-    return f"| `{variable_of(field)}` | {shown} | {field.description}{bounds_of(field)} |\n"
+    return f"| `{variable_of(field)}` | {shown} | {_description(field)} |\n"
 
 
 def fields_of(section: str) -> list[FieldInfo]:
