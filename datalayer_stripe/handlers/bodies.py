@@ -14,7 +14,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.web import HTTPError, OutputTransform, RequestHandler, stream_request_body
 
 from ..errors import InvalidRequest, Overloaded, RequestError, TooLarge
-from .methods import implements
+from .methods import UnknownMethod, implements
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +149,8 @@ class BodyHandler(RequestHandler):
         # client disconnects while it sends the body.
         self._buffer = bytearray()
         self._body_error: RequestError | None = None
+        if self.request.method not in self.SUPPORTED_METHODS:
+            self.request.method = UnknownMethod(self.request.method)
         self._set_connection_limits()
         try:
             await super()._execute(transforms, *args, **kwargs)

@@ -5,6 +5,20 @@ from tornado.web import RequestHandler
 _UNIMPLEMENTED = RequestHandler._unimplemented_method
 
 
+class UnknownMethod(str):
+    """Method of a request that is no method of HTTP, such as `SERVICE`.
+
+    OpenTelemetry's instrumentation of Tornado reads the attribute of the handler that has the
+    method's name in lower case. A client must not choose which attribute that is.
+    """
+
+    __slots__ = ()
+
+    def lower(self) -> str:
+        """Return the name of an attribute that all handlers have."""
+        return "get"
+
+
 def implements(handler: type[RequestHandler], method: str) -> bool:
     """Return whether a handler implements an HTTP method.
 

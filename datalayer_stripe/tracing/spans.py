@@ -10,11 +10,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, get_current
 from opentelemetry.distro import OpenTelemetryConfigurator
-from opentelemetry.environment_variables import OTEL_TRACES_EXPORTER
+from opentelemetry.environment_variables import OTEL_PROPAGATORS, OTEL_TRACES_EXPORTER
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 from opentelemetry.instrumentation.pymongo import PymongoInstrumentor
+from opentelemetry.propagate import set_global_textmap
+from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Link, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -59,6 +61,9 @@ def start_tracer() -> "OpenTelemetryTracer":
         # The SDK would export log lines that are not redacted.
         setup_logging_handler=False,
     )
+    if not os.environ.get(OTEL_PROPAGATORS):
+        # Otherwise anybody could choose which requests are recorded, and what is sent to Stripe.
+        set_global_textmap(_NoPropagator())
     provider = trace.get_tracer_provider()
     assert isinstance(provider, TracerProvider)  # noqa: S101 (it was just configured)
     return OpenTelemetryTracer(provider)
@@ -73,6 +78,22 @@ def _set_defaults() -> None:
     environ.setdefault("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
     if "service.name=" not in environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
         environ.setdefault("OTEL_SERVICE_NAME", SERVICE_NAME)
+
+
+class _NoPropagator(TextMapPropagator):
+    """Propagator that reads and writes no header."""
+
+    def extract(self, carrier: Any, context: Context | None = None, getter: Any = None) -> Context:  # noqa: ARG002
+        """Return the context as it is."""
+        return context if context is not None else get_current()
+
+    def inject(self, carrier: Any, context: Context | None = None, setter: Any = None) -> None:
+        """Do nothing."""
+
+    @property
+    def fields(self) -> set[str]:
+        """The headers that it writes."""
+        return set()
 
 
 class _RecordedRun(RunSpan):

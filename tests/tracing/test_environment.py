@@ -21,6 +21,8 @@ from tests.support.serving import serve
 from tests.support.shop import Shop
 
 PAID = recorded("payment_intent.succeeded")
+PRICES = "/api/iam/stripe/v1/topup/prices"
+STRANGE_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 IMPORTS = """
 import asyncio, sys
@@ -128,11 +130,16 @@ async def test_serve_sends_its_spans_at_the_latest_when_it_ends(
     async with serve(variables, bearer) as serving:
         assert (await serving.api.deliver(PAID)).code == 200
         delivery = await serving.line("delivery")
+        # Nobody but an operator chooses what is recorded.
+        stranger = {"traceparent": f"00-{STRANGE_TRACE}-00f067aa0ba902b7-01"}
+        assert (await serving.api.request("GET", PRICES, headers=stranger)).code == 401
         serving.process.terminate()
         assert await serving.wait() == 0
     for text in ("datalayer-stripe", __version__, "plugin top-up-credits", "tests"):
         assert text.encode() in collector.received
     assert bytes.fromhex(delivery["trace_id"]) in collector.received
+    assert PRICES.encode() in collector.received
+    assert bytes.fromhex(STRANGE_TRACE) not in collector.received
     assert WEBHOOK_SECRET.encode() not in collector.received
 
 

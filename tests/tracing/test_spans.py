@@ -189,6 +189,17 @@ async def test_refusal_has_its_own_status_and_is_no_error_of_the_service(
         assert list(span.events) == []
 
 
+@pytest.mark.parametrize("method", ["SERVICE", "FOO", "XSRF_TOKEN"])
+@pytest.mark.gen_test
+async def test_unknown_method_reads_no_attribute_of_the_handler(
+    api: Api, spans: Spans, caplog: pytest.LogCaptureFixture, method: str
+) -> None:
+    for path in ("/api/iam/stripe/v1/topup/payment-intent/pi_1", "/checkout/files/app.js"):
+        answer = await api.request(method, path, allow_nonstandard_methods=True)
+        assert (answer.code, answer.headers.get("Set-Cookie")) in {(405, None), (404, None)}
+    assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
 @pytest.mark.gen_test
 async def test_delivery_that_is_answered_late_is_one_trace(
     api: Api,
