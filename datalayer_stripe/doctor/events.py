@@ -78,7 +78,7 @@ async def reconciliation(context: CheckContext) -> Sequence[str]:
 
 @SUBJECT.warning(
     "audit",
-    "No audit is due, and the last one has no findings.",
+    "No audit is due; the last one found nothing.",
     advice="Run `datalayer-stripe audit`: it names each difference and what corrects it.",
 )
 async def audit(context: CheckContext) -> Sequence[str]:
