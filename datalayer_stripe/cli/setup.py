@@ -139,7 +139,7 @@ async def _set_up(file: EnvFile, inputs: Inputs, request: SetupRequest, *, is_ag
 
 
 async def _show_plan(file: EnvFile, inputs: Inputs, request: SetupRequest, output: Format) -> bool:
-    """Plan and show. Return whether nothing has to be done by hand.
+    """Print the plan, and return whether nothing is left to do by hand.
 
     End the command with exit code 3 if something is to be changed.
     """

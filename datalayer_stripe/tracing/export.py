@@ -108,7 +108,7 @@ def _redacted_value(name: str, value: Any) -> Any:
 
 
 class FewLines(logging.Handler):
-    """Handler that passes on messages of the SDK that are alike once in `REPORT_SECONDS`.
+    """Handler that logs a repeated message of the SDK once in `REPORT_SECONDS`.
 
     A collector that cannot be reached would otherwise cause several lines in a second. One message
     is left out: a delivery that is answered at its deadline is answered in the context of a timer,

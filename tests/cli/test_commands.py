@@ -115,7 +115,7 @@ COMPLETIONS = {
 def test_bash_completes_commands_options_and_values() -> None:
     bash = shutil.which("bash")
     if bash is None:
-        pytest.skip("needs bash")
+        pytest.skip("needs bash, whose completion script this test runs")
     script = """
         eval "$(datalayer-stripe completion bash)"
         name=$(complete -p datalayer-stripe | sed 's/.*-F \\([^ ]*\\).*/\\1/')
