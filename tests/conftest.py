@@ -24,6 +24,7 @@ from datalayer_stripe.redaction import protect_secrets
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.testing.database import with_database
 from tests.support.database import DRIVER
+from tests.support.logging_configuration import restored_logging
 from tests.support.mongod import (
     Mongod,
     find_mongod,
@@ -65,6 +66,13 @@ def no_secrets_of_other_tests() -> Iterator[None]:
     """Forget the secrets that a test has read: a process has one configuration only."""
     yield
     protect_secrets(())
+
+
+@pytest.fixture(autouse=True)
+def logging_configuration() -> Iterator[None]:
+    """Restore the logging configuration: commands that run in this process change it."""
+    with restored_logging():
+        yield
 
 
 @pytest.fixture(autouse=True)

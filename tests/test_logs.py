@@ -7,7 +7,7 @@ import logging
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from datalayer_stripe.logs import (
     default_config,
     log_context,
 )
-from tests.support.logging_configuration import restored_logging
 
 CONFIG = Path(__file__).parents[1] / "conf" / "logging.toml"
 
@@ -37,10 +36,9 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def logged(capsys: pytest.CaptureFixture[str]) -> Iterator[Logged]:
-    """Return a function that returns what was logged. Restore the logging configuration."""
-    with restored_logging():
-        yield lambda: capsys.readouterr().err
+def logged(capsys: pytest.CaptureFixture[str]) -> Logged:
+    """Return a function that returns what was logged."""
+    return lambda: capsys.readouterr().err
 
 
 def entries(lines: str) -> list[dict[str, Any]]:

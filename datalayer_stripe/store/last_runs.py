@@ -1,6 +1,5 @@
 """Times of the last runs of periodic work, and what they have left to do."""
 
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -41,10 +40,13 @@ class LastRuns:
             problems: The number of problems that it has left.
         """
         not_later = {"_id": f"last-{kind}", "at": {"$lte": at}}
-        with suppress(DuplicateKeyError):  # the recorded run has begun later
-            await self._service.update_one(
-                not_later, {"$set": {"at": at, "problems": problems}}, upsert=True
-            )
+        update = {"$set": {"at": at, "problems": problems}}
+        try:
+            await self._service.update_one(not_later, update, upsert=True)
+        except DuplicateKeyError:
+            # The recorded run has begun later. Or another process has just inserted the document,
+            # with a run that has begun earlier.
+            await self._service.update_one(not_later, update)
 
     @translate_errors
     async def get(self, kind: str) -> LastRun | None:

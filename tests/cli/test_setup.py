@@ -1,7 +1,7 @@
 """The command `setup`, run in a process with a local Stripe."""
 
 import stat
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.settings_fields import cleaned
 from tests.support.command import environment, run_command
-from tests.support.logging_configuration import restored_logging
 from tests.support.shop import objects
 
 WEBHOOK = "/api/iam/stripe/v1/webhook"
@@ -26,13 +25,6 @@ URL = "http://127.0.0.1:9"
 OFFERS = ("--package", "5.00:50", "--package", "20.00:220", "--plan", "29.00")
 
 SetUp = Callable[..., Awaitable[tuple[int | None, str, str]]]
-
-
-@pytest.fixture(autouse=True)
-def logging_configuration() -> Iterator[None]:
-    """Some tests run the command in this process, and it configures logging."""
-    with restored_logging():
-        yield
 
 
 @pytest.fixture
