@@ -153,6 +153,7 @@ async def open_service(
         observers,
         max_deliveries=settings.stripe_max_deliveries,
         on_deferred=worker.wake,
+        livemode=settings.livemode,
         tracer=tracer,
     )
     deliveries = Deliveries(

@@ -117,22 +117,23 @@ class OperatorEvents:
 
         Raises:
             NotFound: Neither the database nor Stripe has the event.
+            OtherMode: The event in the database is of the other mode.
             RequestError: Stripe or the database does not answer.
         """
-        outcome = "error"
+        processed, outcome = event_id, "error"
         try:
-            outcome = (await self._processor.replay(event_id)).value
+            processed, outcome = await self._processor.replay(event_id)
         except StripeObjectMissing:
             outcome = "not found"
             raise NotFound(f"Event {event_id} is not in the database or at Stripe.") from None
         finally:
             logger.info(
                 "event replayed",
-                extra={"event_id": event_id, "outcome": outcome, "operator": operator},
+                extra={"event_id": event_id, "outcome": str(outcome), "operator": operator},
             )
-        record = await self._store.events.get(event_id)
+        record = await self._store.events.get(processed)
         return Replay(
-            event_id=event_id, outcome=outcome, handlers=record.handlers if record else {}
+            event_id=processed, outcome=outcome, handlers=record.handlers if record else {}
         )
 
     def view(self, record: EventRecord) -> EventView:

@@ -113,6 +113,7 @@ class Replay(Model):
     """The end of a replay.
 
     Attributes:
+        event_id: The event that was processed. Of a thin event it is the snapshot event.
         outcome: As in the answer to a delivery.
         handlers: The state of each plugin that has run on the event.
     """

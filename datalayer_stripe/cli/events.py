@@ -150,11 +150,11 @@ def accept_event(event_id: str, reason: str, account: str | None, credits: int |
                 raise AcceptanceRefused(
                     f"Event {event_id} was not found in the database or at Stripe."
                 ) from None
-            outcome = await service.processor.replay(event_id)
+            replayed = await service.processor.replay(event_id)
         top_up = verdict.top_up
         credited = "credited" if verdict.is_new else "already credited, nothing was changed"
         text = f"{top_up.credits} credits for {top_up.account_uid} ({top_up.payment_intent_id})"
-        return f"{event_id} → {credited}: {text}", outcome in _SUCCESSFUL
+        return f"{event_id} → {credited}: {text}", replayed.outcome in _SUCCESSFUL
 
     line, successful = run(accept())
     print_line(line)

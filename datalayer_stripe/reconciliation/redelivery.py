@@ -14,7 +14,7 @@ from ..store.event_records import HANDLED, REJECTED
 from ..stripe_api.objects import StripeData
 from ..stripe_api.transport import STRIPE_VERSION
 from ..webhooks.outcome import Outcome
-from ..webhooks.processor import EventProcessor
+from ..webhooks.processor import EventProcessor, Replayed
 from .findings import GRACE_PERIOD, Finding, Reporter
 
 logger = logging.getLogger(__name__)
@@ -137,7 +137,8 @@ class Redelivery:
 
     async def replay(self, event_id: str, excluded: frozenset[str]) -> str:
         """Process an event again without some plugins, and return its outcome."""
-        return await self._outcome(self._processor.replay(event_id, without=excluded))
+        replayed = self._processor.replay(event_id, without=excluded)
+        return await self._outcome(_outcome_of(replayed))
 
     async def _outcome(self, work: Awaitable[Outcome]) -> str:
         """Return the outcome. An unexpected error does not stop the run."""
@@ -148,6 +149,10 @@ class Redelivery:
         except Exception:
             logger.exception("reconcile: an event could not be processed")
             return Outcome.FAILED.value
+
+
+async def _outcome_of(replayed: Awaitable[Replayed]) -> Outcome:
+    return (await replayed).outcome
 
 
 def synthetic_event(event_id: str, event_type: str, data: StripeData) -> Event:

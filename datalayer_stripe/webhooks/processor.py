@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..clock import Clock
-from ..errors import AlreadyDone, Defer, RateLimited, Reject, StoreUnavailable
+from ..errors import AlreadyDone, Defer, OtherMode, RateLimited, Reject, StoreUnavailable
 from ..events import Event
 from ..limits import Admission, Slot
 from ..logs import log_context
@@ -33,6 +33,13 @@ logger = logging.getLogger(__name__)
 _BLOCKING_OUTCOMES = frozenset({Outcome.FAILED, Outcome.REJECTED})
 
 
+class Replayed(NamedTuple):
+    """The event that a replay has processed, and how it ended."""
+
+    event_id: str
+    outcome: Outcome
+
+
 @dataclass
 class _Progress:
     """What one delivery knows about the work on its event."""
@@ -51,10 +58,11 @@ class EventProcessor:
     Args:
         max_deliveries: How many deliveries that move money may be in flight, and how many others.
         on_deferred: Called after a job is committed, so that the worker looks for it at once.
+        livemode: The mode of the secret key. A replay of an event of the other mode is refused.
         tracer: Records the runs of the plugins.
     """
 
-    def __init__(  # noqa: PLR0913 (collaborators, a limit and a callback)
+    def __init__(  # noqa: PLR0913 (collaborators, a limit, a callback and the mode)
         self,
         store: Store,
         stripe: StripeClient,
@@ -66,6 +74,7 @@ class EventProcessor:
         *,
         max_deliveries: int,
         on_deferred: Callable[[], None],
+        livemode: bool,
         tracer: Tracer = NO_TRACER,
     ) -> None:
         self._store = store
@@ -76,6 +85,7 @@ class EventProcessor:
         self._clock = clock
         self._observers = observers
         self._on_deferred = on_deferred
+        self._livemode = livemode
         self._tracer = tracer
         self._admission = Admission(metrics.deliveries_in_flight, limit=max_deliveries)
         self._money_admission = Admission(metrics.deliveries_in_flight, limit=max_deliveries)
@@ -118,7 +128,7 @@ class EventProcessor:
             raise
         return self.count(event.type, outcome)
 
-    async def replay(self, event_id: str, *, without: Collection[str] = ()) -> Outcome:
+    async def replay(self, event_id: str, *, without: Collection[str] = ()) -> Replayed:
         """Process an event again, from the database or fetched from Stripe. Safe to repeat.
 
         Its deferred jobs become due at once.
@@ -128,24 +138,35 @@ class EventProcessor:
             without: The names of plugins that must not run.
 
         Returns:
-            How the replay ended.
+            How the replay ended. Of a thin event it has the id of the snapshot event.
 
         Raises:
             StripeObjectMissing: Neither the database nor Stripe has the event.
+            OtherMode: The event in the database is of the other mode.
             StoreUnavailable: The database does not answer.
         """
         record = await self._store.events.get(event_id)
         if record is not None:
+            self._check_mode(record)
             any_deferred = await self._make_jobs_due(record)
             if self.is_handled(record):
-                return Outcome.DEFERRED if any_deferred else Outcome.DUPLICATE
+                outcome = Outcome.DEFERRED if any_deferred else Outcome.DUPLICATE
+                return Replayed(event_id, outcome)
         event = record.event if record else None
         if event is None:
             event = await retrieve_event(self._stripe, event_id)
             if event.id != event_id:  # the snapshot event of a thin event
                 return await self.replay(event.id, without=without)
         with log_context(event_id=event.id, account_uid=event.account_uid):
-            return await self.process(event, without=without)
+            return Replayed(event_id, await self.process(event, without=without))
+
+    def _check_mode(self, record: EventRecord) -> None:
+        if record.livemode is not self._livemode:
+            mode, own = ("live", "test") if record.livemode else ("test", "live")
+            raise OtherMode(
+                f"Event {record.id} in the database is of {mode} mode, but the secret key is of "
+                f"{own} mode."
+            )
 
     def _stages(self, event: Event, without: Collection[str] = ()) -> Sequence[Stage]:
         # An event of a connected account is about objects that are not in our Stripe account:

@@ -58,7 +58,7 @@ async def test_accepted_payment_is_credited_once_with_its_reason(
     assert row["event_id"] == event_id
     assert await differences(service) == []
     assert [one async for one in service.store.event_lists.find(status="rejected")] == []
-    assert await service.processor.replay(event_id) == "duplicate"
+    assert (await service.processor.replay(event_id)).outcome == "duplicate"
     assert await buyer.credits() == 50
 
 

@@ -148,7 +148,7 @@ async def test_refund_rejected_with_its_top_up_is_retried_after_the_top_up(
         async for one in service.store.event_lists.find(status="rejected")
         if one.type == "payment_intent.succeeded"
     ]
-    assert await service.processor.replay(top_up.id) == "processed"
+    assert (await service.processor.replay(top_up.id)).outcome == "processed"
     assert await buyer.credits() == 50
     [difference] = await differences(service)
     assert difference.explanation == "amount: ledger 0, Stripe 100"

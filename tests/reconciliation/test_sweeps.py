@@ -187,7 +187,7 @@ async def test_rejected_event_is_counted_and_not_processed_again(
 
     await database.customers.delete_one(claimed)
     [record] = [one async for one in service.store.event_lists.find(status="rejected")]
-    assert await service.processor.replay(record.id) == "processed"
+    assert (await service.processor.replay(record.id)).outcome == "processed"
     assert await buyer.credits() == 50
     assert await audit(service) == []
 
@@ -284,7 +284,7 @@ async def test_rejected_subscription_does_not_stop_run_or_create_events(
     assert report.rejected > 0
     assert len(await rows(service, "events")) == known
     [record, *_] = [one async for one in service.store.event_lists.find(status="rejected")]
-    assert await service.processor.replay(record.id) == "rejected"
+    assert (await service.processor.replay(record.id)).outcome == "rejected"
 
 
 @pytest.mark.gen_test

@@ -87,7 +87,7 @@ async def test_replay_after_a_changed_event_still_adds_the_credits(
     await database.accounts.delete_many({})
     await database.events.update_one({"_id": event_id}, {"$unset": {"handlers.top-up-credits": 1}})
     vandal.raises = None
-    assert await service.processor.replay(event_id) == "processed"
+    assert (await service.processor.replay(event_id)).outcome == "processed"
     assert (await service.store.accounts.get(ACCOUNT)).credits == 50
 
 

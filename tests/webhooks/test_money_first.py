@@ -115,14 +115,14 @@ async def test_replay_of_a_rejected_top_up_runs_the_later_stages_too(
 ) -> None:
     unpaid = changed(PAID, id=EVENT_ID, amount_received=1)
     assert json_of(await api.deliver(unpaid))["outcome"] == "rejected"
-    assert await service.processor.replay(EVENT_ID) == "rejected"
+    assert (await service.processor.replay(EVENT_ID)).outcome == "rejected"
     assert set(await statuses(service)) == {"bonus", "top-up-credits"}
     assert mailer.runs == {"bonus": 1}
 
     await service.store._database.events.update_one(
         {"_id": EVENT_ID}, {"$set": {"payload": PAID.decode()}}
     )
-    assert await service.processor.replay(EVENT_ID) == "processed"
+    assert (await service.processor.replay(EVENT_ID)).outcome == "processed"
     await service.worker.run_due()
     assert mailer.runs == {"bonus": 1, "mail": 1, "report": 1, "afterwards": 1}
     assert (await service.store.accounts.get(ACCOUNT)).credits == 50
@@ -146,7 +146,7 @@ async def test_reconcile_does_not_run_plugins_that_wait_for_a_rejected_event(
     assert kept["handlers"]["bonus"]["attempts"] == 1
 
     mailer.fails = None
-    assert await service.processor.replay(event["_id"]) == "processed"
+    assert (await service.processor.replay(event["_id"])).outcome == "processed"
     assert mailer.runs["bonus"] == before["bonus"] + 1
     assert mailer.runs["mail"] == before["mail"] + 1
 

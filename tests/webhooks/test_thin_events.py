@@ -200,8 +200,8 @@ async def test_replay_of_a_thin_event_s_id_replays_its_snapshot_event(
     api: Api, service: Service, paid: dict[str, Any]
 ) -> None:
     thin_id = json.loads(thin_body(paid))["id"]
-    assert await service.processor.replay(thin_id) is Outcome.PROCESSED
-    assert await service.processor.replay(thin_id) is Outcome.DUPLICATE
+    assert (await service.processor.replay(thin_id)).outcome is Outcome.PROCESSED
+    assert (await service.processor.replay(thin_id)).outcome is Outcome.DUPLICATE
     assert await api.credits() == 50
     assert [row["_id"] for row in await rows(service, "events")] == [paid["id"]]
     with pytest.raises(StripeObjectMissing):

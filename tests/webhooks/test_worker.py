@@ -385,14 +385,14 @@ async def test_job_is_rejected_after_its_last_attempt_and_can_be_replayed(
     assert await rows(service, "jobs") == []
 
     mailer.fails = None
-    assert await service.processor.replay(EVENT) == "deferred", "from the stored event"
+    assert (await service.processor.replay(EVENT)).outcome == "deferred", "from the stored event"
     await service.worker.run_due()
     assert (await handler_run(service))["status"] == "done"
     assert await outbox(service) == [1]
     [event] = await rows(service, "events")
     assert event["rejected"] == []
     assert "payload" not in event
-    assert await service.processor.replay(EVENT) == "duplicate"
+    assert (await service.processor.replay(EVENT)).outcome == "duplicate"
 
 
 @both_stores
@@ -444,7 +444,7 @@ async def test_replay_makes_a_backed_off_job_due_now(
         clock.advance(hours=2)
     await service.worker.run_due()
     mailer.fails = None
-    assert await service.processor.replay(EVENT) == "deferred"
+    assert (await service.processor.replay(EVENT)).outcome == "deferred"
     [job] = await rows(service, "jobs")
     assert job["attempts"] == 0, "the attempts are counted from zero"
     await service.worker.run_due()

@@ -14,8 +14,10 @@ from datalayer_stripe.plugin_api.definition import Plugin
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
+from tests.administration.documents import event, job
 from tests.support.app import ACCOUNT, OPERATOR, Api, changed, json_of, recorded
-from tests.support.shop import Buyer, rows
+from tests.support.shop import Buyer, insert, rows
+from tests.support.thin import thin_body
 
 ADMIN = "/api/iam/stripe/v1/admin"
 
@@ -181,6 +183,46 @@ async def test_replay_fetches_an_event_that_is_only_at_stripe(
     assert await buyer.credits() == 50
     answer = await api.post_as_operator(f"{ADMIN}/events/evt_unknown/replay")
     assert (answer.code, json_of(answer)["code"]) == (404, "not_found")
+
+
+@stores
+@pytest.mark.gen_test
+async def test_replay_of_an_event_of_the_other_mode_is_refused(
+    api: Api, service: Service, store_kind: str
+) -> None:
+    live = changed(recorded("payment_intent.succeeded"), id="evt_live", livemode=True)
+    document = event("evt_live", failed=["top-up-credits"], livemode=True, payload=live.decode())
+    deferred = event("evt_job", livemode=True)
+    deferred["handlers"]["mailer"] = {**deferred["handlers"]["done"], "status": "deferred"}
+    waiting = {**job("evt_job", "mailer"), "event": "{}"}
+    await insert(service, "events", document, deferred)
+    await insert(service, "jobs", waiting)
+    for event_id in ("evt_live", "evt_job"):
+        answer = await api.post_as_operator(f"{ADMIN}/events/{event_id}/replay")
+        assert (answer.code, json_of(answer)["message"]) == (
+            400,
+            f"Event {event_id} in the database is of live mode, but the secret key is of test "
+            "mode.",
+        )
+    assert await rows(service, "ledger") == []
+    [left] = await rows(service, "jobs")
+    assert left["due_at"] == waiting["due_at"], "its job is not made due"
+
+
+@pytest.mark.gen_test
+async def test_replay_of_a_thin_event_answers_with_its_snapshot_event(
+    api: Api, buyer: Buyer, webhooks: Webhooks
+) -> None:
+    FAILING.is_failing = False
+    await buyer.subscribe()
+    webhooks.drop(1000)
+    await buyer.buy()
+    [paid] = [one for one in buyer.sandbox.events if one["type"] == "payment_intent.succeeded"][-1:]
+    thin_id = json.loads(thin_body(paid))["id"]
+    for outcome in ("processed", "duplicate"):
+        answer = json_of(await api.post_as_operator(f"{ADMIN}/events/{thin_id}/replay"))
+        assert (answer["event_id"], answer["outcome"]) == (paid["id"], outcome)
+        assert answer["handlers"]["top-up-credits"]["status"] == "done"
 
 
 @pytest.mark.gen_test
