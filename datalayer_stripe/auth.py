@@ -2,6 +2,7 @@
 
 import math
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import SecretStr, ValidationError
 from .clock import MAX_EPOCH_SECONDS, Clock, from_epoch, system_clock
 from .errors import Unauthorized
 from .models import Identity
+from .printable import replace_unprintable
 from .settings import Settings
 
 # Stripe refuses a customer whose e-mail address is not valid.
@@ -152,12 +154,19 @@ def display_text(value: Any) -> str | None:
         value: A claim of a token, or a name of a Jupyter user.
 
     Returns:
-        The text, shortened to 120 characters, or None if it is empty or not a string. A lone
-        surrogate, which JSON can hold and MongoDB cannot, becomes `?`.
+        The text, shortened to 120 characters, or None if it is not a string or nothing is left.
+        Line feeds and other control characters become spaces. Characters that nobody sees are left
+        out: in a terminal or on a page they would change how the text around the name is shown. A
+        lone surrogate, which JSON can hold and MongoDB cannot, becomes `?`.
     """
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str):
         return None
-    return value[:_MAX_TEXT_CHARS].encode(errors="replace").decode()
+    text = replace_unprintable(value, _space_or_nothing).strip()
+    return text[:_MAX_TEXT_CHARS].encode(errors="replace").decode() or None
+
+
+def _space_or_nothing(character: str) -> str:
+    return "" if unicodedata.category(character) == "Cf" else " "
 
 
 def _bearer(authorization: str | None) -> str | None:
@@ -198,12 +207,11 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     subject, user = claims["sub"], claims.get("user")
     user = user if isinstance(user, Mapping) else {}
     first_name, last_name = display_text(user.get("firstName")), display_text(user.get("lastName"))
-    email = display_text(user.get("email"))
     return Identity.model_validate(
         {
             "account_uid": subject.get("uid") if isinstance(subject, Mapping) else subject,
             "handle": display_text(user.get("handle")),
-            "email": email if email and _EMAIL.fullmatch(email) else None,
+            "email": _email(user.get("email")),
             "name": " ".join(name for name in (first_name, last_name) if name) or None,
             "first_name": first_name,
             "last_name": last_name,
@@ -211,6 +219,12 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
             "roles": _roles(user.get("roles")),
         }
     )
+
+
+def _email(value: Any) -> str | None:
+    """Return an e-mail address, or None if it is not valid. It is never changed or shortened."""
+    is_valid = isinstance(value, str) and _EMAIL.fullmatch(value) and display_text(value) == value
+    return value if is_valid else None
 
 
 def _roles(value: Any) -> tuple[str, ...]:

@@ -12,8 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 MAX_CREDITS = 10_000_000
 """The maximum number of credits in a package. It limits the effect of a typing error in Stripe."""
 
-AccountUid = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
-"""The id of a Datalayer account: printable ASCII without spaces, as Stripe's metadata needs it."""
+AccountUid = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^\.*[!-\-/-~][!-~]*$")
+]
+"""The id of a Datalayer account: printable ASCII without spaces, as Stripe's metadata needs it.
+
+It is not of full stops only: clients remove `.` and `..` from the path of a URL, so that no
+operator could open such an account (https://www.rfc-editor.org/rfc/rfc3986#section-5.2.4).
+"""
 
 Credits = Annotated[int, Field(ge=1, le=MAX_CREDITS)]
 

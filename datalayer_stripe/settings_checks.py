@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -186,7 +186,7 @@ def host_and_port(text: str) -> tuple[str, int]:
     except ValueError:  # its message contains the value
         host, port = None, None
     if not host or port is None or not _ADDRESS.fullmatch(text):
-        raise ValueError("is not host:port, such as 127.0.0.1:9464")
+        raise ValueError("is not host:port")
     return host, port
 
 
@@ -204,7 +204,7 @@ def networks(value: Any) -> Any:
         value: A tuple or list of texts. Anything else is left to pydantic.
 
     Raises:
-        ValueError: An item is no address or network, or it is one that contains all addresses.
+        ValueError: An item is no address or network, has host bits, or contains all addresses.
     """
     if not isinstance(value, tuple | list):
         return value
@@ -213,9 +213,11 @@ def networks(value: Any) -> Any:
 
 def _network(text: str, number: int) -> Network:
     try:
-        network = ip_network(text)
+        network = ip_network(text, strict=False)
     except ValueError:  # its message contains the value
         raise ValueError(f"is not an IP address or network (value {number})") from None
+    if ip_interface(text).ip != network.network_address:
+        raise ValueError(f"has host bits that are not 0: write {network} (value {number})")
     if network.prefixlen == 0:
         raise ValueError(f"is every address, so that everybody could forge it (value {number})")
     return network

@@ -128,6 +128,7 @@ REFUSED = {
     "empty sub": f"Bearer {token(sub='')}",
     "sub with a blank": f"Bearer {token(sub='a b')}",
     "sub with a newline": f"Bearer {token(sub=ACCOUNT + chr(10))}",
+    "sub of full stops": f"Bearer {token(sub='..')}",
     "endless sub": f"Bearer {token(sub='x' * 129)}",
     "sub is a number": f"Bearer {token(sub=7)}",
     "sub is true": f"Bearer {token(sub=True)}",
@@ -271,6 +272,9 @@ def test_identity_contains_user_claims(tokens: BearerTokens) -> None:
         ({"email": 7, "firstName": ["Ada"]}, None, None),
         ({"firstName": "Ada", "lastName": ""}, None, "Ada"),
         ({"lastName": "x" * 1000}, None, "x" * 120),
+        ({"firstName": "Ada\n9\u202e", "lastName": "\u200b\x1b\u2028"}, None, "Ada 9"),
+        ({"email": "ada\u200b@example.com"}, None, None),
+        ({"email": f"{'a' * 120}@example.com"}, None, None),
     ],
 )
 def test_malformed_user_claim_does_not_refuse_token(

@@ -74,6 +74,8 @@ def test_diagram_of_the_layers_has_the_order_of_the_design() -> None:
     boxes = re.findall(r"</b><br>([^\"]+)\"\]$", diagram, re.MULTILINE)
     numbers = [{row_of[name] for name in box.split(", ")} for box in boxes]
     assert len(numbers) > 4
+    packages = {path.parent.name for path in (ROOT / "datalayer_stripe").glob("*/__init__.py")}
+    assert packages <= set(", ".join(boxes).split(", ")), "each package is in a box"
     for upper, lower in pairwise(numbers):
         assert max(upper) < min(lower), (upper, lower)
 

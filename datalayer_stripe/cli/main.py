@@ -1,5 +1,11 @@
 """The command `datalayer-stripe`."""
 
+import errno
+import os
+import sys
+from contextlib import suppress
+from typing import Any
+
 import click
 
 from .._version import __version__
@@ -17,8 +23,38 @@ from .commands.setup import setup
 from .commands.token import token
 from .commands.webhook import webhook
 
+_FAILURE_EXIT_CODE = 2  # that of .common, whose import takes a second
+
+# What a write to a disk fails with. Click itself ends quietly if a pipe is closed.
+_DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
+class _CommandLine(click.Group):
+    """Group of all commands. It says in one line that a disk does not take the output."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the command that the command line names, and exit."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _DISK_ERRORS:
+                raise
+            _close_output()
+            with suppress(OSError):  # stderr may be on the same disk
+                click.echo(f"The output cannot be written: {error.strerror}.", err=True)
+            sys.exit(_FAILURE_EXIT_CODE)
+
+
+def _close_output() -> None:
+    """Write what stdout still has, if possible, so that Python does not fail to at its exit."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    with suppress(OSError):  # in tests it is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
 
 @click.group(
+    cls=_CommandLine,
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True},
     epilog="New here? Try `datalayer-stripe demo`: no Stripe account, no database needed.",
 )

@@ -47,7 +47,7 @@ _UNRECORDED = (
     "is a placeholder. Replace it with an event from Stripe: README.md says how."
 )
 
-_NEXT = """
+_NEXT = """\
 Next, in a virtual environment:
 
   cd {folder}
@@ -83,8 +83,10 @@ def list_plugins(output: Format) -> None:
     for warning in [*disabled, *registry.unknown_type_warnings]:
         print_line()
         print_paragraph(warning, prefix=styled("WARNING: ", "yellow"))
-    print_line("\nStripe must send these event types (`datalayer-stripe webhook sync`):")
-    print_line("\n".join(f"  {event_type}" for event_type in registry.types))
+    print_line()
+    print_line("Stripe must send these event types (`datalayer-stripe webhook sync`):")
+    for event_type in registry.types:
+        print_line(f"  {event_type}")
 
 
 def _columns(registry: Registry, failures: Mapping[str, int]) -> Sequence[Column[Plugin[Any]]]:
@@ -171,7 +173,9 @@ def new(name: str, types: tuple[str, ...], deferred: bool, directory: Path) -> N
     for event_type in package.unrecorded:
         print_line()
         print_paragraph(_UNRECORDED.format(event_type=event_type))
-    print_line(_NEXT.format(folder=shlex.quote(str(package.folder))))
+    print_line()
+    for line in _NEXT.format(folder=shlex.quote(str(package.folder))).split("\n"):
+        print_line(line)
     print_paragraph(_THEN)
 
 
@@ -207,13 +211,19 @@ def _print_check(checked: "Check", plugins: str) -> None:
     """
     number = _run_cases(checked)
     for note in checked.notes:
-        print_line(f"\nNote: {note}")
+        print_line()
+        print_paragraph(f"Note: {note}")
     for fault in checked.faults:
-        print_line(styled("\nFault: ", "red"), fault)
+        first, *others = fault.split("\n")
+        print_line()
+        print_paragraph(first, prefix=styled("Fault: ", "red"))
+        for line in others:  # of a traceback
+            print_line(line)
+    print_line()
     if checked.faults:
-        print_line(f"\n{plugins}, {pluralize(len(checked.faults), 'fault')}.")
+        print_line(f"{plugins}, {pluralize(len(checked.faults), 'fault')}.")
     else:
-        print_line(f"\nNo fault: {plugins}, {pluralize(number, 'event')} tried.")
+        print_line(f"No fault: {plugins}, {pluralize(number, 'event')} tried.")
 
 
 def _run_cases(check: "Check") -> int:

@@ -8,13 +8,15 @@ from ..app import listen
 from ..configuration import Configuration
 from ..errors import StartError
 from ..logs import configure_logging
-from ..settings import variable
+from ..settings import Settings, variable
 from ..store.connect import MEMORY_URL
 from .common import fail, load_configuration, run
 from .event_loop import fastest_loop_factory
 from .serving import listen_for_operations, log_address, serve_until_signalled
 from .shared_port import SharedPort
 from .supervisor import Supervisor
+
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 (to recognize them)
 
 
 def serve(host: str, port: int, processes: int, log_level: str, log_config: Path | None) -> None:
@@ -27,6 +29,7 @@ def serve(host: str, port: int, processes: int, log_level: str, log_config: Path
             "Use TOML for Python's logging.config.dictConfig, as in conf/logging.toml."
         )
     configuration = load_configuration()
+    _refuse_shared_address(configuration.settings, host, port)
     if processes == 1:
         run(
             serve_until_signalled(
@@ -56,6 +59,18 @@ def _first_line(error: Exception) -> str:
     """
     cause = error.__cause__ or error
     return (str(cause) or type(cause).__name__).splitlines()[0].rstrip(".")
+
+
+def _refuse_shared_address(settings: Settings, host: str, port: int) -> None:
+    """Exit with code 2 if the operators' own address is that of the service itself."""
+    if settings.operations_address is None or port == 0:
+        return
+    own_host, own_port = settings.operations_address
+    if own_port == port and (own_host == host or _ALL_ADDRESSES & {own_host, host}):
+        fail(
+            f"{variable('stripe_metrics_address')} has the port of the service itself, {port}. Set "
+            "another port in it, or choose another --port."
+        )
 
 
 def _supervise(

@@ -151,7 +151,8 @@ async def _show_plan(file: EnvFile, inputs: Inputs, request: SetupRequest, outpu
     by_hand = [one for one in steps if one.action is Action.BY_HAND]
     print_rows(output, _COLUMNS, steps)
     if output is Format.TEXT:
-        print_line(f"\n{_summary(pending)} Nothing was changed.")
+        print_line()
+        print_line(f"{_summary(pending)} Nothing was changed.")
         _print_by_hand([Result(one, one.detail, one.by_hand) for one in by_hand])
     if pending:
         sys.exit(DIFFERENCES_EXIT_CODE)
@@ -190,11 +191,13 @@ async def _print_account(client: StripeClient, inputs: Inputs) -> None:
     try:
         account = await AccountSetupCalls(client.transport).retrieve_account()
     except StripePermissionMissing:  # the set-up does not need it
-        print_line(f"Stripe account: {mode}\n")
+        print_line(f"Stripe account: {mode}")
+        print_line()
         return
     dashboard = (account.get("settings") or {}).get("dashboard") or {}
     name = dashboard.get("display_name") or (account.get("business_profile") or {}).get("name")
-    print_line(f"Stripe account: {name or 'without a name'} ({account['id']}), {mode}\n")
+    print_line(f"Stripe account: {name or 'without a name'} ({account['id']}), {mode}")
+    print_line()
 
 
 def _summary(pending: Sequence[Step]) -> str:
@@ -243,7 +246,8 @@ def _print_by_hand(results: Sequence[Result]) -> None:
     """Print what people have to do themselves."""
     todo = [one for one in results if one.problem and one.by_hand]
     if todo:
-        print_line("\nTo be done by hand, then run this command again:")
+        print_line()
+        print_line("To be done by hand, then run this command again:")
     for result in todo:
         print_paragraph(f"{result.step.subject}: {result.problem}", prefix="  ")
         print_detail(result.by_hand)

@@ -49,4 +49,5 @@ def token(
     if sys.stdout.isatty():
         print_line(err=True)
         print_paragraph(_HINT.format(hours=hours), err=True)
-        print_line(f'\n  localStorage.setItem({json.dumps(TOKEN_KEY)}, "<the token>")', err=True)
+        print_line(err=True)
+        print_line(f'  localStorage.setItem({json.dumps(TOKEN_KEY)}, "<the token>")', err=True)

@@ -256,11 +256,13 @@ def _print_attempts(address: str, attempts: Sequence[Attempt], disabled: Sequenc
             "`datalayer-stripe webhook sync`."
         )
         print_line()
-    print_line(f"{address}\n")
+    print_line(address)
+    print_line()
     print_table(_ATTEMPT_COLUMNS, attempts)
 
 
 def _print_success(address: str) -> None:
-    print_line("\nThe webhook works.")
+    print_line()
+    print_line("The webhook works.")
     if urlsplit(address).scheme == "http" and urlsplit(address).hostname not in LOCAL_HOSTS:
         print_line("In live mode Stripe sends events to https URLs only.")

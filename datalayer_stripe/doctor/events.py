@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from ..documents import DOCUMENTS
 from ..errors import CannotCheck
 from ..settings import variable
 from ..store.event_records import FAILED, REJECTED
@@ -25,8 +26,9 @@ MAX_AUDIT_AGE = timedelta(days=31)
 @SUBJECT.error(
     "rejected",
     "No event is rejected.",
-    advice="`datalayer-stripe events list --rejected` lists them, and docs/operations.md says what "
-    "each reason means: somebody may have paid without getting credits.",
+    advice="Somebody may have paid without getting credits. `datalayer-stripe events list "
+    "--rejected` lists them, and this page says what each reason means: "
+    f"{DOCUMENTS}/operations.md#rejected-events",
 )
 async def rejected(context: CheckContext) -> Sequence[str]:
     return await _open_events(context, REJECTED)

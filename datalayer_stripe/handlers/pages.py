@@ -1,12 +1,11 @@
 """What the handlers of the pages have in common: their files and their security headers."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from tornado.web import HTTPError, StaticFileHandler
+from tornado.web import StaticFileHandler
 
-from ..errors import RequestError
-from .bodies import BodyHandler
+from .base import BaseHandler
 
 WEB_FOLDER = Path(__file__).parents[1] / "web"
 """The folder with the files of the pages."""
@@ -14,26 +13,25 @@ WEB_FOLDER = Path(__file__).parents[1] / "web"
 Sources = tuple[str, ...]
 
 
-class PageFileHandler(BodyHandler, StaticFileHandler):
-    """Return a script or style of a page."""
+class PageFileHandler(BaseHandler, StaticFileHandler):
+    """Return a script or style of a page. Its errors are those of all other routes."""
 
-    def prepare(self) -> Awaitable[None] | None:
-        """Refuse a body with an HTTPError, because this handler does not derive from BaseHandler.
+    def initialize(self, path: str) -> None:  # type: ignore[override]
+        """Set the folder of the files.
 
-        Raises:
-            HTTPError: If the method is not implemented, or the request has a body.
+        Args:
+            path: The folder.
         """
-        try:
-            return super().prepare()
-        except RequestError as error:
-            raise HTTPError(error.status) from None
+        BaseHandler.initialize(self)
+        StaticFileHandler.initialize(self, path)
 
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 (Tornado's signature)
         # Browsers revalidate each file by its ETag, so that no page mixes files of two versions
         # after an upgrade.
         self.set_header("Cache-Control", "no-cache")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.clear_header("Server")
+
+    def on_finish(self) -> None:
+        """Count nothing: the metrics have no route for files."""
 
 
 def content_security_policy(directives: Mapping[str, Sources]) -> str:

@@ -9,6 +9,7 @@ from traitlets import Any, default
 
 from .._version import __version__
 from ..configuration import Configuration
+from ..documents import DOCUMENTS
 from ..errors import NotConfigured, PluginError, SettingsError
 from ..handlers.app_state import AppState
 from ..handlers.openapi.document import openapi_json, routes_of
@@ -22,7 +23,7 @@ from .routes import jupyter_handlers
 from .settings import configuration_from_traits
 from .users import has_stable_usernames, usernames_may_match_tokens
 
-DOCUMENT = "https://github.com/datalayer/datalayer-stripe/blob/main/docs/jupyter.md"
+DOCUMENT = f"{DOCUMENTS}/jupyter.md"
 
 
 class DatalayerStripe(ExtensionApp):

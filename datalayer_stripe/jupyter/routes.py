@@ -23,11 +23,17 @@ Routes = list[tuple[Any, ...]]
 class SignedInFileHandler(PageFileHandler, JupyterHandler):
     """Handler of the scripts and styles of a page, for callers who may see the page."""
 
+    def set_default_headers(self) -> None:
+        """Set Jupyter's headers first, so that those of all answers of the service replace them."""
+        JupyterHandler.set_default_headers(self)
+        super().set_default_headers()
+
     async def prepare(self) -> None:  # type: ignore[override]
-        """Authenticate the caller, which Jupyter's error page shows, and refuse a body.
+        """Authenticate the caller, and refuse a body.
 
         Raises:
-            HTTPError: If the request is not allowed, or has a body.
+            HTTPError: If the request is not allowed.
+            RequestError: If the request has a body.
         """
         await JupyterHandler.prepare(self)
         if not self._finished:

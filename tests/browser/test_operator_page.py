@@ -140,11 +140,18 @@ def test_search_leads_to_whole_story_of_account(
     expect(tab.main).to_contain_text("Nothing is known of the account nobody.")
 
 
-def test_checks_show_findings_with_advice(
+def test_checks_show_findings_with_advice_and_unknown_views_say_so(
     operator: BrowserSession, demo_server: DemoServer
 ) -> None:
-    tab = OperatorPage(operator, demo_server, "#/checks")
-    tab.expect_loaded()
+    tab = OperatorPage(operator, demo_server, "#/constructor")
+    for view in ("#/__proto__/x", "#/constructor"):
+        tab.show(view)
+        expect(tab.heading).to_have_text("There is no such page.")
+    tab.show("#/events?status=constructor")
+    expect(tab.page.get_by_role("link", name="All", exact=True)).to_have_attribute(
+        "aria-current", "true"
+    )
+    tab.show("#/checks")
     finding = tab.page.locator(".finding", has_text="settings.database-kept")
     expect(finding).to_contain_text("To fix it: Set DATALAYER_STRIPE_MONGODB_URL")
     tab.page.get_by_text("Passed (").click()
@@ -168,7 +175,8 @@ def test_refused_callers_read_what_to_do(new_session: NewSession, demo_server: D
     session.sign_in(demo_server.token())
     tab.expect_view("error")
     expect(tab.main).to_contain_text("You are signed in, but not as an operator.")
-    expect(tab.main).to_contain_text("platform_admin")
+    expect(tab.main).to_contain_text("Your token does not have the role that operators need.")
+    expect(tab.main).not_to_contain_text("platform_admin")
     expect(tab.section("Events")).to_have_count(0)
 
     routes = "**/admin/overview?*"

@@ -143,3 +143,20 @@ def test_bash_completes_commands_options_and_values() -> None:
 def test_completion_script_of_other_shells_calls_the_command(shell: str) -> None:
     script = CliRunner().invoke(main, ["completion", shell]).stdout
     assert f"_DATALAYER_STRIPE_COMPLETE={shell}_complete" in script
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_the_disk_does_not_take_is_one_line(unbuffered: str) -> None:
+    environ = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [COMMAND, "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environ,
+            check=False,
+        )
+    message = "The output cannot be written: No space left on device.\n"
+    assert (done.returncode, done.stderr) == (2, message)

@@ -7,11 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from unittest.mock import ANY
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from datalayer_stripe.cli.output.exports import print_json
 from datalayer_stripe.cli.output.formats import Format, format_options
 from datalayer_stripe.cli.output.progress import SweepProgress
 from datalayer_stripe.cli.output.tables import Column, print_rows, print_table
@@ -109,13 +111,31 @@ def test_wide_characters_take_two_columns(capsys: pytest.CaptureFixture[str]) ->
 def test_control_characters_of_data_do_not_reach_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    data = "\x1b[31mred\x1b]0;title\x07\x9b2J\r"
+    data = "\x1b[31mred\x1b]0;title\x07\x9b2J\r\u202e\u200b\u2028\u2029\U000e0041"
     for output in Format:
         print_rows(output, COLUMNS, [(data, 1, f"a\n{data}")])
     print_line("x ", data)
     print_paragraph(data)
-    printed = capsys.readouterr().out.replace("\r\n", "\n")
-    assert not set(printed) & {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))} - {"\n"}
+    printed = capsys.readouterr().out.replace("\r\n", "\n").replace("\n", "")
+    assert printed.isprintable()
+
+
+def test_line_feeds_of_data_add_no_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a\nCustomer: cus_FORGED"
+    print_line(name, style="bold")
+    print_table(COLUMNS, [(name, 1, name)])
+    first, _, row = capsys.readouterr().out.splitlines()
+    assert first == r"a\nCustomer: cus_FORGED"
+    cell = "a Customer: cus_FORGED"
+    assert row == f"{cell}  1        {cell}"
+
+
+def test_json_keeps_unprintable_characters_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"name": "a\u202eb\u200d\x7f\U000e0041é"}
+    print_json(value)
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == value
+    assert printed.replace("\n", "").isprintable()
 
 
 def test_file_gets_plain_text(capsys: pytest.CaptureFixture[str]) -> None:
@@ -190,6 +210,8 @@ def listing(output: Format) -> None:
         ("+1", None, "-x"),
         ("@x", 1, "\uff1dy"),
         ("\t=1", 1, 'quoted "text", with\nlines'),
+        ("x;=1+cmd|z", 1, 'a, -1\n+2 ;"@b" c; --no'),
+        (" =1", 1, 'accept evt_1 --reason "…" --credits 5 a-b'),
     ]
     print_rows(output, COLUMNS, rows)
 
@@ -204,7 +226,9 @@ def test_csv_is_that_of_rfc_4180_and_has_no_formulas() -> None:
         ['\'=HYPERLINK("https://evil.example")', "-5", "a b", "a b"],
         ["'+1", "", "'-x", "'-x"],
         ["'@x", "1", "'\uff1dy", "'\uff1dy"],
-        ["\\x09=1", "1", 'quoted "text", with lines', 'quoted "text", with\nlines'],
+        ["\\t=1", "1", 'quoted "text", with lines', 'quoted "text", with\nlines'],
+        ["x;'=1+cmd|z", "1", "a, '-1 +2 ;\"'@b\" c; '--no", "a, '-1\n'+2 ;\"'@b\" c; '--no"],
+        [" '=1", "1", ANY, 'accept evt_1 --reason "…" --credits 5 a-b'],
     ]
 
 

@@ -123,6 +123,21 @@ async def test_serve_prints_one_line_if_the_address_for_operators_is_in_use(
     )
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+@pytest.mark.gen_test
+async def test_serve_refuses_its_own_address_as_that_for_operators(
+    sandbox: Sandbox, shop: Shop, mongodb_url: str, host: str
+) -> None:
+    variables = complete(mongodb_url, sandbox, shop)
+    variables["DATALAYER_STRIPE_METRICS_ADDRESS"] = "127.0.0.1:9700"
+    code, _, err = await run_command("serve", "--host", host, variables=variables)
+    assert (code, err) == (
+        2,
+        "DATALAYER_STRIPE_METRICS_ADDRESS has the port of the service itself, 9700. Set another "
+        "port in it, or choose another --port.\n",
+    )
+
+
 @pytest.mark.gen_test
 async def test_serve_prints_one_line_for_each_missing_setting() -> None:
     code, _, err = await run_command("serve")

@@ -19,7 +19,17 @@ from datalayer_stripe.service import Service
 from datalayer_stripe.webhooks import delivery
 from datalayer_stripe.webhooks.outcome import Outcome
 from tests.handlers.test_bodies import connected, webhook_headers
-from tests.support.app import ACCOUNT, WEBHOOK_SECRET, Api, changed, json_of, recorded, sign
+from tests.support.app import (
+    ACCOUNT,
+    ADMIN_ROLE,
+    OPERATOR,
+    WEBHOOK_SECRET,
+    Api,
+    changed,
+    json_of,
+    recorded,
+    sign,
+)
 from tests.support.shop import DECLINED_CARD, IAM_ROUTES, STRIPE_ROUTES, Buyer
 
 PAID = recorded("payment_intent.succeeded")
@@ -194,6 +204,14 @@ async def test_all_log_lines_of_request_have_its_id_and_account(
     for line in package_lines(lines):
         assert (line["request_id"], line["account_uid"]) == ("req-1", ACCOUNT), line
     assert "secret=1" not in json.dumps(lines)
+
+
+@pytest.mark.gen_test
+async def test_line_of_a_caller_who_is_no_operator_names_the_missing_role(
+    api: Api, lines: list[dict[str, Any]]
+) -> None:
+    assert (await api.get(f"{STRIPE_ROUTES}/admin/overview", OPERATOR)).code == 403
+    assert {line["required_role"] for line in package_lines(lines)} == {ADMIN_ROLE}
 
 
 @pytest.mark.gen_test

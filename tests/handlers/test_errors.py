@@ -11,6 +11,7 @@ from tests.support.app import ACCOUNT, Api, json_of
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, Buyer, kept
 
 TOPUP = f"{STRIPE_ROUTES}/topup/payment-intent"
+ADMIN = f"{STRIPE_ROUTES}/admin"
 SUBSCRIBE = f"{STRIPE_ROUTES}/subscription/payment-intent"
 PORTAL = f"{IAM_ROUTES}/checkout/portal"
 DETAILS = f"{IAM_ROUTES}/plans/accounts/details"
@@ -222,3 +223,19 @@ async def test_unknown_price_is_404_and_is_not_used_in_a_stripe_path(
     assert price_id.isidentifier() or called <= {"/v1/prices"}, (
         "text of a client must not become part of a path"
     )
+
+
+@pytest.mark.parametrize("page", ["/checkout", f"{STRIPE_ROUTES}/docs/files", f"{ADMIN}/files"])
+@pytest.mark.gen_test
+async def test_errors_of_files_are_those_of_all_routes(api: Api, page: str) -> None:
+    path = f"{page}/none.js"
+    for status, code, answer in (
+        (404, "not_found", await api.get(path, None)),
+        (405, "method_not_allowed", await api.post(path, {}, None)),
+        (413, "too_large", await api.request("GET", path, body=b"x")),
+    ):
+        assert_refused(answer, status, code)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Server" not in answer.headers
+        assert status != 405 or answer.headers["Allow"] == "GET, HEAD"

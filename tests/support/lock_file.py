@@ -60,4 +60,7 @@ def write(path: Path, *, upgrade: bool = False) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
+    before = LOCK_FILE.read_text(encoding="utf-8")
     write(LOCK_FILE, upgrade=parser.parse_args().upgrade)
+    is_same = LOCK_FILE.read_text(encoding="utf-8") == before
+    print(f"{LOCK_FILE.name}: {'unchanged' if is_same else 'updated'}")

@@ -10,15 +10,14 @@ from typing import Any
 
 import click
 
+from ...printable import replace_unprintable
 from .terminal import clean
 
-# json.dumps() escapes the control characters of ASCII below 32 only.
-_UNESCAPED_CONTROL_CHARACTER = re.compile(r"[\x7f-\x9f]")
-
-# A spreadsheet takes a cell that begins with one of these for a formula. The last four are the
-# full-width forms of the first four. `clean` replaces tabs and carriage returns before.
+# A spreadsheet takes a cell that begins with one of = + - @, or with their full-width forms, for a
+# formula. A cell may also begin within a text, because the locale decides what separates cells:
+# after a separator, a line feed or a quote. `clean` replaces tabs and carriage returns before.
 # https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA_STARTS = tuple("=+-@\n\uff1d\uff0b\uff0d\uff20")
+_FORMULA_START = re.compile(r"""((?:^|[;,\n])[\s"']*|["'])(?=[=+\-@\uff1d\uff0b\uff0d\uff20])""")
 
 CsvValue = str | int | float | datetime | None | Sequence[str]
 """What a cell of a CSV file can hold. A sequence is joined by spaces."""
@@ -27,14 +26,15 @@ CsvValue = str | int | float | datetime | None | Sequence[str]
 def print_json(value: Any) -> None:
     """Print a result as JSON, for other programs."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
-    click.echo(_UNESCAPED_CONTROL_CHARACTER.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
+    # The line feeds between the fields stay. json.dumps() has escaped those of the texts.
+    click.echo(replace_unprintable(text, lambda one: json.dumps(one)[1:-1], keep="\n"))
 
 
 def print_csv(header: Sequence[str], rows: Iterable[Sequence[CsvValue]]) -> None:
     """Print a result as CSV (RFC 4180, in UTF-8), with a header.
 
-    A text that a spreadsheet would take for a formula gets an apostrophe in front of it. Control
-    characters other than line feeds are replaced.
+    A part of a text that a spreadsheet would take for a formula gets an apostrophe in front of it.
+    Unprintable characters other than line feeds are replaced.
 
     Args:
         header: The names of the columns.
@@ -58,6 +58,5 @@ def _csv_cell(value: CsvValue) -> str | int | float:
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case str():
-            text = clean(value)
-            return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+            return _FORMULA_START.sub(r"\1'", clean(value, keep="\n"))
     return _csv_cell(" ".join(value))

@@ -43,7 +43,7 @@ class Column(Generic[Row]):
         else:
             value = self.value(row)
             text = "-" if value is None else str(value)
-        return styled(text, self.style(row) if self.style else "")
+        return styled(text.replace("\n", " "), self.style(row) if self.style else "")
 
 
 class TablePrinter:

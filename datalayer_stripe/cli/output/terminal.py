@@ -9,11 +9,10 @@ import textwrap
 from rich.console import Console
 from rich.text import Text
 
+from ...printable import replace_unprintable
+
 _MAX_WIDTH = 100  # in characters, also on a wider terminal and in a file
 _MIN_TEXT_WIDTH = 20  # in characters, also if a prefix or the other columns fill the line
-
-# The C0 and C1 control characters, which can change a terminal's state. `clean` keeps line feeds.
-_CONTROL_CHARACTER = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 _COMMAND = re.compile(r"`[^`]+`")
 _UNBROKEN_SPACE = "\N{NO-BREAK SPACE}"
@@ -66,17 +65,26 @@ def _is_dumb() -> bool:
     return os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
 
 
-def clean(text: str) -> str:
-    """Return a text in which control characters are replaced, so that a terminal only shows it.
+def clean(text: str, *, keep: str = "") -> str:
+    """Return a text in which unprintable characters are replaced, so that a terminal only shows it.
 
-    They become their escape sequence in Python, which for an escape character ends in `x1b`. Line
-    feeds stay.
+    They are control characters, line feeds among them, and marks that change the direction of a
+    text or have no width. They become their escape sequence in Python, which for an escape
+    character ends in `x1b`.
+
+    Args:
+        text: The text.
+        keep: Characters that stay.
     """
-    return _CONTROL_CHARACTER.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return replace_unprintable(text, _escape, keep=keep)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def styled(text: str, style: str = "") -> Text:
-    """Return a text with a style, such as `bold` or `green`. Control characters are replaced."""
+    """Return a text with a style, such as `bold`. Unprintable characters are replaced."""
     return Text(clean(text), style)
 
 
@@ -101,7 +109,8 @@ def print_line(*parts: str | Text, style: str = "", err: bool = False) -> None:
     """Print a line as it is: it is never wrapped or cut, so that it can be copied.
 
     Args:
-        parts: The texts, one after the other. Control characters in a `str` are replaced.
+        parts: The texts, one after the other. Unprintable characters are replaced, so that data
+            cannot add lines.
         style: The style of the parts that have none.
         err: Whether to print it on stderr.
     """

@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from ...administration.administration import Administration
 from ...errors import Forbidden
+from ...logs import bind_log_context
 from ..api import IdentifiedHandler
 from ..operation import Answer
 
@@ -28,7 +29,8 @@ class AdminHandler(IdentifiedHandler):
             return
         role = self.service.settings.stripe_admin_role
         if role is None or role not in self.identity.roles:
-            raise Forbidden(f"Your token does not have the role {role}, which operators need.")
+            bind_log_context(required_role=role)  # customers are not told which one it is
+            raise Forbidden("Your token does not have the role that operators need.")
 
     async def read(self, reading: Awaitable[T]) -> T:
         """Return what a read of the database returns, after those that came before it.

@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from ...documents import DOCUMENTS
 from ...settings import variable
-
-_DOCUMENTS = "https://github.com/datalayer/datalayer-stripe/blob/main/docs"
 
 INFO: dict[str, Any] = {
     "title": "datalayer-stripe",
@@ -20,7 +19,7 @@ that a path does not have with 405 `method_not_allowed`.
 Routes that browsers may call from other origins also answer `OPTIONS`, the preflight request of
 [CORS](https://developer.mozilla.org/docs/Web/HTTP/Guides/CORS), with 204.
 
-[The HTTP API in words]({_DOCUMENTS}/http-api.md) explains each route, its limits and its cost.
+[The HTTP API in words]({DOCUMENTS}/http-api.md) explains each route, its limits and its cost.
 """,
     "license": {"name": "BSD 3-Clause License", "identifier": "BSD-3-Clause"},
 }

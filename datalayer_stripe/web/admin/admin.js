@@ -11,12 +11,13 @@ import { overviewView } from "./overview-view.js";
 import { parseRoute } from "./routes.js";
 import * as texts from "./texts.js";
 
-const VIEWS = {
-  overview: { heading: () => texts.overview, render: overviewView },
-  events: { heading: () => texts.events, render: eventsView },
-  accounts: { heading: (id) => id ?? texts.accounts, render: accountOrSearch },
-  checks: { heading: () => texts.checks, render: checksView },
-};
+// A Map has no entry for a name that all objects have, such as `constructor`.
+const VIEWS = new Map([
+  ["overview", { heading: () => texts.overview, render: overviewView }],
+  ["events", { heading: () => texts.events, render: eventsView }],
+  ["accounts", { heading: (id) => id ?? texts.accounts, render: accountOrSearch }],
+  ["checks", { heading: () => texts.checks, render: checksView }],
+]);
 const UNKNOWN = { heading: () => texts.unknownView, render: unknownView };
 
 // Errors that concern the whole page: the caller is no operator, or the page is off.
@@ -50,7 +51,7 @@ export class Admin {
     const { signal } = this.#leave;
     byId("replay-dialog").close();
     const route = parseRoute(location.hash);
-    const view = VIEWS[route.section] ?? UNKNOWN;
+    const view = VIEWS.get(route.section) ?? UNKNOWN;
     const heading = view.heading(route.id);
     const body = element("div", { className: "view-body", "aria-busy": "true" }, skeleton());
     fill(

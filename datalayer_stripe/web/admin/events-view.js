@@ -7,7 +7,7 @@ import { eventsLink } from "./routes.js";
 import * as texts from "./texts.js";
 
 export async function eventsView({ body, api, parameters }) {
-  const status = parameters.status in texts.statuses ? parameters.status : "all";
+  const status = Object.hasOwn(texts.statuses, parameters.status) ? parameters.status : "all";
   const filter = { status, type: parameters.type, account_uid: parameters.account };
   const fetchPage = async (cursor) => {
     const { events, next_cursor } = await api.events(filter, cursor);

@@ -72,6 +72,7 @@ async def test_only_token_with_role_is_let_in(api: Api, method: str, path: str) 
     for claims in WITHOUT_ROLE:
         answer = await send(api, method, path, OPERATOR, **claims)
         assert (answer.code, json_of(answer)["code"]) == (403, "forbidden"), claims
+        assert ADMIN_ROLE not in answer.body.decode(), "only operators know the role"
     assert (await send(api, method, path, OPERATOR, **WITH_ROLE)).code not in (401, 403, 405, 500)
 
 
