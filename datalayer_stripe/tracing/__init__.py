@@ -1,7 +1,7 @@
 """Traces with OpenTelemetry, which are off unless an `OTEL_*` variable configures an exporter.
 
-Only :mod:`.spans` and :mod:`.export` import `opentelemetry`, and only a process that sends traces
-imports them.
+Only :mod:`.spans`, :mod:`.export` and :mod:`.guarded` import `opentelemetry`, and only a process
+that sends traces imports them.
 """
 
 from .environment import tracing

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -23,11 +23,16 @@ _URLS = frozenset({"http.url", "http.target", "url.full", "url.path"})
 _LEFT_OUT = frozenset(
     {
         "url.query",
+        *("http.host", "http.user_agent", "user_agent.original"),
         *("http.client_ip", "net.peer.ip", "client.address", "network.peer.address"),
         *("http.request.header.authorization", "http.request.header.cookie"),
         *("http.request.header.stripe_signature", "http.response.header.set_cookie"),
     }
 )
+
+# Of a request that the service receives, these are the header `Host`. Of one that it sends, and of
+# a command to MongoDB, they are the address that is configured.
+_LEFT_OUT_OF_REQUESTS = _LEFT_OUT | {"server.address", "server.port"}
 
 
 class ServiceSpanProcessor(BatchSpanProcessor):
@@ -71,12 +76,13 @@ class RedactingExporter(SpanExporter):
 
 def _redacted(span: ReadableSpan) -> ReadableSpan:
     description = span.status.description
+    left_out = _LEFT_OUT_OF_REQUESTS if span.kind is SpanKind.SERVER else _LEFT_OUT
     return ReadableSpan(
         name=redact(unquote(span.name)),  # Older instrumentations name a request by its path.
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes=_redacted_attributes(span.attributes),
+        attributes=_redacted_attributes(span.attributes, left_out),
         events=[
             Event(event.name, _redacted_attributes(event.attributes), event.timestamp)
             for event in span.events
@@ -90,11 +96,13 @@ def _redacted(span: ReadableSpan) -> ReadableSpan:
     )
 
 
-def _redacted_attributes(attributes: Mapping[str, Any] | None) -> dict[str, Any]:
+def _redacted_attributes(
+    attributes: Mapping[str, Any] | None, left_out: Collection[str] = _LEFT_OUT
+) -> dict[str, Any]:
     return {
         name: _redacted_value(name, value)
         for name, value in (attributes or {}).items()
-        if name not in _LEFT_OUT
+        if name not in left_out
     }
 
 

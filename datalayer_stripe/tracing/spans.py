@@ -15,6 +15,7 @@ from opentelemetry.distro import OpenTelemetryConfigurator
 from opentelemetry.environment_variables import OTEL_PROPAGATORS, OTEL_TRACES_EXPORTER
 from opentelemetry.instrumentation.aiohttp_client import AioHttpClientInstrumentor
 from opentelemetry.instrumentation.pymongo import PymongoInstrumentor
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.propagate import set_global_textmap
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.trace import TracerProvider
@@ -25,6 +26,7 @@ from .._version import __version__
 from ..errors import AlreadyDone
 from ..logs import bind_log_context, log_context
 from .export import FewLines, ServiceSpanProcessor
+from .guarded import GuardedTracerProvider
 from .tracer import CommitSpan, RunSpan, Tracer
 
 logger = logging.getLogger(__name__)
@@ -123,12 +125,13 @@ class OpenTelemetryTracer(Tracer):
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
-        self._tracer = provider.get_tracer(_PREFIX, __version__)
+        guarded = GuardedTracerProvider(provider)
+        self._tracer = guarded.get_tracer(_PREFIX, __version__)
         self._sdk_messages = FewLines()
         self._sdk_logger = logging.getLogger("opentelemetry")
         self._sdk_logger.addHandler(self._sdk_messages)
         self._sdk_logger.propagate = False
-        self._instrumentors = _instrument(provider)
+        self._instrumentors = _instrument(guarded)
 
     @contextmanager
     def plugin_run(self, plugin_name: str, event_id: str, event_type: str) -> Iterator[RunSpan]:
@@ -224,7 +227,7 @@ class OpenTelemetryTracer(Tracer):
                 raise
 
 
-def _instrument(provider: TracerProvider) -> list[Any]:
+def _instrument(provider: GuardedTracerProvider) -> list[Any]:
     """Instrument the libraries, except those that OTEL_PYTHON_DISABLED_INSTRUMENTATIONS names.
 
     Returns:
@@ -246,6 +249,8 @@ def _instrument(provider: TracerProvider) -> list[Any]:
     for instrumentor in instrumentors:
         instrumentor.instrument(
             tracer_provider=provider,
+            # Their metrics have the header `Host` of each request, which anybody can choose.
+            meter_provider=NoOpMeterProvider(),
             server_request_hook=lambda span, _: bind_log_context(**_ids_of(span)),
             capture_statement=False,
         )

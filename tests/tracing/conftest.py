@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 from opentelemetry.instrumentation.utils import unwrap
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler, SamplingResult
 from tornado.httpclient import AsyncHTTPClient
 from tornado.ioloop import IOLoop
 
@@ -20,12 +24,30 @@ from datalayer_stripe.tracing.export import ServiceSpanProcessor
 from datalayer_stripe.tracing.spans import OpenTelemetryTracer
 
 
+class CustomSampler(Sampler):
+    """Sampler that records all spans, or raises."""
+
+    def __init__(self) -> None:
+        self.is_failing = False
+
+    def should_sample(self, *args: Any, **options: Any) -> SamplingResult:
+        if self.is_failing:
+            raise RuntimeError("no sampling today")
+        return ALWAYS_ON.should_sample(*args, **options)
+
+    def get_description(self) -> str:
+        return "custom"
+
+
 class Spans:
     """The spans that were exported, as a collector would have received them."""
 
     def __init__(self) -> None:
+        self.metrics = InMemoryMetricReader()
+        set_meter_provider(MeterProvider(metric_readers=[self.metrics], shutdown_on_exit=False))
+        self.sampler = CustomSampler()
         self._exporter = InMemorySpanExporter()
-        self._provider = TracerProvider(shutdown_on_exit=False)
+        self._provider = TracerProvider(sampler=self.sampler, shutdown_on_exit=False)
         self._provider.add_span_processor(ServiceSpanProcessor(self._exporter))
         self.tracer = OpenTelemetryTracer(self._provider)
         unwrap(AsyncHTTPClient, "fetch")  # the client of the tests is no part of the service

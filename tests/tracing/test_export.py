@@ -52,6 +52,20 @@ def test_exported_span_is_redacted_and_otherwise_the_same() -> None:
     assert client.instrumentation_scope.name == "tests"
 
 
+def test_headers_of_a_received_request_are_left_out_by_their_old_and_new_names() -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(ServiceSpanProcessor(exporter))
+    tracer = provider.get_tracer("tests", "1.0")
+    headers = {"http.host": "h", "http.user_agent": "u", "user_agent.original": "u"}
+    address = {"server.address": "api.stripe.com", "server.port": 443}
+    with tracer.start_as_current_span("in", kind=SpanKind.SERVER, attributes=headers | address):
+        tracer.start_span("out", kind=SpanKind.CLIENT, attributes=address).end()
+    provider.shutdown()
+    found = {one.name: one.attributes for one in exporter.get_finished_spans()}
+    assert found == {"in": {}, "out": address}
+
+
 def test_similar_messages_of_the_sdk_are_logged_once_in_ten_minutes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

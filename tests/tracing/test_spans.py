@@ -177,6 +177,35 @@ async def test_spans_contain_no_secret_no_address_and_no_statement(
 
 
 @pytest.mark.gen_test
+async def test_headers_of_strangers_are_neither_in_spans_nor_in_metrics(
+    api: Api, spans: Spans
+) -> None:
+    headers = {"Host": "stranger.example", "User-Agent": "stranger/1.0"}
+    await api.request("GET", "/api/iam/v1/usage/credits", headers=headers)
+    [request] = spans.finished()
+    assert "stranger" not in request.to_json()
+    assert spans.metrics.get_metrics_data() is None
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_sampler_that_raises_refuses_no_delivery_and_is_logged_once(
+    api: Api, sandbox: Sandbox, spans: Spans, caplog: pytest.LogCaptureFixture
+) -> None:
+    customer = sandbox.create_customer(payment_method="pm_card_visa")["id"]
+    spans.clear()
+    spans.sampler.is_failing = True
+    try:
+        answers = [await api.deliver(changed(recorded(PAID), customer=customer)) for _ in range(2)]
+    finally:
+        spans.sampler.is_failing = False
+    assert [json_of(answer)["outcome"] for answer in answers] == ["processed", "processed"]
+    assert spans.finished() == []
+    reasons = [one.__dict__["reason"] for one in caplog.records if "Telemetry" in one.message]
+    assert reasons == ["A span could not be started: RuntimeError: no sampling today"]
+
+
+@pytest.mark.gen_test
 async def test_refusal_has_its_own_status_and_is_no_error_of_the_service(
     api: Api, spans: Spans
 ) -> None:
