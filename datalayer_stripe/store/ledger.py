@@ -58,6 +58,11 @@ LEDGER = CollectionSpec(
         IndexModel([("reverses", ASCENDING)], partialFilterExpression={"reverses": {"$gt": ""}}),
         IndexModel([("corrects", ASCENDING)], partialFilterExpression={"corrects": {"$gt": ""}}),
         IndexModel([("open_disputes", ASCENDING)], sparse=True),
+        # As the first one, for the few rows whose account a repair has corrected.
+        IndexModel(
+            [("corrected.account_uid", ASCENDING), ("created_at", DESCENDING), ("_id", DESCENDING)],
+            partialFilterExpression={"corrected.account_uid": {"$gt": ""}},
+        ),
         # All fields of `by_day`, which reads this index only.
         IndexModel([(field, ASCENDING) for field in ("created_at", *_SUMMED_FIELDS)]),
     ],
@@ -222,18 +227,21 @@ class Ledger:
         await self._ledger.update_one({"_id": entry_id}, {"$set": {"receipt_url": receipt_url}})
 
 
-def rows_after(account_uid: str, after: tuple[datetime, str] | None) -> dict[str, Any]:
+def rows_after(
+    account_uid: str, after: tuple[datetime, str] | None, *, field: str = "account_uid"
+) -> dict[str, Any]:
     """Return a query for an account's rows in the order of NEWEST_FIRST.
 
     Args:
         account_uid: The account.
         after: The time and the id of the row before; None for all rows.
+        field: The field that has the account.
     """
     if after is None:
-        return {"account_uid": account_uid}
+        return {field: account_uid}
     at, entry_id = after
     earlier = [{"created_at": {"$lt": at}}, {"_id": {"$lt": entry_id}}]
-    return {"account_uid": account_uid, "created_at": {"$lte": at}, "$or": earlier}
+    return {field: account_uid, "created_at": {"$lte": at}, "$or": earlier}
 
 
 def entry_of(row: dict[str, Any]) -> LedgerEntry:

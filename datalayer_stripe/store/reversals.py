@@ -201,7 +201,16 @@ class Reversals:
             limit: The maximum number of top-ups.
             after: The time and the id of the last top-up of the previous page.
         """
-        query = {"$and": [rows_after(account_uid, after), is_top_up()]}
+        # A repair may have corrected the account. Each part of `$or` reads an index in order.
+        query = {
+            "$or": [
+                {"$and": [{**rows, **corrected}, is_top_up()]}
+                for rows, corrected in (
+                    (rows_after(account_uid, after), {"corrected.account_uid": None}),
+                    (rows_after(account_uid, after, field="corrected.account_uid"), {}),
+                )
+            ]
+        }
         found = self._ledger.find(query, max_time_ms=_MAX_READ_MS).sort(NEWEST_FIRST).limit(limit)
         return [reversed_top_up(row) for row in await found.to_list(None)]
 

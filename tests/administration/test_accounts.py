@@ -103,6 +103,35 @@ async def test_ledger_and_payments_are_paged(service: Service, store_kind: str) 
         assert listed["payments"] == [row["_id"] for row in order if row["kind"] == "top-up"]
 
 
+@stores
+@pytest.mark.gen_test
+async def test_payments_are_those_of_the_account_that_a_repair_has_corrected(
+    service: Service, store_kind: str
+) -> None:
+    moved = {"account": "b", "corrected": {"account_uid": "a"}}
+    rows = [
+        ledger_row("pi_1", at=NOW - SECOND),
+        ledger_row("pi_2", at=NOW - SECOND, **moved),
+        ledger_row("pi_3", at=NOW, **moved),
+        ledger_row("pi_4", at=NOW, corrected={"account_uid": "b"}),
+        ledger_row("pi_5", at=NOW, kind="gift", corrected={"kind": "top-up"}),
+        ledger_row("re_1", at=NOW, kind="refund", **moved),
+    ]
+    await insert(service, "ledger", *rows)
+    read = service.administration.accounts.payments
+    assert [one.id for one in (await read("b", limit=10)).payments] == ["pi_4"]
+    for limit in (1, 2, 10):
+        found: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await read("a", limit=limit, cursor=cursor)
+            found += [one.id for one in page.payments]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert found == ["pi_5", "pi_3", "pi_2", "pi_1"]
+
+
 @pytest.mark.gen_test
 async def test_story_of_an_account_that_bought_and_was_refunded(
     buyer: Buyer, webhooks: Webhooks, service: Service, sandbox: Sandbox

@@ -127,6 +127,10 @@ LISTS: dict[str, tuple[Callable[[Administration], Awaitable[Any]], bool]] = {
     "accounts by uid": (accounts("account_1"), False),
     "accounts by handle": (accounts("handle_1"), False),
     "customer": (lambda one: one.accounts.page("cus_1", limit=2), False),
+    "payments": (
+        lambda one: two_pages(lambda at: one.accounts.payments("account_7", limit=2, cursor=at)),
+        False,
+    ),
     "story": (whole_story, True),
 }
 
