@@ -24,7 +24,8 @@ class Sums(Model):
         amounts: The money that was paid for them.
         credits_refunded: The credits that refunds and disputes have taken back, less those that
             they have returned.
-        refunds: The number of refunds and disputes.
+        refunds: How often a refund or a dispute has taken credits back. A dispute whose amount
+            changes, or that is lost after it was won, counts again.
         amounts_refunded: The money of the refunds and disputes.
         credits_other: The credits of all other rows: corrections, debts, and what was spent.
         failed: The events received in this time that a plugin has failed, and not finished since.
@@ -50,7 +51,11 @@ class Day(Sums):
 
 
 class OpenWork(Model):
-    """What waits now: failed and rejected events of any age, and jobs of deferred plugins."""
+    """What waits now: failed and rejected events of any age, and jobs of deferred plugins.
+
+    A job may wait longer than the database keeps its event. Then the list of deferred events does
+    not have it.
+    """
 
     failed: int
     rejected: int

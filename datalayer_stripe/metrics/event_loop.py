@@ -42,7 +42,10 @@ class EventLoopMonitor:
             self._timer = None
 
     def _measure(self) -> None:
-        # uvloop rounds the time of a timer to milliseconds, so it may run too early.
-        self._metrics.event_loop_lag.observe(max(0.0, self._monotonic() - self._due_at))
-        self._metrics.garbage_collections.update()
-        self.start()
+        try:
+            # uvloop rounds the time of a timer to milliseconds, so it may run too early.
+            self._metrics.event_loop_lag.observe(max(0.0, self._monotonic() - self._due_at))
+            self._metrics.garbage_collections.update()
+        finally:
+            # An error, such as of a file of `serve --processes`, must not end the measurements.
+            self.start()

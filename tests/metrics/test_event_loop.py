@@ -41,6 +41,22 @@ def test_lag_is_how_late_the_timer_runs(monkeypatch: pytest.MonkeyPatch) -> None
     assert loop.timers[0][0] == loop.now + INTERVAL_SECONDS
 
 
+def test_monitor_goes_on_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, metrics = Loop(), Metrics()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+    monitor = EventLoopMonitor(metrics, monotonic=lambda: loop.now)
+    monitor.start()
+
+    def fail(_: float) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk full"):
+        patch.setattr(metrics.event_loop_lag, "observe", fail)
+        loop.run_timer(late=0.0)
+    loop.run_timer(late=0.25)
+    assert "event_loop_lag_seconds_sum 0.25" in metrics.exposition().decode()
+
+
 @pytest.mark.gen_test
 async def test_monitor_measures_nothing_after_its_end() -> None:
     monitor = EventLoopMonitor(Metrics())
