@@ -38,6 +38,7 @@ stripe:
     DATALAYER_STRIPE_MAX_DELIVERIES: 512
     DATALAYER_STRIPE_MONGODB_URL: {secretKeyRef: {name: mongodb, key: url}}
     DATALAYER_STRIPE_PLUGIN_MAIL_URL: https://mail.example.com
+  service: {type: LoadBalancer, annotations: {lb: public}}
   ingress: {enabled: true, host: billing.example.com}
   autoscaling: {enabled: true}
   serviceMonitor: {enabled: true, additionalLabels: {team: billing}}
@@ -81,9 +82,15 @@ def rendered(values: str) -> list[dict[str, Any]]:
 
 def by_kind(values: str) -> Manifests:
     manifests = rendered(values)
-    found = {one["kind"]: one for one in manifests}
+    found = {_kind(one): one for one in manifests}
     assert len(found) == len(manifests)
     return found
+
+
+def _kind(manifest: dict[str, Any]) -> str:
+    """Return the kind; that of the Service of the metrics has another name."""
+    is_of_metrics = manifest["metadata"]["name"].endswith("-metrics")
+    return manifest["kind"] + (" of metrics" if is_of_metrics else "")
 
 
 def container_of(manifests: Manifests) -> dict[str, Any]:
@@ -156,15 +163,22 @@ def test_manifests_fit_together(values: str) -> None:
     labels = pod["metadata"]["labels"].items()
     ports = {port["name"]: port["containerPort"] for port in container_of(manifests)["ports"]}
     service = manifests["Service"]
-    assert service["spec"]["selector"].items() <= labels
-    assert {port["targetPort"] for port in service["spec"]["ports"]} == set(ports)
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["stripe-http"]
+    services = [one for one in manifests.values() if one["kind"] == "Service"]
+    served = [port["targetPort"] for one in services for port in one["spec"]["ports"]]
+    assert sorted(served) == sorted(ports)
+    for one in services:
+        assert one["spec"]["selector"].items() <= labels
+    of_metrics = manifests.get("Service of metrics", service)
+    assert of_metrics is service or of_metrics["spec"]["type"] == "ClusterIP"
     assert manifests["Deployment"]["spec"]["selector"]["matchLabels"].items() <= labels
     monitor = manifests.get("ServiceMonitor")
     if monitor is not None:
-        selected = monitor["spec"]["selector"]["matchLabels"].items()
-        assert selected <= service["metadata"]["labels"].items()
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        selected = [one for one in services if wanted <= one["metadata"]["labels"].items()]
+        assert selected == [of_metrics]
         (endpoint,) = monitor["spec"]["endpoints"]
-        assert endpoint["port"] in {port["name"] for port in service["spec"]["ports"]}
+        assert endpoint["port"] in {port["name"] for port in of_metrics["spec"]["ports"]}
     rule = manifests.get("PrometheusRule")
     if rule is not None:
         assert rule["spec"] == yaml.safe_load(RULES.read_text(encoding="utf-8"))

@@ -7,6 +7,10 @@
 {{- printf "%s-svc" (.Release.Name | trunc 59 | trimSuffix "-") -}}
 {{- end -}}
 
+{{- define "stripe.metrics-service-name" -}}
+{{- printf "%s-metrics" (.Release.Name | trunc 55 | trimSuffix "-") -}}
+{{- end -}}
+
 {{- define "stripe.service-account-name" -}}
 {{- .Values.stripe.serviceAccount.name | default .Release.Name -}}
 {{- end -}}
