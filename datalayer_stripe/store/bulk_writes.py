@@ -13,6 +13,7 @@ from typing import Any
 from pymongo.errors import DuplicateKeyError, WriteError
 
 from ..models import LedgerEntry
+from .driver import run_command
 
 _DUPLICATE_KEY = 11000
 
@@ -104,7 +105,7 @@ class BulkWrites:
 
 
 async def _run(database: Any, command: dict[str, Any], mongo_session: Any) -> None:
-    reply = await database.command(command, session=mongo_session)
+    reply = await run_command(database, command, mongo_session)
     for error in reply.get("writeErrors", ()):
         if error["code"] == _DUPLICATE_KEY:
             raise DuplicateKeyError(error["errmsg"], error["code"], error)

@@ -13,10 +13,10 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import pymongo
-from pymongo import WriteConcern
 from pymongo.errors import (
     DuplicateKeyError,
     OperationFailure,
@@ -27,9 +27,10 @@ from pymongo.read_concern import ReadConcern
 from ..errors import AlreadyDone, CommitRefused, ExpectationFailed, PluginFault, StoreUnavailable
 from .abandoned_transactions import AbandonedTransactions
 from .bulk_writes import BulkWrites
-from .driver import start_session, start_transaction
-from .errors import CALL_SECONDS, ENCODING_ERRORS, translate_errors
+from .driver import MakeCalls, call_directly, start_session
+from .errors import ENCODING_ERRORS, translate_errors
 from .marks import Mark
+from .transaction import transact
 from .unit_of_work import CommitReceipt, Document, UnitOfWork
 
 # A process that was killed inside a transaction leaves it open on the server for up to a minute,
@@ -47,7 +48,6 @@ _MAX_BACKOFF = 0.1
 _MAX_IDLE_SESSIONS = 4
 
 _TRANSIENT = "TransientTransactionError"
-_UNKNOWN = "UnknownTransactionCommitResult"
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,7 @@ class Transactions:
     Args:
         client: The driver's client.
         database: The driver's database.
+        make_calls: Makes the calls of a transaction that has only commands.
         monotonic: Returns seconds.
         sleep: Waits for a number of seconds.
     """
@@ -121,11 +122,13 @@ class Transactions:
         client: Any,
         database: Any,
         *,
+        make_calls: MakeCalls = call_directly,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._client = client
         self.database = database
+        self._make_calls = make_calls
         self._monotonic = monotonic
         self._sleep = sleep
         self._idle_sessions: list[Any] = []
@@ -161,8 +164,12 @@ class Transactions:
     async def attempt(self, works: Sequence[Work]) -> list[CommitReceipt]:
         """Commit all works in one transaction, or none, without a retry."""
         receipts = [CommitReceipt() for _ in works]
-        async with self._transaction() as mongo_session:
-            await self._apply(works, receipts, mongo_session)
+
+        async def write(database: Any, mongo_session: Any) -> None:
+            await _apply(works, receipts, database, mongo_session)
+
+        async with self._session() as mongo_session:
+            await transact(write, self.database, mongo_session)
         return receipts
 
     async def attempt_in_bulk(self, works: Sequence[Work]) -> list[CommitReceipt]:
@@ -179,32 +186,20 @@ class Transactions:
         for work, receipt in zip(works, receipts, strict=True):
             work.mark.add_to(bulk)
             work.unit.add_to(bulk, receipt)
-        async with self._transaction() as mongo_session:
-            await bulk.apply(self.database, mongo_session)
+        async with self._session() as mongo_session:
+            await self._make_calls(partial(transact, bulk.apply), self.database, mongo_session)
         return receipts
 
     @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator[Any]:
-        """Yield the session of a transaction. Commit at the end, or abort on an error.
+    async def _session(self) -> AsyncIterator[Any]:
+        """Yield the session for a transaction.
 
-        All calls of the transaction together take at most CALL_SECONDS. A session is used again
-        after a commit: to start and end one costs two calls of the driver.
+        It is used again after a commit: to start and end one costs two calls of the driver.
         """
         idle = self._idle_sessions
         mongo_session = idle.pop() if idle else await start_session(self._client)
         try:
-            with pymongo.timeout(CALL_SECONDS):
-                await start_transaction(
-                    mongo_session,
-                    read_concern=ReadConcern("snapshot"),
-                    write_concern=WriteConcern("majority"),
-                )
-                try:
-                    yield mongo_session
-                except BaseException:
-                    await mongo_session.abort_transaction()
-                    raise
-                await _finish(mongo_session)
+            yield mongo_session
         except BaseException as error:
             if isinstance(error, PyMongoError) and error.timeout:
                 self._abandoned.end(mongo_session)
@@ -215,25 +210,6 @@ class Transactions:
             idle.append(mongo_session)
         else:
             await mongo_session.end_session()
-
-    async def _apply(
-        self, works: Sequence[Work], receipts: Sequence[CommitReceipt], mongo_session: Any
-    ) -> None:
-        """Apply the writes to plugins' own collections, and then the marks and all other writes.
-
-        A transaction locks what it has written until its end, and plugins' writes may be slow. So
-        events and accounts, which other transactions also write, are written last.
-        """
-        with_plugin_writes = [
-            pair for pair in zip(works, receipts, strict=True) if pair[0].unit.has_plugin_writes
-        ]
-        with pymongo.timeout(PLUGIN_WRITE_SECONDS) if with_plugin_writes else nullcontext():
-            for work, receipt in with_plugin_writes:
-                await work.mark.check(self.database, session=mongo_session)
-                await work.unit.apply_plugin_writes(self.database, mongo_session, receipt)
-        for work, receipt in zip(works, receipts, strict=True):
-            await work.mark.apply(self.database, mongo_session)
-            await work.unit.apply_service_writes(self.database, mongo_session, receipt)
 
     @translate_errors
     async def _check_durable(self, mark: Mark | NoMark) -> None:
@@ -270,14 +246,24 @@ class MemoryCommitter:
         return receipt
 
 
-async def _finish(mongo_session: Any) -> None:
-    """Commit the transaction. If the outcome is unknown, commit again, which is safe."""
-    try:
-        await mongo_session.commit_transaction()
-    except PyMongoError as error:
-        if not error.has_error_label(_UNKNOWN):
-            raise
-        await mongo_session.commit_transaction()
+async def _apply(
+    works: Sequence[Work], receipts: Sequence[CommitReceipt], database: Any, mongo_session: Any
+) -> None:
+    """Apply the writes to plugins' own collections, and then the marks and all other writes.
+
+    A transaction locks what it has written until its end, and plugins' writes may be slow. So
+    events and accounts, which other transactions also write, are written last.
+    """
+    with_plugin_writes = [
+        pair for pair in zip(works, receipts, strict=True) if pair[0].unit.has_plugin_writes
+    ]
+    with pymongo.timeout(PLUGIN_WRITE_SECONDS) if with_plugin_writes else nullcontext():
+        for work, receipt in with_plugin_writes:
+            await work.mark.check(database, session=mongo_session)
+            await work.unit.apply_plugin_writes(database, mongo_session, receipt)
+    for work, receipt in zip(works, receipts, strict=True):
+        await work.mark.apply(database, mongo_session)
+        await work.unit.apply_service_writes(database, mongo_session, receipt)
 
 
 def _translated(error: PyMongoError) -> CommitRefused | StoreUnavailable:

@@ -20,10 +20,10 @@ from ..tracing import NO_TRACER, Tracer
 from .change_stream import Changes, StreamedChanges
 from .commit import MemoryCommitter, Transactions
 from .diagnosis import VARIABLE, explain, is_standalone, standalone_message
-from .driver import MAX_CONNECTIONS, close
+from .driver import MAX_CONNECTIONS, MakeCalls, call_directly, close
 from .group_commit import GroupCommitter
 from .indexes import create_collections
-from .motor_clients import PluginMotorClient, ServiceMotorClient
+from .motor_clients import PluginMotorClient, ServiceMotorClient, call_in_one_thread
 from .pool_listener import PoolListener
 from .store import Store
 
@@ -40,15 +40,17 @@ class Driver(NamedTuple):
         client: The class of the service's client.
         plugin_client: The class of the client for the plugins' own collections. It has connections
             of its own, so that slow queries of plugins do not delay credits.
+        make_calls: Makes the calls of a transaction.
     """
 
     client: Any
     plugin_client: Any
+    make_calls: MakeCalls
 
 
 DRIVERS: dict[DriverName, Driver] = {
-    "motor": Driver(ServiceMotorClient, PluginMotorClient),
-    "pymongo": Driver(AsyncMongoClient, AsyncMongoClient),
+    "motor": Driver(ServiceMotorClient, PluginMotorClient, call_in_one_thread),
+    "pymongo": Driver(AsyncMongoClient, AsyncMongoClient, call_directly),
 }
 
 # Timeouts in milliseconds, so that a database that hangs does not block requests forever. Options
@@ -124,8 +126,8 @@ async def connect(
         client,
         database,
         GroupCommitter(
-            Transactions(client, database),
-            Transactions(plugin_client, plugin_database),
+            Transactions(client, database, make_calls=classes.make_calls),
+            Transactions(plugin_client, plugin_database, make_calls=classes.make_calls),
             tracer,
         ),
         StreamedChanges(client, database),

@@ -3,11 +3,12 @@
 All other methods that the store uses are the same in both. What one driver returns directly, the
 other returns from a coroutine. So each function here awaits the driver's answer if it can be
 awaited, and the rest of the store does not know which driver it uses. `memory://` has Motor's
-methods.
+methods. The calls of a transaction also take the objects of PyMongo that block, which Motor uses in
+its threads.
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 # The connections of one client to each server. Deliveries are committed in groups, so few calls run
@@ -15,6 +16,12 @@ from typing import Any
 MAX_CONNECTIONS = 32
 
 Document = dict[str, Any]
+
+DatabaseCalls = Callable[[Any, Any], Awaitable[None]]
+"""Makes calls with a database and a session."""
+
+MakeCalls = Callable[[DatabaseCalls, Any, Any], Awaitable[None]]
+"""Makes calls as :func:`call_directly` does."""
 
 
 async def start_session(client: Any) -> Any:
@@ -30,6 +37,33 @@ async def start_transaction(mongo_session: Any, **options: Any) -> None:
         options: The options of the transaction, such as `read_concern`.
     """
     await _result(mongo_session.start_transaction(**options))
+
+
+async def commit_transaction(mongo_session: Any) -> None:
+    """Commit the transaction of a session."""
+    await _result(mongo_session.commit_transaction())
+
+
+async def abort_transaction(mongo_session: Any) -> None:
+    """Abort the transaction of a session. The driver hides errors: the server aborts it later."""
+    await _result(mongo_session.abort_transaction())
+
+
+async def run_command(database: Any, command: Document, mongo_session: Any) -> Document:
+    """Run a command in the transaction of a session and return its reply."""
+    reply: Document = await _result(database.command(command, session=mongo_session))
+    return reply
+
+
+async def call_directly(calls: DatabaseCalls, database: Any, mongo_session: Any) -> None:
+    """Make several calls with the given database and session.
+
+    Args:
+        calls: Makes the calls. It awaits nothing but functions of this module.
+        database: The driver's database.
+        mongo_session: The session.
+    """
+    await calls(database, mongo_session)
 
 
 async def aggregate(collection: Any, stages: Sequence[Document], **options: Any) -> list[Document]:

@@ -7,7 +7,7 @@ would another user of Motor in the same Jupyter Server. PyMongo's asyncio client
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from motor.core import AgnosticClient
 from motor.frameworks import asyncio as asyncio_framework
 from motor.metaprogramming import create_class_with_framework
 
-from .driver import MAX_CONNECTIONS
+from .driver import MAX_CONNECTIONS, DatabaseCalls
 
 R = TypeVar("R")
 
@@ -63,3 +63,31 @@ def _client_class(thread_name: str) -> Any:
 # At module level like Motor's own classes: Motor caches the classes that it creates.
 ServiceMotorClient = _client_class("mongodb")
 PluginMotorClient = _client_class("plugin-mongodb")
+
+
+async def call_in_one_thread(calls: DatabaseCalls, of_motor: Any, session_of_motor: Any) -> None:
+    """Make calls as :func:`.driver.call_directly`, all of them in one thread.
+
+    A change of threads takes longer than most calls. So the calls are made with the objects of
+    PyMongo that block, which Motor wraps.
+    """
+    future = of_motor._framework.run_on_executor(
+        asyncio.get_running_loop(),
+        _run_to_its_end,
+        calls(of_motor.delegate, session_of_motor.delegate),
+    )
+    try:
+        await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await asyncio.wait([future])  # the thread still uses the session
+        raise
+
+
+def _run_to_its_end(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine that never waits for an event loop."""
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    coroutine.close()
+    raise RuntimeError("a call in a thread must not wait for the event loop")

@@ -9,6 +9,7 @@ from unittest.mock import patch
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service
 from datalayer_stripe.store.connect import DRIVERS, Driver
+from datalayer_stripe.store.driver import call_directly
 from datalayer_stripe.testing.environment import Environment
 from datalayer_stripe.testing.faults import FaultInjector
 from tests.faults.boundary import DriverGate, GatedClient, GatedHTTPClient
@@ -30,7 +31,12 @@ class Process:
     ) -> "Process":
         """Build a service in the environment, whose calls go through the process's gate."""
         process = cls(injector)
-        driver = Driver(*(partial(GatedClient, process.gate, one) for one in DRIVERS[DRIVER]))
+        classes = DRIVERS[DRIVER]
+        driver = Driver(
+            partial(GatedClient, process.gate, classes.client),
+            partial(GatedClient, process.gate, classes.plugin_client),
+            call_directly,
+        )
         transport = partial(GatedHTTPClient, process.gate)
         settings = environment.settings(stripe_mongodb_driver=DRIVER)
         with (

@@ -80,9 +80,7 @@ def test_each_alert_has_its_section() -> None:
 
 @linux
 @pytest.mark.gen_test
-async def test_alerts_and_dashboard_read_what_is_exported(
-    buyer: Buyer, series_at_zero: None
-) -> None:
+async def test_alerts_and_dashboard_read_what_is_exported(buyer: Buyer) -> None:
     found = await exported(buyer)
     for expression in (*(alert["expr"] for alert in alerts()), *expressions()):
         read = list(selectors(expression))
@@ -95,9 +93,7 @@ async def test_alerts_and_dashboard_read_what_is_exported(
 
 @linux
 @pytest.mark.gen_test
-async def test_each_exported_metric_is_documented_and_shown(
-    buyer: Buyer, series_at_zero: None
-) -> None:
+async def test_each_exported_metric_is_documented_and_shown(buyer: Buyer) -> None:
     families = set()
     for name in await exported(buyer):
         if not name.endswith("_created"):

@@ -20,7 +20,7 @@ from datalayer_stripe.errors import (
     StoreUnavailable,
 )
 from datalayer_stripe.service import Service
-from datalayer_stripe.store import CommitReceipt, Store, UnitOfWork, commit, group_commit
+from datalayer_stripe.store import CommitReceipt, Store, UnitOfWork, group_commit, transaction
 from datalayer_stripe.store.bulk_writes import BulkWrites
 from datalayer_stripe.store.commit import Transactions, Work
 from datalayer_stripe.store.driver import start_session, start_transaction
@@ -452,7 +452,7 @@ async def test_abandoned_transaction_delays_only_the_unit_that_conflicts(
 
 def lose_connection_once(patch: Patch, when: str) -> None:
     """Let the first group lose its connection before, in or after its commit."""
-    finish, apply, lost = commit._finish, BulkWrites.apply, []
+    finish, apply, lost = transaction._finish, BulkWrites.apply, []
     unknown = {"errorLabels": ["UnknownTransactionCommitResult"]}
 
     async def lose_in(self: BulkWrites, *args: Any) -> None:
@@ -473,7 +473,7 @@ def lose_connection_once(patch: Patch, when: str) -> None:
     if when == "in":
         patch.setattr(BulkWrites, "apply", lose_in)
     else:
-        patch.setattr(commit, "_finish", lose_at_commit)
+        patch.setattr(transaction, "_finish", lose_at_commit)
 
 
 @pytest.mark.parametrize("when", ["in", "before", "after"])
@@ -581,7 +581,7 @@ async def test_transaction_of_a_database_that_hangs_is_ended_and_locks_nothing(
     try:
         works = credits_of("aaa")
         assert isinstance((await commit_all(store, works[:1]))[0], CommitReceipt)
-        monkeypatch.setattr(commit, "CALL_SECONDS", 1.0)
+        monkeypatch.setattr(transaction, "CALL_SECONDS", 1.0)
         apply = BulkWrites.apply
 
         async def hang_after_the_writes(self: BulkWrites, database: Any, session: Any) -> None:
