@@ -25,15 +25,18 @@ class Environment:
     Attributes:
         values: The value of each variable.
         files: The file of each variable whose value is from a file.
-        faults: The files that cannot be read.
+        hidden: The file of each variable of the process that has another value than this file,
+            which is therefore not used.
+        faults: The folder or the files that cannot be read.
     """
 
     values: Mapping[str, str]
     files: Mapping[str, Path]
+    hidden: Mapping[str, Path]
     faults: Sequence[Fault]
 
     def located(self, faults: Sequence[Fault]) -> list[Fault]:
-        """Return the faults, and name the file of each one whose value is from a file.
+        """Return the faults, and name the file that a value is from, or that it hides.
 
         Args:
             faults: Faults of settings. Those of a variable whose file cannot be read are left out.
@@ -42,39 +45,72 @@ class Environment:
         return [self._located(fault) for fault in faults if fault.variable not in unreadable]
 
     def _located(self, fault: Fault) -> Fault:
-        path = self.files.get(fault.variable)
-        if path is None:
-            return fault
-        return Fault(fault.variable, f"{fault.problem}, in the file {path}", fault.remedy)
+        name, problem = fault.variable, fault.problem
+        if name in self.files:
+            problem += f", in the file {self.files[name]}"
+        elif name in self.hidden:
+            problem += f", and hides the file {self.hidden[name]}: unset it to use the file"
+        return Fault(name, problem, fault.remedy)
 
 
-def with_secret_files(environ: Mapping[str, str], folder: Path | None) -> Environment:
+def with_secret_files(
+    environ: Mapping[str, str], folder: Path | None, *, folder_variable: str
+) -> Environment:
     """Return the variables of the process, and the files of the others.
 
     Args:
         environ: The variables of the process.
         folder: The folder of the files, or None. If it does not exist, no file is read: the
             settings report it.
+        folder_variable: The variable that names the folder.
     """
-    if folder is None or not folder.is_dir():
-        return Environment(environ, {}, ())
-    values, files, faults = dict(environ), {}, []
-    for file in sorted(folder.iterdir()):
-        name = file.name
-        if not name.startswith(_PREFIXES) or unquoted(values.get(name, "")):
-            continue
+    values: dict[str, str] = dict(environ)
+    files: dict[str, Path] = {}
+    hidden: dict[str, Path] = {}
+    faults: list[Fault] = []
+    for file in _files_in(folder, folder_variable, faults):
+        name, own = file.name, unquoted(values.get(file.name, ""))
         try:
-            values[name], files[name] = _text_of(file), file
+            text = _text_of(file)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            faults.append(
-                Fault(
-                    name,
-                    f"cannot be read from the file {file}: {reason}",
-                    "Correct the file, or its permissions, or remove it.",
-                )
-            )
-    return Environment(values, files, faults)
+            if not own:
+                faults.append(_unreadable(file, error))
+            continue
+        if not own:
+            values[name], files[name] = text, file
+        elif own != unquoted(text):
+            hidden[name] = file
+    return Environment(values, files, hidden, faults)
+
+
+def _files_in(folder: Path | None, variable: str, faults: list[Fault]) -> Sequence[Path]:
+    """Return the files of a folder that are named after variables of this service.
+
+    Args:
+        folder: The folder, or None.
+        variable: The variable that names it.
+        faults: Gets a fault if the folder cannot be read.
+    """
+    if folder is None:
+        return ()
+    try:
+        return sorted(file for file in folder.iterdir() if file.name.startswith(_PREFIXES))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    except OSError as error:
+        problem = f"is a folder that cannot be read, {folder}: {error.strerror}"
+        remedy = "Let the user of the service list the folder and read its files, or unset it."
+        faults.append(Fault(variable, problem, remedy))
+        return ()
+
+
+def _unreadable(file: Path, error: OSError | ValueError) -> Fault:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return Fault(
+        file.name,
+        f"cannot be read from the file {file}: {reason}",
+        "Correct the file, or its permissions, or remove it.",
+    )
 
 
 def _text_of(file: Path) -> str:

@@ -153,9 +153,12 @@ class Service:
         Args:
             webhook_path: The path of the webhook, below the address of the service.
         """
+        environment = read_environment(folder=self.settings.stripe_secrets_dir)
         return CheckContext(
-            environ=read_environment(folder=self.settings.stripe_secrets_dir).values,
+            environ=environment.values,
             webhook_path=webhook_path,
+            hidden_files=environment.hidden,
+            faults=environment.faults,
             found_settings=self.settings,
             found_registry=self.registry,
             found_store=self.store,

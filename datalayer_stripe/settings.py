@@ -577,5 +577,8 @@ def read_environment(
         folder: The folder of the files; by default that of the variable.
     """
     environ = os.environ if environ is None else environ
-    folder = folder or unquoted(environ.get(variable("stripe_secrets_dir"), ""))
-    return with_secret_files(environ, Path(folder) if folder else None)
+    folder_variable = variable("stripe_secrets_dir")
+    folder = folder or unquoted(environ.get(folder_variable, ""))
+    return with_secret_files(
+        environ, Path(folder) if folder else None, folder_variable=folder_variable
+    )

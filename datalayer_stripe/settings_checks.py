@@ -133,7 +133,11 @@ def check_interval(seconds: int) -> int:
 
 def check_folder(path: Path | None) -> Path | None:
     """Raise ValueError unless the value is None or an existing folder."""
-    if path is not None and not path.is_dir():
+    try:
+        is_folder = path is None or path.is_dir()
+    except OSError as error:  # such as a parent folder that may not be searched
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if not is_folder:
         raise ValueError("is not an existing folder")
     return path
 

@@ -1,22 +1,26 @@
 """Secrets as files: which ones are read, and what is said of wrong ones."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel, SecretStr
 
 from datalayer_stripe import Plugin
+from datalayer_stripe.cli.doctor import open_context
 from datalayer_stripe.cli.webhook_configuration import configuration_of
 from datalayer_stripe.configuration import PluginSources, read_configuration, try_configuration
+from datalayer_stripe.doctor.settings import hidden_files
 from datalayer_stripe.errors import SettingsError
 from datalayer_stripe.jupyter.settings import JupyterSettings
 from datalayer_stripe.secret_files import MAX_FILE_BYTES
+from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings, read_environment
 from tests.test_settings import REQUIRED, VARIABLES
 
-FOLDER_VARIABLE = "DATALAYER_STRIPE_SECRETS_DIR"
 API_KEY, TOKENS = "DATALAYER_STRIPE_API_KEY", "DATALAYER_JWT_SECRET"
+FOLDER_VARIABLE = "DATALAYER_STRIPE_SECRETS_DIR"
 WEBHOOK = "DATALAYER_STRIPE_WEBHOOK_SECRET"
 
 Patch = pytest.MonkeyPatch
@@ -93,6 +97,77 @@ def test_file_that_cannot_be_read_is_one_fault(folder: Path) -> None:
         WEBHOOK: f"cannot be read from the file {folder / WEBHOOK}: Is a directory",
     }
     assert len(try_configuration().faults) == 3
+
+
+def test_variable_with_another_value_than_its_file_is_reported(
+    folder: Path, monkeypatch: Patch
+) -> None:
+    monkeypatch.setenv(API_KEY, "sk_test_example")
+    monkeypatch.setenv(TOKENS, f"'{REQUIRED[TOKENS]}'")
+    environment = read_environment()
+    assert environment.hidden == {API_KEY: folder / API_KEY}, "the other value is the same"
+    [fault] = try_configuration().faults
+    assert fault.problem == (
+        f"is still a placeholder of the documentation, and hides the file {folder / API_KEY}: "
+        "unset it to use the file"
+    )
+
+
+@pytest.mark.gen_test
+async def test_doctor_warns_once_of_all_variables_that_hide_files(
+    folder: Path, monkeypatch: Patch
+) -> None:
+    async with open_context(try_configuration()) as context:
+        assert await hidden_files.find_problems(context) == []
+    monkeypatch.setenv(API_KEY, "sk_test_of_the_variable")
+    monkeypatch.setenv(WEBHOOK, "whsec_ofTheVariableOfTheVariable00")
+    async with open_context(try_configuration()) as context:
+        problems = await hidden_files.find_problems(context)
+    assert problems == [
+        f"Files of {FOLDER_VARIABLE} are not read, because variables have other values: "
+        f"{API_KEY}, {WEBHOOK}."
+    ]
+
+
+@pytest.mark.gen_test
+async def test_running_service_reports_variables_and_files_as_well(
+    service: Service, folder: Path, monkeypatch: Patch
+) -> None:
+    settings = service.settings.model_copy(update={"stripe_secrets_dir": folder})
+    monkeypatch.setenv(API_KEY, "sk_test_of_the_variable")
+    (folder / TOKENS).write_bytes(b"\xff")
+    context = replace(service, settings=settings).check_context("/webhook")
+    assert context.hidden_files == {API_KEY: folder / API_KEY}
+    assert [fault.variable for fault in context.faults] == [TOKENS]
+
+
+def forbid(folder: Path, monkeypatch: Patch, method: str) -> None:
+    """Let a method of a folder's path fail as for a user who may not read the folder."""
+    original = getattr(Path, method)
+
+    def fail(path: Path) -> object:
+        if path == folder:
+            raise PermissionError(13, "Permission denied")
+        return original(path)
+
+    monkeypatch.setattr(Path, method, fail)
+
+
+def test_folder_that_cannot_be_listed_is_a_fault(folder: Path, monkeypatch: Patch) -> None:
+    forbid(folder, monkeypatch, "iterdir")
+    first, *others = try_configuration().faults
+    assert str(first) == (
+        f"{FOLDER_VARIABLE}: is a folder that cannot be read, {folder}: Permission denied. Let the "
+        "user of the service list the folder and read its files, or unset it."
+    )
+    assert {fault.problem for fault in others} == {"is missing or blank"}
+
+
+def test_folder_that_cannot_be_reached_is_a_fault(folder: Path, monkeypatch: Patch) -> None:
+    forbid(folder, monkeypatch, "iterdir")
+    forbid(folder, monkeypatch, "is_dir")
+    named = [fault.variable for fault in try_configuration().faults]
+    assert named.count(FOLDER_VARIABLE) == 1
 
 
 def test_folder_that_does_not_exist_is_refused(folder: Path, monkeypatch: Patch) -> None:

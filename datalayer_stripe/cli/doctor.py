@@ -87,11 +87,12 @@ async def open_context(
         clock: Returns the present time.
     """
     wrong = {fault.variable for fault in attempt.faults}
-    environ = read_environment().values
-    settings = attempt.settings or valid_settings(environ, wrong)
+    environment = read_environment()
+    settings = attempt.settings or valid_settings(environment.values, wrong)
     context = CheckContext(
-        environ=environ,
+        environ=environment.values,
         webhook_path=WEBHOOK_PATH,
+        hidden_files=environment.hidden,
         faults=attempt.faults,
         found_settings=settings,
         plugin_error=str(attempt.plugin_error) if attempt.plugin_error else None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..clock import Clock, system_clock
 from ..errors import CannotCheck, Fault
@@ -20,6 +21,7 @@ class CheckContext:
 
     Attributes:
         environ: The environment variables.
+        hidden_files: The secret file of each variable that has another value.
         faults: The problems of the settings.
         found_settings: The settings, as far as they are valid; None if these do not fit together.
         plugin_error: Why the plugins cannot be loaded, or None.
@@ -35,6 +37,7 @@ class CheckContext:
 
     environ: Mapping[str, str]
     webhook_path: str
+    hidden_files: Mapping[str, Path] = field(default_factory=dict)
     faults: Sequence[Fault] = ()
     found_settings: Settings | None = None
     plugin_error: str | None = None

@@ -26,9 +26,9 @@ MAX_AUDIT_AGE = timedelta(days=31)
 @SUBJECT.error(
     "rejected",
     "No event is rejected.",
-    advice="Somebody may have paid without getting credits. `datalayer-stripe events list "
-    "--rejected` lists them, and this page says what each reason means: "
-    f"{DOCUMENTS}/operations.md#rejected-events",
+    advice="`datalayer-stripe events list --rejected` lists them, and "
+    f"{DOCUMENTS}/operations.md#rejected-events says what each reason means: somebody may have "
+    "paid without getting credits.",
 )
 async def rejected(context: CheckContext) -> Sequence[str]:
     return await _open_events(context, REJECTED)

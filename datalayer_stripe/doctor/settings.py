@@ -47,6 +47,19 @@ async def names(context: CheckContext) -> Sequence[str]:
 
 
 @SUBJECT.warning(
+    "hidden-files",
+    "No variable hides a secret file.",
+    advice="Remove the variable from the environment, so that the service reads the file, or "
+    "remove the file.",
+)
+async def hidden_files(context: CheckContext) -> Sequence[str]:
+    if not context.hidden_files:
+        return []
+    folder, names = variable("stripe_secrets_dir"), ", ".join(sorted(context.hidden_files))
+    return [f"Files of {folder} are not read, because variables have other values: {names}."]
+
+
+@SUBJECT.warning(
     "database-kept",
     "The database survives the end of `serve`.",
     advice=f"Set {variable('stripe_mongodb_url')} to the URL of a MongoDB replica set before "
