@@ -37,7 +37,6 @@ from .stripe_api.client import StripeClient
 from .stripe_api.rate_limit import CallLimiter, CallRates
 from .tracing import NO_TRACER, Tracer
 from .webhooks.delivery import Deliveries
-from .webhooks.metric_series import create_series
 from .webhooks.observers import Observers
 from .webhooks.open_events import OpenEvents
 from .webhooks.processor import EventProcessor
@@ -91,7 +90,6 @@ async def open_service(
         metrics=metrics,
         tracer=tracer,
     )
-    create_series(metrics, registry)
     stripe = stripe or StripeClient(
         settings.stripe_api_key.get_secret_value(),
         metrics=metrics,

@@ -41,6 +41,7 @@ from .store import Store
 from .store.readiness import DatabaseProbe
 from .stripe_api.client import StripeClient
 from .webhooks.delivery import Deliveries
+from .webhooks.metric_series import create_series
 from .webhooks.observers import Observers
 from .webhooks.open_events import OpenEvents
 from .webhooks.processor import EventProcessor
@@ -199,7 +200,7 @@ class Service:
         )
 
     async def start(self) -> None:
-        """Open the plugins' lifespans, and begin to run deferred jobs.
+        """Create the metrics' series, open the plugins' lifespans, and begin to run deferred jobs.
 
         Raises:
             PluginError: A plugin cannot start.
@@ -209,6 +210,7 @@ class Service:
             logger.warning(DISABLED_MONEY_PLUGIN, name)
         for warning in self.registry.unknown_type_warnings:
             logger.warning(warning)
+        create_series(self.metrics, self.registry)
         names = [plugin.name for plugin in self.registry.plugins]
         await self.store.first_seen.note(names, self.clock())
         await self.lifespans.start()

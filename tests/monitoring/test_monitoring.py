@@ -80,7 +80,9 @@ def test_each_alert_has_its_section() -> None:
 
 @linux
 @pytest.mark.gen_test
-async def test_alerts_and_dashboard_read_what_is_exported(buyer: Buyer) -> None:
+async def test_alerts_and_dashboard_read_what_is_exported(
+    buyer: Buyer, series_at_zero: None
+) -> None:
     found = await exported(buyer)
     for expression in (*(alert["expr"] for alert in alerts()), *expressions()):
         read = list(selectors(expression))
@@ -93,7 +95,9 @@ async def test_alerts_and_dashboard_read_what_is_exported(buyer: Buyer) -> None:
 
 @linux
 @pytest.mark.gen_test
-async def test_each_exported_metric_is_documented_and_shown(buyer: Buyer) -> None:
+async def test_each_exported_metric_is_documented_and_shown(
+    buyer: Buyer, series_at_zero: None
+) -> None:
     families = set()
     for name in await exported(buyer):
         if not name.endswith("_created"):

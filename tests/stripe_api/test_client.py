@@ -228,3 +228,23 @@ async def test_results_are_plain_data(client: StripeClient, sandbox: Sandbox, sh
     assert type(price["recurring"]) is dict
     [listed] = await client.list_prices(shop.plan_product, recurring=True)
     assert type(listed["product"]) is dict
+
+
+@pytest.mark.gen_test
+async def test_close_closes_the_session_and_creates_none_without_calls(
+    monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+) -> None:
+    create, sessions = aiohttp.ClientSession, []
+
+    def note(**options: Any) -> aiohttp.ClientSession:
+        sessions.append(create(**options))
+        return sessions[-1]
+
+    monkeypatch.setattr(aiohttp, "ClientSession", note)
+    unused = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
+    await unused.close()
+    assert sessions == []
+    client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
+    await client.list_prices("prod_1", recurring=False)
+    await client.close()
+    assert [session.closed for session in sessions] == [True]

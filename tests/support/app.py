@@ -28,6 +28,7 @@ from datalayer_stripe.settings import Settings
 from datalayer_stripe.testing.clock import Clock
 from datalayer_stripe.testing.plugin_environment import RECORDED_PLAN_PRODUCT
 from datalayer_stripe.testing.recordings import EVENTS
+from datalayer_stripe.webhooks.metric_series import create_series
 from tests.support.database import DRIVER
 from tests.support.openapi_answers import check_answer
 
@@ -189,6 +190,12 @@ def service(
     service = io_loop.run_sync(lambda: open_service(settings, registry=registry, clock=clock))
     yield service
     io_loop.run_sync(service.close)
+
+
+@pytest.fixture
+def series_at_zero(service: Service) -> None:
+    """Create the series of counters, as :meth:`Service.start` does, without what else it starts."""
+    create_series(service.metrics, service.registry)
 
 
 @pytest.fixture

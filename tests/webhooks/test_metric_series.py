@@ -77,7 +77,7 @@ def fresh_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.gen_test
 async def test_every_series_that_an_alert_reads_exists_at_zero(api: Api, service: Service) -> None:
-    await service.lifespans.start()
+    await service.start()
     found = await series(api)
     deliveries = found["deliveries_total"]
     for event_type, outcome in itertools.product((*service.registry.types, "other"), Outcome):
@@ -101,7 +101,7 @@ async def test_every_series_that_an_alert_reads_exists_at_zero(api: Api, service
 
 @pytest.mark.gen_test
 async def test_no_series_appears_after_the_start(
-    api: Api, service: Service, deferring: Deferring, quick_retries: None
+    api: Api, service: Service, deferring: Deferring, quick_retries: None, series_at_zero: None
 ) -> None:
     before = await series(api)
     deferring.ends = Reject("no")
@@ -276,7 +276,9 @@ async def test_waits_for_connections_of_the_service_are_measured(api: Api) -> No
 
 
 @pytest.mark.gen_test
-async def test_runs_of_plugins_are_timed(api: Api, service: Service, deferring: Deferring) -> None:
+async def test_runs_of_plugins_are_timed(
+    api: Api, service: Service, deferring: Deferring, series_at_zero: None
+) -> None:
     await api.deliver(PAID)
     await api.deliver(changed(PAID, amount_received=1))  # rejected
     deferring.ends = RuntimeError("down")
