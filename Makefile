@@ -34,6 +34,9 @@ run: $(VENV)/.installed-demo ## start the demo: the service and a local Stripe
 play: $(VENV)/.installed-demo ## play the demo's story and check each step
 	@$(BIN)/datalayer-stripe demo --play $(ARGS)
 
+# The commands that the tests start compile every module anew where the environment says so.
+test test-packages test-faults: export PYTHONDONTWRITEBYTECODE =
+
 # Run all tests of a file in one worker, because they share fixtures that start slowly. Run the files
 # with slow tests first (tests/conftest.py), so that no worker is left with one at the end.
 test: $(VENV)/.installed-test ## run the tests

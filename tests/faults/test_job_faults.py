@@ -100,7 +100,14 @@ async def one_fault(simulation: Simulation, fault: Fault, *, of_delivery: bool) 
     return simulation.injector.injected.total() > before
 
 
-@pytest.mark.parametrize("kind", INTERRUPTING_KINDS)
+# `make test-faults` tries the other kinds.
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind is FaultKind.CRASH else pytest.mark.faults)
+        for kind in INTERRUPTING_KINDS
+    ],
+)
 @pytest.mark.parametrize("of_delivery", [True, False], ids=["delivery", "job"])
 def test_fault_of_any_call_neither_loses_nor_doubles_a_job(
     runner: SimulationRunner, of_delivery: bool, kind: FaultKind

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from itertools import product
 
 import pytest
 from hypothesis import seed, settings
@@ -18,9 +19,14 @@ pytestmark = [pytest.mark.mongod, pytest.mark.slow]
 
 RANDOM_SECONDS = 45.0
 
+Prepare = Callable[[Simulation], Awaitable[None]]
 
-def test_fixed_stories_violate_no_law(model: type[ServiceModel], quick: settings) -> None:
-    run_state_machine_as_test(model, settings=quick)
+
+@pytest.mark.parametrize("stories", [12, pytest.param(40, marks=pytest.mark.faults)])
+def test_fixed_stories_violate_no_law(
+    model: type[ServiceModel], quick: settings, stories: int
+) -> None:
+    run_state_machine_as_test(model, settings=settings(quick, max_examples=stories))
 
 
 @pytest.mark.faults
@@ -52,48 +58,48 @@ async def pay(simulation: Simulation) -> None:
     await simulation.deliver_all()
 
 
-SCENARIOS = pytest.mark.parametrize(
-    ("prepare", "make_event"),
+SCENARIOS: dict[str, tuple[Prepare, stories.MakeEvent]] = {
+    "top-up": (nothing, stories.pay),
+    "subscription": (subscribe, stories.change_subscription),
+    "refund": (pay, stories.refund),
+}
+# A crash in each scenario, and each kind in one of them. `make test-faults` tries the others.
+SHORT = {*product(SCENARIOS, [FaultKind.CRASH]), *product(["top-up"], INTERRUPTING_KINDS)}
+
+
+@pytest.mark.parametrize(
+    ("scenario", "kind"),
     [
-        (nothing, stories.pay),
-        (subscribe, stories.change_subscription),
-        (pay, stories.refund),
+        pytest.param(*one, marks=() if one in SHORT else pytest.mark.faults)
+        for one in product(SCENARIOS, INTERRUPTING_KINDS)
     ],
-    ids=["top-up", "subscription", "refund"],
 )
-Prepare = Callable[[Simulation], Awaitable[None]]
-
-
-@pytest.mark.parametrize("kind", INTERRUPTING_KINDS)
-@SCENARIOS
 def test_fault_of_any_call_of_a_delivery_violates_no_law(
-    runner: SimulationRunner, prepare: Prepare, make_event: stories.MakeEvent, kind: FaultKind
+    runner: SimulationRunner, scenario: str, kind: FaultKind
 ) -> None:
-    faults = runner.run(_interrupt_everywhere(runner, prepare, make_event, [kind], again=None))
+    faults = runner.run(_interrupt_everywhere(runner, scenario, [kind], again=None))
     assert faults >= 10, "a fault before and after each call"
 
 
 @pytest.mark.faults
-@SCENARIOS
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_crash_in_the_second_delivery_violates_no_law(
-    runner: SimulationRunner, prepare: Prepare, make_event: stories.MakeEvent
+    runner: SimulationRunner, scenario: str
 ) -> None:
     for call in range(1, 9):
         for when in WHENS:
             again = Fault(call, when, FaultKind.CRASH)
-            runner.run(
-                _interrupt_everywhere(runner, prepare, make_event, [FaultKind.CRASH], again=again)
-            )
+            runner.run(_interrupt_everywhere(runner, scenario, [FaultKind.CRASH], again=again))
 
 
 async def _interrupt_everywhere(
     runner: SimulationRunner,
-    prepare: Prepare,
-    make_event: stories.MakeEvent,
+    scenario: str,
     kinds: Iterable[FaultKind],
     *,
     again: Fault | None,
 ) -> int:
+    prepare, make_event = SCENARIOS[scenario]
     simulation = await Simulation.open(runner, counting=False, thin=True)
     try:
         await prepare(simulation)
