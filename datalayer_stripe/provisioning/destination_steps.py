@@ -73,7 +73,7 @@ def _create(
         DESTINATION_SUBJECT,
         f"{plan.url}, {len(plan.events)} event types{note}",
         secrets=secrets,
-        create=lambda: apply_destination(client, plan),
+        create=lambda: apply_destination(client, plan, lost=lost),
         record=lambda destination, secret: record_destination_secret(client, destination, secret),
         delete=EventDestinationCalls(client.transport).delete,
         lost=lost,

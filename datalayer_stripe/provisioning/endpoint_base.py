@@ -6,7 +6,7 @@ digest of their signing secret.
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +72,19 @@ class BaseEndpoint(BaseModel):
         """Return whether a signing secret is its own, or None if it is not known."""
         digest = self.metadata.get(SECRET_DIGEST)
         return None if digest is None else digest == secret_digest(secret)
+
+
+def is_present(
+    endpoint_id: str, existing: Iterable[BaseEndpoint], lost: BaseEndpoint | None
+) -> bool:
+    """Return whether an endpoint or a destination exists, and is not the one to be replaced.
+
+    Args:
+        endpoint_id: Its id.
+        existing: All that exist.
+        lost: The one to be replaced, or None.
+    """
+    return endpoint_id in {one.id for one in existing if lost is None or one.id != lost.id}
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def _create(
         ENDPOINT_SUBJECT,
         f"{plan.url}, {len(plan.events)} event types, API version {plan.api_version}",
         secrets=secrets,
-        create=lambda: apply_endpoint(client, plan),
+        create=lambda: apply_endpoint(client, plan, lost=lost),
         record=lambda endpoint, secret: record_secret(client, endpoint, secret),
         delete=WebhookEndpointCalls(client.transport).delete,
         lost=lost,

@@ -6,6 +6,7 @@ changed, except one for thin events with exactly the service's URL, which then g
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -13,6 +14,7 @@ from ..events import THIN_PREFIX, has_thin_event
 from ..stripe_api.client import StripeClient
 from ..stripe_api.event_destinations import EventDestinationCalls
 from ..stripe_api.transport import StripeDict
+from .creation import create_once
 from .endpoint_base import (
     DESCRIPTION,
     MANAGED_BY,
@@ -21,6 +23,7 @@ from .endpoint_base import (
     SECRET_DIGEST,
     BaseEndpoint,
     BasePlan,
+    is_present,
     secret_digest,
 )
 
@@ -118,12 +121,15 @@ async def plan_destination(
     return DestinationPlan(url, types, here[0] if here else None)
 
 
-async def apply_destination(client: StripeClient, plan: DestinationPlan) -> EventDestination:
-    """Create the destination of a plan, or change it.
+async def apply_destination(
+    client: StripeClient, plan: DestinationPlan, *, lost: BaseEndpoint | None = None
+) -> EventDestination:
+    """Create the destination of a plan, or change it. Concurrent calls create one destination.
 
     Args:
         client: The client of Stripe's API.
         plan: The plan.
+        lost: A destination that the new one replaces.
 
     Returns:
         The destination, with its signing secret if it was created. Record it then with
@@ -136,14 +142,22 @@ async def apply_destination(client: StripeClient, plan: DestinationPlan) -> Even
     """
     calls = EventDestinationCalls(client.transport)
     if plan.destination is None:
-        created = await calls.create_thin(
-            url=plan.url,
-            enabled_events=plan.events,
-            name=NAME,
-            description=DESCRIPTION,
-            metadata={MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
-        )
-        return parse_destination(created)
+        params: dict[str, Any] = {
+            "url": plan.url,
+            "enabled_events": plan.events,
+            "name": NAME,
+            "description": DESCRIPTION,
+            "metadata": {MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
+        }
+
+        async def create(key: str | None) -> StripeDict:
+            return await calls.create_thin(**params, idempotency_key=key)
+
+        async def is_current(created: StripeDict) -> bool:
+            here = [one for one in await list_destinations(client) if one.url == plan.url]
+            return is_present(created["id"], here, lost)
+
+        return parse_destination(await create_once(create, params, is_current=is_current))
     destination = plan.destination
     if plan.changes:
         destination = parse_destination(await calls.update(destination.id, plan.changes))

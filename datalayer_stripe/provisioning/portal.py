@@ -7,6 +7,8 @@ from ..errors import StripeObjectMissing
 from ..settings import variable
 from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.objects import StripeData, mapping_in, metadata_of
+from ..stripe_api.transport import StripeDict
+from .creation import create_once
 from .steps import MANAGED_METADATA, Action, Save, Step, Variables
 
 PORTAL_SUBJECT = "customer portal"
@@ -42,17 +44,31 @@ async def plan_portal(calls: AccountSetupCalls, configured_id: str) -> list[Step
         return [_keep(calls, portal)]
 
     async def create(save: Save) -> None:
-        created = await calls.create_portal_configuration(
-            {
-                "features": {name: dict(wanted) for name, (_, wanted) in _FEATURES.items()},
-                "login_page": {"enabled": True},
-                "metadata": dict(MANAGED_METADATA),
-            }
-        )
-        save(_variables(created))
+        save(_variables(await _create(calls)))
 
     detail = ", ".join([*(words for words, _ in _FEATURES.values()), "login page"])
     return [_step(Action.CREATE, detail, create)]
+
+
+async def _create(calls: AccountSetupCalls) -> StripeDict:
+    params = {
+        "features": {name: dict(wanted) for name, (_, wanted) in _FEATURES.items()},
+        "login_page": {"enabled": True},
+        "metadata": dict(MANAGED_METADATA),
+    }
+
+    async def create(key: str | None) -> StripeDict:
+        return await calls.create_portal_configuration(params, idempotency_key=key)
+
+    async def is_current(created: StripeDict) -> bool:
+        found = await _configured(calls, created["id"])
+        return found is not None and _is_managed(found) and bool(found["active"])
+
+    return await create_once(create, ["portal", params], is_current=is_current)
+
+
+def _is_managed(portal: StripeData) -> bool:
+    return MANAGED_METADATA.items() <= metadata_of(portal).items()
 
 
 def _keep(calls: AccountSetupCalls, portal: StripeData) -> Step:
@@ -101,9 +117,5 @@ async def _configured(calls: AccountSetupCalls, configured_id: str) -> StripeDat
 
 async def _managed(calls: AccountSetupCalls) -> StripeData | None:
     """Return the oldest configuration that `setup` has created: an active one, if there is any."""
-    found = [
-        portal
-        for portal in await calls.list_portal_configurations()
-        if MANAGED_METADATA.items() <= metadata_of(portal).items()
-    ]
+    found = [portal for portal in await calls.list_portal_configurations() if _is_managed(portal)]
     return min(found, key=lambda one: (not one["active"], one["created"]), default=None)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from ..errors import SetupError
 from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.objects import StripeData, id_of, metadata_of
+from ..stripe_api.transport import StripeDict
+from .creation import create_once
 from .offers import Offer, credits_of, describe_price
 from .products import PlannedProduct
 from .steps import MANAGED_METADATA, Action, Save, Step
@@ -131,12 +133,26 @@ class PricePlanner:
     def _create(self, offer: Offer, detail: str) -> _PlannedPrice:
         async def create(_save: Save) -> None:
             assert self._product.id is not None  # noqa: S101 (its step has run)
-            created = await self._calls.create_price(offer.params(self._product.id))
-            planned.id = created["id"]
+            planned.id = await self._create_once(offer, self._product.id)
 
         step = self._step(Action.CREATE, detail, create, after=[self._product.step])
         planned = _PlannedPrice(offer, step, None)
         return planned
+
+    async def _create_once(self, offer: Offer, product_id: str) -> str:
+        """Create a price, unless a concurrent run does, and return its id."""
+        params = offer.params(product_id)
+
+        async def create(key: str | None) -> StripeDict:
+            return await self._calls.create_price(params, idempotency_key=key)
+
+        async def is_current(created: StripeDict) -> bool:
+            keyed = await self._calls.list_prices_by_lookup_key([offer.lookup_key])
+            price = keyed.get(offer.lookup_key)
+            return price is not None and price["active"] and price["id"] == created["id"]
+
+        created = await create_once(create, ["price", params], is_current=is_current)
+        return str(created["id"])
 
     def _retire(self, price: StripeData, planned: Sequence[_PlannedPrice]) -> Step:
         """Return the step that takes a price out of sale, after all offers are for sale."""

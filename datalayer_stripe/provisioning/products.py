@@ -8,6 +8,8 @@ from ..errors import StripeObjectMissing
 from ..settings import variable
 from ..stripe_api.account_setup import AccountSetupCalls
 from ..stripe_api.objects import StripeData, id_of, metadata_of
+from ..stripe_api.transport import StripeDict
+from .creation import create_once
 from .steps import MANAGED_METADATA, Action, Save, Step, Variables
 
 _ROLE = "role"
@@ -83,9 +85,7 @@ async def plan_product(
     missing = f", because Stripe does not have {', '.join(ids)}" if ids else ""
 
     async def create(save: Save) -> None:
-        created = await calls.create_product(
-            {"name": role.name, "metadata": {**MANAGED_METADATA, _ROLE: role.role}}
-        )
+        created = await _create(calls, role)
         planned.id = created["id"]
         save({role.variable: created["id"]})
 
@@ -99,6 +99,24 @@ async def plan_product(
     )
     planned = PlannedProduct(step, None, None)
     return planned
+
+
+async def _create(calls: AccountSetupCalls, role: ProductRole) -> StripeDict:
+    params = {"name": role.name, "metadata": {**MANAGED_METADATA, _ROLE: role.role}}
+
+    async def create(key: str | None) -> StripeDict:
+        return await calls.create_product(params, idempotency_key=key)
+
+    async def is_current(created: StripeDict) -> bool:
+        found = await _configured_product(calls, [created["id"]])
+        return found is not None and _is_managed(found, role) and bool(found["active"])
+
+    return await create_once(create, ["product", params], is_current=is_current)
+
+
+def _is_managed(product: StripeData, role: ProductRole) -> bool:
+    wanted = {**MANAGED_METADATA, _ROLE: role.role}
+    return wanted.items() <= metadata_of(product).items()
 
 
 def _keep(
@@ -130,11 +148,10 @@ async def _configured_product(
 
 async def _managed_product(calls: AccountSetupCalls, role: ProductRole) -> dict[str, Any] | None:
     """Return the oldest product that a set-up has created for this role, active ones first."""
-    wanted = {**MANAGED_METADATA, _ROLE: role.role}
     found = [
         product
         async for page in calls.product_pages()
         for product in page
-        if wanted.items() <= metadata_of(product).items()
+        if _is_managed(product, role)
     ]
     return min(found, key=lambda one: (not one["active"], one["created"]), default=None)

@@ -14,6 +14,7 @@ from ..errors import StartError
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import StripeDict
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
+from .creation import create_once
 from .endpoint_base import (
     DESCRIPTION,
     MANAGED_BY,
@@ -22,6 +23,7 @@ from .endpoint_base import (
     SECRET_DIGEST,
     BaseEndpoint,
     BasePlan,
+    is_present,
     secret_digest,
 )
 
@@ -201,12 +203,15 @@ async def plan_endpoint(
     return EndpointPlan(url, tuple(sorted(set(events))), api_version, endpoint, others)
 
 
-async def apply_endpoint(client: StripeClient, plan: EndpointPlan) -> WebhookEndpoint:
-    """Create the endpoint of a plan, or change it.
+async def apply_endpoint(
+    client: StripeClient, plan: EndpointPlan, *, lost: BaseEndpoint | None = None
+) -> WebhookEndpoint:
+    """Create the endpoint of a plan, or change it. Concurrent calls create one endpoint.
 
     Args:
         client: The client of Stripe's API.
         plan: The plan.
+        lost: An endpoint that the new one replaces.
 
     Returns:
         The endpoint, with its signing secret if it was created. Record it then with
@@ -219,14 +224,22 @@ async def apply_endpoint(client: StripeClient, plan: EndpointPlan) -> WebhookEnd
     """
     calls = WebhookEndpointCalls(client.transport)
     if plan.endpoint is None:
-        created = await calls.create(
-            url=plan.url,
-            enabled_events=plan.events,
-            api_version=plan.api_version,
-            description=DESCRIPTION,
-            metadata={MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
-        )
-        return parse_endpoint(created)
+        params: dict[str, Any] = {
+            "url": plan.url,
+            "enabled_events": plan.events,
+            "api_version": plan.api_version,
+            "description": DESCRIPTION,
+            "metadata": {MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
+        }
+
+        async def create(key: str | None) -> StripeDict:
+            return await calls.create(**params, idempotency_key=key)
+
+        async def is_current(created: StripeDict) -> bool:
+            here = [one for one in await list_endpoints(client) if one.url == plan.url]
+            return is_present(created["id"], here, lost)
+
+        return parse_endpoint(await create_once(create, params, is_current=is_current))
     if not plan.changes:
         return plan.endpoint
     return parse_endpoint(await calls.update(plan.endpoint.id, plan.changes))

@@ -2,15 +2,14 @@
 
 Stripe's SDK sends an idempotency key with each write and repeats it in its retries, so that a lost
 answer creates nothing twice: https://docs.stripe.com/api/idempotent_requests. A new call has a new
-key. The caller first lists what exists, because a key of an earlier run would return an object that
-was deleted since.
+key, unless the caller passes one: it must then check that the object of the answer still exists.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from .transport import StripeDict, StripeTransport
+from .transport import StripeDict, StripeTransport, key_option
 
 _PAGE_SIZE = 100  # Stripe's maximum
 _MAX_LOOKUP_KEYS = 10  # in one request: https://docs.stripe.com/api/prices/list
@@ -56,15 +55,19 @@ class AccountSetupCalls:
         params: Any = {"limit": _PAGE_SIZE}
         return self._transport.pages("products.list", partial(self._v1.products.list_async, params))
 
-    async def create_product(self, params: Mapping[str, Any]) -> StripeDict:
+    async def create_product(
+        self, params: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> StripeDict:
         """Create a product.
 
         Args:
             params: The parameters of https://docs.stripe.com/api/products/create.
+            idempotency_key: The idempotency key; by default a new one.
         """
         request: Any = dict(params)
         return await self._transport.call(
-            "products.create", self._v1.products.create_async(request)
+            "products.create",
+            self._v1.products.create_async(request, key_option(idempotency_key)),
         )
 
     async def update_product(self, product_id: str, changes: Mapping[str, Any]) -> StripeDict:
@@ -109,14 +112,19 @@ class AccountSetupCalls:
                 found[price["lookup_key"]] = price
         return found
 
-    async def create_price(self, params: Mapping[str, Any]) -> StripeDict:
+    async def create_price(
+        self, params: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> StripeDict:
         """Create a price. Its amount, currency and product can never be changed.
 
         Args:
             params: The parameters of https://docs.stripe.com/api/prices/create.
+            idempotency_key: The idempotency key; by default a new one.
         """
         request: Any = dict(params)
-        return await self._transport.call("prices.create", self._v1.prices.create_async(request))
+        return await self._transport.call(
+            "prices.create", self._v1.prices.create_async(request, key_option(idempotency_key))
+        )
 
     async def update_price(self, price_id: str, changes: Mapping[str, Any]) -> StripeDict:
         """Change a price, and return it.
@@ -154,17 +162,22 @@ class AccountSetupCalls:
         request = self._v1.billing_portal.configurations.list_async({"limit": _PAGE_SIZE})
         return await self._transport.collect("billing_portal.configurations.list", request)
 
-    async def create_portal_configuration(self, params: Mapping[str, Any]) -> StripeDict:
+    async def create_portal_configuration(
+        self, params: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> StripeDict:
         """Create a configuration of the customer portal.
 
         Args:
             params: The parameters of
                 https://docs.stripe.com/api/customer_portal/configurations/create.
+            idempotency_key: The idempotency key; by default a new one.
         """
         request: Any = dict(params)
         return await self._transport.call(
             "billing_portal.configurations.create",
-            self._v1.billing_portal.configurations.create_async(request),
+            self._v1.billing_portal.configurations.create_async(
+                request, key_option(idempotency_key)
+            ),
         )
 
     async def update_portal_configuration(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .transport import StripeDict, StripeTransport
+from .transport import StripeDict, StripeTransport, key_option
 
 _URL, _SECRET = "webhook_endpoint.url", "webhook_endpoint.signing_secret"
 
@@ -41,6 +41,7 @@ class EventDestinationCalls:
         name: str,
         description: str,
         metadata: Mapping[str, str],
+        idempotency_key: str | None = None,
     ) -> StripeDict:
         """Create a destination for thin events of the account itself.
 
@@ -52,6 +53,7 @@ class EventDestinationCalls:
             name: A name for the people who see the destination in Stripe's dashboard.
             description: A text for them.
             metadata: The metadata.
+            idempotency_key: The idempotency key; by default a new one.
 
         Raises:
             InvalidRequest: Stripe refuses the URL, or there are 16 destinations already.
@@ -68,7 +70,8 @@ class EventDestinationCalls:
             "include": [_URL, _SECRET],
         }
         return await self._transport.call(
-            "v2.core.event_destinations.create", self._destinations.create_async(params)
+            "v2.core.event_destinations.create",
+            self._destinations.create_async(params, key_option(idempotency_key)),
         )
 
     async def update(self, destination_id: str, changes: Mapping[str, Any]) -> StripeDict:

@@ -259,6 +259,15 @@ class StripeTransport:
             self._limiter.back_off(retry_after(error))
 
 
+def key_option(idempotency_key: str | None) -> stripe.RequestOptions:
+    """Return the option of a request with an idempotency key.
+
+    Args:
+        idempotency_key: The key; None for a new one.
+    """
+    return {"idempotency_key": idempotency_key} if idempotency_key else {}
+
+
 def _plain(item: stripe.StripeObject) -> StripeDict:
     """Return a Stripe object as JSON has it. The SDK turns some strings into decimals."""
     return item.to_dict(for_json=True)

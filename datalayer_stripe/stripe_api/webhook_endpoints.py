@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from .queries import MAX_EVENT_TYPES, PAGE_SIZE
-from .transport import StripeDict, StripeTransport
+from .transport import StripeDict, StripeTransport, key_option
 
 
 class WebhookEndpointCalls:
@@ -35,6 +35,7 @@ class WebhookEndpointCalls:
         api_version: str,
         description: str,
         metadata: Mapping[str, str],
+        idempotency_key: str | None = None,
     ) -> StripeDict:
         """Create an endpoint. Only this answer contains its signing secret, as `secret`.
 
@@ -44,6 +45,7 @@ class WebhookEndpointCalls:
             api_version: The API version of the events. It cannot be changed later.
             description: A text for the people who see the endpoint in Stripe's dashboard.
             metadata: The metadata.
+            idempotency_key: The idempotency key; by default a new one.
 
         Raises:
             InvalidRequest: Stripe refuses the URL, or there are 16 endpoints already.
@@ -56,7 +58,8 @@ class WebhookEndpointCalls:
             "metadata": dict(metadata),
         }
         return await self._transport.call(
-            "webhook_endpoints.create", self._v1.webhook_endpoints.create_async(params)
+            "webhook_endpoints.create",
+            self._v1.webhook_endpoints.create_async(params, key_option(idempotency_key)),
         )
 
     async def update(self, endpoint_id: str, changes: Mapping[str, Any]) -> StripeDict:

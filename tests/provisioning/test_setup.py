@@ -1,5 +1,6 @@
 """The set-up plans only what differs, changes only that, and can be repeated."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -9,6 +10,8 @@ from tornado.ioloop import IOLoop
 from datalayer_stripe.errors import SetupError, StripeUnavailable
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.provisioning.endpoint_base import MANAGED_BY
+from datalayer_stripe.provisioning.event_destination import list_destinations
 from datalayer_stripe.provisioning.offers import Offer, Offers
 from datalayer_stripe.provisioning.setup import SetupRequest, plan_setup
 from datalayer_stripe.provisioning.steps import Action, Result, Step, apply_steps
@@ -44,10 +47,18 @@ class Operator:
     async def plan(self, offers: Offers = OFFERS, url: str | None = URL) -> list[Step]:
         return await plan_setup(self.client, SetupRequest(offers, url, EVENTS, self.variables))
 
+    async def plan_all(self) -> list[Step]:
+        """Return the steps of a set-up with thin events."""
+        request = SetupRequest(OFFERS, URL, EVENTS, self.variables, thin=True)
+        return await plan_setup(self.client, request)
+
     async def set_up(self, offers: Offers = OFFERS, url: str | None = URL) -> list[Result]:
+        return await self.apply(await self.plan(offers, url))
+
+    async def apply(self, steps: Sequence[Step]) -> list[Result]:
         results: list[Result] = []
         returned = await apply_steps(
-            await self.plan(offers, url),
+            steps,
             save=self.variables.update,
             on_result=results.append,
         )
@@ -141,6 +152,63 @@ async def test_second_run_changes_nothing(operator: Operator, offers: Offers) ->
     assert await operator.set_up(offers) == []
     assert operator.writes() == writes
     assert operator.variables == before
+
+
+@pytest.mark.gen_test
+async def test_two_runs_at_once_create_one_of_each(
+    new_operator: Callable[[str], Operator], sandbox: Sandbox
+) -> None:
+    operators = [new_operator(sandbox.secret_key) for _ in range(2)]
+    plans = [await one.plan_all() for one in operators]  # both see an empty account
+    for results in await asyncio.gather(*map(Operator.apply, operators, plans)):
+        assert [one.problem for one in results] == [""] * 8
+    assert len(objects(sandbox, "/v1/products")) == 2
+    assert operators[0].active_prices() == [(500, 50), (2000, 220), (2900, None)]
+    assert len(objects(sandbox, "/v1/billing_portal/configurations")) == 1
+    [endpoint] = objects(sandbox, "/v1/webhook_endpoints")
+    [destination] = await list_destinations(operators[0].client)
+    assert operators[0].variables == operators[1].variables
+    secrets = [SecretStr(one) for one in operators[0].variables[SECRET].split(",")]
+    assert [parse_endpoint(endpoint).has_secret(one) for one in secrets] == [False, True]
+    assert [destination.has_secret(one) for one in secrets] == [True, False]
+    assert changed(await operators[0].plan_all()) == []
+
+
+@pytest.mark.gen_test
+async def test_what_was_deleted_or_given_away_is_created_again(
+    operator: Operator, sandbox: Sandbox
+) -> None:
+    await operator.apply(await operator.plan_all())
+    before = dict(operator.variables)
+    [endpoint] = objects(sandbox, "/v1/webhook_endpoints")
+    [destination] = await list_destinations(operator.client)
+    for path in (
+        f"/v1/webhook_endpoints/{endpoint['id']}",
+        f"/v2/core/event_destinations/{destination.id}",
+    ):
+        sandbox.call("DELETE", path)
+    for path in (
+        f"/v1/products/{before[PRODUCT]}",
+        f"/v1/billing_portal/configurations/{before[PORTAL]}",
+    ):
+        sandbox.call("POST", path, metadata={MANAGED_BY: ""})
+    operator.variables.clear()
+    results = await operator.apply(await operator.plan_all())
+    assert {one.problem for one in results} == {""}
+    assert operator.variables.keys() == before.keys()
+    for name in (PRODUCT, PORTAL, SECRET):
+        assert operator.variables[name] != before[name]
+    assert changed(await operator.plan_all()) == []
+
+
+@pytest.mark.gen_test
+async def test_refusal_that_stripe_has_saved_does_not_stop_a_later_run(
+    operator: Operator, sandbox: Sandbox
+) -> None:
+    sandbox.api.refuse(400, path_prefix="/v1/products", saved=True)
+    results = await operator.set_up()
+    assert results[0].problem
+    assert {one.problem for one in await operator.set_up()} == {""}
 
 
 @pytest.mark.gen_test
