@@ -1,21 +1,23 @@
 """Test that the prebuilt JupyterLab extension is the one that its sources build."""
 
 import json
-from pathlib import Path
+
+import pytest
 
 from datalayer_stripe._version import __version__
 from datalayer_stripe.jupyter.lab import CHECKOUT_URL_OPTION, set_checkout_url
 from tests.support import labextension
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files of a folder, by their paths in it."""
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+def test_sources_and_prebuilt_extension_are_unchanged_since_the_build() -> None:
+    stored = labextension.DIGEST_FILE.read_text(encoding="ascii").strip()
+    assert stored == labextension.digest(), "run `make labextension`"
 
 
+@pytest.mark.packages
 def test_prebuilt_extension_is_built_from_its_sources() -> None:
-    built, committed = contents(labextension.require()), contents(labextension.PREBUILT)
+    built = labextension.contents(labextension.require())
+    committed = labextension.contents(labextension.PREBUILT)
     assert built.keys() == committed.keys(), "run `make labextension`"
     different = [name for name, content in built.items() if committed[name] != content]
     assert not different, f"run `make labextension`: {different}"

@@ -1,9 +1,11 @@
 """Build the JupyterLab extension in a folder of the virtual environment.
 
-`make labextension` builds it and replaces the prebuilt files. A test compares them with a build.
+`make labextension` builds it, replaces the prebuilt files, and stores a digest of the sources and
+of what was built. `make test` compares the digest, and `make test-packages` builds again.
 """
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from tests.support.mongod import must_have_mongod
 
 SOURCES = Path(__file__).parents[2] / "labextension"
 PREBUILT = SOURCES / "prebuilt"
+DIGEST_FILE = SOURCES / "prebuilt.sha256"
 _TIMEOUT = 600  # seconds
 
 
@@ -45,6 +48,23 @@ def require() -> Path:
         if must_have_mongod():
             pytest.fail(str(error))
         pytest.skip(str(error))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder, by their paths in it."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def digest() -> str:
+    """Return the digest of the sources and of the prebuilt files."""
+    files = contents(SOURCES)
+    kept = {
+        name: hashlib.sha256(content).hexdigest()
+        for name, content in files.items()
+        if name != DIGEST_FILE.name and not name.startswith(("lib/", "node_modules/"))
+    }
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def _install(npm: str) -> Path:
@@ -87,6 +107,7 @@ def main() -> None:
         sys.exit(str(error))
     shutil.rmtree(PREBUILT, ignore_errors=True)
     shutil.copytree(built, PREBUILT)
+    DIGEST_FILE.write_text(f"{digest()}\n", encoding="ascii")
     for path in sorted(PREBUILT.rglob("*.*")):
         print(f"{path.relative_to(SOURCES.parent)}  {path.stat().st_size:,} bytes")
 
