@@ -25,6 +25,7 @@ from .env_file import EnvFile
 from .event_destination import list_destinations
 from .pending_deliveries import KnownEvents, PendingDeliveries, Timing
 from .rotation_state import EVERY_TYPE, REPLACED_DIGESTS, RotationState
+from .rotation_steps import ACCEPTED_IN_A_ROW, beside, describe_types, remaining_steps
 from .round_trip import Attempt, RoundTrip, wait_until_accepted
 from .webhook_endpoints import (
     IDLE_TYPES,
@@ -37,9 +38,6 @@ from .webhook_endpoints import (
 )
 
 logger = logging.getLogger(__name__)
-
-ACCEPTED_IN_A_ROW = 16
-"""Test events that the service must accept. Several processes may answer at the URL."""
 
 
 @dataclass(frozen=True)
@@ -100,30 +98,8 @@ class Rotation:
             StartError: There is no endpoint at the URL.
             RequestError: Stripe refuses a request or does not answer.
         """
-        state = await self._state()
-        path, ids = self._file.path, ", ".join(one.id for one in state.replaced)
-        steps = []
-        if state.successor is None:
-            steps += [
-                f"create a second endpoint for {self._target.url}, disabled, and write its secret "
-                f"to {path}, beside the present one",
-                "(you) restart the service, so that it accepts both secrets",
-            ]
-            if state.is_secret_lost:
-                steps.append(
-                    f"(the file has no secret of {ids}: until the new endpoint is enabled, the "
-                    "service refuses deliveries, and Stripe retries them)"
-                )
-        if state.successor is None or state.successor.is_idle or state.replaced:
-            steps.append(
-                f"check with {ACCEPTED_IN_A_ROW} signed test events that the service accepts the "
-                "new secret"
-            )
-        if state.successor is None or state.successor.is_idle:
-            steps.append(f"enable the new endpoint, for {self._types_of(state)}")
-        if state.replaced:
-            steps += [f"wait until no delivery to {ids} is pending", f"delete {ids}"]
-        return [*steps, f"remove the old secret from {path}"]
+        state, target = await self._state(), self._target
+        return remaining_steps(state, url=target.url, events=target.events, path=self._file.path)
 
     async def run(self) -> bool:
         """Do what is left, as far as possible now.
@@ -141,6 +117,10 @@ class Rotation:
         if successor is None:
             await self._delete_unusable(state)
             successor = await self._create(state)
+        if successor.is_idle and state.is_secret_lost:
+            # Once the service is started with the file, it refuses what the old endpoint delivers.
+            # So the new one has to be sent the events before: one of the two is always accepted.
+            successor = await self._enable(successor, state)
         # Also before a deletion: the service may have been started with older secrets meanwhile.
         if (successor.is_idle or state.replaced) and not await self._is_accepted(successor):
             return False
@@ -213,7 +193,7 @@ class Rotation:
             raise
         self._say(
             f"Created the endpoint {endpoint.id}, disabled, and wrote its secret to "
-            f"{self._file.path}, beside the present one."
+            f"{self._file.path}{beside(state)}."
         )
         return endpoint
 
@@ -255,20 +235,12 @@ class Rotation:
         updated = await self._calls.update(
             successor.id, {"enabled_events": events, "disabled": False}
         )
+        types = describe_types(state, self._target.events)
         self._say(
-            f"Enabled {successor.id} for {self._types_of(state)}. Stripe sends each event to both "
-            "endpoints now, and the service processes it once."
+            f"Enabled {successor.id} for {types}. Stripe sends each event to both endpoints now, "
+            "and the service processes it once."
         )
         return parse_endpoint(updated)
-
-    def _types_of(self, state: RotationState) -> str:
-        """Return how many event types a successor has, and which ones no plugin here wants."""
-        events = state.events(self._target.events)
-        if events == (EVERY_TYPE,):
-            return "all event types"
-        others = sorted(set(events) - set(self._target.events))
-        kept = f", with those of plugins that are not here: {', '.join(others)}" if others else ""
-        return f"{len(events)} event types{kept}"
 
     async def _are_deliveries_done(self, state: RotationState) -> bool:
         """Wait until no event would be lost with the old endpoint."""

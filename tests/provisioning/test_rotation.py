@@ -557,12 +557,40 @@ async def test_secret_of_a_thin_destination_is_told_from_that_of_the_endpoint(
 async def test_lost_secret_is_replaced(installation: Installation) -> None:
     """The service runs with another secret, and refuses the deliveries until the rotation."""
     installation.file.write_text("# nothing\n", encoding="utf-8")
-    assert "has no secret of" in (await installation.steps())[2]
+    assert "has no secret of" in (await installation.steps())[1]
     assert await installation.rotate() is False
     [new] = installation.secrets
     async with installation.serving():
         assert await installation.rotate() is True
         assert installation.secrets == [new]
+        assert len(installation.endpoints()) == 1
+
+
+@pytest.mark.gen_test
+async def test_each_event_is_accepted_although_the_file_lacks_the_present_secret(
+    installation: Installation,
+) -> None:
+    """The service has got its secret from elsewhere."""
+    webhooks = installation.sandbox.webhooks
+
+    async def missed() -> set[str]:
+        """Pay, and return the events that the service has not accepted from any endpoint."""
+        number = len(installation.sandbox.events)
+        installation.pay()
+        await webhooks.settle()
+        types = installation.registry.types
+        events = {e["id"] for e in installation.sandbox.events[number:] if e["type"] in types}
+        assert events
+        return events - {one.event_id for one in webhooks.attempts if one.status == 200}
+
+    async with installation.serving():
+        installation.file.write_text("# nothing\n", encoding="utf-8")
+        assert await installation.rotate() is False
+        assert await missed() == set()
+        await installation.restart()
+        assert await missed() == set()
+        assert await installation.rotate(known_events=_all_known) is True
+        assert await missed() == set()
         assert len(installation.endpoints()) == 1
 
 
