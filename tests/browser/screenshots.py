@@ -93,7 +93,7 @@ def _save(page: Page, name: str) -> None:
 def write_figures() -> None:
     measured = ROOT / "build" / "balance-latency.json"
     if not measured.exists():
-        sys.exit("There is no measured latency yet. Run `make test` first.")
+        sys.exit("There is no measured latency yet. Run `make test-faults` first.")
     figures = json.loads(measured.read_text())
     before, _, rest = DOCUMENT.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
