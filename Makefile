@@ -46,7 +46,7 @@ test-lowest: $(VENV)/.installed-dev ## run the tests with the lowest versions of
 	@$(MAKE) --no-print-directory test VENV=.venv-lowest PYTEST_ARGS="$(or $(PYTEST_ARGS),--ignore=tests/browser)" \
 	  INSTALL="$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct"
 
-test-packages: $(VENV)/.installed-test ## build, install and use the packages and the tutorial's plugin; needs PyPI and npm
+test-packages: $(VENV)/.installed-dev ## build, install and use the packages and the tutorial's plugin; needs PyPI and npm
 	@$(BIN)/python -m pytest -m packages $(PYTEST_ARGS)
 
 test-faults: $(VENV)/.installed-test ## kill processes, cut connections and overload the service; takes minutes

@@ -40,12 +40,16 @@ pytest_plugins = ["tests.support.app", "tests.support.commands", "tests.support.
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set the umask, and allow that PyMongo does not close a socket itself.
+    """Set what depends on the terminal and the driver in which the tests run.
 
-    A client that is closed while one of its monitors connects leaves the socket to the garbage
-    collector. Files that tests write are not writable for the group, whatever the umask is.
+    Files that tests write are not writable for the group, whatever the umask is, and commands print
+    lines as into a file, whatever the terminal is.
+
+    With PyMongo, allow that a socket is not closed: a client that is closed while one of its
+    monitors connects leaves the socket to the garbage collector.
     """
     os.umask(0o022)
+    os.environ.pop("COLUMNS", None)
     if DRIVER == "pymongo":
         config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
 
@@ -73,12 +77,6 @@ def logging_configuration() -> Iterator[None]:
     """Restore the logging configuration: commands that run in this process change it."""
     with restored_logging():
         yield
-
-
-@pytest.fixture(autouse=True)
-def lines_as_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let commands print lines as into a file, whatever terminal the tests were started in."""
-    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture
