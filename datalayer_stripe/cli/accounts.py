@@ -12,7 +12,7 @@ from .events import EVENT_COLUMNS, event_detail
 from .output.exports import print_json
 from .output.formats import Format
 from .output.tables import Column, print_rows, print_rows_as_csv, print_table
-from .output.terminal import pluralize, print_line
+from .output.terminal import pluralize, print_line, print_paragraph
 
 Row = TypeVar("Row")
 
@@ -25,7 +25,7 @@ def _minute(moment: datetime | None) -> str:
 
 _ACCOUNTS: Sequence[Column[AccountRow]] = (
     Column("account_uid", lambda one: one.account_uid, head="ACCOUNT"),
-    Column("handle", lambda one: one.handle, head="HANDLE"),
+    Column("handle", lambda one: one.handle),
     Column("credits", lambda one: one.credits, head="CREDITS"),
     Column("debt", lambda one: one.debt, head="DEBT"),
     Column(
@@ -34,7 +34,7 @@ _ACCOUNTS: Sequence[Column[AccountRow]] = (
         head="CHANGED (UTC)",
         text=lambda one: _minute(one.updated_at),
     ),
-    Column("customer_id", lambda one: one.customer_id, head="CUSTOMER"),
+    Column("customer_id", lambda one: one.customer_id),
 )
 
 _LEDGER: Sequence[Column[Movement]] = (
@@ -53,7 +53,7 @@ _LEDGER: Sequence[Column[Movement]] = (
         text=lambda one: amount_text(one.amount, one.currency),
     ),
     Column("currency", lambda one: one.currency),
-    Column("id", lambda one: one.id, head="ID"),
+    Column("id", lambda one: one.id),
     Column("price_id", lambda one: one.price_id),
     Column("event_id", lambda one: one.event_id),
     Column("reverses", lambda one: one.reverses),
@@ -67,16 +67,32 @@ _PAYMENTS: Sequence[Column[Payment]] = (
     Column("credits", lambda one: one.credits, head="CREDITS"),
     Column("amount", lambda one: amount_text(one.amount, one.currency), head="PAID"),
     Column("back", lambda one: amount_text(one.amount_refunded, one.currency), head="BACK"),
-    Column("disputes", lambda one: ", ".join(one.open_disputes) or "-", head="OPEN DISPUTES"),
-    Column("id", lambda one: one.id, head="ID"),
+    Column("disputes", lambda one: one.open_disputes),
+    Column("id", lambda one: one.id),
 )
 
 _SUBSCRIPTIONS: Sequence[Column[Subscription]] = (
     Column("status", lambda one: one.status, head="STATUS"),
     Column("plan", lambda one: one.plan_name or one.plan_code, head="PLAN"),
     Column("until", lambda one: _minute(one.current_period_end), head="PERIOD ENDS (UTC)"),
-    Column("id", lambda one: one.id, head="ID"),
+    Column("id", lambda one: one.id),
 )
+
+
+# The lines below the rows. Ids are too long to stand beside the other columns.
+
+
+def _names(account: AccountRow) -> str:
+    return ", ".join(one for one in (account.handle, account.customer_id) if one) or "no customer"
+
+
+def _payment(payment: Payment) -> str:
+    disputes = ", ".join(payment.open_disputes)
+    return f"{payment.id}, open disputes: {disputes}" if disputes else payment.id
+
+
+def _movement(movement: Movement) -> str:
+    return f"{movement.id}: {movement.reason}" if movement.reason else movement.id
 
 
 def list_accounts(query: str, limit: int, output: Format) -> None:
@@ -100,6 +116,7 @@ def list_accounts(query: str, limit: int, output: Format) -> None:
         output,
         _ACCOUNTS,
         found,
+        detail=_names,
         empty="No matching accounts.",
         json=[one.model_dump(mode="json") for one in found],
     )
@@ -120,9 +137,23 @@ def show_account(account_uid: str, limit: int, output: Format) -> None:
             print_rows_as_csv(_LEDGER, story.ledger)
         case Format.TEXT:
             _print_profile(story)
-            _print_part("Subscriptions", _SUBSCRIPTIONS, story.subscriptions)
-            _print_part("Payments", _PAYMENTS, story.payments, next_cursor=story.payments_cursor)
-            _print_part("Ledger", _LEDGER, story.ledger, next_cursor=story.ledger_cursor)
+            _print_part(
+                "Subscriptions", _SUBSCRIPTIONS, story.subscriptions, detail=lambda one: one.id
+            )
+            _print_part(
+                "Payments",
+                _PAYMENTS,
+                story.payments,
+                next_cursor=story.payments_cursor,
+                detail=_payment,
+            )
+            _print_part(
+                "Ledger",
+                _LEDGER,
+                story.ledger,
+                next_cursor=story.ledger_cursor,
+                detail=_movement,
+            )
             _print_part(
                 "Events",
                 EVENT_COLUMNS,
@@ -135,7 +166,8 @@ def show_account(account_uid: str, limit: int, output: Format) -> None:
 def _print_profile(story: AccountStory) -> None:
     account, customer = story.account, story.customer
     names = ", ".join(one for one in (account.handle, account.email) if one)
-    print_line(f"{account.account_uid} ({names})" if names else account.account_uid, style="bold")
+    title = f"{account.account_uid} ({names})" if names else account.account_uid
+    print_paragraph(title, style="bold")
     balance = pluralize(account.credits, "credit")
     if account.debt:
         balance += f", {account.debt:,} of debt"
@@ -157,7 +189,7 @@ def _print_part(
     rows: Sequence[Row],
     *,
     next_cursor: str | None = None,
-    detail: Callable[[Row], str] | None = None,
+    detail: Callable[[Row], str],
 ) -> None:
     """Print a list of the account below its title, and say if it is cut."""
     print_line()

@@ -14,7 +14,7 @@ from .common import command_service, fail, run
 from .output.exports import print_json
 from .output.formats import Format
 from .output.tables import Column, print_rows
-from .output.terminal import print_error, print_line
+from .output.terminal import print_error, print_paragraph
 
 _OPERATOR = "command line"
 _NOT_FOUND = "not found in the database or at Stripe"
@@ -99,7 +99,7 @@ def show_event(event_id: str) -> None:
 
     record = run(get())
     if record is None:
-        print_line(
+        print_paragraph(
             f"Event {event_id} is not in the database. "
             f"`datalayer-stripe events replay {event_id}` fetches it from Stripe."
         )
@@ -123,7 +123,7 @@ def replay_events(event_ids: tuple[str, ...]) -> None:
                     outcome = _NOT_FOUND
                 except RequestError as error:
                     outcome = f"{Outcome.FAILED.value}: {error.message}"
-                print_line(f"{event_id} → {outcome}")
+                print_paragraph(f"{event_id} → {outcome}")
                 outcomes[event_id] = outcome
 
     run(replay())
@@ -157,7 +157,7 @@ def accept_event(event_id: str, reason: str, account: str | None, credits: int |
         return f"{event_id} → {credited}: {text}", replayed.outcome in _SUCCESSFUL
 
     line, successful = run(accept())
-    print_line(line)
+    print_paragraph(line)
     if not successful:
         fail(
             "A plugin that waited for the credits has failed. "

@@ -19,7 +19,7 @@ from .output.exports import print_json
 from .output.formats import Format
 from .output.progress import ProgressBar, SweepProgress
 from .output.tables import Column, as_records, print_rows_as_csv, print_table
-from .output.terminal import pluralize, print_line, print_paragraph
+from .output.terminal import pluralize, print_command, print_error, print_line, print_paragraph
 
 _FINDING_COLUMNS: Sequence[Column[Finding]] = (
     Column("kind", lambda one: one.kind, head="WHAT"),
@@ -168,7 +168,7 @@ def audit(
     with ProgressBar() as progress:
         report, failures = run(compare(progress))
     if is_unknown:
-        print_line(f"No balance is stored for {account}: check the uid.", err=True)
+        print_error(f"No balance is stored for {account}: check the uid.")
     remaining = [one for one in found if not _is_repaired(one, failures)]
     if output is Format.CSV:
         print_rows_as_csv(_difference_columns(remaining), found)
@@ -205,15 +205,15 @@ def _is_repaired(difference: Difference, failures: Failures) -> bool:
 
 
 def _print_difference(difference: Difference, failures: Failures, *, dry_run: bool) -> None:
-    print_line(f"{difference.kind} {difference.id}: {difference.explanation}")
+    print_paragraph(f"{difference.kind} {difference.id}: {difference.explanation}")
     target = difference.target
     if target is not None and target in failures:
         reason = failures[target]
-        print_line(f"  not repaired: {reason}" if reason else "  repaired")
+        print_paragraph(f"not repaired: {reason}" if reason else "repaired", prefix="  ")
     elif dry_run and target is not None:
         print_line("  would be repaired")
     elif difference.command is not None:
-        print_line(f"  to correct it: {difference.command}")
+        print_command(difference.command, prefix="  to correct it: ")
 
 
 def _print_summary(

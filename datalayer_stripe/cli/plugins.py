@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from ..configuration import PluginSources
 from ..errors import SettingsError, StartError, StoreUnavailable
 from ..plugin_api.definition import Plugin
@@ -28,19 +30,20 @@ from .output.tables import (
     print_rows_as_csv,
     print_table,
 )
-from .output.terminal import pluralize, print_line, print_paragraph, styled
+from .output.terminal import pluralize, print_line, print_message, print_paragraph, styled
 
 if TYPE_CHECKING:
     from ..plugin_tools.check import Case, Check, Verdict
 
 _FAILURES_PERIOD = timedelta(days=1)
 _CASE_COLUMNS: "Sequence[Column[tuple[Case, Verdict]]]" = (
-    Column("plugin", lambda one: one[0].plugin.name, head="PLUGIN"),
-    Column("event_type", lambda one: one[0].event_type, head="EVENT"),
-    Column("source", lambda one: one[0].source, head="FROM"),
-    Column("result", lambda one: one[1].result, head="RESULT"),
-    Column("seconds", lambda one: one[1].seconds, head="SECONDS"),
+    Column("plugin", lambda one: one[0].plugin.name),
+    Column("event_type", lambda one: one[0].event_type),
+    Column("source", lambda one: one[0].source),
+    Column("result", lambda one: one[1].result),
+    Column("seconds", lambda one: one[1].seconds),
 )
+_CASE_HEADS = ("PLUGIN", "EVENT", "RESULT", "SECONDS", "FROM")
 
 _UNRECORDED = (
     "datalayer-stripe has no recorded event of the type {event_type}, so the one in tests/events "
@@ -212,13 +215,10 @@ def _print_check(checked: "Check", plugins: str) -> None:
     number = _run_cases(checked)
     for note in checked.notes:
         print_line()
-        print_paragraph(f"Note: {note}")
+        print_message(note, prefix="Note: ")
     for fault in checked.faults:
-        first, *others = fault.split("\n")
         print_line()
-        print_paragraph(first, prefix=styled("Fault: ", "red"))
-        for line in others:  # of a traceback
-            print_line(line)
+        print_message(fault, prefix=styled("Fault: ", "red"))
     print_line()
     if checked.faults:
         print_line(f"{plugins}, {pluralize(len(checked.faults), 'fault')}.")
@@ -228,18 +228,19 @@ def _print_check(checked: "Check", plugins: str) -> None:
 
 def _run_cases(check: "Check") -> int:
     """Print the result of each case when it has ended, and return how many were run."""
-    rows = [
-        [styled(text) for text in (case.plugin.name, case.event_type, case.source)]
-        for case in check.cases
-    ]
-    widest = [styled(text) for text in ("", "", "", "rejected", "")]
-    heads = [column.head or "" for column in _CASE_COLUMNS]
-    table = TablePrinter(heads, [*([*row, *widest[3:]] for row in rows), widest])
+
+    def row(case: "Case", result: str, seconds: str) -> list[Text]:
+        cells = (case.plugin.name, case.event_type, result, seconds, case.source)
+        return [styled(cell) for cell in cells]
+
+    # The width of the columns before the results are known.
+    widest = [row(case, "rejected", "") for case in check.cases]
+    table = TablePrinter(_CASE_HEADS, widest)
     table.print_heads()
     number = 0
-    for row, case in zip(rows, check.cases, strict=True):
+    for case in check.cases:
         verdict = check.run_case(case)
         seconds = "-" if verdict.seconds is None else f"{verdict.seconds:.1f}"
-        table.print_row([*row, styled(verdict.result), styled(seconds)])
+        table.print_row(row(case, verdict.result, seconds))
         number += verdict.seconds is not None
     return number

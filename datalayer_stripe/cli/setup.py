@@ -186,7 +186,7 @@ async def _print_account(client: StripeClient, inputs: Inputs) -> None:
     An address of the API that is not Stripe's is printed before the key is sent to it.
     """
     if inputs.api_base is not None and inputs.api_base != _STRIPE_API:
-        print_line(f"Stripe API: {inputs.api_base}, which is not Stripe's own address")
+        print_paragraph(f"Stripe API: {inputs.api_base}, which is not Stripe's own address")
     mode = "live mode" if inputs.livemode else "test mode"
     try:
         account = await AccountSetupCalls(client.transport).retrieve_account()
@@ -196,7 +196,7 @@ async def _print_account(client: StripeClient, inputs: Inputs) -> None:
         return
     dashboard = (account.get("settings") or {}).get("dashboard") or {}
     name = dashboard.get("display_name") or (account.get("business_profile") or {}).get("name")
-    print_line(f"Stripe account: {name or 'without a name'} ({account['id']}), {mode}")
+    print_paragraph(f"Stripe account: {name or 'without a name'} ({account['id']}), {mode}")
     print_line()
 
 

@@ -199,7 +199,7 @@ def _print_plans(endpoint: EndpointPlan, destination: DestinationPlan) -> bool:
     """Print what differs, and return whether nothing does."""
     if not endpoint.creates:
         for line in endpoint.lines():
-            print_line(line)
+            print_paragraph(line)
     if endpoint.has_other_version and endpoint.endpoint is not None:
         version = endpoint.endpoint.api_version or "that is the default of the account"
         print_paragraph(
@@ -208,7 +208,7 @@ def _print_plans(endpoint: EndpointPlan, destination: DestinationPlan) -> bool:
         )
     if destination.destination is not None:
         for line in destination.lines() or ["unchanged"]:
-            print_line(f"event destination {destination.destination.id}: {line}")
+            print_paragraph(f"event destination {destination.destination.id}: {line}")
     has_thin_changes = destination.destination is not None and not destination.is_unchanged
     return not endpoint.changes and not has_thin_changes
 

@@ -61,6 +61,31 @@ def test_overview_shows_sales_charts_and_what_is_open(
     expect(tab.page.get_by_role("link", name="30 days")).to_have_attribute("aria-current", "true")
 
 
+def test_advice_on_a_payment_names_the_options_that_its_metadata_lack(
+    operator: BrowserSession, demo_server: DemoServer
+) -> None:
+    tab = OperatorPage(operator, demo_server, "#/events")
+    tab.expect_loaded()
+    options = {
+        "metadata lacks credits": " --credits N",
+        "metadata lacks account_uid": " --account UID",
+        "metadata lacks account_uid, credits": " --account UID --credits N",
+        "not a valid top-up: credits": " --credits N",
+        "metadata lacks price_id": "",
+        "paid by cus_1, not by the customer of this account": "",
+    }
+    commands = tab.page.evaluate(
+        """async ([path, reasons]) => {
+            const { adviceFor } = await import(path);
+            const event = (error) => ({ id: "evt_1", rejected: ["p"], handlers: { p: { error } } });
+            return reasons.map((reason) => adviceFor(event(reason)).command);
+        }""",
+        [f"{tab.url}/files/admin/advice.js", list(options)],
+    )
+    accept = 'datalayer-stripe events accept evt_1 --reason "…"'
+    assert commands == [accept + more for more in options.values()]
+
+
 def test_rejected_event_is_explained_and_replayed_once_by_keyboard(
     operator: BrowserSession, demo_server: DemoServer
 ) -> None:

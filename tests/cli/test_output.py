@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from datalayer_stripe.cli.output.progress import SweepProgress
 from datalayer_stripe.cli.output.tables import Column, print_rows, print_table
 from datalayer_stripe.cli.output.terminal import (
     open_console,
+    print_command,
     print_error,
     print_line,
     print_paragraph,
@@ -79,19 +81,47 @@ def test_columns_sets_the_width_of_a_file(monkeypatch: pytest.MonkeyPatch) -> No
 def test_table_wraps_only_the_last_column_and_breaks_no_word(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    print_table(COLUMNS, [(ID, None, f"{'one two ' * 10}{URL} end")], detail=lambda row: row[2])
+    text = f"{'one two ' * 10}{'y' * 80} end"
+    print_table(COLUMNS, [("evt_", None, text)], detail=lambda row: row[2])
     heads, *lines = capsys.readouterr().out.splitlines()
-    assert heads == f"{'ID':<{len(ID)}}  CREDITS  TEXT"
-    indent = " " * (len(ID) + 2 + len("CREDITS") + 2)
-    table_lines = [line for line in lines if line.startswith((ID, indent))]
-    assert table_lines[0] == f"{ID}  {'-':<7}  one two one two one"
-    assert table_lines[-2:] == [indent + URL, f"{indent}end"]
-    details = lines[len(table_lines) :]
-    assert details == [
+    assert heads == "ID    CREDITS  TEXT"
+    indent = " " * (4 + 2 + len("CREDITS") + 2)
+    table_lines = [line for line in lines if line.startswith(("evt_", indent))]
+    assert table_lines[0] == f"evt_  {'-':<7}  {' '.join(['one two'] * 10)}"
+    assert table_lines[1:] == [f"{indent}{'y' * 80} end"]
+    assert lines[len(table_lines) :] == [
         f"    {' '.join(['one two'] * 10)}",
-        f"    {URL}",
-        "    end",
+        f"    {'y' * 80} end",
     ]
+
+
+@pytest.mark.usefixtures("terminal_of_60_columns")
+def test_last_column_without_room_is_printed_below(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(COLUMNS, [("evt_", None, URL), ("evt_", 1, "short")])
+    assert capsys.readouterr().out.splitlines() == [
+        "ID    CREDITS  TEXT",
+        "evt_  -",
+        f"    {URL}",
+        "evt_  1        short",
+    ]
+    print_table(COLUMNS, [(ID[:90], None, "so many words that there is no room for them")])
+    assert capsys.readouterr().out.splitlines()[3:] == [
+        "    so many words that there is no room for them"
+    ]
+
+
+def test_command_that_is_too_wide_continues_at_its_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = f"datalayer-stripe events accept {'evt_'.ljust(28, 'x')} --reason '…' --credits N"
+    for columns, lines in (("100", 1), ("80", 2)):
+        monkeypatch.setenv("COLUMNS", columns)
+        print_command(command, prefix="fix: ")
+        printed = capsys.readouterr().out
+        assert max(map(len, printed.splitlines())) <= int(columns)
+        assert len(printed.splitlines()) == lines
+        joined = printed.removeprefix("fix: ").replace("\\\n", "")
+        assert shlex.split(joined) == shlex.split(command)
 
 
 def test_command_in_backticks_stays_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,7 +62,8 @@ async def test_list_shows_plugin_files_and_disabled_plugins(folder: Path) -> Non
     code, out, _ = await run_command("plugins", "list", variables=variables)
     assert code == 0
     path = str(folder / "mailer.py")
-    assert row(out, "mailer") == ["mailer", "7", "on", "-", path]
+    assert row(out, "mailer")[:4] == ["mailer", "7", "on", "-"]
+    assert path in out
     assert "\n    charge.refunded, charge.succeeded (deferred)\n" in out
     assert row(out, "top-up-credits")[2] == "off, moves money"
     assert row(out, "catalog-changed")[2] == "off"

@@ -100,6 +100,21 @@ async def test_accepted_payment_with_partial_refund_gives_remaining_credits(
 
 
 @pytest.mark.gen_test
+async def test_audit_advises_the_options_that_the_metadata_lack(
+    buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    _, event_id = await rejected_payment(
+        buyer, webhooks, service, metadata={"price_id": "price_1", "credits": "50"}
+    )
+    clock.advance(minutes=6)
+    [found] = await differences(service)
+    command = f'datalayer-stripe events accept {event_id} --reason "…" --account UID'
+    assert found.command == command
+    done = await service.acceptance().accept(event_id, "checked by hand", account_uid=ACCOUNT)
+    assert (done.is_new, await buyer.credits()) == (True, 50)
+
+
+@pytest.mark.gen_test
 async def test_payment_of_another_system_needs_account_and_credits(
     buyer: Buyer, webhooks: Webhooks, service: Service, clock: Clock
 ) -> None:

@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from .exports import CsvValue, print_csv, print_json
 from .formats import Format
-from .terminal import open_console, print_line, print_paragraph, styled, text_width, wrap
+from .terminal import open_console, print_line, print_paragraph, styled, width, wrap
 
 Row = TypeVar("Row")
 
 _GAP = 2  # the number of spaces between two columns
+_BELOW = "    "  # before a line that belongs to the row above
+_MIN_WRAPPED_WIDTH = 20  # in characters: a narrower column of text would be hard to read
 _MAX_TABLE_WIDTH = 100_000  # in characters, more than any cell has
 
 
@@ -49,6 +52,8 @@ class Column(Generic[Row]):
 class TablePrinter:
     """Print rows one by one, below their heads. The last column is wrapped, no cell is cut.
 
+    A cell of the last column that has no room beside the others is printed below them.
+
     Args:
         heads: The column heads.
         rows: The rows, or as much of them as is known, to find the width of each column.
@@ -57,9 +62,15 @@ class TablePrinter:
     def __init__(self, heads: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
         self._heads = [styled(head, "bold") for head in heads]
         columns = zip(self._heads, *rows, strict=True)
-        *fixed, _ = [max(cell.cell_len for cell in column) for column in columns]
-        self._widths = fixed
-        self._last_width = text_width(sum(fixed) + _GAP * len(fixed))
+        *self._widths, _ = [max(cell.cell_len for cell in column) for column in columns]
+        self._last_width: int = width() - sum(self._widths) - _GAP * len(self._widths)
+
+    def _fits_beside(self, cell: Text) -> bool:
+        """Return whether a cell of the last column has room beside the others."""
+        if cell.cell_len <= self._last_width:
+            return True
+        longest_word: int = max(map(cell_len, cell.plain.split()))
+        return max(longest_word, _MIN_WRAPPED_WIDTH) <= self._last_width
 
     def print_heads(self) -> None:
         """Print the column heads."""
@@ -68,12 +79,15 @@ class TablePrinter:
     def print_row(self, cells: Sequence[Text]) -> None:
         """Print a row."""
         *first, last = cells
-        wrapped = Text("\n").join(wrap(last.plain, self._last_width, str(last.style)))
         table = Table.grid(padding=(0, _GAP, 0, 0))
-        for width in self._widths:
-            table.add_column(min_width=width, no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_row(*first, wrapped)
+        for column_width in self._widths:
+            table.add_column(min_width=column_width, no_wrap=True)
+        is_beside = self._fits_beside(last)
+        if is_beside:
+            wrapped = wrap(last.plain, self._last_width, str(last.style))
+            table.add_column(no_wrap=True)
+            first.append(Text("\n").join(wrapped))
+        table.add_row(*first)
         console = open_console()
         # Rich cuts what is wider than its console, so the table is rendered for a wide one.
         options = console.options.update(width=_MAX_TABLE_WIDTH)
@@ -81,6 +95,8 @@ class TablePrinter:
             line = Text.assemble(*((one.text, one.style or "") for one in segments))
             line.rstrip()
             print_line(line)
+        if not is_beside:
+            print_paragraph(last.plain, prefix=_BELOW, style=str(last.style))
 
 
 def print_table(
@@ -89,7 +105,7 @@ def print_table(
     *,
     detail: Callable[[Row], str] | None = None,
 ) -> None:
-    """Print the columns that have a head. The last one is wrapped at the width of the terminal.
+    """Print the columns that have a head. The last one is wrapped, or printed below the others.
 
     Args:
         columns: The columns.
@@ -109,7 +125,7 @@ def print_table(
 
 def print_detail(text: str) -> None:
     """Print a paragraph below a table row, indented and wrapped at the width of the terminal."""
-    print_paragraph(text, prefix="    ", style="dim")
+    print_paragraph(text, prefix=_BELOW, style="dim")
 
 
 def print_rows(

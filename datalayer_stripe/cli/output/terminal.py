@@ -14,6 +14,8 @@ from ...printable import replace_unprintable
 _MAX_WIDTH = 100  # in characters, also on a wider terminal and in a file
 _MIN_TEXT_WIDTH = 20  # in characters, also if a prefix or the other columns fill the line
 
+_CONTINUED = " " * 4  # before the further lines of a command
+
 _COMMAND = re.compile(r"`[^`]+`")
 _UNBROKEN_SPACE = "\N{NO-BREAK SPACE}"
 
@@ -137,19 +139,46 @@ def print_paragraph(
         print_line(first if number == 0 else " " * indent, line, err=err)
 
 
-def print_error(message: str) -> None:
-    """Print a message on stderr.
+def print_command(command: str, *, prefix: str) -> None:
+    """Print a shell command that can be copied.
 
-    Its lines are wrapped on a terminal only: a log gets a line for each problem.
+    If it is wider than the terminal, its options continue in further lines, as a shell reads them.
+
+    Args:
+        command: The command, with options such as `--reason "…"`.
+        prefix: What stands before it. Further lines are indented.
+    """
+    first, *options = re.split(r" (?=--)", command)
+    line, room = prefix + first, width() - len(" \\")
+    for option in options:
+        if len(f"{line} {option}") > room:
+            print_line(f"{line} \\")
+            line = f"{_CONTINUED}{option}"
+        else:
+            line += f" {option}"
+    print_line(line)
+
+
+def print_message(message: str, *, prefix: str | Text = "", err: bool = False) -> None:
+    """Print a message, whose lines are wrapped on a terminal only: a log gets one for each problem.
 
     Args:
         message: The message, of one or several lines.
+        prefix: What stands before the first line.
+        err: Whether to print it on stderr.
     """
+    is_terminal = (sys.stderr if err else sys.stdout).isatty()
     for line in message.split("\n"):
-        if sys.stderr.isatty():
-            print_paragraph(line, err=True)
+        if is_terminal:
+            print_paragraph(line, prefix=prefix, err=err)
         else:
-            print_line(line, err=True)
+            print_line(prefix, line, err=err)
+        prefix = ""
+
+
+def print_error(message: str) -> None:
+    """Print a message of one or several lines on stderr."""
+    print_message(message, err=True)
 
 
 def pluralize(number: int, noun: str) -> str:
