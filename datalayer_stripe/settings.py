@@ -36,6 +36,7 @@ from .settings_checks import (
     check_interval,
     check_jwt_secret,
     check_mongodb_url,
+    check_number_of_secrets,
     check_origins,
     check_portal_url,
     check_route,
@@ -120,11 +121,13 @@ class Settings(BaseSettings):
         refuse_placeholder=True,
     )
     stripe_webhook_secrets: Annotated[
-        tuple[SecretStr, ...], AfterValidator(prefix_check("whsec_"))
+        tuple[SecretStr, ...],
+        AfterValidator(prefix_check("whsec_")),
+        AfterValidator(check_number_of_secrets),
     ] = setting(
         "DATALAYER_STRIPE_WEBHOOK_SECRET",
         section="Stripe",
-        doc="Signing secrets `whsec_…` of the webhook endpoint, one or several. Any of them is "
+        doc="Signing secrets `whsec_…` of the webhook endpoint, one or up to 16. Any of them is "
         "accepted, so that [one can be rolled](operations.md#roll-the-webhook-secret).",
         remedy=f"Find it {_WEBHOOKS_PAGE} → the endpoint → Signing secret; separate several with "
         "commas.",

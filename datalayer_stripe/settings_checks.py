@@ -11,6 +11,10 @@ from pydantic import SecretStr
 
 Network = IPv4Network | IPv6Network
 
+MAX_SIGNING_SECRETS = 16
+"""Maximum number of signing secrets: that of an account's endpoints at Stripe,
+https://docs.stripe.com/webhooks."""
+
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 """The hosts that name this machine."""
 
@@ -90,6 +94,16 @@ def prefix_check(*prefixes: str) -> Callable[[Any], Any]:
         return value
 
     return check
+
+
+def check_number_of_secrets(value: Any) -> Any:
+    """Raise ValueError if there are more signing secrets than endpoints can have.
+
+    The body of each delivery, also of one that is not signed, is hashed once for each secret.
+    """
+    if len(value) > MAX_SIGNING_SECRETS:
+        raise ValueError(f"has {len(value)} secrets, and {MAX_SIGNING_SECRETS} are the maximum")
+    return value
 
 
 def _prefix_problem(text: str, prefixes: tuple[str, ...]) -> str | None:

@@ -153,6 +153,7 @@ def test_blanks_and_quotes_around_a_value_are_removed(around: str) -> None:
     [
         ("STRIPE_API_KEY", "pk_test_example", "holds a publishable key; the right value starts"),
         ("STRIPE_API_KEY", "whsec_example", "holds a webhook signing secret;"),
+        ("STRIPE_WEBHOOK_SECRET", ",".join(["whsec_x"] * 17), "has 17 secrets, and 16 are the"),
         ("STRIPE_API_KEY", "sk_example", "does not start with sk_test_ or sk_live_ or rk_test_"),
         ("STRIPE_API_KEY", "sk_test_", "is cut off, or"),
         ("STRIPE_API_KEY", "sk_test_one two", "is cut off, or contains a blank"),

@@ -81,7 +81,7 @@ class EnvFile:
         Raises:
             StartError: No form of the value is read in the same way by docker, systemd and shells.
         """
-        line = f"{name}={_quoted(name, value)}"
+        line = f"{name}={quoted(name, value)}"
         places = [number for number, text in enumerate(self._lines) if _name_in(text) == name]
         if not places:
             self._lines.append(line)
@@ -203,8 +203,16 @@ def _name_in(line: str) -> str | None:
     return found["name"] if found else None
 
 
-def _quoted(name: str, value: str) -> str:
-    """Return a value as docker, systemd and shells read it alike. The service removes quotes."""
+def quoted(name: str, value: str) -> str:
+    """Return a value as docker, systemd and shells read it alike. The service removes quotes.
+
+    Args:
+        name: The variable, for the message.
+        value: The value, without quotes.
+
+    Raises:
+        StartError: There is no such form of the value.
+    """
     if value.isprintable():
         if _PLAIN.fullmatch(value):
             return value

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from ..errors import DatalayerStripeError, StartError, StripePermissionMissing
+from ..settings_checks import MAX_SIGNING_SECRETS
 from ..stripe_api.client import StripeClient
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
 from .delivery_problems import Problem
@@ -168,6 +169,11 @@ class Rotation:
 
     async def _create(self, state: RotationState) -> WebhookEndpoint:
         """Create the successor, disabled, and write its secret to the file."""
+        if len(state.secrets) >= MAX_SIGNING_SECRETS:
+            raise StartError(
+                f"{self._file.path} has {len(state.secrets)} signing secrets, and the service "
+                "accepts no more. Remove those of endpoints that do not exist any more."
+            )
         idle_type = next(one for one in IDLE_TYPES if one not in self._target.events)
         metadata = {MANAGED_BY: MANAGER, ROTATION: SUCCESSOR}
         if digests := state.replaced_digests:

@@ -17,7 +17,7 @@ from .endpoint_steps import (
     plan_endpoint_steps,
     without_url,
 )
-from .env_file import EnvFile
+from .env_file import EnvFile, quoted
 from .offers import Offer, Offers, is_monthly, sells_credits
 from .portal import PORTAL_BY_HAND, PORTAL_SUBJECT, plan_portal
 from .prices import PriceKind, PricePlanner
@@ -79,7 +79,7 @@ async def plan_setup(client: StripeClient, request: SetupRequest) -> list[Step]:
         hand.
 
     Raises:
-        SetupError: Nothing would be for sale.
+        SetupError: Nothing would be for sale, or a present signing secret is not valid.
         StripeUnavailable: Stripe does not answer, or refuses the key.
     """
     calls = AccountSetupCalls(client.transport)
@@ -145,10 +145,15 @@ def plan_file(file: EnvFile, own: Variables, steps: Sequence[Step]) -> Step:
         file: The file.
         own: The variables that are known from elsewhere than Stripe.
         steps: The other steps.
+
+    Raises:
+        StartError: A value cannot be written to an environment file.
     """
     known = dict(own)
     for step in steps:
         known.update(step.variables)
+    for name, value in known.items():
+        quoted(name, value)
     names = [name for name, value in known.items() if file.get(name) != value]
     pending = [step for step in steps if step.run is not None]
     names += [name for step in pending for name in step.sets if name not in names]

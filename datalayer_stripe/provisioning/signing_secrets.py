@@ -6,8 +6,14 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from ..errors import DatalayerStripeError, InvalidRequest, StripePermissionMissing
+from ..errors import (
+    DatalayerStripeError,
+    InvalidRequest,
+    SetupError,
+    StripePermissionMissing,
+)
 from ..settings import variable
+from ..settings_checks import prefix_check
 from ..stripe_api.client import StripeClient
 from .event_destination import list_destinations
 from .steps import Action, Save, Step
@@ -37,10 +43,17 @@ class SigningSecrets:
 
     Args:
         text: The present value of the variable: secrets, with commas between them.
+
+    Raises:
+        SetupError: One of them is not valid, so that the service would not start with it.
     """
 
     def __init__(self, text: str) -> None:
-        self._values = [one for one in text.split(",") if one]
+        self._values = [one.strip() for one in text.split(",") if one.strip()]
+        try:
+            prefix_check("whsec_")(tuple(self._values))
+        except ValueError as error:
+            raise SetupError(f"{SECRET_VARIABLE}: {error}. Correct it, or unset it.") from None
 
     def __iter__(self) -> Iterator[SecretStr]:
         """Yield the secrets."""

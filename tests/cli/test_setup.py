@@ -442,3 +442,25 @@ def test_live_mode_asks_for_the_word_live(
     assert bool(applied) is is_applied
     assert ("Nothing was changed." in answer.output) is not is_applied
     assert ("Type live to go on" in answer.output) is (options != ["--confirm", "live"])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATALAYER_JWT_SECRET", "x" * 40 + "\nB=1"),
+        ("DATALAYER_JWT_SECRET", "x" * 40 + "'\"$"),
+        ("DATALAYER_STRIPE_WEBHOOK_SECRET", "whsec_" + "x" * 32 + "\nB=1"),
+        ("DATALAYER_STRIPE_WEBHOOK_SECRET", "whsec_" + "x" * 32 + "'\"$"),
+    ],
+)
+@pytest.mark.gen_test
+async def test_value_that_the_file_cannot_have_is_named_before_anything_is_changed(
+    set_up: SetUp, sandbox: Sandbox, path: Path, name: str, value: str
+) -> None:
+    for option in ("--dry-run", "--yes"):
+        code, out, err = await set_up(*OFFERS, "--url", URL, option, **{name: value})
+        assert code == 2, (out, err)
+        assert err.startswith(f"{name}: ")
+        assert "xxxx" not in err
+    assert {call.method for call in sandbox.api.calls} == {"GET"}
+    assert folder_of(path) == []

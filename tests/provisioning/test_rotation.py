@@ -35,6 +35,7 @@ from datalayer_stripe.provisioning.webhook_endpoints import (
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
+from datalayer_stripe.settings_checks import MAX_SIGNING_SECRETS
 from datalayer_stripe.stripe_api.client import StripeClient
 from datalayer_stripe.stripe_api.transport import STRIPE_VERSION
 from tests.support.app import ACCOUNT
@@ -592,6 +593,19 @@ async def test_each_event_is_accepted_although_the_file_lacks_the_present_secret
         assert await installation.rotate(known_events=_all_known) is True
         assert await missed() == set()
         assert len(installation.endpoints()) == 1
+
+
+@pytest.mark.gen_test
+async def test_file_with_as_many_secrets_as_the_service_accepts_is_refused(
+    installation: Installation,
+) -> None:
+    file, before = EnvFile.read(installation.file), installation.endpoints()
+    more = [f"{OTHER}{number}" for number in range(MAX_SIGNING_SECRETS - 1)]
+    file.set(VARIABLE, ",".join([*installation.secrets, *more]))
+    file.write()
+    with pytest.raises(StartError, match="has 16 signing secrets"):
+        await installation.rotate()
+    assert installation.endpoints() == before
 
 
 @pytest.mark.gen_test
