@@ -45,7 +45,8 @@
     ├── StartError                        the service cannot start
     │   ├── SettingsError                 settings are missing or not valid
     │   ├── PluginError                   a plugin is malformed, or cannot be loaded or started
-    │   └── StoreError                    the database cannot be used
+    │   ├── StoreError                    the database cannot be used
+    │   └── FileChanged                   another program has changed the environment file
     ├── KitError                          wrong use of the test kit
     ├── NotAccepted                       test kit: an event or a job failed in all attempts
     └── DemoError                         a step of the demo failed
@@ -401,6 +402,10 @@ class PluginError(StartError):
 
 class StoreError(StartError):
     """The database cannot be used: it is not a replica set, or has data of the other mode."""
+
+
+class FileChanged(StartError):
+    """Another program has changed the environment file since it was read."""
 
 
 class KitError(DatalayerStripeError):

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..errors import StartError
+from ..errors import FileChanged, StartError
 from ..settings_checks import unquoted
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")
@@ -98,11 +98,12 @@ class EnvFile:
         """Replace the file. Its mode is then 0600, and its owner stays the same.
 
         Raises:
-            StartError: It cannot be written, or another process has changed it meanwhile.
+            FileChanged: Another process has changed it meanwhile.
+            StartError: It cannot be written.
         """
         text = self._text
         if _content(self.path) != self._stored:
-            raise StartError(
+            raise FileChanged(
                 f"{self.path} was changed by another program meanwhile. Run the command again."
             )
         try:

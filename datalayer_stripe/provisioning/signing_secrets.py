@@ -8,6 +8,7 @@ from pydantic import SecretStr
 
 from ..errors import (
     DatalayerStripeError,
+    FileChanged,
     InvalidRequest,
     SetupError,
     StripePermissionMissing,
@@ -73,7 +74,9 @@ class SigningSecrets:
     ) -> None:
         """Add the secret of a new endpoint or destination, record its digest, and save all secrets.
 
-        If that fails, delete the owner: Stripe never shows its secret again.
+        If that fails, delete the owner: Stripe never shows its secret again. It stays if another
+        program has changed the file, because that may be a second run, which has saved the same
+        secret.
 
         Args:
             owner: The endpoint or destination.
@@ -91,6 +94,8 @@ class SigningSecrets:
             await record(owner.secret)
             values = [owner.secret.get_secret_value(), *self._values]
             save({SECRET_VARIABLE: ",".join(values)})
+        except FileChanged:
+            raise
         except BaseException:
             with suppress(DatalayerStripeError):  # the next set-up finds it
                 await delete()

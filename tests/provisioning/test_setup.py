@@ -2,19 +2,28 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 from tornado.ioloop import IOLoop
 
-from datalayer_stripe.errors import SetupError, StripeUnavailable
+from datalayer_stripe.errors import FileChanged, SetupError, StripeUnavailable
 from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.provisioning.endpoint_base import MANAGED_BY
+from datalayer_stripe.provisioning.env_file import EnvFile
 from datalayer_stripe.provisioning.event_destination import list_destinations
 from datalayer_stripe.provisioning.offers import Offer, Offers
 from datalayer_stripe.provisioning.setup import SetupRequest, plan_setup
-from datalayer_stripe.provisioning.steps import Action, Result, Step, apply_steps
+from datalayer_stripe.provisioning.steps import (
+    Action,
+    Result,
+    Save,
+    Step,
+    Variables,
+    apply_steps,
+)
 from datalayer_stripe.provisioning.webhook_endpoints import parse_endpoint
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.stripe_api.client import StripeClient
@@ -55,11 +64,11 @@ class Operator:
     async def set_up(self, offers: Offers = OFFERS, url: str | None = URL) -> list[Result]:
         return await self.apply(await self.plan(offers, url))
 
-    async def apply(self, steps: Sequence[Step]) -> list[Result]:
+    async def apply(self, steps: Sequence[Step], save: Save | None = None) -> list[Result]:
         results: list[Result] = []
         returned = await apply_steps(
             steps,
-            save=self.variables.update,
+            save=save or self.variables.update,
             on_result=results.append,
         )
         assert returned == results
@@ -172,6 +181,34 @@ async def test_two_runs_at_once_create_one_of_each(
     assert [parse_endpoint(endpoint).has_secret(one) for one in secrets] == [False, True]
     assert [destination.has_secret(one) for one in secrets] == [True, False]
     assert changed(await operators[0].plan_all()) == []
+
+
+@pytest.mark.gen_test
+async def test_two_runs_at_once_with_one_file_keep_the_endpoint_whose_secret_is_in_it(
+    new_operator: Callable[[str], Operator], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    operators = [new_operator(sandbox.secret_key) for _ in range(2)]
+    await operators[0].set_up(url=None)
+    files = [EnvFile.read(tmp_path / "shop.env") for _ in operators]
+
+    def save_to(file: EnvFile) -> Save:
+        def save(variables: Variables) -> None:
+            if SECRET in variables:
+                file.set(SECRET, variables[SECRET])
+                file.write()
+
+        return save
+
+    plans = [await one.plan() for one in operators]
+    runs = [
+        one.apply(*rest) for one, *rest in zip(operators, plans, map(save_to, files), strict=True)
+    ]
+    ended = await asyncio.gather(*runs, return_exceptions=True)
+    assert [type(one) for one in ended if isinstance(one, Exception)] == [FileChanged]
+    [endpoint] = objects(sandbox, "/v1/webhook_endpoints")
+    secret = EnvFile.read(tmp_path / "shop.env").get(SECRET)
+    assert secret is not None
+    assert parse_endpoint(endpoint).has_secret(SecretStr(secret))
 
 
 @pytest.mark.gen_test
