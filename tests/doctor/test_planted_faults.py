@@ -86,6 +86,13 @@ def misspelt_variable(scene: Scene) -> None:
     scene.variables["DATALAYER_STRIPE_NEGATIVE_BALANCES"] = "debt"
 
 
+@fault("settings.hidden-files", "other values: DATALAYER_JWT_SECRET.", "Remove the variable")
+def variable_that_hides_a_secret_file(scene: Scene) -> None:
+    scene.folder.mkdir()
+    (scene.folder / "DATALAYER_JWT_SECRET").write_text("of the file", encoding="utf-8")
+    scene.variables["DATALAYER_STRIPE_SECRETS_DIR"] = str(scene.folder)
+
+
 @fault("settings.database-kept", "all credits are lost", "DATALAYER_STRIPE_MONGODB_URL")
 def database_in_memory(scene: Scene) -> None:
     scene.variables["DATALAYER_STRIPE_MONGODB_URL"] = "memory://"

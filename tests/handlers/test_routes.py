@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tornado.web import Application, RequestHandler
+from tornado.web import Application, RequestHandler, StaticFileHandler
 
 import datalayer_stripe
 from datalayer_stripe import handlers
@@ -50,13 +50,14 @@ def example_path(pattern: str) -> str:
 
 
 def handler_classes() -> Iterator[type[BaseHandler]]:
-    """Yield each class of `handlers/` that implements an HTTP method beside OPTIONS."""
+    """Yield each class of `handlers/` that implements a method beside OPTIONS, but for files."""
     for module in pkgutil.walk_packages(handlers.__path__, f"{handlers.__name__}."):
         members = vars(importlib.import_module(module.name)).values()
         for member in members:
             if (
                 inspect.isclass(member)
                 and issubclass(member, BaseHandler)
+                and not issubclass(member, StaticFileHandler)
                 and member.__module__ == module.name
                 and methods(member) - {"OPTIONS"}
             ):
