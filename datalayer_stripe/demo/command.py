@@ -47,16 +47,16 @@ async def run_demo(
         host=host, port=port, sandbox_port=sandbox_port, any_sandbox_port=any_sandbox_port
     ) as environment:
         if play_story:
-            echo(
-                f"Service: {environment.url}  Stripe: {environment.sandbox.url}\n"
-                "All data is kept in memory and deleted at the end.\n"
-            )
+            echo(f"Service: {environment.url}  Stripe: {environment.sandbox.url}")
+            echo("All data is kept in memory and deleted at the end.")
+            echo("")
             return await play(environment, echo)
         # Install the signal handlers before printing how to stop the demo.
         with shutdown_signal() as signalled:
             echo(guide(environment).append("\n"))
             if open_page and not await asyncio.to_thread(webbrowser.open, f"{environment.url}/"):
-                echo("Could not open a browser. Open the address above yourself.\n")
+                echo("Could not open a browser. Open the address above yourself.")
+                echo("")
             printing = asyncio.create_task(print_deliveries(environment, echo))
             try:
                 await signalled.wait()
@@ -64,7 +64,8 @@ async def run_demo(
                 printing.cancel()
                 with suppress(asyncio.CancelledError):
                     await printing
-        echo("\nThe demo has stopped, and its data is deleted.")
+        echo("")
+        echo("The demo has stopped, and its data is deleted.")
         return True
 
 

@@ -45,7 +45,8 @@ async def play(
             echo(Text.assemble(("✓", "green"), f" {title:<{width}}", (result, "dim")))
     finally:
         client.close()
-    echo(f"\nAll {len(steps)} steps passed in {time.monotonic() - started_at:.1f} s.")
+    echo("")
+    echo(f"All {len(steps)} steps passed in {time.monotonic() - started_at:.1f} s.")
     return True
 
 

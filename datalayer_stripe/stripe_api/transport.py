@@ -85,25 +85,6 @@ StripeDict = dict[str, Any]
 R = TypeVar("R")
 
 
-class _HttpClient(stripe.AIOHTTPClient):
-    """HTTP client of the SDK, which is closed without a session if it has sent nothing.
-
-    The SDK's own client creates a session with a TLS context when it is closed.
-    """
-
-    _is_used = False
-
-    async def request_stream_async(self, *args: Any, **kwargs: Any) -> Any:
-        """Send a request; see the SDK's client."""
-        self._is_used = True
-        return await super().request_stream_async(*args, **kwargs)
-
-    async def close_async(self) -> None:
-        """Close the session, if there is one."""
-        if self._is_used:
-            await super().close_async()  # type: ignore[no-untyped-call]
-
-
 class StripeTransport:
     """Owner of the SDK's client, which is shared by all calls.
 
@@ -127,7 +108,7 @@ class StripeTransport:
     ) -> None:
         self._metrics = metrics
         self._limiter = limiter
-        self._http = _HttpClient(timeout=_ATTEMPT_TIMEOUT)
+        self._http = stripe.AIOHTTPClient(timeout=_ATTEMPT_TIMEOUT)
         self.sdk = stripe.StripeClient(
             api_key,
             stripe_version=STRIPE_VERSION,
@@ -140,7 +121,10 @@ class StripeTransport:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._http.close_async()
+        # Without a session, the SDK would create one, with a TLS context, to close it.
+        session: Any = self._http._cached_session
+        if session is not None:
+            await self._http.close_async()  # type: ignore[no-untyped-call]
 
     async def wait_for_permit(self, operation: str) -> None:
         """Wait for the permit of a call that is then made within :func:`.permitted`.

@@ -232,7 +232,7 @@ async def test_results_are_plain_data(client: StripeClient, sandbox: Sandbox, sh
 
 @pytest.mark.gen_test
 async def test_close_closes_the_session_and_creates_none_without_calls(
-    monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox
+    monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox, shop: Shop
 ) -> None:
     create, sessions = aiohttp.ClientSession, []
 
@@ -245,6 +245,6 @@ async def test_close_closes_the_session_and_creates_none_without_calls(
     await unused.close()
     assert sessions == []
     client = StripeClient(sandbox.secret_key, metrics=Metrics(), api_base=sandbox.url)
-    await client.list_prices("prod_1", recurring=False)
+    await client.list_prices(shop.plan_product, recurring=True)
     await client.close()
     assert [session.closed for session in sessions] == [True]

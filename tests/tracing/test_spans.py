@@ -184,7 +184,8 @@ async def test_headers_of_strangers_are_neither_in_spans_nor_in_metrics(
     await api.request("GET", "/api/iam/v1/usage/credits", headers=headers)
     [request] = spans.finished()
     assert "stranger" not in request.to_json()
-    assert spans.metrics.get_metrics_data() is None
+    metrics = spans.metrics.get_metrics_data()  # some versions of the SDK count its own spans
+    assert metrics is None or "http" not in metrics.to_json()
 
 
 @pytest.mark.mongod
