@@ -22,6 +22,7 @@ from tornado.ioloop import IOLoop
 
 from datalayer_stripe.redaction import protect_secrets
 from datalayer_stripe.settings import Settings
+from datalayer_stripe.store.indexes import declared_collections
 from datalayer_stripe.testing.database import with_database
 from tests.support.database import DRIVER
 from tests.support.logging_configuration import restored_logging
@@ -161,6 +162,32 @@ def mongodb_url(mongod_url: str) -> Iterator[str]:
     yield with_database(mongod_url, name)
     with MongoClient[dict[str, Any]](mongod_url) as client:
         client.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+def shared_mongodb_url(mongod_url: str) -> Iterator[str]:
+    """Return the URL of the database that `emptied_mongodb_url` empties."""
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    yield with_database(mongod_url, name)
+    with MongoClient[dict[str, Any]](mongod_url) as client:
+        client.drop_database(name)
+
+
+@pytest.fixture
+def emptied_mongodb_url(shared_mongodb_url: str) -> Iterator[str]:
+    """Return the URL of an empty database, which has the collections and indexes of the service.
+
+    Creating them for each test takes longer than most tests. A test that changes them, or that
+    leaves something behind that goes on writing, uses `mongodb_url`.
+    """
+    yield shared_mongodb_url
+    with MongoClient[dict[str, Any]](shared_mongodb_url, w="majority") as client:
+        database, declared = client.get_default_database(), declared_collections()
+        for name in database.list_collection_names():
+            if name in declared:
+                database[name].delete_many({})
+            else:
+                database.drop_collection(name)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import logging
 import pkgutil
 from collections.abc import Sequence
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ _NAMESPACE_EXISTS = 48
 _INDEX_CONFLICTS = frozenset({85, 86})  # IndexOptionsConflict, IndexKeySpecsConflict
 
 
+@cache
 def declared_collections() -> dict[str, CollectionSpec]:
     """Return the collections that the modules of this package declare, by name."""
     modules = [

@@ -19,7 +19,8 @@ from datalayer_stripe.store.unit_of_work import InsertOne, UpdateOne
 from tests.store.test_store import EVENT, NOW, credit
 from tests.support.app import Api, json_of, recorded
 
-pytestmark = pytest.mark.mongod
+# Some of what these tests start goes on after them for a while, so each has a database of its own.
+pytestmark = [pytest.mark.mongod, pytest.mark.usefixtures("mongodb_url")]
 
 PAID = recorded("payment_intent.succeeded")
 

@@ -16,7 +16,8 @@ from datalayer_stripe.webhooks import delivery
 from tests.support.app import Api, json_of, recorded
 from tests.support.shop import rows
 
-pytestmark = pytest.mark.mongod
+# Some of what these tests start goes on after them for a while, so each has a database of its own.
+pytestmark = [pytest.mark.mongod, pytest.mark.usefixtures("mongodb_url")]
 
 PAID = recorded("payment_intent.succeeded")
 LIMIT = 0.3

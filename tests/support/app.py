@@ -143,7 +143,8 @@ def settings(request: pytest.FixtureRequest) -> Settings:
     shop = request.getfixturevalue("shop") if "shop" in request.fixturenames else None
     url = "memory://"
     if request.node.get_closest_marker("mongod"):
-        url = request.getfixturevalue("mongodb_url")
+        is_new = "mongodb_url" in request.fixturenames
+        url = request.getfixturevalue("mongodb_url" if is_new else "emptied_mongodb_url")
     api_base = UNREACHABLE_URL
     if "sandbox" in request.fixturenames:
         api_base = request.getfixturevalue("sandbox").url

@@ -22,7 +22,8 @@ from tests.faults.load.hanging_plugin import (
 )
 from tests.support.app import Api, json_of
 
-pytestmark = pytest.mark.mongod
+# The load may go on for a while after a test, so each has a database of its own.
+pytestmark = [pytest.mark.mongod, pytest.mark.usefixtures("mongodb_url")]
 
 SLOTS = 8
 # The slots that one account, and one event type, may use of them.

@@ -23,7 +23,8 @@ from tests.support.app import Api, json_of, sign
 from tests.support.database import connect
 from tests.support.shop import rows
 
-pytestmark = pytest.mark.mongod
+# The load may go on for a while after a test, so each has a database of its own.
+pytestmark = [pytest.mark.mongod, pytest.mark.usefixtures("mongodb_url")]
 
 
 @pytest.mark.gen_test
