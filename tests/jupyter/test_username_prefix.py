@@ -1,5 +1,6 @@
 """The prefix of usernames in the uids of accounts."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,21 +47,27 @@ def test_usernames_may_match_tokens_only_with_secret_and_without_prefix(settings
     )
 
 
-@pytest.mark.parametrize("prefix", ["", "jupyter:"])
-def test_server_warns_if_usernames_may_match_tokens(
-    stripe: Stripe, tmp_path: Path, prefix: str
-) -> None:
-    variables = {**stripe.variables(), PREFIX: prefix}
-    with JupyterServer(tmp_path, variables, "") as server:
-        server.wait_until_open()
-        answer = server.get("/api/iam/v1/subscription", token=TOKEN)
-        assert answer.json["account_uid"].startswith(prefix)
-        assert (PREFIX in server.log) == (not prefix)
+@pytest.fixture(scope="module")
+def prefixed(stripe: Stripe, tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """Start a server with a prefix."""
+    variables = {**stripe.variables(), PREFIX: "jupyter:"}
+    with JupyterServer(tmp_path_factory.mktemp("jupyter"), variables, "") as server:
+        yield server.wait_until_open()
 
 
-def test_datalayer_token_cannot_name_user_of_server(stripe: Stripe, tmp_path: Path) -> None:
-    with JupyterServer(tmp_path, {**stripe.variables(), PREFIX: "jupyter:"}, "") as server:
+def test_server_warns_if_usernames_may_match_tokens(stripe: Stripe, tmp_path: Path) -> None:
+    with JupyterServer(tmp_path, {**stripe.variables(), PREFIX: ""}, "") as server:
         server.wait_until_open()
-        path = "/api/iam/v1/usage/credits"
-        assert server.get(path, headers=bearer("jupyter:ada")).status == 401
-        assert server.get(path, headers=bearer("ada")).status == 200
+        assert PREFIX in server.log
+
+
+def test_server_with_prefix_uses_it_and_does_not_warn(prefixed: JupyterServer) -> None:
+    answer = prefixed.get("/api/iam/v1/subscription", token=TOKEN)
+    assert answer.json["account_uid"].startswith("jupyter:")
+    assert PREFIX not in prefixed.log
+
+
+def test_datalayer_token_cannot_name_user_of_server(prefixed: JupyterServer) -> None:
+    path = "/api/iam/v1/usage/credits"
+    assert prefixed.get(path, headers=bearer("jupyter:ada")).status == 401
+    assert prefixed.get(path, headers=bearer("ada")).status == 200
