@@ -28,7 +28,7 @@ from ..errors import AlreadyDone, CommitRefused, ExpectationFailed, PluginFault,
 from .abandoned_transactions import AbandonedTransactions
 from .bulk_writes import BulkWrites
 from .driver import MakeCalls, call_directly, start_session
-from .errors import ENCODING_ERRORS, translate_errors
+from .errors import CALL_SECONDS, ENCODING_ERRORS, translate_errors
 from .marks import Mark
 from .transaction import transact
 from .unit_of_work import CommitReceipt, Document, UnitOfWork
@@ -192,14 +192,16 @@ class Transactions:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Any]:
-        """Yield the session for a transaction.
+        """Yield the session for a transaction, whose calls together take at most CALL_SECONDS.
 
-        It is used again after a commit: to start and end one costs two calls of the driver.
+        The time includes the wait for a thread of the driver. The session is used again after a
+        commit: to start and end one costs two calls of the driver.
         """
         idle = self._idle_sessions
         mongo_session = idle.pop() if idle else await start_session(self._client)
         try:
-            yield mongo_session
+            with pymongo.timeout(CALL_SECONDS):
+                yield mongo_session
         except BaseException as error:
             if isinstance(error, PyMongoError) and error.timeout:
                 self._abandoned.end(mongo_session)

@@ -9,6 +9,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -79,7 +80,9 @@ async def call_in_one_thread(calls: DatabaseCalls, of_motor: Any, session_of_mot
     try:
         await asyncio.shield(future)
     except asyncio.CancelledError:
-        await asyncio.wait([future])  # the thread still uses the session
+        while not future.done():  # the thread still uses the session
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([future])
         raise
 
 

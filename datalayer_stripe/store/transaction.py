@@ -2,34 +2,28 @@
 
 from typing import Any
 
-import pymongo
 from pymongo import WriteConcern
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
 from .driver import DatabaseCalls, abort_transaction, commit_transaction, start_transaction
-from .errors import CALL_SECONDS
 
 _UNKNOWN = "UnknownTransactionCommitResult"
 
 
 async def transact(write: DatabaseCalls, database: Any, mongo_session: Any) -> None:
-    """Write in a transaction and commit it, or abort it on an error.
-
-    All calls together take at most CALL_SECONDS.
-    """
-    with pymongo.timeout(CALL_SECONDS):
-        await start_transaction(
-            mongo_session,
-            read_concern=ReadConcern("snapshot"),
-            write_concern=WriteConcern("majority"),
-        )
-        try:
-            await write(database, mongo_session)
-        except BaseException:
-            await abort_transaction(mongo_session)
-            raise
-        await _finish(mongo_session)
+    """Write in a transaction and commit it, or abort it on an error."""
+    await start_transaction(
+        mongo_session,
+        read_concern=ReadConcern("snapshot"),
+        write_concern=WriteConcern("majority"),
+    )
+    try:
+        await write(database, mongo_session)
+    except BaseException:
+        await abort_transaction(mongo_session)
+        raise
+    await _finish(mongo_session)
 
 
 async def _finish(mongo_session: Any) -> None:

@@ -35,7 +35,7 @@ class Process:
         driver = Driver(
             partial(GatedClient, process.gate, classes.client),
             partial(GatedClient, process.gate, classes.plugin_client),
-            call_directly,
+            call_directly,  # the gate waits on the event loop, which a thread cannot do
         )
         transport = partial(GatedHTTPClient, process.gate)
         settings = environment.settings(stripe_mongodb_driver=DRIVER)

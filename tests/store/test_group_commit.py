@@ -20,7 +20,14 @@ from datalayer_stripe.errors import (
     StoreUnavailable,
 )
 from datalayer_stripe.service import Service
-from datalayer_stripe.store import CommitReceipt, Store, UnitOfWork, group_commit, transaction
+from datalayer_stripe.store import (
+    CommitReceipt,
+    Store,
+    UnitOfWork,
+    commit,
+    group_commit,
+    transaction,
+)
 from datalayer_stripe.store.bulk_writes import BulkWrites
 from datalayer_stripe.store.commit import Transactions, Work
 from datalayer_stripe.store.driver import start_session, start_transaction
@@ -581,7 +588,7 @@ async def test_transaction_of_a_database_that_hangs_is_ended_and_locks_nothing(
     try:
         works = credits_of("aaa")
         assert isinstance((await commit_all(store, works[:1]))[0], CommitReceipt)
-        monkeypatch.setattr(transaction, "CALL_SECONDS", 1.0)
+        monkeypatch.setattr(commit, "CALL_SECONDS", 1.0)
         apply = BulkWrites.apply
 
         async def hang_after_the_writes(self: BulkWrites, database: Any, session: Any) -> None:

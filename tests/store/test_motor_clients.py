@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pymongo.errors import PyMongoError
 from tornado.ioloop import IOLoop
 
 from datalayer_stripe import store as stores
-from datalayer_stripe.store import Store
+from datalayer_stripe.store import Store, commit
 from datalayer_stripe.store.commit import Transactions, Work
-from datalayer_stripe.store.driver import run_command, start_session
+from datalayer_stripe.store.driver import MAX_CONNECTIONS, run_command, start_session
 from datalayer_stripe.store.group_commit import GroupCommitter
 from datalayer_stripe.store.motor_clients import call_in_one_thread
 from tests.store.test_store import credit, mark
@@ -67,10 +68,11 @@ async def test_cancelled_caller_waits_until_the_thread_no_longer_uses_the_sessio
     async with await start_session(store._client) as session:
         task = asyncio.create_task(call_in_one_thread(write, store._database, session))
         await asyncio.to_thread(started.wait, 60)
-        task.cancel()
-        for _ in range(5):
-            await asyncio.sleep(0)
-        assert not task.done()
+        for _ in range(2):
+            task.cancel()
+            for _ in range(5):
+                await asyncio.sleep(0)
+            assert not task.done()
         go_on.set()
         await asyncio.wait([task], timeout=60)
     assert task.cancelled()
@@ -91,3 +93,25 @@ async def test_calls_that_wait_for_the_event_loop_are_refused(store: Store) -> N
         with pytest.raises(RuntimeError, match="event loop"):
             await call_in_one_thread(write, store._database, session)
     assert ended == [True]
+
+
+@pytest.mark.gen_test
+async def test_time_limit_includes_the_wait_for_a_thread(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commit, "CALL_SECONDS", 0.2)
+    framework, go_on = store._database._framework, threading.Event()
+    loop = asyncio.get_running_loop()
+    transactions = transactions_of(store)
+    [session] = transactions._idle_sessions or [await start_session(store._client)]
+    transactions._idle_sessions[:] = [session]
+    busy = [framework.run_on_executor(loop, go_on.wait, 60) for _ in range(MAX_CONNECTIONS)]
+    attempt = transactions.attempt_in_bulk([Work(credit("a", "pi_1"), mark("evt_1"))])
+    task = asyncio.create_task(attempt)
+    await asyncio.wait([task], timeout=0.3)  # longer than the limit
+    go_on.set()
+    with pytest.raises(PyMongoError) as raised:
+        await task
+    assert raised.value.timeout
+    await asyncio.gather(*busy)
+    assert await store._database.ledger.count_documents({}) == 0
