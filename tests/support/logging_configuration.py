@@ -6,20 +6,26 @@ from contextlib import contextmanager
 
 FLAGS = ("logThreads", "logProcesses", "logMultiprocessing")
 
-_LOGGERS = (None, "stripe", "pymongo", "tornado.general")
-
 
 @contextmanager
 def restored_logging() -> Iterator[None]:
-    """Restore levels, handlers and flags at the end of the block."""
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [(one, one.level, one.handlers[:]) for one in loggers]
+    """Restore the flags, and the levels and handlers of all loggers, at the end of the block.
+
+    A logger that was created meanwhile passes everything on to those above it.
+    """
+    before = {one: (one.level, one.handlers[:], one.propagate) for one in _loggers()}
     flags = {name: getattr(logging, name) for name in FLAGS}
     try:
         yield
     finally:
-        for one, level, handlers in before:
-            one.setLevel(level)
-            one.handlers[:] = handlers
+        for one in _loggers():
+            level, one.handlers[:], one.propagate = before.get(one, (logging.NOTSET, [], True))
+            if one.level != level:
+                one.setLevel(level)
         for name, flag in flags.items():
             setattr(logging, name, flag)
+
+
+def _loggers() -> list[logging.Logger]:
+    named = logging.root.manager.loggerDict.values()
+    return [logging.root, *(one for one in named if isinstance(one, logging.Logger))]
