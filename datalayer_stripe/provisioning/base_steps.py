@@ -38,12 +38,7 @@ def create_step(
 
     async def run(save: Save) -> None:
         created = await create()
-        await secrets.keep(
-            created,
-            save,
-            record=lambda secret: record(created, secret),
-            delete=lambda: delete(created.id),
-        )
+        await secrets.keep(created, save, record=lambda secret: record(created, secret))
         if lost is not None:
             await delete(lost.id)
 

@@ -6,13 +6,7 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
-from ..errors import (
-    DatalayerStripeError,
-    FileChanged,
-    InvalidRequest,
-    SetupError,
-    StripePermissionMissing,
-)
+from ..errors import InvalidRequest, SetupError, StripePermissionMissing
 from ..settings import variable
 from ..settings_checks import prefix_check
 from ..stripe_api.client import StripeClient
@@ -65,42 +59,28 @@ class SigningSecrets:
         return bool(self._values)
 
     async def keep(
-        self,
-        owner: SecretOwner,
-        save: Save,
-        *,
-        record: Callable[[SecretStr], Awaitable[object]],
-        delete: Callable[[], Awaitable[None]],
+        self, owner: SecretOwner, save: Save, *, record: Callable[[SecretStr], Awaitable[object]]
     ) -> None:
-        """Add the secret of a new endpoint or destination, record its digest, and save all secrets.
+        """Add the secret of a new endpoint or destination, save all secrets, and record its digest.
 
-        If that fails, delete the owner: Stripe never shows its secret again. It stays if another
-        program has changed the file, because that may be a second run, which has saved the same
-        secret.
+        Stripe never shows the secret again. If it is not saved, the owner has no digest, and the
+        next set-up replaces it. It is not deleted here: a concurrent run may have created it, or
+        may have saved its secret in another file.
 
         Args:
             owner: The endpoint or destination.
             save: Stores the variable.
             record: Stores the digest of the secret at Stripe.
-            delete: Deletes the owner.
 
         Raises:
             InvalidRequest: Stripe's answer has no secret.
         """
-        try:
-            if owner.secret is None:
-                raise InvalidRequest(f"the answer has no signing secret of {owner.id}")
-            # A secret that is lost after this is missed by its digest in the next set-up.
-            await record(owner.secret)
-            values = [owner.secret.get_secret_value(), *self._values]
-            save({SECRET_VARIABLE: ",".join(values)})
-        except FileChanged:
-            raise
-        except BaseException:
-            with suppress(DatalayerStripeError):  # the next set-up finds it
-                await delete()
-            raise
+        if owner.secret is None:
+            raise InvalidRequest(f"the answer has no signing secret of {owner.id}")
+        values = [owner.secret.get_secret_value(), *self._values]
+        save({SECRET_VARIABLE: ",".join(values)})
         self._values = values
+        await record(owner.secret)
 
     async def missing_steps(
         self, client: StripeClient, owner: SecretOwner, *, instead: str

@@ -40,10 +40,11 @@ class Operator:
         return await plan_setup(self.client, request)
 
     async def set_up(self, *, thin: bool = True, save: Save | None = None) -> list[Result]:
+        return await self.apply(await self.plan(thin=thin), save=save)
+
+    async def apply(self, steps: list[Step], *, save: Save | None = None) -> list[Result]:
         return await apply_steps(
-            await self.plan(thin=thin),
-            save=save or self.variables.update,
-            on_result=lambda _: None,
+            steps, save=save or self.variables.update, on_result=lambda _: None
         )
 
     def all(self, subject: str) -> list[SecretOwner]:
@@ -66,17 +67,13 @@ def operator(client: StripeClient, sandbox: Sandbox) -> Operator:
 class FailingFile:
     """Saves variables, but not the signing secret of an endpoint or destination."""
 
-    def __init__(self, operator: Operator, subject: str, *, refuse_deletion: bool) -> None:
+    def __init__(self, operator: Operator, subject: str) -> None:
         self._operator = operator
         self._saves_left = 0 if subject == ENDPOINT else 1
-        self._path = PATHS[subject]
-        self._refuse_deletion = refuse_deletion
 
     def save(self, variables: Mapping[str, str]) -> None:
         if SECRET_VARIABLE in variables:
             if not self._saves_left:
-                if self._refuse_deletion:
-                    self._operator.sandbox.api.refuse(500, 1000, path_prefix=self._path)
                 raise StartError("the disk is full")
             self._saves_left -= 1
         self._operator.variables.update(variables)
@@ -84,16 +81,16 @@ class FailingFile:
 
 @pytest.mark.parametrize("subject", [ENDPOINT, DESTINATION])
 @pytest.mark.gen_test
-async def test_what_was_created_is_deleted_if_its_secret_cannot_be_saved(
+async def test_what_was_created_is_replaced_if_its_secret_could_not_be_saved(
     operator: Operator, subject: str
 ) -> None:
-    file = FailingFile(operator, subject, refuse_deletion=False)
     with pytest.raises(StartError, match="disk is full"):
-        await operator.set_up(save=file.save)
-    assert operator.all(subject) == []
+        await operator.set_up(save=FailingFile(operator, subject).save)
+    [lost] = operator.all(subject)
     results = await operator.set_up()
     assert [one.problem for one in results if one.problem] == []
     [owner] = operator.all(subject)
+    assert owner.id != lost.id
     assert operator.has_secret_of(owner)
     assert operator.variables[SECRET_VARIABLE].endswith(OF_THE_CLI)
     assert await operator.set_up() == []
@@ -101,17 +98,17 @@ async def test_what_was_created_is_deleted_if_its_secret_cannot_be_saved(
 
 @pytest.mark.parametrize("subject", [ENDPOINT, DESTINATION])
 @pytest.mark.gen_test
-async def test_secret_that_was_recorded_and_not_saved_is_missed_among_others(
-    operator: Operator, sandbox: Sandbox, subject: str
+async def test_run_that_cannot_save_leaves_what_a_concurrent_run_has_created(
+    client: StripeClient, sandbox: Sandbox, subject: str
 ) -> None:
-    file = FailingFile(operator, subject, refuse_deletion=True)
-    with pytest.raises(StartError):
-        await operator.set_up(save=file.save)
-    sandbox.api.normal()
-    [owner] = operator.all(subject)
-    results = await operator.set_up()
-    assert f"that of {owner.id} is missing" in " ".join(one.problem for one in results)
-    assert operator.all(subject) == [owner]
+    first, second = Operator(client, sandbox), Operator(client, sandbox)
+    plans = [await one.plan() for one in (first, second)]
+    await first.apply(plans[0])
+    with pytest.raises(StartError, match="disk is full"):
+        await second.apply(plans[1], save=FailingFile(second, subject).save)
+    [owner] = first.all(subject)
+    assert first.has_secret_of(owner)
+    assert await first.set_up() == []
 
 
 @pytest.mark.parametrize("subject", [ENDPOINT, DESTINATION])
