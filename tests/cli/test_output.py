@@ -96,6 +96,15 @@ def test_table_wraps_only_the_last_column_and_breaks_no_word(
 
 
 @pytest.mark.usefixtures("terminal_of_60_columns")
+def test_empty_last_column_without_room_adds_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(COLUMNS, [(f"evt_{'x' * 60}", 1, "")])
+    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
+        ["ID", "CREDITS", "TEXT"],
+        [f"evt_{'x' * 60}", "1"],
+    ]
+
+
+@pytest.mark.usefixtures("terminal_of_60_columns")
 def test_last_column_without_room_is_printed_below(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(COLUMNS, [("evt_", None, URL), ("evt_", 1, "short")])
     assert capsys.readouterr().out.splitlines() == [

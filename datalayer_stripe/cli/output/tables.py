@@ -69,7 +69,7 @@ class TablePrinter:
         """Return whether a cell of the last column has room beside the others."""
         if cell.cell_len <= self._last_width:
             return True
-        longest_word: int = max(map(cell_len, cell.plain.split()))
+        longest_word: int = max(map(cell_len, cell.plain.split()), default=0)
         return max(longest_word, _MIN_WRAPPED_WIDTH) <= self._last_width
 
     def print_heads(self) -> None:
@@ -95,7 +95,7 @@ class TablePrinter:
             line = Text.assemble(*((one.text, one.style or "") for one in segments))
             line.rstrip()
             print_line(line)
-        if not is_beside:
+        if not is_beside and last.plain.strip():
             print_paragraph(last.plain, prefix=_BELOW, style=str(last.style))
 
 
