@@ -97,10 +97,11 @@ def test_table_wraps_only_the_last_column_and_breaks_no_word(
 
 @pytest.mark.usefixtures("terminal_of_60_columns")
 def test_empty_last_column_without_room_adds_no_line(capsys: pytest.CaptureFixture[str]) -> None:
-    print_table(COLUMNS, [(f"evt_{'x' * 60}", 1, "")])
+    print_table(COLUMNS, [(f"evt_{'x' * 100}", 1, "")])
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["ID", "CREDITS", "TEXT"],
-        [f"evt_{'x' * 60}", "1"],
+        ["ID", "CREDITS"],
+        ["TEXT"],
+        [f"evt_{'x' * 100}", "1"],
     ]
 
 
