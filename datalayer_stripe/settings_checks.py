@@ -234,10 +234,10 @@ def _network(text: str, number: int) -> Network:
         network = ip_network(text, strict=False)
     except ValueError:  # its message contains the value
         raise ValueError(f"is not an IP address or network (value {number})") from None
-    if ip_interface(text).ip != network.network_address:
-        raise ValueError(f"has host bits that are not 0: write {network} (value {number})")
     if network.prefixlen == 0:
         raise ValueError(f"is every address, so that everybody could forge it (value {number})")
+    if ip_interface(text).ip != network.network_address:
+        raise ValueError(f"has host bits that are not 0: write {network} (value {number})")
     return network
 
 

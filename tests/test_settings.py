@@ -199,6 +199,7 @@ def test_blanks_and_quotes_around_a_value_are_removed(around: str) -> None:
         ("STRIPE_TOPUP_DURING_DISPUTE", "no", "is not one of 'allow' or 'refuse'"),
         ("JWT_ALGORITHM", "RS256", "is not one of 'HS256', 'HS384' or 'HS512'"),
         ("STRIPE_TRUSTED_PROXIES", "127.0.0.1,10.0.0.1/8", "not 0: write 10.0.0.0/8 (value 2)"),
+        ("STRIPE_TRUSTED_PROXIES", "10.0.0.1/0", "is every address"),
         ("STRIPE_TRUSTED_PROXIES", "10.0.0.0/33", "is not an IP address or network (value 1)"),
         ("CORS_ORIGIN", "https://app.example.com/", "is not scheme://host[:port], without a path"),
         ("CORS_ORIGIN", "https://app.example.com,null", "without a path (value 2)"),

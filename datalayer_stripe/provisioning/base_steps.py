@@ -42,7 +42,7 @@ def create_step(
         if lost is not None:
             await delete(lost.id)
 
-    instead = f", instead of {lost.id}, whose signing secret was not saved" if lost else ""
+    instead = f", instead of {lost.id}, whose signing secret may not be saved" if lost else ""
     return Step(
         subject,
         Action.CREATE,

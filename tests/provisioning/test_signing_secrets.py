@@ -123,7 +123,7 @@ async def test_endpoint_whose_secret_was_not_recorded_is_replaced(
     [lost] = operator.all(subject)
     [step] = [one for one in await operator.plan() if one.subject == subject]
     assert step.action is Action.CREATE
-    assert step.detail.endswith(f"instead of {lost.id}, whose signing secret was not saved")
+    assert step.detail.endswith(f"instead of {lost.id}, whose signing secret may not be saved")
     results = await operator.set_up()
     assert [one.problem for one in results if one.problem] == []
     [owner] = operator.all(subject)
