@@ -218,6 +218,14 @@ class Cluster:
 
         await wait_until(all_answer, f"/readyz does not answer {code} in all processes")
 
+    async def wait_until_delivery_failed(self) -> None:
+        """Wait until a delivery has failed since the last start of any process."""
+
+        async def any_failed() -> bool:
+            return await self.metric("datalayer_stripe_deliveries_total", outcome="failed") > 0
+
+        await wait_until(any_failed, "no delivery has failed")
+
     def unexpected_errors(self) -> list[dict[str, Any]]:
         """Return the log lines of unexpected exceptions."""
         return [line for one in self.services for line in one.log() if "exception" in line]

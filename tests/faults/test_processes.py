@@ -130,6 +130,8 @@ async def test_killing_mongod_loses_and_doubles_nothing(
             answer = await load.cluster.services[0].get("/readyz")
             assert "database" in json_of(answer)["problems"]
             assert await load.cluster.services[0].status("/healthz") == 200
+            # Deliveries of the moment of the kill succeed if mongod is back soon enough.
+            await load.cluster.wait_until_delivery_failed()
             await asyncio.to_thread(mongod.start)
             begun = time.monotonic()
             limit_transactions(mongod)
@@ -138,7 +140,6 @@ async def test_killing_mongod_loses_and_doubles_nothing(
             await load.cluster.wait_until_ready()
             report.count("processes", kills_of_mongod=1)
         await wait_for_deferred_work(url)
-        assert await load.cluster.metric("datalayer_stripe_deliveries_total", outcome="failed")
 
 
 @pytest.mark.gen_test
