@@ -109,26 +109,30 @@ def show_event(event_id: str) -> None:
 
 def replay_events(event_ids: tuple[str, ...]) -> None:
     """Process events again."""
-    outcomes: dict[str, str] = {}
+    unsuccessful: list[str] = []
+    stored: list[str] = []
 
     async def replay() -> None:
         async with command_service(running_plugins=True) as service:
             for event_id in event_ids:
+                processed = event_id
                 try:
                     replayed = await service.administration.events.replay(
                         event_id, operator=_OPERATOR
                     )
-                    outcome = replayed.outcome
+                    # Of a thin event, the snapshot event is stored.
+                    processed, outcome = replayed.event_id, replayed.outcome
                 except NotFound:
                     outcome = _NOT_FOUND
                 except RequestError as error:
                     outcome = f"{Outcome.FAILED.value}: {error.message}"
                 print_paragraph(f"{event_id} → {outcome}")
-                outcomes[event_id] = outcome
+                if outcome not in _SUCCESSFUL:
+                    unsuccessful.append(event_id)
+                    if outcome != _NOT_FOUND:
+                        stored.append(processed)
 
     run(replay())
-    unsuccessful = {one: outcome for one, outcome in outcomes.items() if outcome not in _SUCCESSFUL}
-    stored = [one for one, outcome in unsuccessful.items() if outcome != _NOT_FOUND]
     if stored:
         print_error(f"`datalayer-stripe events show {stored[0]}` shows what its plugins did.")
     if unsuccessful:

@@ -39,7 +39,10 @@ def token(
     except SettingsError as error:
         fail(str(error))
     except ValidationError:
-        fail("ACCOUNT: use 1 to 128 printable ASCII characters without spaces, such as alice.")
+        fail(
+            "ACCOUNT: use 1 to 128 printable ASCII characters without spaces, and not only full "
+            "stops, such as alice."
+        )
     if settings.livemode:
         fail(_LIVE_KEY_ERROR)
     lifetime = timedelta(hours=hours)

@@ -19,7 +19,7 @@ def create_step(
     secrets: SigningSecrets,
     create: Callable[[], Awaitable[T]],
     record: Callable[[T, SecretStr], Awaitable[object]],
-    delete: Callable[[str], Awaitable[None]],
+    delete_lost: Callable[[str], Awaitable[None]],
     lost: BaseEndpoint | None,
     by_hand: str,
 ) -> Step:
@@ -31,17 +31,21 @@ def create_step(
         secrets: The signing secrets of the configuration.
         create: Creates it.
         record: Stores the digest of its secret at Stripe.
-        delete: Deletes the one with an id.
+        delete_lost: Deletes the one with an id, if no secret of it was recorded meanwhile.
         lost: An existing one whose secret nobody has, and that is replaced.
         by_hand: How to create it by hand.
+
+    Raises:
+        SetupError: The configuration has as many secrets as it may have.
     """
 
     async def run(save: Save) -> None:
         created = await create()
         await secrets.keep(created, save, record=lambda secret: record(created, secret))
         if lost is not None:
-            await delete(lost.id)
+            await delete_lost(lost.id)
 
+    secrets.check_room()
     instead = f", instead of {lost.id}, whose signing secret may not be saved" if lost else ""
     return Step(
         subject,

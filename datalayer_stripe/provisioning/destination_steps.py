@@ -10,6 +10,7 @@ from .event_destination import (
     DestinationPlan,
     EventDestination,
     apply_destination,
+    list_destinations,
     plan_destination,
     record_destination_secret,
     without_thin_event,
@@ -69,13 +70,17 @@ def _create(
     note: str,
     lost: EventDestination | None,
 ) -> Step:
+    async def delete_lost(lost_id: str) -> None:
+        if any(one.id == lost_id and one.is_unrecorded for one in await list_destinations(client)):
+            await EventDestinationCalls(client.transport).delete(lost_id)
+
     return create_step(
         DESTINATION_SUBJECT,
         f"{plan.url}, {len(plan.events)} event types{note}",
         secrets=secrets,
         create=lambda: apply_destination(client, plan, lost=lost),
         record=lambda destination, secret: record_destination_secret(client, destination, secret),
-        delete=EventDestinationCalls(client.transport).delete,
+        delete_lost=delete_lost,
         lost=lost,
         by_hand=destination_by_hand(plan.url),
     )

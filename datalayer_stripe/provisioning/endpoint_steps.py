@@ -13,6 +13,7 @@ from .webhook_endpoints import (
     EndpointPlan,
     WebhookEndpoint,
     apply_endpoint,
+    list_endpoints,
     plan_endpoint,
     record_secret,
 )
@@ -85,13 +86,17 @@ async def plan_endpoint_steps(
 def _create(
     client: StripeClient, plan: EndpointPlan, secrets: SigningSecrets, lost: WebhookEndpoint | None
 ) -> Step:
+    async def delete_lost(lost_id: str) -> None:
+        if any(one.id == lost_id and one.is_unrecorded for one in await list_endpoints(client)):
+            await WebhookEndpointCalls(client.transport).delete(lost_id)
+
     return create_step(
         ENDPOINT_SUBJECT,
         f"{plan.url}, {len(plan.events)} event types, API version {plan.api_version}",
         secrets=secrets,
         create=lambda: apply_endpoint(client, plan, lost=lost),
         record=lambda endpoint, secret: record_secret(client, endpoint, secret),
-        delete=WebhookEndpointCalls(client.transport).delete,
+        delete_lost=delete_lost,
         lost=lost,
         by_hand=endpoint_by_hand(plan.url, plan.events),
     )

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from ..errors import InvalidRequest, SetupError, StripePermissionMissing
 from ..settings import variable
-from ..settings_checks import prefix_check
+from ..settings_checks import MAX_SIGNING_SECRETS, prefix_check
 from ..stripe_api.client import StripeClient
 from .event_destination import list_destinations
 from .steps import Action, Save, Step
@@ -57,6 +57,18 @@ class SigningSecrets:
     def __bool__(self) -> bool:
         """Return whether there is any secret."""
         return bool(self._values)
+
+    def check_room(self) -> None:
+        """Check that a secret can be added.
+
+        Raises:
+            SetupError: There are as many as there may be.
+        """
+        if len(self._values) >= MAX_SIGNING_SECRETS:
+            raise SetupError(
+                f"{SECRET_VARIABLE} has {len(self._values)} secrets, and {MAX_SIGNING_SECRETS} are "
+                f"the maximum. Remove those of endpoints that no longer exist: {WEBHOOKS_PAGE}."
+            )
 
     async def keep(
         self, owner: SecretOwner, save: Save, *, record: Callable[[SecretStr], Awaitable[object]]

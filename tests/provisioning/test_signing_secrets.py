@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from datalayer_stripe.errors import StartError, StripeUnavailable
+from datalayer_stripe.errors import SetupError, StartError, StripeUnavailable
 from datalayer_stripe.plugin_api.registry import Registry
+from datalayer_stripe.provisioning.endpoint_base import secret_digest
 from datalayer_stripe.provisioning.event_destination import parse_destination
 from datalayer_stripe.provisioning.offers import Offer, Offers
 from datalayer_stripe.provisioning.setup import SetupRequest, plan_setup
@@ -130,6 +131,32 @@ async def test_endpoint_whose_secret_was_not_recorded_is_replaced(
     assert owner.id != lost.id
     assert operator.has_secret_of(owner)
     assert await operator.set_up() == []
+
+
+@pytest.mark.parametrize("subject", [ENDPOINT, DESTINATION])
+@pytest.mark.gen_test
+async def test_what_another_run_records_meanwhile_is_not_replaced(
+    client: StripeClient, sandbox: Sandbox, subject: str
+) -> None:
+    sandbox.api.refuse(500, 1000, path_prefix=PATHS[subject])
+    first, second = Operator(client, sandbox), Operator(client, sandbox)
+    with pytest.raises(StripeUnavailable):
+        await first.set_up()
+    sandbox.api.normal()
+    [owner] = first.all(subject)
+    steps = await second.plan()
+    digest = secret_digest(SecretStr(first.variables[SECRET_VARIABLE].split(",")[0]))
+    metadata = {"managed_by": "datalayer-stripe", "secret_sha256": digest}
+    sandbox.call("POST", f"{PATHS[subject].rpartition('/')[0]}/{owner.id}", metadata=metadata)
+    await second.apply(steps)
+    assert owner.id in [one.id for one in first.all(subject)]
+
+
+@pytest.mark.gen_test
+async def test_set_up_adds_no_secret_that_the_service_would_refuse(operator: Operator) -> None:
+    operator.variables[SECRET_VARIABLE] = ",".join(f"whsec_{number}" for number in range(16))
+    with pytest.raises(SetupError, match="16 are the maximum"):
+        await operator.plan()
 
 
 @pytest.mark.gen_test
