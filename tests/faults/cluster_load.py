@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pymongo import MongoClient
+
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.sandbox import Sandbox
 from tests.faults import report
@@ -46,7 +48,7 @@ async def cluster_under_load(
 ) -> AsyncIterator[LoadedCluster]:
     """Run a cluster under load, until the block ends.
 
-    At the end everything is delivered, and all laws are checked.
+    At the end everything is delivered, no job is left, and all laws are checked.
     """
     async with cluster(variables, folder) as running:
         sender = WebhookSender(sandbox, running.url + WEBHOOK_ROUTE, Registry.load().types, rng)
@@ -71,6 +73,7 @@ async def cluster_under_load(
             await asyncio.gather(*tasks)
             sender.collect()
             await sender.idle()
+            await _wait_for_deferred_work(variables["DATALAYER_STRIPE_MONGODB_URL"])
         finally:
             for one in tasks:
                 one.cancel()
@@ -88,6 +91,14 @@ async def cluster_under_load(
             **figures,
         )
         report.maximum("processes", slowest_event_seconds=sender.slowest)
+
+
+async def _wait_for_deferred_work(url: str) -> None:
+    """Wait until no job is left: what has failed while Stripe was busy is retried after a pause."""
+    with MongoClient(url) as client:
+        jobs = client.get_default_database("datalayer_stripe").jobs
+        while await asyncio.to_thread(jobs.count_documents, {}):  # noqa: ASYNC110 (others end them)
+            await asyncio.sleep(0.2)
 
 
 async def _wait_for_capacity(sender: WebhookSender, stopped: asyncio.Event) -> bool:
