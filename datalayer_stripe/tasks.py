@@ -1,7 +1,26 @@
-"""Asyncio tasks that several callers await."""
+"""End asyncio tasks, and retrieve the errors of tasks that several callers await."""
 
 import asyncio
 from typing import Any
+
+_CANCEL_AGAIN_SECONDS = 1.0
+
+
+async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait until all have ended.
+
+    A task that goes on is cancelled again. `asyncio.wait_for` of Python 3.11, which PyMongo calls,
+    loses a cancellation that arrives together with its result
+    (https://github.com/python/cpython/issues/86296).
+
+    Args:
+        tasks: The tasks. How they ended is not looked at.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
 
 
 def retrieve_error(task: asyncio.Future[Any]) -> None:

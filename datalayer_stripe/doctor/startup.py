@@ -9,6 +9,7 @@ from datetime import timedelta
 from ..clock import Clock
 from ..errors import StoreUnavailable
 from ..store.check_reports import CheckReports
+from ..tasks import cancel_and_wait
 from .checks import Check, Status
 from .context import CheckContext
 from .report import STARTUP_CHECKS, run_checks
@@ -74,9 +75,7 @@ class StartupChecks:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await cancel_and_wait(task)
 
     async def examine_once(self) -> Mapping[str, str]:
         """Run the checks, log what has changed since the last run, and return the problems."""

@@ -34,6 +34,7 @@ class BackgroundService:
         self._app_state = app_state
         self._configuration = configuration
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     def start(self) -> None:
         """Start opening the service, in the running event loop."""
@@ -47,10 +48,12 @@ class BackgroundService:
                 await self._app_state.request_tracker.wait_until_idle()
         except TimeoutError:
             logger.warning("Requests were still running after %g s", DRAIN_SECONDS)
+        self._stopping.set()
         if self._task:
+            # Only once: a second cancellation would cut the service's close. The event ends the
+            # task if PyMongo loses this one (see tasks.cancel_and_wait).
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     async def _run(self) -> None:
         try:
@@ -68,7 +71,7 @@ class BackgroundService:
             self._app_state.set_unavailable(Unavailable)
 
     async def _serve(self, service: Service) -> None:
-        """Serve requests until the task is cancelled.
+        """Serve requests until the server stops.
 
         Raises:
             PluginError: If a plugin cannot start.
@@ -82,7 +85,7 @@ class BackgroundService:
         )
         try:
             async with service.periodic_reconciliation().running():
-                await asyncio.get_running_loop().create_future()
+                await self._stopping.wait()
         finally:
             self._app_state.set_unavailable(Unavailable)
 
@@ -122,5 +125,16 @@ class BackgroundService:
                 raise
             except Exception:
                 logger.exception("The service could not be opened. The server retries.")
-            await asyncio.sleep(backoff)
+            await self._pause(backoff)
             backoff = min(backoff * 2, MAX_BACKOFF_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt to open the service.
+
+        Raises:
+            CancelledError: The server stops.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+                raise asyncio.CancelledError

@@ -13,6 +13,7 @@ from ..errors import LeaseLost, RequestError, StoreUnavailable
 from ..metrics import Metrics
 from ..store import Store
 from ..store.leases import Lease
+from ..tasks import cancel_and_wait
 from .findings import EVENT_RETENTION
 from .sweeps import Reconciliation
 
@@ -71,9 +72,7 @@ class PeriodicReconciliation:
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            await cancel_and_wait(task)
 
     async def _run(self) -> None:
         """Check periodically whether a run is due, and run it."""

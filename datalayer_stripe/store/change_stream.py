@@ -8,11 +8,12 @@ the watcher reads the current state of the account.
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 
 from pymongo.errors import PyMongoError
 
+from ..tasks import cancel_and_wait
 from .driver import watch
 
 logger = logging.getLogger(__name__)
@@ -73,9 +74,7 @@ class Changes:
     async def close(self) -> None:
         """Stop watching."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         self._started.set()

@@ -6,7 +6,6 @@ The age of the oldest unfinished event is measured, too.
 import asyncio
 import logging
 import random
-from contextlib import suppress
 from datetime import datetime
 from itertools import product
 
@@ -16,6 +15,7 @@ from ..metrics import Metrics
 from ..plugin_api.registry import Registry
 from ..store import Store
 from ..store.event_records import DEFERRED, FAILED, REJECTED
+from ..tasks import cancel_and_wait
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +48,7 @@ class OpenEvents:
     async def stop(self) -> None:
         """Stop counting."""
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await cancel_and_wait(self._task)
             self._task = None
 
     async def refresh(self) -> None:

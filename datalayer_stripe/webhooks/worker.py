@@ -26,6 +26,7 @@ from ..store.job_marks import JobDone, JobFailed, JobRejected
 from ..store.jobs import Job
 from ..store.marks import Mark
 from ..stripe_api.rate_limit import JOB_WAIT_SECONDS, own_calls
+from ..tasks import cancel_and_wait
 from ..tracing import NO_TRACER, Tracer
 from .observers import Observers
 from .outcome import Outcome
@@ -114,17 +115,13 @@ class Worker:
                 again after their leases have expired.
         """
         if self._loop is not None:
-            self._loop.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._loop
+            await cancel_and_wait(self._loop)
             self._loop = None
         if self._jobs:
             _, unfinished = await asyncio.wait(self._jobs, timeout=seconds)
-            for job in unfinished:
-                job.cancel()
             if unfinished:
                 logger.warning("Deferred jobs were cancelled; they will run again later")
-                await asyncio.wait(unfinished)
+                await cancel_and_wait(*unfinished)
 
     async def run_due(self) -> None:
         """Run all due jobs, and return when none is due and none runs."""

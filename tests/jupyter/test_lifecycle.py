@@ -4,7 +4,7 @@ import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -270,6 +270,29 @@ async def test_service_stops_while_it_is_opening(
     background_service.start()
     await asyncio.sleep(0)
     async with asyncio.timeout(2):
+        await background_service.stop()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("database", ["answers", "does not answer"])
+async def test_service_stops_although_its_cancellation_is_lost(
+    app_state: AppState,
+    configuration: Configuration,
+    monkeypatch: pytest.MonkeyPatch,
+    database: str,
+) -> None:
+    async def lose_cancellation(*arguments: Any, **options: Any) -> Service:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        if database == "answers":
+            return await open_service(*arguments, **options)
+        raise StoreError("away")
+
+    monkeypatch.setattr(lifecycle, "open_service", lose_cancellation)
+    background_service = BackgroundService(app_state, configuration)
+    background_service.start()
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
         await background_service.stop()
 
 

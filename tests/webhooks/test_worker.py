@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tornado.ioloop import IOLoop
 
-from datalayer_stripe import Context, Event, Plugin, Reject, Retry
+from datalayer_stripe import Context, Event, Plugin, Reject, Retry, tasks
 from datalayer_stripe.composition import open_service
 from datalayer_stripe.errors import StoreUnavailable
 from datalayer_stripe.plugin_api.registry import Registry
@@ -579,6 +579,21 @@ async def test_shutdown_waits_for_the_running_job_and_takes_no_other(
     await stopping
     assert mailer.runs == {EVENT: 1}
     assert [job["_id"] for job in await rows(service, "jobs")] == ["evt_later:mailer"]
+
+
+@pytest.mark.mongod
+@pytest.mark.gen_test
+async def test_worker_ends_at_whatever_moment_it_is_stopped(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_CANCEL_AGAIN_SECONDS", 0.05)
+    for steps in range(200):
+        service.worker.start()
+        for _ in range(steps % 40):
+            service.worker.wake()
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await service.worker.stop(seconds=1)
 
 
 @pytest.mark.mongod
