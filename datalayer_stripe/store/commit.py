@@ -105,6 +105,9 @@ class Committer(Protocol):
             StoreUnavailable: The database does not answer or is too busy.
         """
 
+    async def close(self) -> None:
+        """Wait a moment for the commits that run although their callers were cancelled."""
+
 
 class Transactions:
     """Commits in transactions. The mark is written first, so that a duplicate costs one write.
@@ -246,6 +249,9 @@ class MemoryCommitter:
                 raise _translated(error) from error
             await work.mark.apply(self.database, None)
         return receipt
+
+    async def close(self) -> None:
+        """Close as :class:`Committer`. No commit outlives its caller."""
 
 
 async def _apply(

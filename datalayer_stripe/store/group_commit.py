@@ -41,6 +41,9 @@ MAX_BULK_SIZE = 64
 MAX_GROUP_SIZE = 32
 """Maximum number of units that are written one after the other in one transaction."""
 
+CLOSE_SECONDS = 2.0
+"""How long the end of the service waits for commits that run."""
+
 # Limits the concurrent transactions of one plugin, in addition to the one of its group.
 MAX_PLUGIN_TRANSACTIONS = 2
 
@@ -96,6 +99,15 @@ class GroupCommitter:
                 max_single_commits=MAX_PLUGIN_TRANSACTIONS,
             )
         return self._plugin_queues[name]
+
+    async def close(self) -> None:
+        """Close as :class:`.commit.Committer`.
+
+        A transaction that the end of the client interrupts would lock its documents until the
+        server ends it, a minute later.
+        """
+        if tasks := self.running_tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
     @property
     def running_tasks(self) -> set[asyncio.Task[None]]:

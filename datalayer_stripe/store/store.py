@@ -180,7 +180,8 @@ class Store:
         )
 
     async def close(self) -> None:
-        """Close the change stream and the clients."""
+        """Close the change stream, wait a moment for commits that run, and close the clients."""
         await self.changes.close()
+        await self._committer.close()
         await close(self._client)
         await close(self._plugin_client)

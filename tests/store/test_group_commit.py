@@ -38,6 +38,7 @@ from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.refused_groups import Finding
 from datalayer_stripe.store.subscriptions import WriteSnapshot
 from datalayer_stripe.store.unit_of_work import UpdateOne
+from datalayer_stripe.tasks import cancel_and_wait
 from tests.store.test_store import EVENT, NOW, credit, mark, snapshot
 from tests.support.commands import CommandCounter
 from tests.support.database import connect
@@ -520,6 +521,30 @@ async def test_unit_of_cancelled_caller_is_committed_with_its_group(
     assert isinstance(outcomes.pop(1), asyncio.CancelledError)
     assert outcomes == [CommitReceipt(credits_added=50)] * 4
     assert await balances(service) == dict.fromkeys("abcde", 50)
+
+
+@pytest.mark.gen_test
+async def test_commit_of_cancelled_caller_ends_before_the_store_is_closed(
+    service: Service, mongodb_url: str, monkeypatch: Patch
+) -> None:
+    store = await connect(mongodb_url, livemode=False)
+    attempt, started, go_on = Transactions.attempt_in_bulk, asyncio.Event(), asyncio.Event()
+
+    async def wait(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
+        started.set()
+        await go_on.wait()
+        return await attempt(self, works)
+
+    monkeypatch.setattr(Transactions, "attempt_in_bulk", wait)
+    committing = asyncio.create_task(store.commit(*credits_of(["a"])[0]))
+    await started.wait()
+    await cancel_and_wait(committing)
+    closing = asyncio.create_task(store.close())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    assert await balances(service) == {"a": 50}
 
 
 @pytest.mark.gen_test
