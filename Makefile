@@ -23,7 +23,7 @@ DEPLOYMENT_TOOLS := bubblewrap mmdebstrap debian-archive-keyring nginx-light ope
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run play test test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings commands documented openapi stripe-cli promtool vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
+.PHONY: help run play test test-browser test-lowest test-packages test-faults test-deployment deployment-tools lock image figures settings commands documented openapi stripe-cli promtool vendor labextension screenshots bench bench-micro lint format docs build audit release-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s  %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,15 +35,20 @@ play: $(VENV)/.installed-demo ## play the demo's story and check each step
 	@$(BIN)/datalayer-stripe demo --play $(ARGS)
 
 # The commands that the tests start compile every module anew where the environment says so.
-test test-packages test-faults: export PYTHONDONTWRITEBYTECODE =
+test test-browser test-packages test-faults: export PYTHONDONTWRITEBYTECODE =
 
 # Run all tests of a file in one worker, because they share fixtures that start slowly. Run the files
 # with slow tests first (tests/conftest.py), so that no worker is left with one at the end.
-test: $(VENV)/.installed-test ## run the tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+IN_WORKERS := --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+test: $(VENV)/.installed-test ## run the tests, but for those of the pages
+	@$(BIN)/python -m pytest $(IN_WORKERS) --ignore=tests/browser $(PYTEST_ARGS)
+
+test-browser: $(VENV)/.installed-test ## run the tests of the pages; needs Chromium or Chrome
+	@$(BIN)/python -m pytest $(IN_WORKERS) tests/browser $(PYTEST_ARGS)
 
 test-lowest: $(VENV)/.installed-dev ## run the tests with the lowest versions of the dependencies
-	@$(MAKE) --no-print-directory test VENV=.venv-lowest PYTEST_ARGS="$(or $(PYTEST_ARGS),--ignore=tests/browser)" \
+	@$(MAKE) --no-print-directory test VENV=.venv-lowest \
 	  INSTALL="$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct"
 
 test-packages: $(VENV)/.installed-dev ## build, install and use the packages and the tutorial's plugin; needs PyPI and npm

@@ -107,6 +107,7 @@ def test_ci_builds_the_documentation() -> None:
         "lint",
         "docs",
         "test",
+        "test-browser",
         "test-packages",
         "test-faults",
         "test-deployment",
