@@ -92,6 +92,8 @@ def read_configuration(
 ) -> Configuration:
     """Read the configuration from the environment variables of the process and secret files.
 
+    From then on, the log contains none of its secrets.
+
     Args:
         kind: The class of the settings.
         running_plugins: Whether plugins will run. If not, their own settings are not read.
@@ -100,8 +102,6 @@ def read_configuration(
     Raises:
         PluginError: A plugin cannot be loaded.
         SettingsError: Settings are missing or not valid. The error has all faults.
-
-    The log contains none of the secrets from then on.
     """
     found = try_configuration(kind, running_plugins=running_plugins, **overrides)
     if found.plugin_error is not None:

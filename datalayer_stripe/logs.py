@@ -31,14 +31,13 @@ _context: ContextVar[Mapping[str, str | int]] = ContextVar(
 MAX_TEXT_CHARS = 16_384
 """The maximum length of a text in a log line. The middle of a longer text is left out."""
 
-# Terminals and log viewers interpret control characters (also those of Latin-1, C1), line
-# separators, and marks that change the text direction.
+# Terminals and log viewers interpret control characters (those of ASCII and of Latin-1), line
+# separators, and marks that change the text direction. `str.isprintable` is False for all of them.
 _UNPRINTABLE = [
     *(code for code in range(0x20) if chr(code) not in "\n\t"),
     *range(0x7F, 0xA0),
     *(0x2028, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)),
 ]
-# Python calls none of them printable.
 _ESCAPES = {code: f"\\u{code:04x}" for code in _UNPRINTABLE}
 
 # What a record has besides the fields of `extra=`.

@@ -1,24 +1,27 @@
-"""Replace characters that nobody sees, but that change how a text is shown."""
+"""Replace invisible characters, which can change how the text around them is shown."""
 
 import unicodedata
 from collections.abc import Callable
 
-# Control characters; format characters, such as marks of the text direction and of no width; and
-# separators of lines and paragraphs: https://www.unicode.org/reports/tr44/#General_Category_Values
-_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp"})
+# The general categories of Unicode for control characters, for format characters (such as
+# zero-width spaces and marks of the text direction), and for separators of lines and of paragraphs:
+# https://www.unicode.org/reports/tr44/#General_Category_Values
+_INVISIBLE_CATEGORIES = frozenset({"Cc", "Cf", "Zl", "Zp"})
 
 
 def replace_unprintable(text: str, replacement: Callable[[str], str], *, keep: str = "") -> str:
-    """Return a text in which control, format and line separator characters are replaced.
+    """Return a text with its invisible characters replaced. Ordinary spaces stay.
 
     Args:
         text: The text.
-        replacement: Returns what replaces a character.
-        keep: Characters that stay.
+        replacement: Called with each invisible character. Returns the text to put in its place.
+        keep: Invisible characters that are not replaced, such as line feeds.
     """
     if text.isprintable():
         return text
-    return "".join(
-        replacement(one) if unicodedata.category(one) in _CATEGORIES and one not in keep else one
-        for one in text
-    )
+
+    def shown(character: str) -> str:
+        is_invisible = unicodedata.category(character) in _INVISIBLE_CATEGORIES
+        return replacement(character) if is_invisible and character not in keep else character
+
+    return "".join(map(shown, text))

@@ -9,12 +9,12 @@ _CANCEL_AGAIN_SECONDS = 1.0
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks, and wait until all have ended.
 
-    A task that goes on is cancelled again. `asyncio.wait_for` of Python 3.11, which PyMongo calls,
-    loses a cancellation that arrives together with its result
-    (https://github.com/python/cpython/issues/86296).
+    A task that still runs after a second is cancelled again. `asyncio.wait_for` of Python 3.11,
+    which PyMongo calls, loses a cancellation that arrives together with its result:
+    https://github.com/python/cpython/issues/86296.
 
     Args:
-        tasks: The tasks. How they ended is not looked at.
+        tasks: The tasks. Their results and errors are ignored.
     """
     pending = {task for task in tasks if not task.done()}
     while pending:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 # Grace period after cancellation, in seconds, in which a plugin may close what it has opened.
 GRACE_SECONDS = 0.5
 
-# Tasks that go on after their cancellation. The event loop itself holds tasks only weakly.
+# Tasks that still run after their cancellation. The event loop itself holds tasks only weakly.
 _abandoned: set[asyncio.Task[Any]] = set()
 
 

@@ -25,7 +25,7 @@ from .differences import RECONCILE_COMMAND, REPAIR_COMMAND, Difference, payment_
 from .findings import EVENT_RETENTION, GRACE_PERIOD
 from .rejections import can_retry_rejection
 
-# A payment that is refunded while it is read is read again, up to so often.
+# How often a payment that is refunded while it is read is read.
 _MAX_READS = 5
 
 

@@ -20,7 +20,7 @@ from ..stripe_api.client import StripeClient
 from .audit_payments import expected_top_up
 from .differences import RepairTarget
 
-# A repair that conflicts with a concurrent write is computed again, up to so often.
+# How often a repair that conflicts with concurrent writes is computed.
 _MAX_ATTEMPTS = 5
 
 

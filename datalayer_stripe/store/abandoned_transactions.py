@@ -1,4 +1,4 @@
-"""End the transactions of a database that has stopped to answer.
+"""End transactions in which the database has not answered in time.
 
 Such a transaction may still be open on the server. It locks its documents until the server ends it,
 which takes up to a minute:

@@ -16,7 +16,7 @@ from .ledger import entry_of
 from .reversals import is_top_up
 
 _PAGE = 500
-# An account that is credited while it is read is read again, up to so often.
+# How often the ledger of an account that is credited while it is read is read.
 _MAX_READS = 20
 
 _SCRATCH_PREFIX = "audit_"

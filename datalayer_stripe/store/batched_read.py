@@ -48,7 +48,7 @@ class BatchedRead(Generic[K, V]):
             batch.read = asyncio.create_task(self._read(batch))
             batch.read.add_done_callback(retrieve_error)
         batch.keys.add(key)
-        # Other callers wait for the same read: it goes on if this one is cancelled.
+        # Other callers wait for the same read: it continues if this one is cancelled.
         return (await asyncio.shield(batch.read)).get(key)
 
     async def _read(self, batch: _Batch[K, V]) -> Mapping[K, V]:

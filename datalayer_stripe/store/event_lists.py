@@ -216,6 +216,6 @@ def _position(
     if before is not None and before.received_at == at:
         ids = [*before.ids, *ids]
     if len(ids) > MAX_IDS:
-        # No service receives as many in a millisecond. The list goes on with the one before it.
+        # No service receives so many in a millisecond. The list continues with the one before it.
         return EventPosition(at=milliseconds(at) - 1)
     return EventPosition(at=milliseconds(at), ids=tuple(ids))

@@ -107,7 +107,7 @@ class EventDestinationCalls:
         )
 
     async def delete(self, destination_id: str) -> None:
-        """Delete a destination. Stripe stops to retry the events that it has not accepted.
+        """Delete a destination. Stripe no longer retries the events that it has not accepted.
 
         Args:
             destination_id: The destination, `ed_…`.

@@ -78,7 +78,7 @@ class WebhookEndpointCalls:
         )
 
     async def delete(self, endpoint_id: str) -> None:
-        """Delete an endpoint. Stripe stops to retry the events that it has not accepted.
+        """Delete an endpoint. Stripe no longer retries the events that it has not accepted.
 
         Args:
             endpoint_id: The endpoint, `we_…`.

@@ -117,7 +117,7 @@ class Deliveries:
         """Process an event that Stripe lists and has not delivered yet, as its delivery would be.
 
         Raises:
-            DeliveryFailed: It takes too long, and goes on in the background.
+            DeliveryFailed: It takes too long, and continues in the background.
             Overloaded: Too many deliveries are in flight.
             StoreUnavailable: The database does not answer.
         """
