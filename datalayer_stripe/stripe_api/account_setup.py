@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from .queries import PAGE_SIZE
 from .transport import StripeDict, StripeTransport, key_option
 
-_PAGE_SIZE = 100  # Stripe's maximum
 _MAX_LOOKUP_KEYS = 10  # in one request: https://docs.stripe.com/api/prices/list
 
 
@@ -52,7 +52,7 @@ class AccountSetupCalls:
 
     def product_pages(self) -> AsyncIterator[list[StripeDict]]:
         """Yield all products, active or not, the newest first."""
-        params: Any = {"limit": _PAGE_SIZE}
+        params: Any = {"limit": PAGE_SIZE}
         return self._transport.pages("products.list", partial(self._v1.products.list_async, params))
 
     async def create_product(
@@ -94,7 +94,7 @@ class AccountSetupCalls:
             StripeObjectMissing: Stripe has no such product.
         """
         request = self._v1.prices.list_async(
-            {"product": product_id, "active": True, "limit": _PAGE_SIZE}
+            {"product": product_id, "active": True, "limit": PAGE_SIZE}
         )
         return await self._transport.collect("prices.list", request)
 
@@ -107,7 +107,7 @@ class AccountSetupCalls:
         found: dict[str, StripeDict] = {}
         for first in range(0, len(lookup_keys), _MAX_LOOKUP_KEYS):
             keys = list(lookup_keys[first : first + _MAX_LOOKUP_KEYS])
-            request = self._v1.prices.list_async({"lookup_keys": keys, "limit": _PAGE_SIZE})
+            request = self._v1.prices.list_async({"lookup_keys": keys, "limit": PAGE_SIZE})
             for price in await self._transport.collect("prices.list", request):
                 found[price["lookup_key"]] = price
         return found
@@ -159,7 +159,7 @@ class AccountSetupCalls:
 
     async def list_portal_configurations(self) -> list[StripeDict]:
         """Return all configurations of the customer portal, active or not, the newest first."""
-        request = self._v1.billing_portal.configurations.list_async({"limit": _PAGE_SIZE})
+        request = self._v1.billing_portal.configurations.list_async({"limit": PAGE_SIZE})
         return await self._transport.collect("billing_portal.configurations.list", request)
 
     async def create_portal_configuration(

@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .queries import PAGE_SIZE
 from .transport import StripeDict, StripeTransport, key_option
 
 _URL, _SECRET = "webhook_endpoint.url", "webhook_endpoint.signing_secret"
-
-# More than the 16 destinations that an account can have: https://docs.stripe.com/event-destinations
-_PAGE_SIZE = 100
 
 
 class EventDestinationCalls:
@@ -27,7 +25,8 @@ class EventDestinationCalls:
 
     async def list_all(self) -> list[StripeDict]:
         """Return all destinations with their URLs. They contain no signing secrets."""
-        params: Any = {"include": [_URL], "limit": _PAGE_SIZE}
+        # One page holds all: an account has 16 at most, https://docs.stripe.com/event-destinations.
+        params: Any = {"include": [_URL], "limit": PAGE_SIZE}
         request = self._destinations.list_async(params)
         page = await self._transport.call("v2.core.event_destinations.list", request)
         found: list[StripeDict] = page["data"]

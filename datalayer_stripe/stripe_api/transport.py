@@ -12,6 +12,7 @@ import stripe
 from ..errors import RateLimited, StripeUnavailable
 from ..metrics import Metrics
 from .errors import is_replayed, retry_after, translate_error
+from .permissions import OPERATION_PERMISSIONS
 from .rate_limit import CallLimiter
 
 STRIPE_VERSION = "2026-10-28.endive"
@@ -27,56 +28,7 @@ does and the error names Stripe.
 _ATTEMPT_TIMEOUT = aiohttp.ClientTimeout(total=6, sock_connect=3)
 _MAX_RETRIES = 2
 
-OPERATIONS = (
-    "account.retrieve",
-    "billing_portal.configurations.create",
-    "billing_portal.configurations.list",
-    "billing_portal.configurations.retrieve",
-    "billing_portal.configurations.update",
-    "billing_portal.sessions.create",
-    "charges.retrieve",
-    "checkout.sessions.retrieve",
-    "customers.create",
-    "customers.list",
-    "customers.retrieve",
-    "disputes.list",
-    "disputes.retrieve",
-    "events.list",
-    "events.retrieve",
-    "invoices.retrieve",
-    "invoices.void",
-    "payment_intents.cancel",
-    "payment_intents.create",
-    "payment_intents.list",
-    "payment_intents.retrieve",
-    "payment_methods.retrieve",
-    "prices.create",
-    "prices.list",
-    "prices.retrieve",
-    "prices.update",
-    "products.create",
-    "products.list",
-    "products.retrieve",
-    "products.update",
-    "refunds.list",
-    "refunds.retrieve",
-    "setup_intents.create",
-    "setup_intents.retrieve",
-    "subscriptions.create",
-    "subscriptions.list",
-    "subscriptions.retrieve",
-    "subscriptions.update",
-    "v2.core.event_destinations.create",
-    "v2.core.event_destinations.delete",
-    "v2.core.event_destinations.enable",
-    "v2.core.event_destinations.list",
-    "v2.core.event_destinations.update",
-    "v2.core.events.retrieve",
-    "webhook_endpoints.create",
-    "webhook_endpoints.delete",
-    "webhook_endpoints.list",
-    "webhook_endpoints.update",
-)
+OPERATIONS = tuple(OPERATION_PERMISSIONS)
 """The names of all calls, as the label `operation` of the metrics."""
 
 StripeDict = dict[str, Any]

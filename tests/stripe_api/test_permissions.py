@@ -17,19 +17,13 @@ from datalayer_stripe.metrics import Metrics
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.stripe_api.client import StripeClient
 from datalayer_stripe.stripe_api.permissions import (
-    OPERATION_PERMISSIONS,
     named_permission,
     permission_label,
     permissions_for,
     service_permissions,
 )
-from datalayer_stripe.stripe_api.transport import OPERATIONS
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_permission_of_every_call_is_known() -> None:
-    assert sorted(OPERATION_PERMISSIONS) == sorted(OPERATIONS)
 
 
 @pytest.mark.parametrize(
