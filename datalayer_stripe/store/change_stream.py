@@ -18,8 +18,9 @@ from .driver import watch
 
 logger = logging.getLogger(__name__)
 
-# Without a change stream, all watchers are notified at this interval.
+# Interval at which all watchers are notified while there is no change stream.
 _RETRY_SECONDS = 2.0
+# The same on `memory://`, which never has one.
 _MEMORY_SECONDS = 0.2
 
 # The server returns earlier if there is a change. It must be shorter than the socket timeout.

@@ -22,7 +22,6 @@ STUCK_AFTER = timedelta(minutes=1)
 No request to Stripe takes so long, so that no request with the key is still in progress.
 """
 
-
 # Stripe keeps a key for a day or more: https://docs.stripe.com/api/idempotent_requests.
 KEY_TTL_SECONDS = 30 * 24 * 3600
 
@@ -75,13 +74,13 @@ class IdempotencyKeys:
             refused_long_ago = {"refused_since": {"$lte": now - STUCK_AFTER}}
             await self._replace({**current, **refused_long_ago}, now, upsert=False)
 
-    async def _replace(self, document: dict[str, Any], now: datetime, *, upsert: bool) -> None:
+    async def _replace(self, query: dict[str, Any], now: datetime, *, upsert: bool) -> None:
         change = {
             "$set": {"suffix": uuid.uuid4().hex, "at": now},
             "$unset": {"refused_since": ""},
         }
         try:
-            await self._keys.update_one(document, change, upsert=upsert)
+            await self._keys.update_one(query, change, upsert=upsert)
         except DuplicateKeyError:
             return  # Another process has replaced it.
 

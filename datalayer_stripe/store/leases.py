@@ -10,7 +10,8 @@ from ..models import Model
 from .collection import CollectionSpec
 from .errors import translate_errors
 
-# Leases, and other single documents about the service: `mode`, `plugins` and `readiness`.
+# Single documents about the service: leases, `mode`, `plugins`, `checks`, `stripe-permits`,
+# `readiness` and `last-…`.
 SERVICE = CollectionSpec("service")
 
 

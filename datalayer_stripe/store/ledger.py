@@ -68,13 +68,11 @@ LEDGER = CollectionSpec(
     ],
 )
 
-
 NEWEST_FIRST = [("created_at", -1), ("_id", -1)]
 """The order of an account's rows, which its index has."""
 
 # Timeout of the sums on the server, in milliseconds.
 _MAX_SUM_MS = 6000
-
 
 _DAY = {"$dateToString": {"format": "%Y-%m-%d", "date": "$created_at"}}
 

@@ -14,15 +14,11 @@ R = TypeVar("R")
 
 
 class PluginReads:
-    """Limits the concurrent reads of each collection.
+    """Limits the concurrent reads of each collection."""
 
-    Args:
-        max_reads: The number of concurrent reads of one collection.
-    """
-
-    def __init__(self, max_reads: int = MAX_PLUGIN_READS) -> None:
+    def __init__(self) -> None:
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
-            lambda: asyncio.Semaphore(max_reads)
+            lambda: asyncio.Semaphore(MAX_PLUGIN_READS)
         )
 
     async def run(self, collection: str, read: Callable[[], Awaitable[R]]) -> R:

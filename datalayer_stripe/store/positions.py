@@ -4,18 +4,17 @@ They come back from clients in cursors: each field has a type and a limit, so th
 part of a query.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints
 
-from ..clock import MAX_EPOCH_SECONDS
+from ..clock import EPOCH, MAX_EPOCH_SECONDS
 from ..models import Model
 
 MAX_IDS = 500
 """Maximum number of events of one millisecond that a list shows."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
 Id = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255)]
@@ -24,7 +23,7 @@ Milliseconds = Annotated[int, Field(strict=True, ge=0, le=MAX_EPOCH_SECONDS * 10
 
 def milliseconds(moment: datetime) -> int:
     """Return a time in epoch milliseconds, the resolution of the database."""
-    return (moment - _EPOCH) // _MILLISECOND
+    return (moment - EPOCH) // _MILLISECOND
 
 
 class EventPosition(Model):
@@ -42,7 +41,7 @@ class EventPosition(Model):
     @property
     def received_at(self) -> datetime:
         """The time of receipt."""
-        return _EPOCH + self.at * _MILLISECOND
+        return EPOCH + self.at * _MILLISECOND
 
 
 class RowPosition(Model):
@@ -59,7 +58,7 @@ class RowPosition(Model):
     @property
     def after(self) -> tuple[datetime, str]:
         """The time and the id, as :meth:`.Ledger.page` takes them."""
-        return _EPOCH + self.at * _MILLISECOND, self.id
+        return EPOCH + self.at * _MILLISECOND, self.id
 
 
 class AccountPosition(Model):

@@ -178,10 +178,8 @@ class Reversals:
     @translate_errors
     async def has_open_dispute(self, account_uid: str) -> bool:
         """Return whether a dispute of one of the account's payments is open."""
-        wanted = {
-            "account_uid": account_uid,
-            "open_disputes": {"$gt": ""},
-        }  # Any id. This form uses the index.
+        # Any id. This form uses the index.
+        wanted = {"account_uid": account_uid, "open_disputes": {"$gt": ""}}
         return await self._ledger.find_one(wanted, {"_id": 1}) is not None
 
     @translate_errors
