@@ -188,7 +188,7 @@ class Deliveries:
         finally:
             deadline.cancel()
             self._in_flight.discard(current)
-        self._end(event, label, outcome, late=is_late)
+        self._report_end(event, label, outcome, late=is_late)
         return event, outcome
 
     async def _admit(self, received: Event | ThinEvent) -> tuple[Event, Outcome]:
@@ -203,8 +203,9 @@ class Deliveries:
             self._processor.count("other", Outcome.OVERLOADED)
             raise
 
-    def _end(self, event: Event, label: str, outcome: Outcome, *, late: bool = False) -> None:
-        fields = {"type": event.type, "outcome": outcome.value, **({"late": True} if late else {})}
+    def _report_end(self, event: Event, label: str, outcome: Outcome, *, late: bool) -> None:
+        """Log the end, unless the line of the request does, and call the observers."""
         if late or label != DELIVERY:
-            logger.info(label, extra=fields)
+            fields = {"type": event.type, "outcome": outcome.value}
+            logger.info(label, extra=fields | ({"late": True} if late else {}))
         self._observers.delivery_ended(event, outcome)

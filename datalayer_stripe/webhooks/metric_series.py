@@ -21,7 +21,6 @@ _JOB_OUTCOMES = (
     Outcome.FAILED,
 )
 
-
 TASKS = ("worker", "open_events")
 """The periodic tasks of each process, as the label `task`."""
 

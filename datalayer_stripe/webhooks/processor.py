@@ -193,7 +193,7 @@ class EventProcessor:
             outcomes |= stage_outcomes
         return combined(outcomes)
 
-    async def _run_stage(self, stage: Stage, event: Event, progress: "_Progress") -> set[Outcome]:
+    async def _run_stage(self, stage: Stage, event: Event, progress: _Progress) -> set[Outcome]:
         """Run those plugins of a stage that have not finished the event."""
         if progress.statuses is None and not all(_finds_duplicates(one, event) for one in stage):
             found = await self._store.events.statuses(event.id)

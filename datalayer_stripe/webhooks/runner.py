@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 MAX_RUNS = 5
 
 MakeMark = Callable[[Event, str, Any], Mark]
-"""Makes the mark of an event and a plugin's name at a time."""
+"""Makes a mark from an event, a plugin's name and the present time."""
 
 
 class Runner:
@@ -100,7 +100,7 @@ class Runner:
         Returns:
             None if the mark is set already.
         """
-        for is_last in (False,) * (MAX_RUNS - 1) + (True,):
+        for number in range(1, MAX_RUNS + 1):
             now = self._clock()
             unit = UnitOfWork()
             context = self._contexts.make(event, plugin.name, unit, now)
@@ -119,7 +119,7 @@ class Runner:
             except AlreadyDone:
                 return None
             except ExpectationFailed:
-                if is_last:
+                if number == MAX_RUNS:
                     raise
         raise AssertionError("the last run returns or raises")
 

@@ -24,8 +24,8 @@ from ..errors import InvalidRequest
 from ..events import THIN_PREFIX, Event, parse
 from ..stripe_api.transport import STRIPE_VERSION
 
-THIN_OBJECT = "v2.core.event"
-"""The value of the field `object` of a thin event; that of a snapshot event is `event`."""
+ObjectName = Literal["v2.core.event"]
+"""The field `object` of a thin event. That of a snapshot event is `event`."""
 
 
 def _refuse_part_of_a_path(value: str) -> str:
@@ -55,7 +55,7 @@ class ThinEvent(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    object: Literal["v2.core.event"]
+    object: ObjectName
     id: Id
     type: Type
     created: AwareDatetime = Field(
@@ -95,7 +95,7 @@ class ThinEvent(BaseModel):
 
 
 class _Kind(BaseModel):
-    object: Literal["v2.core.event"]
+    object: ObjectName
 
 
 def parse_delivery(body: bytes) -> Event | ThinEvent:

@@ -39,11 +39,11 @@ POLL_SECONDS = 5.0
 """How often the worker looks for due jobs when it is not woken."""
 
 MAX_CONCURRENT_JOBS = 16
-"""Jobs that one process runs at once."""
+"""Slots for the jobs that one process runs at once."""
 MAX_CONCURRENT_JOBS_PER_PLUGIN = 4
-"""Of these, jobs of one plugin."""
+"""Maximum number of slots that the jobs of one plugin use."""
 RESERVED_FOR_MONEY = 4
-"""Of these, jobs that only plugins that move money may take."""
+"""Slots that only the jobs of plugins that move money use."""
 
 MAX_JOBS_TOGETHER = 32
 """Jobs about one object that share a slot."""
