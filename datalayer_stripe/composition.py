@@ -213,5 +213,6 @@ def call_limiter(settings: Settings, store: Store | None) -> CallLimiter:
         store: The database, or None if there is none.
     """
     rates = CallRates.allowed_by(settings.stripe_requests_per_second, livemode=settings.livemode)
-    is_shared = store is not None and not store.in_memory
-    return CallLimiter(rates, shared=store.stripe_permits if store and is_shared else None)
+    if store is None or store.in_memory:
+        return CallLimiter(rates)
+    return CallLimiter(rates, shared=store.stripe_permits)

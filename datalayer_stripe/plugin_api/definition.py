@@ -176,11 +176,6 @@ class Plugin(Generic[S]):
         return self._registrations.get(event_type)
 
     @property
-    def defers(self) -> bool:
-        """Whether one of its functions is deferred."""
-        return any(one.deferred for one in self._registrations.values())
-
-    @property
     def max_timeout(self) -> float:
         """The longest time limit of its functions, in seconds."""
         return max((one.seconds for one in self._registrations.values()), default=self.timeout)

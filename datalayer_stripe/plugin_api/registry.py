@@ -31,7 +31,7 @@ class Registry:
     """
 
     def __init__(self, plugins: Iterable[Plugin[Any]], *, disabled: Collection[str] = ()) -> None:
-        known = sorted(plugins, key=_place)
+        known = sorted(plugins, key=_sort_key)
         _check_names(known)
         if faults := unknown_names(known, disabled):
             raise SettingsError(faults)
@@ -142,5 +142,5 @@ def _stage(plugin: Plugin[Any]) -> tuple[bool, int]:
     return not plugin.moves_money, plugin.order
 
 
-def _place(plugin: Plugin[Any]) -> tuple[bool, int, str]:
+def _sort_key(plugin: Plugin[Any]) -> tuple[bool, int, str]:
     return (*_stage(plugin), plugin.name)
