@@ -18,13 +18,17 @@ from datalayer_stripe.sandbox import Sandbox
 from tests.support.app import ACCOUNT, Api, json_of, recorded
 from tests.support.command import complete, run_command
 from tests.support.database import DRIVER
-from tests.support.serving import serve
+from tests.support.serving import HeldStripe, serve
 from tests.support.shop import Shop
 
 
 @pytest.mark.gen_test
 async def test_serve_answers_requests_and_finishes_them_after_sigterm(
-    mongodb_url: str, sandbox: Sandbox, shop: Shop, bearer: Callable[..., str]
+    mongodb_url: str,
+    sandbox: Sandbox,
+    shop: Shop,
+    bearer: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with serve(complete(mongodb_url, sandbox, shop), bearer) as serving:
         api = serving.api
@@ -33,11 +37,13 @@ async def test_serve_answers_requests_and_finishes_them_after_sigterm(
         assert json_of(answer)["outcome"] == "processed"
         assert await api.credits() == 50
 
-        sandbox.api.delay(1.0)
+        stripe = HeldStripe(monkeypatch)
         slow = asyncio.create_task(api.get("/api/iam/stripe/v1/topup/prices"))
         await in_flight(api, 2)  # the slow request, and the one for the metrics
-        assert not slow.done()
         serving.process.send_signal(signal.SIGTERM)
+        await serving.line("shutting down")
+        assert not slow.done()
+        stripe.released.set()
         assert (await slow).code == 200, "a running request is finished"
         assert await serving.wait() == 0
 

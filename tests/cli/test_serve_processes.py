@@ -21,7 +21,7 @@ from datalayer_stripe.sandbox import Sandbox
 from tests.handlers.stream_reader import open_stream
 from tests.support.app import Api, json_of, recorded
 from tests.support.command import complete, run_command
-from tests.support.serving import Serving
+from tests.support.serving import HeldStripe, Serving
 from tests.support.serving import serve as serve_command
 from tests.support.shop import Shop
 
@@ -215,7 +215,7 @@ def press_ctrl_c(serving: Serving) -> None:
 async def test_processes_share_the_port_and_end_after_running_requests(
     variables: dict[str, str],
     bearer: Callable[..., str],
-    sandbox: Sandbox,
+    monkeypatch: pytest.MonkeyPatch,
     end: Callable[[Serving], None],
 ) -> None:
     async with serve(variables, bearer) as serving:
@@ -223,11 +223,14 @@ async def test_processes_share_the_port_and_end_after_running_requests(
         await delivered_by_each(serving)
         assert await serving.api.credits() == 50
 
-        sandbox.api.delay(1.0)
+        stripe = HeldStripe(monkeypatch)
         slow = asyncio.create_task(serving.api.get("/api/iam/stripe/v1/topup/prices"))
         await wait_for_metric(serving.api, 2, IN_FLIGHT)  # and the request for the metrics
-        assert not slow.done()
         end(serving)
+        for number in range(1, PROCESSES + 1):
+            await serving.line("shutting down", process_number=number)
+        assert not slow.done()
+        stripe.released.set()
         assert (await slow).code == 200, "a running request is finished"
         assert await serving.wait() == 0
     [listening] = [line for line in serving.lines if line["message"] == "listening"]

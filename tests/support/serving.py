@@ -8,11 +8,32 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from datalayer_stripe.sandbox.api.handler import ApiHandler
 from datalayer_stripe.service import Service
 from tests.support.app import Api
 from tests.support.command import COMMAND
 
 Line = dict[str, Any]
+
+
+class HeldStripe:
+    """Holds the requests to the API of the local Stripe until the test releases them.
+
+    Attributes:
+        released: Set it to let the requests continue.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.released = asyncio.Event()
+        prepare = ApiHandler.prepare
+
+        async def hold(handler: ApiHandler) -> None:
+            prepare(handler)
+            await self.released.wait()
+
+        monkeypatch.setattr(ApiHandler, "prepare", hold)
 
 
 @dataclass
