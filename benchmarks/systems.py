@@ -14,7 +14,8 @@ from benchmarks.books import Books, Row
 from benchmarks.processes import SERVER_CORE, running, wait_until_answered
 from benchmarks.requests import ACCOUNTS, WEBHOOK_SECRET, account_uid, customer_id
 from benchmarks.stored_events import store_events
-from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
+from tests.support.mongod import Mongod, initiate, replica_set_url
+from tests.support.ports import free_port
 
 WEBHOOK_PATH = "/api/iam/stripe/v1/webhook"
 

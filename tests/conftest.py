@@ -23,17 +23,18 @@ from tornado.ioloop import IOLoop
 from datalayer_stripe.redaction import protect_secrets
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.indexes import declared_collections
+from datalayer_stripe.tasks import cancel_and_wait, retrieve_error
 from datalayer_stripe.testing.database import with_database
 from tests.support.database import DRIVER
 from tests.support.logging_configuration import restored_logging
 from tests.support.mongod import (
     Mongod,
     find_mongod,
-    free_port,
     initiate,
     must_have_mongod,
     replica_set_url,
 )
+from tests.support.ports import free_port
 
 Bearer = Callable[..., str]
 
@@ -93,9 +94,8 @@ def io_loop() -> Iterator[IOLoop]:
     yield loop
     pending = asyncio.all_tasks(asyncio_loop)
     for task in pending:
-        task.cancel()
-    if pending:
-        asyncio_loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        task.add_done_callback(retrieve_error)
+    asyncio_loop.run_until_complete(cancel_and_wait(*pending))
     asyncio_loop.run_until_complete(asyncio_loop.shutdown_asyncgens())
     asyncio_loop.run_until_complete(asyncio_loop.shutdown_default_executor())
     asyncio.set_event_loop(None)

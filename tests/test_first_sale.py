@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tornado.testing import bind_unused_port
 
 from datalayer_stripe.sandbox import Sandbox
 from tests.support.app import Api, json_of
 from tests.support.command import COMMAND, environment
+from tests.support.ports import free_port
 from tests.support.serving import serve
 from tests.support.shop import IAM_ROUTES, STRIPE_ROUTES, objects
 from tests.test_docs import DOCUMENTS, README, blocks
@@ -66,12 +66,6 @@ class Terminal:
         out, err = await bash.communicate(typed.encode())
         assert bash.returncode == 0, out.decode() + err.decode()
         return out.decode()
-
-
-def free_port() -> int:
-    socket, port = bind_unused_port()
-    socket.close()
-    return port
 
 
 def generic(text: str) -> str:

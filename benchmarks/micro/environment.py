@@ -15,7 +15,8 @@ from datalayer_stripe.sandbox.delivery import attempts
 from datalayer_stripe.service import Service
 from datalayer_stripe.testing.environment import Environment
 from datalayer_stripe.testing.recordings import EVENTS
-from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
+from tests.support.mongod import Mongod, initiate, replica_set_url
+from tests.support.ports import free_port
 
 BODY = (EVENTS / "payment_intent.succeeded.json").read_bytes()
 SECRET = "whsec_example"

@@ -13,7 +13,8 @@ from pymongo import MongoClient
 from benchmarks.books import Row
 from benchmarks.requests import ACCOUNTS
 from benchmarks.stored_events import store_events
-from tests.support.mongod import Mongod, free_port, initiate
+from tests.support.mongod import Mongod, initiate
+from tests.support.ports import free_port
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.processes import BenchmarkError, tail
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 
 _START_SECONDS = 30.0
 _USERS = ("postgres", "nobody")

@@ -13,7 +13,7 @@ from benchmarks.peers.postgres import Postgres, postgres
 from benchmarks.processes import LOAD_CORE, BenchmarkError, running, wait_until_answered
 from benchmarks.requests import ACCOUNTS, WEBHOOK_SECRET, payment_intent
 from benchmarks.systems import DJ_STRIPE, SYNC_ENGINE, System
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 
 _HERE = Path(__file__).parent
 _CACHE = _HERE.parents[1] / ".cache" / "peers"

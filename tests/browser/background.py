@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from datalayer_stripe.tasks import cancel_and_wait, retrieve_error
+
 STEP_TIMEOUT = 120.0
 """Seconds after which a step fails. A busy machine needs several for a slow step."""
 
@@ -46,5 +48,5 @@ class Background:
 async def _cancel_others() -> None:
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+        task.add_done_callback(retrieve_error)
+    await cancel_and_wait(*tasks)

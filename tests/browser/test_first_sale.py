@@ -12,12 +12,12 @@ from urllib.request import urlopen
 
 import pytest
 from playwright.sync_api import Browser
-from tornado.testing import bind_unused_port
 
 from datalayer_stripe.sandbox import Sandbox
 from tests.browser.background import STEP_TIMEOUT, Background
 from tests.browser.browser_session import BrowserSession
 from tests.support.command import COMMAND, environment
+from tests.support.ports import free_port
 
 
 @pytest.fixture
@@ -48,12 +48,6 @@ def env_file(sandbox: Sandbox, tmp_path: Path) -> Path:
         stdout=subprocess.DEVNULL,
     )
     return path
-
-
-def free_port() -> int:
-    socket, port = bind_unused_port()
-    socket.close()
-    return port
 
 
 def with_file(path: Path, command: str) -> list[str]:

@@ -21,8 +21,8 @@ from datalayer_stripe.settings_checks import networks
 from tests.handlers.stream_reader import STREAM, Reader
 from tests.support.app import ACCOUNT, Api, recorded, sign
 from tests.support.image import require_tools
-from tests.support.mongod import free_port
 from tests.support.packaging import ROOT
+from tests.support.ports import free_port
 from tests.support.shop import IAM_ROUTES, WEBHOOK_ROUTE
 
 EXAMPLE = ROOT / "conf" / "nginx" / "datalayer-stripe.conf"

@@ -16,7 +16,8 @@ from datalayer_stripe.settings import Settings
 from datalayer_stripe.store.inspection import DiskUse, Inspection
 from tests.support.app import JWT_SECRET, UNREACHABLE_URL
 from tests.support.database import DRIVER, connect
-from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
+from tests.support.mongod import Mongod, initiate, replica_set_url
+from tests.support.ports import free_port
 
 NewMongod = Callable[[str | None], Mongod]
 

@@ -17,7 +17,8 @@ from tornado.httpclient import AsyncHTTPClient, HTTPError, HTTPResponse
 
 from datalayer_stripe.sandbox import Sandbox
 from tests.support.command import COMMAND, complete
-from tests.support.mongod import _EXEC, free_port
+from tests.support.mongod import _EXEC
+from tests.support.ports import free_port
 from tests.support.shop import Shop
 
 # Generous, for a loaded machine.

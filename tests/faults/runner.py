@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from pymongo import AsyncMongoClient
 
-from tests.support.mongod import Mongod, free_port, initiate, replica_set_url
+from tests.support.mongod import Mongod, initiate, replica_set_url
+from tests.support.ports import free_port
 
 # A step that takes longer hangs.
 _STEP_TIMEOUT = 60.0  # seconds

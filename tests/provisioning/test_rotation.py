@@ -1,7 +1,6 @@
 """Rolling the signing secret: complete, resumable, and without a refused delivery."""
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -39,6 +38,7 @@ from datalayer_stripe.settings_checks import MAX_SIGNING_SECRETS
 from datalayer_stripe.stripe_api.client import StripeClient
 from datalayer_stripe.stripe_api.transport import STRIPE_VERSION
 from tests.support.app import ACCOUNT
+from tests.support.ports import free_port
 from tests.support.shop import WEBHOOK_ROUTE, Shop, objects
 
 VARIABLE = "DATALAYER_STRIPE_WEBHOOK_SECRET"
@@ -59,9 +59,7 @@ class Installation:
         self.said: list[str] = []
         self.slept: list[float] = []
         self.on_sleep: Callable[[int], Awaitable[None]] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}{WEBHOOK_ROUTE}"
         self.registry = Registry.load()
         self._service: Service | None = None

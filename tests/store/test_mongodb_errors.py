@@ -13,7 +13,8 @@ from pymongo import AsyncMongoClient
 from datalayer_stripe.errors import StoreError
 from datalayer_stripe.store import diagnosis
 from tests.support.database import connect
-from tests.support.mongod import Mongod, free_port
+from tests.support.mongod import Mongod
+from tests.support.ports import free_port
 
 NewMongod = Callable[[str | None], Mongod]
 

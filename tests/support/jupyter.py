@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from tests.support.command import environment
 from tests.support.labextension import PREBUILT
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 
 ENABLING = Path(__file__).parents[2] / "conf" / "jupyter_server_config.d" / "datalayer_stripe.json"
 

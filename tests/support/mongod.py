@@ -1,13 +1,12 @@
 """Start mongod processes: standalone servers and members of replica sets.
 
-They listen on a free port of 127.0.0.1, and store their data in a given folder.
+They listen on a port of 127.0.0.1, and store their data in a given folder.
 """
 
 import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -53,13 +52,6 @@ def _runs(path: Path) -> bool:
         return subprocess.run([path, "--version"], capture_output=True, check=False).returncode == 0
     except OSError:
         return False
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that is not in use."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Mongod:
@@ -178,7 +170,7 @@ def initiate(members: Sequence[Mongod]) -> Mongod:
         # A killed primary is replaced after one or two seconds instead of ten.
         "settings": {"electionTimeoutMillis": 1000, "heartbeatIntervalMillis": 200},
     }
-    with _client(members[0]) as client:
+    with MongoClient[dict[str, Any]](members[0].direct_url) as client:
         client.admin.command("replSetInitiate", config)
     # A member in its initial sync cannot vote or become primary.
     _wait_for(lambda: all(map(_is_member, members)), "the members have not joined")
