@@ -204,6 +204,8 @@ def new_mongod(tmp_path: Any) -> Iterator[Callable[[str | None], Mongod]]:
     yield start
     for mongod in started:
         mongod.kill()
+        # pytest keeps the folders of several runs, and each journal has 300 MB.
+        shutil.rmtree(mongod.dbpath, ignore_errors=True)
 
 
 def require_mongod() -> None:

@@ -161,14 +161,19 @@ async def test_lost_majority_is_found(
     assert "Start the members" in (finding.advice or "")
 
 
+def set_free_space(monkeypatch: pytest.MonkeyPatch, gib: int) -> None:
+    """Let the disk of the database have 100 GiB, of which so many are free."""
+
+    async def disk(_: Inspection) -> DiskUse:
+        return DiskUse(total_bytes=100 * 2**30, free_bytes=gib * 2**30)
+
+    monkeypatch.setattr(Inspection, "disk", disk)
+
+
 @pytest.mark.gen_test
 async def test_full_disk_is_found(mongodb_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     await prepare(mongodb_url)
-
-    async def nearly_full(_: Inspection) -> DiskUse:
-        return DiskUse(total_bytes=100 * 2**30, free_bytes=3 * 2**30)
-
-    monkeypatch.setattr(Inspection, "disk", nearly_full)
+    set_free_space(monkeypatch, 3)
     found = await examine(mongodb_url)
     [finding] = found["database.disk"]
     assert finding.text == "Only 3.0 GiB of the database's disk are free, 3%."
@@ -177,7 +182,10 @@ async def test_full_disk_is_found(mongodb_url: str, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.gen_test
-async def test_full_oplog_with_a_short_window_is_found(new_mongod: NewMongod) -> None:
+async def test_full_oplog_with_a_short_window_is_found(
+    new_mongod: NewMongod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_free_space(monkeypatch, 50)  # its folder is on the disk of this machine
     mongod = await asyncio.to_thread(new_mongod, "rs0")  # its oplog has 64 MB
     await asyncio.to_thread(initiate, [mongod])
     url = replica_set_url([mongod])
