@@ -18,9 +18,6 @@ from .output.formats import Format
 
 T = TypeVar("T")
 
-_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-_DRY_RUN = click.option("--dry-run", is_flag=True, help="Only report what would be done.")
-
 
 def import_customers(file: Path | None, key: str | None, dry_run: bool, output: Format) -> None:
     """Link existing customers of Stripe to accounts."""

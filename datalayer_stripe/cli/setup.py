@@ -29,7 +29,6 @@ from .output.tables import Column, print_detail, print_rows, print_table
 from .output.terminal import print_line, print_paragraph, styled
 from .setup_inputs import Inputs, read_inputs, webhook_url
 
-_DEFAULT_FILE = Path("datalayer-stripe.env")
 _BY_HAND_EXIT_CODE = 1
 _LIVE = "live"
 _STRIPE_API = "https://api.stripe.com"

@@ -42,8 +42,6 @@ from .output.tables import Column, as_records, print_rows_as_csv, print_table
 from .output.terminal import print_line, print_paragraph
 from .webhook_configuration import configuration_of
 
-_ROTATION_WAIT_SECONDS = 60
-
 _ATTEMPT_COLUMNS: Sequence[Column[Attempt]] = (
     Column("sent", lambda one: one.name, head="SENT"),
     Column("status", lambda one: one.status, head="STATUS"),
