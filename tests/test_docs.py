@@ -317,7 +317,12 @@ def subclasses(parent: type[RequestError]) -> Iterator[type[RequestError]]:
 
 
 # Errors that Tornado raises itself: see handlers/base.py.
-TORNADO_ERRORS = {("403", "forbidden"), ("405", "method_not_allowed"), ("500", "internal_error")}
+TORNADO_ERRORS = {
+    ("403", "forbidden"),
+    ("405", "method_not_allowed"),
+    ("416", "range_not_satisfiable"),
+    ("500", "internal_error"),
+}
 
 
 def test_documented_errors_match_error_classes() -> None:
@@ -340,10 +345,13 @@ def test_documented_routes_and_errors_match_the_openapi_description() -> None:
     written = written_routes("route", "alias")
     assert routes == written, differences("the handlers' operations", routes, written)
     rows = table(HTTP_API.partition("## Stripe routes")[0], "status")
-    # 405 is for methods that a route does not have. `unavailable` is for a Jupyter Server whose
-    # service has ended.
+    # 405 is for methods that a route does not have, and 416 for files. `unavailable` is for a
+    # Jupyter Server whose service has ended.
     written_codes = {code(row["code"])[0] for row in rows}
-    assert codes - {"unavailable"} == written_codes - {"method_not_allowed"}
+    assert codes - {"unavailable"} == written_codes - {
+        "method_not_allowed",
+        "range_not_satisfiable",
+    }
 
 
 def written_answers() -> Iterator[tuple[str, str, set[str]]]:

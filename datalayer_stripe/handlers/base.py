@@ -35,6 +35,7 @@ _CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    416: "range_not_satisfiable",
 }
 
 # Errors that last: they were logged as warnings when they began.

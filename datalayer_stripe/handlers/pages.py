@@ -25,6 +25,12 @@ class PageFileHandler(BaseHandler, StaticFileHandler):
         BaseHandler.initialize(self)
         StaticFileHandler.initialize(self, path)
 
+    async def get(self, path: str, include_body: bool = True) -> None:
+        """Return the file, or the part of it that the header Range names."""
+        await super().get(path, include_body)
+        if self.get_status() == 416:
+            self.write_error(416)  # Tornado has set the headers, but writes no body
+
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002 (Tornado's signature)
         # Browsers revalidate each file by its ETag, so that no page mixes files of two versions
         # after an upgrade.

@@ -12,7 +12,7 @@ from datalayer_stripe.handlers.checkout import WEB_FOLDER
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.settings_checks import STRIPE_JS_URL
-from tests.support.app import Api
+from tests.support.app import Api, json_of
 
 
 @pytest.fixture
@@ -138,6 +138,15 @@ async def test_every_file_of_page_is_served_and_used(api: Api) -> None:
 @pytest.mark.gen_test
 async def test_other_files_are_not_served(api: Api, path: str) -> None:
     assert (await page(api, path)).code == 404
+
+
+@pytest.mark.gen_test
+async def test_range_beyond_the_end_of_a_file_is_refused_in_json(api: Api) -> None:
+    answer = await api.request("GET", "/checkout/app.js", headers={"Range": "bytes=99999999-"})
+    size = (WEB_FOLDER / "app.js").stat().st_size
+    assert (answer.code, json_of(answer)["code"]) == (416, "range_not_satisfiable")
+    assert answer.headers["Content-Type"] == "application/json; charset=UTF-8"
+    assert answer.headers["Content-Range"] == f"bytes */{size}"
 
 
 @pytest.mark.parametrize("changes", [{"stripe_checkout_route": "/billing/check-out.now/"}])
