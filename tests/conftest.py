@@ -7,7 +7,6 @@ fixture that has to await something uses `io_loop` and calls `io_loop.run_sync`.
 import asyncio
 import os
 import shutil
-import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -134,8 +133,11 @@ def mongod_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     Each commit of a test waits for the file system, and each database creates some 40 files.
     """
     if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _MIN_MEMORY_BYTES:
-        with tempfile.TemporaryDirectory(dir=_MEMORY, prefix="mongod-") as folder:
-            yield Path(folder)
+        # The module needs fcntl, which Windows does not have.
+        from tests.support.memory_folder import memory_folder  # noqa: PLC0415
+
+        with memory_folder(_MEMORY) as folder:
+            yield folder
     else:
         yield tmp_path_factory.mktemp("mongod")
 
