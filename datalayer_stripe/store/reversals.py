@@ -178,8 +178,13 @@ class Reversals:
     @translate_errors
     async def has_open_dispute(self, account_uid: str) -> bool:
         """Return whether a dispute of one of the account's payments is open."""
-        # Any id. This form uses the index.
-        wanted = {"account_uid": account_uid, "open_disputes": {"$gt": ""}}
+        # A repair may have corrected the account.
+        of_account = [
+            {"account_uid": account_uid, "corrected.account_uid": None},
+            {"corrected.account_uid": account_uid},
+        ]
+        # Any id of a dispute. This form uses the index.
+        wanted = {"open_disputes": {"$gt": ""}, "$or": of_account}
         return await self._ledger.find_one(wanted, {"_id": 1}) is not None
 
     @translate_errors

@@ -81,6 +81,9 @@ CORRUPTIONS: dict[str, Corrupt] = {
     "top_up_row_of_another_account": lambda db, ids: set_on_ledger(
         db, ids["paid"], account_uid=OTHER_ACCOUNT
     ),
+    "disputed_top_up_row_of_another_account": lambda db, ids: set_on_ledger(
+        db, ids["disputed"], account_uid=OTHER_ACCOUNT
+    ),
     "refunded_top_up_row_with_other_credits": lambda db, ids: set_on_ledger(
         db, ids["refunded"], credits=100
     ),
@@ -126,6 +129,8 @@ async def test_audit_names_the_command_that_repairs_each_corruption(
     await repair(service, found)
     assert await differences(service) == []
     assert await buyer.credits() == 90
+    assert await service.store.reversals.has_open_dispute(ACCOUNT)
+    assert not await service.store.reversals.has_open_dispute(OTHER_ACCOUNT)
     after = await movements(service)
     assert before.items() <= after.items(), "no row is changed or deleted"
     for row_id in after.keys() - before.keys():
