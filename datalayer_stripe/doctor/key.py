@@ -59,6 +59,8 @@ async def accepted(context: CheckContext) -> Sequence[str]:
     "the key → Edit key.",
 )
 async def permissions(context: CheckContext) -> Sequence[str]:
+    with suppress(StripePermissionMissing):
+        await context.account.server_time()  # raises if Stripe refuses the key
     probes = context.account.probes
     if not context.settings.stripe_api_key.get_secret_value().startswith("rk_"):
         return []  # Only a restricted key can lack a permission.

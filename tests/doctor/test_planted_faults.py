@@ -432,6 +432,13 @@ async def test_key_that_may_not_read_endpoints_skips_their_checks(scene: Scene) 
     assert texts == {reason, "All recent events were delivered."}
 
 
+@pytest.mark.gen_test
+async def test_permissions_of_a_refused_key_are_not_checked(scene: Scene) -> None:
+    scene.variables["DATALAYER_STRIPE_API_KEY"] = "sk_test_revoked"
+    [found] = [one for one in await scene.examine() if one.check == "key.permissions"]
+    assert (found.status, found.text) == (Status.NOT_RUN, "Stripe refuses the key")
+
+
 @pytest.mark.parametrize("disables_endpoint", [True, False])
 @pytest.mark.gen_test
 async def test_thin_events_alone_or_in_addition_are_no_problem(
