@@ -83,7 +83,7 @@ def keep_step(
     return Step(
         subject,
         Action.CHANGE,
-        "; ".join(plan.lines()) + note,
+        f"{existing.id}: {'; '.join(plan.change_lines())}{note}",
         run,
         by_hand=f"Change {existing.id} at {WEBHOOKS_PAGE}: its events have to be "
         f"{', '.join(plan.events)}.",

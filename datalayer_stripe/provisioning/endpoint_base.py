@@ -141,9 +141,8 @@ class BasePlan:
         """Return a line for each change, for the operator."""
 
     def change_lines(self) -> list[str]:
-        """Return a line for each change of the existing one, for the operator."""
-        lines = [f"add the event type {name}" for name in self.added]
-        lines += [f"remove the event type {name}" for name in self.removed]
+        """Return a line for each kind of change of the existing one, for the operator."""
+        lines = [*_type_lines("add", self.added), *_type_lines("remove", self.removed)]
         if self.enables:
             lines.append("enable it")
         if "metadata" in self.changes:
@@ -153,3 +152,12 @@ class BasePlan:
     @property
     def _enabled(self) -> frozenset[str]:
         return frozenset(self.existing.enabled_events if self.existing else ())
+
+
+def _type_lines(verb: str, types: tuple[str, ...]) -> list[str]:
+    """Return the line that names the event types that are added or removed; none without one."""
+    if not types:
+        return []
+    if len(types) == 1:
+        return [f"{verb} the event type {types[0]}"]
+    return [f"{verb} {len(types)} event types: {', '.join(types)}"]

@@ -91,7 +91,7 @@ class EndpointPlan(BasePlan):
         return self.endpoint is not None and self.endpoint.api_version != self.api_version
 
     def lines(self) -> list[str]:
-        """Return a line for each change, for the operator; one line if there is none."""
+        """Return a line for each kind of change, for the operator; one if there is none."""
         if self.endpoint is None:
             return [
                 f"create a webhook endpoint for {self.url} with {len(self.events)} event types "

@@ -84,12 +84,13 @@ async def test_events_of_a_new_plugin_are_added_and_those_without_a_thin_event_a
     operator: Operator, sandbox: Sandbox
 ) -> None:
     await operator.set_up()
+    [stored] = sandbox.call("GET", PATH)["data"]
     steps = await operator.plan(*EVENTS, "payout.paid", "customer.source.created")
     assert thin_steps(steps) == [
         (
             "change",
-            "add the event type v1.payout.paid, without customer.source.created, which has no "
-            "thin event",
+            f"{stored['id']}: add the event type v1.payout.paid, without customer.source.created, "
+            "which has no thin event",
         )
     ]
 

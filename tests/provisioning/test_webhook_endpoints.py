@@ -62,6 +62,22 @@ async def test_endpoint_is_created_once_with_the_events_of_the_plugins(
 
 
 @pytest.mark.gen_test
+async def test_event_types_that_are_added_are_named_in_one_line(
+    client: StripeClient, sandbox: Sandbox
+) -> None:
+    endpoint = sandbox.call("POST", PATH, url=URL, enabled_events=["*"])
+    planned = await plan(client, "customer.deleted", "price.deleted", "refund.created")
+    assert planned.lines() == [
+        f"webhook endpoint {endpoint['id']}: {line}"
+        for line in (
+            "add 3 event types: customer.deleted, price.deleted, refund.created",
+            "remove the event type *",
+            "mark it with the metadata managed_by: datalayer-stripe",
+        )
+    ]
+
+
+@pytest.mark.gen_test
 async def test_only_what_differs_is_changed(client: StripeClient, sandbox: Sandbox) -> None:
     endpoint = await apply_endpoint(client, await plan(client))
     sandbox.call("POST", f"{PATH}/{endpoint.id}", disabled=True, metadata={"team": "billing"})
