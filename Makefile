@@ -149,8 +149,15 @@ $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@
 
+# An environment that a person has created is kept, with what is installed in it. pip writes its RECORD
+# last: without it, the creation was interrupted. A PYTHON that is named gets a new environment.
 $(VENV)/.created:
-	@python=; candidates="$(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)"; \
+	@has_pip='import sys; from importlib.metadata import distribution'; \
+	has_pip="$$has_pip; sys.exit(sys.version_info < (3, 11) or not distribution('pip').files)"; \
+	if [ -z "$(PYTHON)" ] && $(BIN)/python -c "$$has_pip" >/dev/null 2>&1; then \
+	  exit 0; \
+	fi; \
+	python=; candidates="$(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)"; \
 	for candidate in $$candidates; do \
 	  if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
 	    python="$$candidate"; break; \
@@ -161,6 +168,7 @@ $(VENV)/.created:
 	  echo "Install one (https://www.python.org/downloads/), or select one: make PYTHON=/path/to/python3.12"; \
 	  exit 1; \
 	fi; \
+	echo "Creating the virtual environment $(VENV) with $$python."; \
 	if ! "$$python" -m venv --clear $(VENV); then \
 	  echo "$$python cannot create a virtual environment."; \
 	  echo "On Debian and Ubuntu: sudo apt install python3-venv (or, for Python 3.12, python3.12-venv)."; \

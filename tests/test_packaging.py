@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -262,6 +263,27 @@ def test_package_imports_no_plugin_module() -> None:
             if isinstance(node, ast.ImportFrom) and node.module:
                 names.append(node.module)
             assert not [name for name in names if name.startswith("datalayer_stripe_plugins")], path
+
+
+def test_make_keeps_an_environment_that_exists(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    venv.create(tmp_path / ".venv", with_pip=False)
+    [packages] = (tmp_path / ".venv").glob("lib/python3*/site-packages")
+    (packages / "pip-1.0.dist-info").mkdir()
+    (packages / "pip-1.0.dist-info" / "METADATA").write_text("Name: pip\nVersion: 1.0\n")
+    (packages / "pip-1.0.dist-info" / "RECORD").write_text("pip-1.0.dist-info/METADATA,,\n")
+    (packages / "installed_by_a_person.py").touch()
+    made = subprocess.run(
+        ["make", "--no-print-directory", ".venv/.created"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (packages / "installed_by_a_person.py").exists()
+    assert (tmp_path / ".venv" / ".created").exists()
+    assert made.stdout == ""
 
 
 def test_columns_of_make_help_are_aligned() -> None:
