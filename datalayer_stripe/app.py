@@ -112,7 +112,7 @@ def listen(address: str, port: int, *, setting: str | None = None) -> list[socke
 
 
 class Server:
-    """HTTP server of one application on one port, and of the operators' routes on another.
+    """HTTP server of one application on one port, and of the probes and metrics on another.
 
     Args:
         app: The application that :func:`make_app` has built.
