@@ -37,7 +37,12 @@ from tests.support.ports import free_port
 
 Bearer = Callable[..., str]
 
-pytest_plugins = ["tests.support.app", "tests.support.commands", "tests.support.shop"]
+pytest_plugins = [
+    "tests.support.app",
+    "tests.support.commands",
+    "tests.support.database_calls",
+    "tests.support.shop",
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -13,13 +13,14 @@ from tornado.ioloop import IOLoop
 
 from datalayer_stripe.composition import open_service
 from datalayer_stripe.metrics import Metrics
+from datalayer_stripe.plugin_api.isolation import run_isolated
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.stripe_api.client import StripeClient
 from datalayer_stripe.stripe_api.rate_limit import CallLimiter, CallRates, LocalPermits
 from tests.support.app import changed, recorded, sign
-from tests.support.commands import CommandCounter
+from tests.support.database_calls import DatabaseCalls
 from tests.support.shop import rows
 from tests.support.virtual_time import VirtualTime
 
@@ -29,6 +30,8 @@ MONTH_LATER = int((START + timedelta(days=31)).timestamp())
 
 # As many as Stripe sends at once, and fewer than a process admits.
 CONNECTIONS = 200
+
+_LONG_SECONDS = 300.0
 
 pytestmark = pytest.mark.mongod
 
@@ -80,9 +83,9 @@ class Burst:
     """A service whose time the test moves, with its fake Stripe."""
 
     def __init__(
-        self, service: Service, fake: FakeStripe, time: VirtualTime, commands: CommandCounter
+        self, service: Service, fake: FakeStripe, time: VirtualTime, calls: DatabaseCalls
     ) -> None:
-        self._commands = commands
+        self._calls = calls
         self.service = service
         self.fake = fake
         self.time = time
@@ -114,10 +117,10 @@ class Burst:
         await task
 
     async def _database_is_idle(self, task: asyncio.Future[Any]) -> bool:
-        """Return whether no command has run for some milliseconds. Time does not move meanwhile."""
+        """Return whether no call has run for some milliseconds. Time does not move meanwhile."""
         for _ in range(3):
             await asyncio.wait({task}, timeout=0.001)
-            if self._commands.running or task.done():
+            if self._calls.running or task.done():
                 return False
         return True
 
@@ -138,7 +141,29 @@ class Burst:
 
 
 @pytest.fixture
-def burst(io_loop: IOLoop, settings: Settings, commands: CommandCounter) -> Iterator[Burst]:
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise the limits of real time above the length of a test."""
+    for name in (
+        "store.errors.CALL_SECONDS",
+        "store.commit.CALL_SECONDS",
+        "store.commit.COMMIT_SECONDS",
+        "webhooks.delivery.ANSWER_DEADLINE_SECONDS",
+    ):
+        monkeypatch.setattr(f"datalayer_stripe.{name}", _LONG_SECONDS)
+    monkeypatch.setattr(
+        "datalayer_stripe.webhooks.runner.run_isolated",
+        lambda work, _: run_isolated(work, _LONG_SECONDS),
+    )
+
+
+@pytest.fixture
+def burst(
+    io_loop: IOLoop,
+    settings: Settings,
+    mongodb_url: str,
+    database_calls: DatabaseCalls,
+    unhurried: None,
+) -> Iterator[Burst]:
     time = VirtualTime()
     rates = CallRates.allowed_by(25, livemode=False)
     limiter = CallLimiter(rates, monotonic=time.monotonic, sleep=time.sleep)
@@ -153,11 +178,11 @@ def burst(io_loop: IOLoop, settings: Settings, commands: CommandCounter) -> Iter
         )
 
     service = io_loop.run_sync(start)
-    yield Burst(service, fake, time, commands)
+    yield Burst(service, fake, time, database_calls)
     io_loop.run_sync(service.close)
 
 
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 @pytest.mark.parametrize(
     ("events", "subscriptions", "max_calls"),
     [
@@ -185,7 +210,7 @@ async def test_burst_of_events_never_fails_and_stays_below_the_rate(
     assert [row for row in stored if row.get("failed")] == []
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_answers_429_of_stripe_turn_into_jobs(burst: Burst) -> None:
     burst.fake.refusals = 5
     await burst.run(asyncio.gather(*(burst.deliver(number) for number in range(50))))
@@ -197,7 +222,7 @@ async def test_answers_429_of_stripe_turn_into_jobs(burst: Burst) -> None:
     assert {run["status"] for row in events for run in row["handlers"].values()} == {"done"}
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_change_during_a_read_is_read_again(burst: Burst) -> None:
     await burst.run(asyncio.gather(*(burst.deliver(1) for _ in range(5))))
     shared = len(burst.fake.read_at)
@@ -218,7 +243,7 @@ async def test_change_during_a_read_is_read_again(burst: Burst) -> None:
     await burst.assert_equal_to_stripe()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_event_that_comes_after_the_ticket_has_a_read_of_its_own(burst: Burst) -> None:
     subscriptions = burst.service.store.subscriptions
     take_ticket, fetch_shared = subscriptions.take_ticket, burst.service.subscriptions.fetch_shared
@@ -244,7 +269,7 @@ async def test_event_that_comes_after_the_ticket_has_a_read_of_its_own(burst: Bu
     await burst.assert_equal_to_stripe()
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_refresh_of_a_subscription_leases_one_permit(
     burst: Burst, monkeypatch: pytest.MonkeyPatch
 ) -> None:
