@@ -42,6 +42,10 @@ class Reader:
     async def end(self) -> None:
         assert await self._block() is None
 
+    async def read_to_end(self) -> None:
+        while await self._block() is not None:
+            pass
+
     async def wait_for_balance(self, credits: int) -> None:
         while (sent := await self.next()).name != "balance" or sent.data["credits"] != credits:
             pass

@@ -12,7 +12,7 @@ from datalayer_stripe.handlers import stream
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from tests.handlers.stream_reader import STREAM, open_stream, open_streams
-from tests.support.app import ACCOUNT, Api, Clock, json_of
+from tests.support.app import ACCOUNT, Api, Clock, json_of, recorded
 from tests.support.shop import OTHER_ACCOUNT, STRIPE_ROUTES
 
 MAX_STREAMS_PER_ACCOUNT: int = Settings.model_fields["stripe_max_streams_per_account"].default
@@ -34,10 +34,13 @@ async def test_idle_stream_sends_heartbeats(api: Api, short_heartbeat: None) -> 
 
 @pytest.mark.gen_test
 async def test_stream_ends_when_token_expires(api: Api, clock: Clock) -> None:
-    async with open_stream(api, exp=int(clock().timestamp()) + 2) as reader:
-        await reader.next()
-        await reader.next()
-        await reader.end()
+    expires = int(clock().timestamp()) + 200
+    async with open_stream(api, exp=expires) as reader:
+        await reader.wait_for_balance(0)
+        clock.advance(seconds=expires - clock().timestamp() - 2)
+        # The change wakes it, and it waits for the rest of its time.
+        assert (await api.deliver(recorded("payment_intent.succeeded"))).code == 200
+        await reader.read_to_end()
     assert (await api.get(STREAM, exp=int(clock().timestamp()) - 1)).code == 401
 
 
