@@ -101,10 +101,7 @@ def corrections(
         moved = taken.pop(cause[:2], 0)
         found.append(_fields(cause[:2], moved, amount, cause[2], payment_id))
     found += [_fields(key, moved, 0, payment_id, payment_id) for key, moved in taken.items()]
-    # The highest number plus 1, not the count of rows: a row may have been deleted.
-    prefix = correction_id(payment_id, 0)[:-1]
-    used = [row.id.removeprefix(prefix) for row in rows if row.id.startswith(prefix)]
-    first = 1 + max((int(number) for number in used if number.isdigit()), default=0)
+    first = next_correction_number(payment_id, (row.id for row in rows))
     return [
         template.model_copy(update={"id": correction_id(payment_id, first + number), **fields})
         for number, fields in enumerate(found)
@@ -121,6 +118,21 @@ def correction_id(subject: str, number: int) -> str:
         number: The number of the correction, from 1.
     """
     return f"correction-{subject}-{number}"
+
+
+def next_correction_number(subject: str, row_ids: Iterable[str]) -> int:
+    """Return the number of the next correction.
+
+    It is the highest number plus 1, and not the count of the corrections: one of them may have been
+    deleted.
+
+    Args:
+        subject: The id of the payment, the row or the account that is corrected.
+        row_ids: Ids of ledger rows, with those of all corrections of the subject.
+    """
+    prefix = correction_id(subject, 0).removesuffix("0")
+    used = (row_id.removeprefix(prefix) for row_id in row_ids if row_id.startswith(prefix))
+    return 1 + max((int(number) for number in used if number.isdigit()), default=0)
 
 
 def recorded_reversals(

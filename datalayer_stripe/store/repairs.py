@@ -18,6 +18,7 @@ from .corrections import (
     corrections,
     effective_fields,
     is_unknown,
+    next_correction_number,
     recorded_reversals,
 )
 from .ledger import Credit, entry_of
@@ -65,13 +66,15 @@ class RepairBalance:
     repair: Repair
 
     async def apply(self, database: Any, mongo_session: Any, _: CommitReceipt) -> None:
-        credits, debt, currency, corrected = 0, 0, "usd", 0
+        credits, debt, currency = 0, 0, "usd"
+        correction_ids: list[str] = []
         found = database.ledger.find({"account_uid": self.account_uid}, session=mongo_session)
         async for row in found:
             kind = row.get("corrected", {}).get("kind", row["kind"])
             credits += row["credits"]
             debt += row["credits"] if kind in DEBT_KINDS else 0
-            corrected += row.get("corrects") == self.account_uid
+            if row.get("corrects") == self.account_uid:
+                correction_ids.append(row["_id"])
             currency = row.get("currency", currency)
         key = {"_id": self.account_uid}
         account = await database.accounts.find_one(key, session=mongo_session) or {}
@@ -79,8 +82,9 @@ class RepairBalance:
         if before == (credits, debt):
             return
         text = f"{self.repair.reason}: balance {before[0]} to {credits}, debt {before[1]} to {debt}"
+        number = next_correction_number(self.account_uid, correction_ids)
         changes = {
-            "id": correction_id(self.account_uid, corrected + 1),
+            "id": correction_id(self.account_uid, number),
             "account_uid": self.account_uid,
             "currency": currency,
             "corrects": self.account_uid,
