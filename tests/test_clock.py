@@ -1,6 +1,7 @@
 """Deadlines and expiries, tested by setting the clock. No test sleeps."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -177,6 +178,29 @@ async def test_stale_value_is_used_for_an_hour_and_fetching_is_retried(
         await cached.get()
     source.error = None
     assert await cached.get() == 5
+
+
+@pytest.mark.gen_test
+async def test_failed_fetch_whose_callers_are_cancelled_is_not_reported_by_asyncio(
+    seconds: Seconds, caplog: pytest.LogCaptureFixture
+) -> None:
+    may_end = asyncio.Event()
+
+    async def fetch() -> int:
+        await may_end.wait()
+        raise StripeUnavailable
+
+    cached = Cached(fetch, seconds)
+    caller = asyncio.create_task(cached.get())
+    await asyncio.sleep(0)
+    caller.cancel()
+    await asyncio.wait([caller])
+    may_end.set()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    cached.clear()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 # The deadline of a commit

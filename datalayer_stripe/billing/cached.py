@@ -6,6 +6,7 @@ from contextvars import Context
 from typing import Generic, TypeVar
 
 from ..errors import RateLimited, StripeUnavailable
+from ..tasks import retrieve_error
 
 FRESH_SECONDS = 60.0
 """Age at which the value is fetched again, in seconds."""
@@ -59,6 +60,7 @@ class Cached(Generic[T]):
             # The fetch is shared by several callers. The empty context keeps the request fields
             # of the first caller out of its log lines.
             self._fetching = asyncio.create_task(self._refresh(), context=Context())
+            self._fetching.add_done_callback(retrieve_error)
         return await asyncio.shield(self._fetching)
 
     async def _refresh(self) -> T:
