@@ -1,6 +1,6 @@
 """Check that the ledger agrees with the balances and with Stripe.
 
-- Each account's balance is the sum of its ledger, and its debt is the sum of its debt rows.
+- Each account's balance and debt are the sums of its ledger: see `audit_balances`.
 - Each ledger row is of a known kind.
 - Each ledger row of a top-up has a succeeded PaymentIntent with the same account and credits.
 - Each succeeded PaymentIntent with the service's metadata has a ledger row.
@@ -11,7 +11,7 @@ the number of rows.
 """
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,9 +22,10 @@ from ..errors import StripeObjectMissing
 from ..models import LedgerEntry
 from ..plugin_api.registry import Registry
 from ..store import Store
-from ..store.audits import Balance, ScratchCollection
+from ..store.audits import ScratchCollection
 from ..stripe_api.client import StripeClient
 from ..stripe_api.objects import StripeData, mapping_in, paid_at
+from .audit_balances import BalanceAudit
 from .audit_payments import mismatch
 from .audit_reversals import ReversalAudit
 from .differences import (
@@ -32,7 +33,6 @@ from .differences import (
     REPAIR_COMMAND,
     Difference,
     RepairTarget,
-    account_difference,
     payment_difference,
 )
 from .findings import EVENT_RETENTION, GRACE_PERIOD
@@ -119,45 +119,31 @@ class Audit:
                 created = page[-1]["created"] if page else 0
                 self._count("payment", len(page), self._part_done(created))
             await self._check_rows(scratch)
-            reversals = ReversalAudit(
-                self._store,
-                self._stripe,
-                self._registry,
-                self._clock,
-                on_difference=self._report_difference,
-                on_checked=lambda kind, created: self._count(kind, 1, self._part_done(created)),
-                on_too_recent=self._count_too_recent,
-                account_uid=self._account_uid,
-                since=self._since,
-            )
-            await reversals.run(scratch)
+            await self._check_reversals(scratch)
         return self._report
 
     async def _check_balances(self) -> None:
-        """Compare balances with ledger sums, both read in the order of the account's uid."""
-        if self._account_uid is not None:
-            await self._check_account(self._account_uid)
-            return
-        number = await self._store.audits.count_accounts()
-        async for account_uid, balance, total in _merged(
-            self._store.audits.balances(), self._store.audits.ledger_sums()
-        ):
-            self._count("account", 1, (self._report.checked["account"] + 1) / max(number, 1))
-            if balance != total:
-                # A payment may have been credited between the two reads: read both again.
-                await self._compare_balance(account_uid)
+        balances = BalanceAudit(
+            self._store,
+            on_difference=self._report_difference,
+            on_checked=lambda part_done: self._count("account", 1, part_done),
+            account_uid=self._account_uid,
+        )
+        await balances.run()
 
-    async def _check_account(self, account_uid: str) -> None:
-        self._count("account", 1)
-        await self._compare_balance(account_uid)
-
-    async def _compare_balance(self, account_uid: str) -> None:
-        balance, total = await self._store.audits.balance_and_sum(account_uid)
-        for name, word in (("credits", "balance"), ("debt", "debt")):
-            stored, expected = getattr(balance, name), getattr(total, name)
-            if stored != expected:
-                text = f"the {word} is {stored}, but its ledger sums to {expected}"
-                self._report_difference(account_difference(word, account_uid, text))
+    async def _check_reversals(self, scratch: ScratchCollection) -> None:
+        reversals = ReversalAudit(
+            self._store,
+            self._stripe,
+            self._registry,
+            self._clock,
+            on_difference=self._report_difference,
+            on_checked=lambda kind, created: self._count(kind, 1, self._part_done(created)),
+            on_too_recent=self._count_too_recent,
+            account_uid=self._account_uid,
+            since=self._since,
+        )
+        await reversals.run(scratch)
 
     async def _check_kinds(self) -> None:
         async for row in self._store.audits.unknown_rows():
@@ -281,32 +267,6 @@ class Audit:
 def _is_payment_id(row_id: str) -> bool:
     """Return whether a row's id is a PaymentIntent's, and not `pi_…-debt` of a debt's row."""
     return row_id.startswith("pi_") and "-" not in row_id
-
-
-async def _merged(
-    balances: AsyncIterator[tuple[str, Balance]], sums: AsyncIterator[tuple[str, Balance]]
-) -> AsyncIterator[tuple[str, Balance, Balance]]:
-    """Merge two streams that are sorted by account.
-
-    Yields:
-        The account, its balance and its sum. A missing balance or sum is 0.
-    """
-    left, right = await _next(balances), await _next(sums)
-    while left or right:
-        account_uid = min(one[0] for one in (left, right) if one)
-        balance = total = Balance()
-        if left and left[0] == account_uid:
-            balance, left = left[1], await _next(balances)
-        if right and right[0] == account_uid:
-            total, right = right[1], await _next(sums)
-        yield account_uid, balance, total
-
-
-async def _next(stream: AsyncIterator[tuple[str, Balance]]) -> tuple[str, Balance] | None:
-    try:
-        return await anext(stream)
-    except StopAsyncIteration:
-        return None
 
 
 def _has_top_up_row(payment_id: str, rows: Sequence[LedgerEntry]) -> bool:
