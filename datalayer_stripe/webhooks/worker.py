@@ -7,7 +7,6 @@ and another process takes it.
 import asyncio
 import logging
 import random
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -28,6 +27,7 @@ from ..store.marks import Mark
 from ..stripe_api.rate_limit import JOB_WAIT_SECONDS, own_calls
 from ..tasks import cancel_and_wait
 from ..tracing import NO_TRACER, Tracer
+from .job_slots import JobSlots
 from .observers import Observers
 from .outcome import Outcome
 from .processor import log_rejection
@@ -37,13 +37,6 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 5.0
 """How often the worker looks for due jobs when it is not woken."""
-
-MAX_CONCURRENT_JOBS = 16
-"""Slots for the jobs that one process runs at once."""
-MAX_CONCURRENT_JOBS_PER_PLUGIN = 4
-"""Maximum number of slots that the jobs of one plugin use."""
-RESERVED_FOR_MONEY = 4
-"""Slots that only the jobs of plugins that move money use."""
 
 MAX_JOBS_TOGETHER = 32
 """Jobs about one object that share a slot."""
@@ -95,9 +88,8 @@ class Worker:
         self._woken = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
         self._jobs: set[asyncio.Task[None]] = set()
-        self._running: Counter[str] = Counter()
+        self._slots = JobSlots(registry)
         self._last_success = metrics.task_last_success.labels("worker")
-        self._money_plugins = [one.name for one in registry.plugins if one.moves_money]
 
     def start(self) -> None:
         """Begin to take jobs."""
@@ -153,34 +145,14 @@ class Worker:
             How many were started.
         """
         taken = 0
-        names = [name for name in await self._store.jobs.plugins() if self._has_free_slot(name)]
+        names = [name for name in await self._store.jobs.plugins() if self._slots.has_free(name)]
         while names:
             for name in list(names):
-                if self._has_free_slot(name) and await self._take(name):
+                if self._slots.has_free(name) and await self._take(name):
                     taken += 1
                 else:
                     names.remove(name)
         return taken
-
-    def _has_free_slot(self, name: str) -> bool:
-        """Return whether one more job of this plugin may run.
-
-        A plugin may have half as many jobs running as there are slots left for it. So several
-        plugins that hang leave slots to the others.
-        """
-        plugin = self._registry.named(name)
-        if plugin is None:
-            return False  # its jobs wait for a process that has the plugin
-        running = self._running[name]
-        return running < MAX_CONCURRENT_JOBS_PER_PLUGIN and 2 * running < self._free_for(plugin)
-
-    def _free_for(self, plugin: Plugin[Any]) -> int:
-        free = MAX_CONCURRENT_JOBS - self._running.total()
-        if plugin.moves_money:
-            return free
-        for_money = sum(self._running[name] for name in self._money_plugins)
-        others = self._running.total() - for_money
-        return min(free, MAX_CONCURRENT_JOBS - RESERVED_FOR_MONEY - others)
 
     async def _take(self, name: str) -> bool:
         """Lease the job of this plugin that has been due for longest, and start it."""
@@ -190,11 +162,11 @@ class Worker:
         job = await self._store.jobs.take(name, self._clock(), lease)
         if job is None:
             return False
-        self._running[name] += 1
+        self._slots.acquire(name)
         try:
             jobs = [job, *await self._take_more(plugin, job, lease)]
         except BaseException:
-            self._running[name] -= 1
+            self._slots.release(name)
             raise
         task = asyncio.create_task(self._run_together(plugin, jobs))
         self._jobs.add(task)
@@ -218,7 +190,7 @@ class Worker:
         try:
             await asyncio.gather(*(self._run(plugin, job) for job in jobs))
         finally:
-            self._running[plugin.name] -= 1
+            self._slots.release(plugin.name)
             self.wake()  # a slot is free
 
     async def _run(self, plugin: Plugin[Any], job: Job) -> None:

@@ -21,15 +21,12 @@ from datalayer_stripe.store.group_commit import GroupCommitter
 from datalayer_stripe.store.job_marks import Deferral
 from datalayer_stripe.store.marks import Mark
 from datalayer_stripe.store.unit_of_work import CommitReceipt, UnitOfWork
-from datalayer_stripe.webhooks.worker import (
-    MAX_ATTEMPTS,
-    MAX_BACKOFF,
+from datalayer_stripe.webhooks.job_slots import (
     MAX_CONCURRENT_JOBS,
     MAX_CONCURRENT_JOBS_PER_PLUGIN,
     RESERVED_FOR_MONEY,
-    Worker,
-    backoff_after,
 )
+from datalayer_stripe.webhooks.worker import MAX_ATTEMPTS, MAX_BACKOFF, Worker, backoff_after
 from tests.support.app import ACCOUNT, Api, Clock, changed, json_of, recorded
 from tests.support.shop import rows
 

@@ -13,9 +13,9 @@ from ...events import Event
 from ...plugin_api.definition import Plugin
 from ...plugin_api.isolation import failure_summary
 from ...stripe_api.errors import error_summary
+from ...webhooks.job_slots import MAX_CONCURRENT_JOBS_PER_PLUGIN
 from ...webhooks.observers import Observer
 from ...webhooks.outcome import Outcome
-from ...webhooks.worker import MAX_CONCURRENT_JOBS_PER_PLUGIN
 from ..database import Database
 from ..faults import CommitBarrier, Fault
 from ..log_filter import silent_log
