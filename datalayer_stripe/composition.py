@@ -34,7 +34,8 @@ from .settings import Settings, read_environment
 from .store import Store, connect
 from .store.readiness import DatabaseProbe
 from .stripe_api.client import StripeClient
-from .stripe_api.rate_limit import CallLimiter, CallRates
+from .stripe_api.permits import CallRates
+from .stripe_api.rate_limit import CallLimiter
 from .tracing import NO_TRACER, Tracer
 from .webhooks.delivery import Deliveries
 from .webhooks.observers import Observers

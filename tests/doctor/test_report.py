@@ -18,7 +18,8 @@ from datalayer_stripe.errors import (
     StripePermissionMissing,
     StripeUnavailable,
 )
-from datalayer_stripe.stripe_api.rate_limit import CallLimiter, CallRates
+from datalayer_stripe.stripe_api.permits import CallRates
+from datalayer_stripe.stripe_api.rate_limit import CallLimiter
 
 CONTEXT = CheckContext(environ={}, webhook_path="/webhook")
 

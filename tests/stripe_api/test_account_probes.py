@@ -11,7 +11,8 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.stripe_api.account_probes import PERMISSION_PROBES, AccountProbes
 from datalayer_stripe.stripe_api.client import StripeClient
 from datalayer_stripe.stripe_api.permissions import service_permissions
-from datalayer_stripe.stripe_api.rate_limit import CallLimiter, CallRates, own_calls
+from datalayer_stripe.stripe_api.permits import CallRates
+from datalayer_stripe.stripe_api.rate_limit import CallLimiter, own_calls
 from datalayer_stripe.testing.clock import Clock
 from tests.support.shop import Buyer, Shop
 

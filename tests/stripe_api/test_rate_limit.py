@@ -14,13 +14,8 @@ from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
 from datalayer_stripe.store import Store
 from datalayer_stripe.stripe_api.client import StripeClient
-from datalayer_stripe.stripe_api.rate_limit import (
-    CallLimiter,
-    CallRates,
-    LocalPermits,
-    PermitSource,
-    own_calls,
-)
+from datalayer_stripe.stripe_api.permits import CallRates, LocalPermits, PermitSource
+from datalayer_stripe.stripe_api.rate_limit import CallLimiter, own_calls
 from tests.support.shop import Shop
 from tests.support.virtual_time import VirtualTime
 

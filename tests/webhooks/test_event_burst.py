@@ -18,7 +18,8 @@ from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from datalayer_stripe.stripe_api.client import StripeClient
-from datalayer_stripe.stripe_api.rate_limit import CallLimiter, CallRates, LocalPermits
+from datalayer_stripe.stripe_api.permits import CallRates, LocalPermits
+from datalayer_stripe.stripe_api.rate_limit import CallLimiter
 from tests.support.app import changed, recorded, sign
 from tests.support.database_calls import DatabaseCalls
 from tests.support.shop import rows

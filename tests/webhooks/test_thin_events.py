@@ -11,7 +11,7 @@ from datalayer_stripe.errors import Overloaded, StripeObjectMissing
 from datalayer_stripe.limits import Admission
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.service import Service
-from datalayer_stripe.stripe_api.rate_limit import LocalPermits
+from datalayer_stripe.stripe_api.permits import LocalPermits
 from datalayer_stripe.webhooks import delivery
 from datalayer_stripe.webhooks.outcome import Outcome
 from tests.support.app import ACCOUNT, STRIPE_KEY, Api, json_of, sign
