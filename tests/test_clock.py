@@ -13,7 +13,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from datalayer_stripe.auth import BearerTokens
 from datalayer_stripe.billing.cached import FRESH_SECONDS, RETRY_SECONDS, STALE_SECONDS, Cached
-from datalayer_stripe.billing.subscriptions import GRACE_PERIOD, allows_purchases
+from datalayer_stripe.billing.snapshots import GRACE_PERIOD, allows_purchases
 from datalayer_stripe.errors import (
     InvalidSignature,
     RateLimited,

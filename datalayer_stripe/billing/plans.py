@@ -18,7 +18,8 @@ from .catalog import Catalog
 from .customers import Customers
 from .idempotency import IdempotentRequests
 from .metadata import subscription_metadata
-from .subscriptions import Subscriptions, primary_subscription
+from .snapshots import primary_subscription
+from .subscriptions import Subscriptions
 
 _HAS_ENDED = "The subscription has ended."
 _NOT_RUNNING = "There is no running subscription."

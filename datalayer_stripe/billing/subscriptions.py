@@ -7,7 +7,6 @@ change after the last fetch has an event of its own.
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -36,15 +35,9 @@ from ..stripe_api.objects import (
 from ..stripe_api.rate_limit import permitted
 from .catalog import Catalog
 from .shared_reads import SharedReads
-
-# The status of an account's primary subscription, best first.
-_STATUS_PRIORITY = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete")
-
+from .snapshots import allows_purchases, primary_subscription
 
 _RETRIEVE = "subscriptions.retrieve"
-
-# Events of a renewal may be late. During this period the account can still buy credits.
-GRACE_PERIOD = timedelta(days=1)
 
 
 class Subscriptions:
@@ -321,45 +314,3 @@ class Subscriptions:
         listed = [snapshot for _, snapshot in refreshed]
         others = await self.refresh_others(snapshots, {snapshot.id for snapshot in listed})
         return self.is_eligible([*listed, *others])
-
-
-def primary_subscription(
-    snapshots: Collection[SubscriptionSnapshot],
-) -> SubscriptionSnapshot | None:
-    """Return the account's subscription with the best status, the newest of several.
-
-    Args:
-        snapshots: The snapshots of the account's subscriptions.
-
-    Returns:
-        None if there are none.
-    """
-
-    def rank(snapshot: SubscriptionSnapshot) -> tuple[int, float]:
-        status = snapshot.status
-        priority = (
-            _STATUS_PRIORITY.index(status) if status in _STATUS_PRIORITY else len(_STATUS_PRIORITY)
-        )
-        return priority, -snapshot.created_at.timestamp()
-
-    return min(snapshots, key=rank, default=None)
-
-
-def allows_purchases(
-    snapshot: SubscriptionSnapshot, product_ids: Collection[str], now: datetime
-) -> bool:
-    """Return whether a subscription allows its account to buy credits.
-
-    Args:
-        snapshot: The snapshot of the subscription.
-        product_ids: The products whose subscriptions allow purchases.
-        now: The present time.
-    """
-    return (
-        snapshot.status in {"active", "trialing"}
-        and snapshot.product_id in product_ids
-        and snapshot.interval == "month"
-        and snapshot.interval_count == 1
-        and snapshot.current_period_end is not None
-        and now < snapshot.current_period_end + GRACE_PERIOD
-    )

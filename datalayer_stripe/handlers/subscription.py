@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from ..billing.plans import StartedSubscription
-from ..billing.subscriptions import primary_subscription
+from ..billing.snapshots import primary_subscription
 from ..billing.views import (
     AccountView,
     PlanView,
