@@ -12,9 +12,8 @@ from tornado.template import Loader
 from ..currencies import CURRENCY_DIGITS
 from ..settings import Settings
 from ..settings_checks import STRIPE_JS_URL
-from .base import BaseHandler
 from .operation import Operation
-from .pages import WEB_FOLDER, PageFileHandler, Sources, content_security_policy
+from .pages import WEB_FOLDER, PageFileHandler, PageHandler, Sources, content_security_policy
 from .urls import IAM_PREFIX, STRIPE_PREFIX, origin_of
 
 # The page preloads all modules at once. Otherwise the browser would request each of them only
@@ -28,7 +27,7 @@ _STRIPE_FRAMES = (*_STRIPE_SCRIPTS, "https://hooks.stripe.com")
 _STRIPE_CONNECTIONS = ("https://api.stripe.com",)
 
 
-class CheckoutHandler(BaseHandler):
+class CheckoutHandler(PageHandler):
     """`GET /<DATALAYER_STRIPE_CHECKOUT_ROUTE>`: return the checkout page."""
 
     templates: ClassVar[Loader] = Loader(str(WEB_FOLDER))
@@ -36,23 +35,19 @@ class CheckoutHandler(BaseHandler):
     @Operation(media_type="text/html")
     async def get(self) -> None:
         settings, state = self.service.settings, self.app_state
-        for name, value in security_headers(settings).items():
-            self.set_header(name, value)
-        self.set_header("Content-Type", "text/html; charset=UTF-8")
         # A Jupyter Server redirects a person who is not signed in from the page to its login.
         sign_in_url = state.page_path if state.identity_kind == "cookie" else None
-        self.finish(
-            self.templates.load("index.html").generate(
-                assets=state.page_path,
-                currency_digits=json.dumps(CURRENCY_DIGITS),
-                iam_api=f"{state.base_path}{IAM_PREFIX}",
-                identity=state.identity_kind,
-                modules=_MODULES,
-                publishable_key=settings.stripe_js_api_key,
-                stripe_api=f"{state.base_path}{STRIPE_PREFIX}",
-                stripe_js=settings.stripe_js_url,
-                sign_in_url=settings.stripe_sign_in_url or sign_in_url or "",
-            )
+        self.finish_page(
+            security_headers(settings),
+            assets=state.page_path,
+            currency_digits=json.dumps(CURRENCY_DIGITS),
+            iam_api=f"{state.base_path}{IAM_PREFIX}",
+            identity=state.identity_kind,
+            modules=_MODULES,
+            publishable_key=settings.stripe_js_api_key,
+            stripe_api=f"{state.base_path}{STRIPE_PREFIX}",
+            stripe_js=settings.stripe_js_url,
+            sign_in_url=settings.stripe_sign_in_url or sign_in_url or "",
         )
 
 

@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 from tornado.template import Loader
 
 from ...currencies import CURRENCY_DIGITS
-from ..base import BaseHandler
 from ..operation import Operation
-from ..pages import WEB_FOLDER, PageFileHandler, content_security_policy
+from ..pages import WEB_FOLDER, PageFileHandler, PageHandler, strict_security_headers
 from ..urls import ADMIN_PREFIX
 
 _FILES_PATH = f"{ADMIN_PREFIX}/files"
@@ -34,31 +33,24 @@ _MODULES = (
     *sorted(f"admin/{path.name}" for path in (WEB_FOLDER / "admin").glob("*.js")),
 )
 
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": content_security_policy(
-        {
-            "default-src": ("'none'",),
-            "script-src": ("'self'",),
-            "style-src": ("'self'",),
-            "img-src": ("'self'",),
-            "connect-src": ("'self'",),
-            "base-uri": ("'none'",),
-            "form-action": ("'none'",),
-            "frame-ancestors": ("'none'",),
-            # No script can insert HTML, by mistake or by an attack.
-            "require-trusted-types-for": ("'script'",),
-            "trusted-types": ("'none'",),
-        }
-    ),
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "X-Frame-Options": "DENY",
-    "X-Robots-Tag": "noindex",
-}
+_SECURITY_HEADERS = strict_security_headers(
+    {
+        "default-src": ("'none'",),
+        "script-src": ("'self'",),
+        "style-src": ("'self'",),
+        "img-src": ("'self'",),
+        "connect-src": ("'self'",),
+        "base-uri": ("'none'",),
+        "form-action": ("'none'",),
+        "frame-ancestors": ("'none'",),
+        # No script can insert HTML, by mistake or by an attack.
+        "require-trusted-types-for": ("'script'",),
+        "trusted-types": ("'none'",),
+    }
+)
 
 
-class AdminPageHandler(BaseHandler):
+class AdminPageHandler(PageHandler):
     """`GET /admin`: return the operator's page."""
 
     templates: ClassVar[Loader] = Loader(str(WEB_FOLDER / "admin"))
@@ -66,18 +58,14 @@ class AdminPageHandler(BaseHandler):
     @Operation(media_type="text/html")
     async def get(self) -> None:
         settings, base_path = self.service.settings, self.app_state.base_path
-        for name, value in _SECURITY_HEADERS.items():
-            self.set_header(name, value)
-        self.set_header("Content-Type", "text/html; charset=UTF-8")
-        self.finish(
-            self.templates.load("index.html").generate(
-                admin_api=f"{base_path}{ADMIN_PREFIX}",
-                assets=f"{base_path}{_FILES_PATH}",
-                currency_digits=json.dumps(CURRENCY_DIGITS),
-                mode="live" if settings.livemode else "test",
-                modules=_MODULES,
-                sign_in_url=settings.stripe_sign_in_url or "",
-            )
+        self.finish_page(
+            _SECURITY_HEADERS,
+            admin_api=f"{base_path}{ADMIN_PREFIX}",
+            assets=f"{base_path}{_FILES_PATH}",
+            currency_digits=json.dumps(CURRENCY_DIGITS),
+            mode="live" if settings.livemode else "test",
+            modules=_MODULES,
+            sign_in_url=settings.stripe_sign_in_url or "",
         )
 
 

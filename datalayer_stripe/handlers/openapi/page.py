@@ -4,9 +4,8 @@ from typing import Any, ClassVar
 
 from tornado.template import Loader
 
-from ..base import BaseHandler
 from ..operation import Operation
-from ..pages import WEB_FOLDER, PageFileHandler, content_security_policy
+from ..pages import WEB_FOLDER, PageFileHandler, PageHandler, strict_security_headers
 from ..urls import STRIPE_PREFIX
 from .routes import OPENAPI_PATH
 
@@ -14,28 +13,21 @@ PAGE_PATH = f"{STRIPE_PREFIX}/docs"
 _FILES_PATH = f"{PAGE_PATH}/files"
 _FOLDER = WEB_FOLDER / "api"
 
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": content_security_policy(
-        {
-            "default-src": ("'none'",),
-            "script-src": ("'self'",),
-            "style-src": ("'self'",),
-            "img-src": ("'self'", "data:"),  # the icons in the style sheet of Swagger UI
-            "connect-src": ("'self'",),
-            "base-uri": ("'none'",),
-            "form-action": ("'none'",),
-            "frame-ancestors": ("'none'",),
-        }
-    ),
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "X-Frame-Options": "DENY",
-    "X-Robots-Tag": "noindex",
-}
+_SECURITY_HEADERS = strict_security_headers(
+    {
+        "default-src": ("'none'",),
+        "script-src": ("'self'",),
+        "style-src": ("'self'",),
+        "img-src": ("'self'", "data:"),  # the icons in the style sheet of Swagger UI
+        "connect-src": ("'self'",),
+        "base-uri": ("'none'",),
+        "form-action": ("'none'",),
+        "frame-ancestors": ("'none'",),
+    }
+)
 
 
-class ApiPageHandler(BaseHandler):
+class ApiPageHandler(PageHandler):
     """`GET /docs`: return the page that shows this description."""
 
     templates: ClassVar[Loader] = Loader(str(_FOLDER))
@@ -43,14 +35,10 @@ class ApiPageHandler(BaseHandler):
     @Operation(media_type="text/html")
     async def get(self) -> None:
         base_path = self.app_state.base_path
-        for name, value in _SECURITY_HEADERS.items():
-            self.set_header(name, value)
-        self.set_header("Content-Type", "text/html; charset=UTF-8")
-        self.finish(
-            self.templates.load("index.html").generate(
-                description=f"{base_path}{OPENAPI_PATH}",
-                files=f"{base_path}{_FILES_PATH}",
-            )
+        self.finish_page(
+            _SECURITY_HEADERS,
+            description=f"{base_path}{OPENAPI_PATH}",
+            files=f"{base_path}{_FILES_PATH}",
         )
 
 
