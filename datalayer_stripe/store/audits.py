@@ -12,7 +12,7 @@ from ..models import ENTRY_KINDS, LedgerEntry
 from .balances import DEBT_KINDS
 from .driver import aggregate
 from .errors import translate_errors, translate_stream_errors
-from .ledger import entry_of
+from .ledger import effective_kind, entry_of
 from .reversals import is_top_up
 
 _PAGE = 500
@@ -74,7 +74,7 @@ class Audits:
                 yield account_uid, total
                 total = Balance()
             account_uid = row["account_uid"]
-            debt = row["credits"] if _kind_of(row) in DEBT_KINDS else 0
+            debt = row["credits"] if effective_kind(row) in DEBT_KINDS else 0
             total = Balance(total.credits + row["credits"], total.debt + debt)
         if account_uid is not None:
             yield account_uid, total
@@ -190,11 +190,6 @@ class ScratchCollection:
     async def drop(self) -> None:
         """Drop the collection."""
         await self._database.drop_collection(self._name)
-
-
-def _kind_of(row: dict[str, Any]) -> str:
-    """Return the kind that a row counts as. A repair may have corrected it."""
-    return str(row.get("corrected", {}).get("kind", row["kind"]))
 
 
 def _balance_of(row: dict[str, Any]) -> Balance:

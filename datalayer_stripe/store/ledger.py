@@ -255,3 +255,8 @@ def effective_entry(row: dict[str, Any]) -> LedgerEntry:
     A repair does not change a row's fields. It stores the values that count in `corrected`.
     """
     return entry_of({**row, **row.get("corrected", {})})
+
+
+def effective_kind(row: dict[str, Any]) -> str:
+    """Return the kind that a row counts as. A repair may have corrected it."""
+    return str(row.get("corrected", {}).get("kind", row["kind"]))

@@ -21,7 +21,7 @@ from .corrections import (
     next_correction_number,
     recorded_reversals,
 )
-from .ledger import Credit, entry_of
+from .ledger import Credit, effective_kind, entry_of
 from .reversals import reversed_top_up
 from .unit_of_work import CommitReceipt
 
@@ -70,9 +70,8 @@ class RepairBalance:
         correction_ids: list[str] = []
         found = database.ledger.find({"account_uid": self.account_uid}, session=mongo_session)
         async for row in found:
-            kind = row.get("corrected", {}).get("kind", row["kind"])
             credits += row["credits"]
-            debt += row["credits"] if kind in DEBT_KINDS else 0
+            debt += row["credits"] if effective_kind(row) in DEBT_KINDS else 0
             if row.get("corrects") == self.account_uid:
                 correction_ids.append(row["_id"])
             currency = row.get("currency", currency)
