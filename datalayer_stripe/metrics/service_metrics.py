@@ -163,7 +163,6 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
-
         self.mongodb_pool_wait = Histogram(
             "datalayer_stripe_mongodb_pool_wait_seconds",
             "Time that a call to MongoDB waits for a connection, in seconds.",

@@ -1,4 +1,4 @@
-"""Export spans without secrets and personal data, and report failures in few lines."""
+"""Export spans without secrets and personal data, and log repeated failures once in a while."""
 
 import logging
 import time
@@ -115,7 +115,7 @@ def _redacted_value(name: str, value: Any) -> Any:
     return value
 
 
-class FewLines(logging.Handler):
+class RepeatedMessageLimiter(logging.Handler):
     """Handler that logs a repeated message of the SDK once in `REPORT_SECONDS`.
 
     A collector that cannot be reached would otherwise cause several lines in a second. One message

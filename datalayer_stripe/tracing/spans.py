@@ -25,7 +25,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from .._version import __version__
 from ..errors import AlreadyDone
 from ..logs import bind_log_context, log_context
-from .export import FewLines, ServiceSpanProcessor
+from .export import RepeatedMessageLimiter, ServiceSpanProcessor
 from .guarded import GuardedTracerProvider
 from .tracer import CommitSpan, RunSpan, Tracer
 
@@ -127,7 +127,7 @@ class OpenTelemetryTracer(Tracer):
         self._provider = provider
         guarded = GuardedTracerProvider(provider)
         self._tracer = guarded.get_tracer(_PREFIX, __version__)
-        self._sdk_messages = FewLines()
+        self._sdk_messages = RepeatedMessageLimiter()
         self._sdk_logger = logging.getLogger("opentelemetry")
         self._sdk_logger.addHandler(self._sdk_messages)
         self._sdk_logger.propagate = False

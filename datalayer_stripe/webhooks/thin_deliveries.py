@@ -90,8 +90,9 @@ class ThinDeliveries:
         """Return whether the event is from another account than that of the key.
 
         An organization's destination names the account of each event:
-        https://docs.stripe.com/context. The account of the key is asked for once. A restricted key
-        may not read it. Then Stripe has none of the objects of another account.
+        https://docs.stripe.com/context. The account of the key is read once. If a restricted key
+        may not read it, the event counts as one of this account: Stripe does not have the objects
+        of another account.
 
         Raises:
             DeliveryFailed: Stripe does not answer, or there are too many calls.

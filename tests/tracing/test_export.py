@@ -7,7 +7,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
-from datalayer_stripe.tracing.export import REPORT_SECONDS, FewLines, ServiceSpanProcessor
+from datalayer_stripe.tracing.export import (
+    REPORT_SECONDS,
+    RepeatedMessageLimiter,
+    ServiceSpanProcessor,
+)
 
 
 def test_exported_span_is_redacted_and_otherwise_the_same() -> None:
@@ -70,7 +74,7 @@ def test_similar_messages_of_the_sdk_are_logged_once_in_ten_minutes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     now = 1000.0
-    handler = FewLines(monotonic=lambda: now)
+    handler = RepeatedMessageLimiter(monotonic=lambda: now)
     sdk = logging.getLogger("tests.opentelemetry")
     sdk.propagate = False
     sdk.addHandler(handler)
