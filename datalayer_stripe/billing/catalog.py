@@ -146,6 +146,11 @@ class Catalog:
         return price
 
     async def _fetch_packages(self) -> tuple[Package, ...]:
+        """Return the packages for sale from Stripe, and report faults of the configuration.
+
+        Raises:
+            NotConfigured: Stripe does not have the product.
+        """
         try:
             prices = await self._stripe.list_prices(self._topup_product_id, recurring=False)
         except StripeObjectMissing:
@@ -167,6 +172,11 @@ class Catalog:
         )
 
     async def _fetch_plans(self) -> tuple[Plan, ...]:
+        """Return the plans for sale from Stripe, and report faults of the configuration.
+
+        Raises:
+            NotConfigured: Stripe has none of the products.
+        """
         listed = await asyncio.gather(
             *(self._plan_prices(product_id) for product_id in self._subscription_product_ids)
         )

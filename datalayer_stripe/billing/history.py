@@ -94,11 +94,17 @@ class History:
 
 
 def _encode_cursor(entry: LedgerEntry) -> str:
+    """Return the cursor of the page after an entry."""
     text = f"{entry.created_at.isoformat()} {entry.id}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def _decode_cursor(cursor: str) -> tuple[datetime, str]:
+    """Return the time and the id of the entry that a cursor names.
+
+    Raises:
+        InvalidRequest: The cursor is not valid.
+    """
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         created_at, entry_id = text.split(" ")

@@ -126,6 +126,12 @@ class Acceptance:
         return AcceptedPayment(TopUp.model_validate(fields), is_new=False)
 
     async def _event(self, event_id: str, record: EventRecord | None) -> Event:
+        """Return the event from its record, or else from Stripe.
+
+        Raises:
+            AcceptanceRefused: It is not the event of a payment to this Stripe account.
+            StripeObjectMissing: Stripe does not have it.
+        """
         event = record.event if record else None
         if event is None:
             event = Event.model_validate(await self._stripe.retrieve_event(event_id))

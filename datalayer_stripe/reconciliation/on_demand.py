@@ -119,7 +119,11 @@ class TopUpStatuses:
         )
 
     async def _credited(self, account_uid: str, intent_id: str) -> tuple[LedgerEntry | None, int]:
-        """Return the top-up's row, or None, and the balance, which includes the row's credits."""
+        """Return the top-up's row, or None, and the balance, which includes the row's credits.
+
+        Raises:
+            Forbidden: The row belongs to another account.
+        """
         overview = await self._store.overviews.of_top_up(account_uid, intent_id)
         entry = overview.entry
         if entry is not None and entry.account_uid != account_uid:
@@ -127,6 +131,13 @@ class TopUpStatuses:
         return entry, overview.account.credits
 
     async def _uncredited(self, account_uid: str, intent_id: str) -> StripeData:
+        """Return the PaymentIntent of a top-up that has no row in the ledger.
+
+        Raises:
+            NotFound: There is no such top-up.
+            Forbidden: The top-up belongs to another account.
+            RateLimited: The account has caused too many requests to Stripe.
+        """
         self._rate_limiter.take(account_uid)
         try:
             intent = await self._stripe.retrieve_payment_intent(intent_id)
@@ -156,6 +167,7 @@ class TopUpStatuses:
         return False
 
     async def _event_of(self, intent: StripeData) -> Event | None:
+        """Return the event of a paid PaymentIntent from Stripe's list; None if it is not there."""
         since = datetime.fromtimestamp(intent["created"], UTC)
         pages = 0
         async for page in self._stripe.event_pages([PAYMENT_SUCCEEDED], created_since=since):

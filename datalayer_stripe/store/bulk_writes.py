@@ -105,6 +105,12 @@ class BulkWrites:
 
 
 async def _run(database: Any, command: dict[str, Any], mongo_session: Any) -> None:
+    """Run a command, and raise the error of its first write that was refused.
+
+    Raises:
+        DuplicateKeyError: A document exists that must not exist.
+        WriteError: The database refuses a write for another reason.
+    """
     reply = await run_command(database, command, mongo_session)
     for error in reply.get("writeErrors", ()):
         if error["code"] == _DUPLICATE_KEY:

@@ -79,7 +79,8 @@ class Jobs:
         Returns:
             The job, or None if no job is due and free.
         """
-        return await self._take({"plugin": plugin_name, **_free(now)}, now, duration)
+        is_free = {"plugin": plugin_name, "due_at": {"$lte": now}, "until": {"$lte": now}}
+        return await self._take(is_free, now, duration)
 
     @translate_errors
     async def take_more(
@@ -112,6 +113,7 @@ class Jobs:
         return more
 
     async def _take(self, query: dict[str, Any], now: datetime, duration: timedelta) -> Job | None:
+        """Lease the first job that matches, in the order in which jobs are due."""
         found = await self._jobs.find_one_and_update(
             query,
             {
@@ -201,7 +203,3 @@ class Jobs:
     async def count(self) -> int:
         """Return the number of jobs, including those that are running."""
         return int(await self._jobs.estimated_document_count())
-
-
-def _free(now: datetime) -> dict[str, Any]:
-    return {"due_at": {"$lte": now}, "until": {"$lte": now}}

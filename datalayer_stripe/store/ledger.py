@@ -212,6 +212,11 @@ class Ledger:
         ]
 
     async def _sums(self, stages: list[Document]) -> list[Document]:
+        """Return the documents of an aggregation that adds up rows.
+
+        Raises:
+            InvalidRequest: There are more rows than the database can add up in time.
+        """
         try:
             return await aggregate(self._ledger, stages, maxTimeMS=_MAX_SUM_MS)
         except ExecutionTimeout as error:

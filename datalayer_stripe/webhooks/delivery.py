@@ -40,7 +40,7 @@ class Deliveries:
     Args:
         processor: What runs the plugins.
         thin_deliveries: Processes thin events.
-        clock: Tells the time that signatures are compared with.
+        clock: Returns the present time, with which the times of signatures are compared.
         observers: Called with each outcome.
         secrets: The endpoint's signing secrets; any of them may have signed.
         livemode: The mode of the secret key. Events of the other mode are refused.
@@ -131,6 +131,7 @@ class Deliveries:
             await asyncio.wait(self._in_flight)
 
     def _verify(self, body: bytes, signature: str | None) -> None:
+        """Raise InvalidSignature unless Stripe has signed the body; count the result."""
         try:
             verify(body, signature, self._secrets, self._clock().timestamp())
         except InvalidSignature:
@@ -139,6 +140,7 @@ class Deliveries:
         self.signatures.count_verified()
 
     def _check_mode(self, *, livemode: bool) -> None:
+        """Raise OtherMode, and log it, if an event is not of the mode of the secret key."""
         if livemode is not self.livemode:
             mode = "live" if self.livemode else "test"
             logger.error("event of the other mode received: this service has %s keys", mode)
@@ -148,7 +150,11 @@ class Deliveries:
     async def _process_by_deadline(
         self, received: Event | ThinEvent, label: str
     ) -> tuple[Event, Outcome]:
-        """Process the event in a task, and return or raise at the deadline at the latest."""
+        """Process the event in a task, and return or raise at the deadline at the latest.
+
+        Raises:
+            DeliveryFailed: The event is still being processed at the deadline.
+        """
         late: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         processing = self._process(received, label, lambda: late.set_result(None))
         task = asyncio.create_task(processing)

@@ -161,6 +161,7 @@ class EventProcessor:
             return Replayed(event_id, await self.process(event, without=without))
 
     def _check_mode(self, record: EventRecord) -> None:
+        """Raise OtherMode if a stored event is not of the mode of the secret key."""
         if record.livemode is not self._livemode:
             mode, own = ("live", "test") if record.livemode else ("test", "live")
             raise OtherMode(
