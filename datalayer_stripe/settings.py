@@ -292,9 +292,9 @@ class Settings(BaseSettings):
     stripe_max_deliveries: int = setting(
         "DATALAYER_STRIPE_MAX_DELIVERIES",
         section="Service",
-        doc="The deliveries that may run plugins at the same time, in each process: so many that "
-        "move money, and as many others. More are refused with 503, and Stripe delivers them "
-        "again. See [under load](reliability.md#under-load).",
+        doc="The deliveries that may run plugins at the same time, in each process: this number of "
+        "those that move money, and the same number of others. More are refused with 503, and "
+        "Stripe delivers them again. See [under load](reliability.md#under-load).",
         remedy="Set the deliveries that may run at the same time, between 16 and 65536.",
         default=1024,
         ge=16,
@@ -410,8 +410,8 @@ class Settings(BaseSettings):
         "DATALAYER_STRIPE_TRUSTED_PROXIES",
         section="Service",
         doc="The IP addresses and networks of the proxies in front of the service, such as "
-        "`127.0.0.1` or `10.0.0.0/8`. Their `X-Forwarded-For` tells the log the address of the "
-        "client. Nobody else's is believed, and by default nobody's. See "
+        "`127.0.0.1` or `10.0.0.0/8`. The log takes the client's address from the "
+        "`X-Forwarded-For` of these proxies only. By default the header is ignored. See "
         "[behind a proxy](deployment.md#behind-a-proxy).",
         remedy="Set IP addresses or networks such as 10.0.0.0/8; separate several with commas.",
         default=(),
