@@ -99,7 +99,7 @@ async def test_task_of_the_service_ends(
     running: Callable[..., Any], service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = LostCancellation()
-    async with asyncio.timeout(20), AsyncExitStack() as stack:
+    async with asyncio.timeout(60), AsyncExitStack() as stack:
         await stack.enter_async_context(running(service, lost, monkeypatch))
         await lost.entered.wait()
     assert lost.is_lost

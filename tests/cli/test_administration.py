@@ -41,7 +41,7 @@ def rows_of(text: str) -> list[dict[str, str]]:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_commands_print_what_the_routes_answer(
     buyer: Buyer, webhooks: Webhooks, service: Service, variables: dict[str, str]
 ) -> None:

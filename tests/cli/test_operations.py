@@ -284,7 +284,7 @@ async def test_events_list_marks_a_run_that_wrote_nothing(
     assert "top-up-credits: done\n" in out
 
 
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_audit_is_limited_to_an_account_and_a_time(
     buyer: Buyer,
     stranger: Buyer,

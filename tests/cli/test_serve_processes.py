@@ -26,7 +26,7 @@ from tests.support.serving import serve as serve_command
 from tests.support.shop import Shop
 
 PROCESSES = 2
-WAIT_TIMEOUT = 60.0
+WAIT_TIMEOUT = 120.0
 PAID = recorded("payment_intent.succeeded")
 IN_FLIGHT = "datalayer_stripe_requests_in_flight"
 DELIVERIES = "datalayer_stripe_deliveries_total"

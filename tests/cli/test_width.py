@@ -75,7 +75,7 @@ def too_wide(text: str) -> list[str]:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_no_line_is_wider_than_the_terminal(
     buyer: Buyer,
     webhooks: Webhooks,

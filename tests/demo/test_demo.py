@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from datalayer_stripe.billing.subscriptions import Subscriptions
 from datalayer_stripe.cli.main import main
 from datalayer_stripe.demo.environment import ACCOUNT, DemoEnvironment, open_environment
 from datalayer_stripe.demo.play import play
+from datalayer_stripe.demo.story import Story
 from datalayer_stripe.errors import Conflict
 from datalayer_stripe.plugin_api.registry import Registry
 from datalayer_stripe.stripe_api import objects as stripe_objects
@@ -279,6 +280,24 @@ STORY_FAULTS = {
 }
 
 
+def wait_briefly_in_step(title: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the step that fails wait for a short time, and those before it as long as they need."""
+    steps_of = Story.steps
+
+    def steps(story: Story) -> list[Any]:
+        def hurried(step: Callable[[], Awaitable[str]]) -> Callable[[], Awaitable[str]]:
+            async def run() -> str:
+                with monkeypatch.context() as patch:
+                    patch.setattr(story, "_webhook_timeout", 3.0)
+                    return await step()
+
+            return run
+
+        return [(name, hurried(step) if name == title else step) for name, step in steps_of(story)]
+
+    monkeypatch.setattr(Story, "steps", steps)
+
+
 @pytest.mark.parametrize("name", STORY_FAULTS)
 @pytest.mark.gen_test
 async def test_story_stops_at_step_that_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,8 +307,9 @@ async def test_story_stops_at_step_that_fails(name: str, monkeypatch: pytest.Mon
     plugins = [one for one in Registry.load().plugins if one.name not in fault.leave_out]
     registry = Registry([*plugins, *fault.add])
     printed: list[str | Text] = []
+    wait_briefly_in_step(fault.failing_step, monkeypatch)
     async with open_environment(port=0, sandbox_port=0, registry=registry) as environment:
-        passed = await play(fault.environment(environment), printed.append, webhook_timeout=1.5)
+        passed = await play(fault.environment(environment), printed.append, webhook_timeout=60)
     assert not passed
     *passed_lines, failed, verdict = map(str, printed)
     assert all(line.startswith("✓") for line in passed_lines), printed

@@ -22,7 +22,7 @@ from tests.support.ports import free_port
 from tests.support.shop import Shop
 
 # Generous, for a loaded machine.
-WAIT_TIMEOUT = 60.0  # seconds
+WAIT_TIMEOUT = 120.0  # seconds
 
 # The periodic reconciliation processes lost events, and would hide that they were lost.
 _NO_RECONCILIATION = "0"
@@ -55,7 +55,10 @@ class ServeProcess:
         self.log_path = log_path
         self._variables = variables
         self._process: asyncio.subprocess.Process | None = None
-        self._http = AsyncHTTPClient(force_instance=True)
+        self._http = AsyncHTTPClient(
+            force_instance=True,
+            defaults={"connect_timeout": WAIT_TIMEOUT / 2, "request_timeout": WAIT_TIMEOUT / 2},
+        )
 
     @property
     def running(self) -> bool:
@@ -104,7 +107,7 @@ class ServeProcess:
 
     async def get(self, path: str) -> HTTPResponse:
         """Send a GET request, and return the response, also one with an error status."""
-        return await self._http.fetch(self.url + path, raise_error=False, request_timeout=30)
+        return await self._http.fetch(self.url + path, raise_error=False)
 
     async def status(self, path: str) -> int | None:
         """Return the status of a GET request; None if there is no response."""

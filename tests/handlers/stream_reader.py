@@ -42,17 +42,13 @@ class Reader:
     async def end(self) -> None:
         assert await self._block() is None
 
-    async def read_to_end(self) -> None:
-        while await self._block() is not None:
-            pass
-
     async def wait_for_balance(self, credits: int) -> None:
         while (sent := await self.next()).name != "balance" or sent.data["credits"] != credits:
             pass
 
     async def _block(self) -> str | None:
         """Return the lines up to a blank one, or None at the end of the stream."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 try:
                     block = (await self._content.readuntil(b"\n\n")).decode().strip()

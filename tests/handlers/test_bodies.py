@@ -55,7 +55,7 @@ async def connected(api: Api) -> AsyncIterator[Connection]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (a counter has no event to wait for)
             await asyncio.sleep(0.005)
 

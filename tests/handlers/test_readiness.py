@@ -59,7 +59,8 @@ async def test_primary_without_majority_is_not_ready(
         assert "takes no durable writes" in (await probe.problem() or "")
         await store.ping()  # a ping succeeds even without a majority
         await asyncio.to_thread(secondary.start)
-        async with asyncio.timeout(30):
+        monkeypatch.setattr(readiness, "PROBE_SECONDS", 5.0)
+        async with asyncio.timeout(120):
             while await probe.problem() is not None:
                 pass
     finally:

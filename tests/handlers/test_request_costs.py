@@ -261,7 +261,7 @@ def test_routes_that_pages_poll_cost_one_command_at_most() -> None:
 
 
 @pytest.mark.mongod
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 @pytest.mark.parametrize("case", SCENARIOS, ids=" ".join)
 async def test_request_costs_what_is_documented(
     buyer: Buyer, webhooks: Webhooks, commands: CommandCounter, case: tuple[str, str]

@@ -21,7 +21,7 @@ CONFIGURATION = ROOT / "tests" / "support" / "schemathesis.toml"
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("unlimited")  # otherwise most answers would be 429
-@pytest.mark.gen_test(timeout=180)
+@pytest.mark.gen_test
 async def test_schemathesis_finds_nothing(buyer: Buyer, webhooks: Webhooks) -> None:
     await buyer.subscribe()
     await buyer.buy()

@@ -12,7 +12,7 @@ from datalayer_stripe.handlers import stream
 from datalayer_stripe.service import Service
 from datalayer_stripe.settings import Settings
 from tests.handlers.stream_reader import STREAM, open_stream, open_streams
-from tests.support.app import ACCOUNT, Api, Clock, json_of, recorded
+from tests.support.app import ACCOUNT, Api, Clock, json_of
 from tests.support.shop import OTHER_ACCOUNT, STRIPE_ROUTES
 
 MAX_STREAMS_PER_ACCOUNT: int = Settings.model_fields["stripe_max_streams_per_account"].default
@@ -34,13 +34,11 @@ async def test_idle_stream_sends_heartbeats(api: Api, short_heartbeat: None) -> 
 
 @pytest.mark.gen_test
 async def test_stream_ends_when_token_expires(api: Api, clock: Clock) -> None:
-    expires = int(clock().timestamp()) + 200
-    async with open_stream(api, exp=expires) as reader:
-        await reader.wait_for_balance(0)
-        clock.advance(seconds=expires - clock().timestamp() - 2)
-        # The change wakes it, and it waits for the rest of its time.
-        assert (await api.deliver(recorded("payment_intent.succeeded"))).code == 200
-        await reader.read_to_end()
+    async with open_stream(api, exp=int(clock().timestamp()) + 300) as reader:
+        await reader.next()
+        await reader.next()
+        clock.advance(seconds=300)
+        await reader.end()
     assert (await api.get(STREAM, exp=int(clock().timestamp()) - 1)).code == 401
 
 
@@ -51,7 +49,7 @@ async def test_stream_ends_when_service_shuts_down(api: Api, app: Application) -
         await reader.next()
         app.settings["datalayer_stripe"].request_tracker.drain()
         await reader.end()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
 
 
@@ -62,7 +60,7 @@ async def test_disconnected_client_releases_stream_and_watcher(
     async with open_stream(api) as reader:
         await reader.next()
         assert open_streams(service) == 1
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
     assert open_streams(service) == 0
     assert not service.store.changes._watchers
@@ -79,7 +77,7 @@ async def test_client_that_disconnects_while_sending_body_releases_request(
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.bearer(ACCOUNT)}\r\n"
     writer.write(f"{head}Content-Length: 10\r\n\r\nab".encode())
     request_tracker = app.settings["datalayer_stripe"].request_tracker
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not request_tracker.in_progress:  # noqa: ASYNC110 (there is no event for it)
             await asyncio.sleep(0.01)
         writer.close()
@@ -104,7 +102,7 @@ async def test_client_that_disconnects_before_first_event_releases_stream(
     with pytest.raises(aiohttp.ServerDisconnectedError):
         async with open_stream(api):
             pass
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
     assert open_streams(service) == 0
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
@@ -124,7 +122,7 @@ async def test_client_that_does_not_read_is_disconnected_after_little_buffering(
         token = api.bearer(ACCOUNT)
         request = f"GET {STREAM} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
         await loop.sock_sendall(client, request.encode())
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while not app.settings["datalayer_stripe"].request_tracker.in_progress:  # noqa: ASYNC110 (there is no event for it)
                 await asyncio.sleep(0.01)
             await app.settings["datalayer_stripe"].request_tracker.wait_until_idle()
@@ -137,7 +135,7 @@ async def test_client_that_does_not_read_is_disconnected_after_little_buffering(
 
 async def _until_closed(client: socket.socket) -> bytes:
     loop, received = asyncio.get_running_loop(), b""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with contextlib.suppress(ConnectionResetError):
             while chunk := await loop.sock_recv(client, 65536):
                 received += chunk

@@ -197,7 +197,7 @@ def short_backoff(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (a log or another object has no event)
             await asyncio.sleep(0)
 
@@ -269,7 +269,7 @@ async def test_service_stops_while_it_is_opening(
     background_service = BackgroundService(app_state, configuration)
     background_service.start()
     await asyncio.sleep(0)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(60):
         await background_service.stop()
 
 
@@ -292,7 +292,7 @@ async def test_service_stops_although_its_cancellation_is_lost(
     background_service = BackgroundService(app_state, configuration)
     background_service.start()
     await asyncio.sleep(0)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await background_service.stop()
 
 

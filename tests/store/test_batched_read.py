@@ -30,7 +30,7 @@ class Reader:
     async def began(self, number: int) -> None:
         """Wait until this number of reads have begun."""
 
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.reads) < number:  # noqa: ASYNC110
                 await asyncio.sleep(0)
 

@@ -603,7 +603,7 @@ async def test_units_that_wait_fail_at_once_when_the_database_does_not_answer(
     assert attempts == {"in bulk": 1}
 
 
-@pytest.mark.gen_test(timeout=90)
+@pytest.mark.gen_test
 async def test_transaction_of_a_database_that_hangs_is_ended_and_locks_nothing(
     new_mongod: Callable[[str | None], Mongod], monkeypatch: Patch
 ) -> None:
@@ -639,7 +639,7 @@ async def test_transaction_of_a_database_that_hangs_is_ended_and_locks_nothing(
 # Several processes
 
 
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_two_processes_that_commit_the_same_units_credit_each_once(
     service: Service, mongodb_url: str
 ) -> None:

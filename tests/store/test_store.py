@@ -14,7 +14,7 @@ from datalayer_stripe.errors import AlreadyDone, CommitRefused, StoreError
 from datalayer_stripe.events import Event
 from datalayer_stripe.models import Identity, LedgerEntry, SubscriptionSnapshot
 from datalayer_stripe.service import Service
-from datalayer_stripe.store import CommitReceipt, UnitOfWork
+from datalayer_stripe.store import CommitReceipt, UnitOfWork, commit, errors
 from datalayer_stripe.store.driver import start_session, start_transaction
 from datalayer_stripe.store.indexes import declared_collections
 from datalayer_stripe.store.ledger import Credit
@@ -173,9 +173,19 @@ async def test_failed_unit_does_not_affect_others_of_its_group(service: Service)
     assert balances == [200, 200, 200]
 
 
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise the time limits of a commit above the length of a test."""
+    for limit in ("CALL_SECONDS", "COMMIT_SECONDS", "PLUGIN_WRITE_SECONDS"):
+        monkeypatch.setattr(commit, limit, 60.0)
+    monkeypatch.setattr(errors, "CALL_SECONDS", 60.0)
+
+
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_locked_account_does_not_delay_other_accounts(api: Api, service: Service) -> None:
+async def test_locked_account_does_not_delay_other_accounts(
+    api: Api, service: Service, unhurried: None
+) -> None:
     def paid(account_uid: str, intent: str) -> bytes:
         event = json.loads(changed(recorded("payment_intent.succeeded")))
         event["data"]["object"]["id"] = intent
@@ -202,13 +212,13 @@ async def test_locked_account_does_not_delay_other_accounts(api: Api, service: S
 
 @pytest.mark.mongod
 @pytest.mark.gen_test
-async def test_credits_do_not_wait_for_slow_plugin_write(service: Service) -> None:
+async def test_credits_do_not_wait_for_slow_plugin_write(service: Service, unhurried: None) -> None:
     store = service.store
     await store._database.plugin_x.insert_one({"_id": 1})
     slow = UpdateOne("plugin_x", {"$where": "sleep(3000) || true"}, {"$set": {"seen": True}})
     writing = asyncio.create_task(store.commit(UnitOfWork([slow]), mark("evt_slow")))
     current = {"currentOp": 1, "ns": f"{store._database.name}.plugin_x"}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await store._client.admin.command(current))["inprog"]:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     await store.commit(credit("a", "pi_1"), mark("evt_1"))

@@ -72,14 +72,18 @@ class Api:
         self.url = f"http://127.0.0.1:{port}"
         self.service = service
         self.bearer = bearer
-        self.http = AsyncHTTPClient(force_instance=True, max_clients=200)
+        self.http = AsyncHTTPClient(
+            force_instance=True,
+            max_clients=200,
+            # Long enough for a busy machine.
+            defaults={"connect_timeout": 60.0, "request_timeout": 60.0},
+        )
 
     async def request(self, method: str, path: str, **options: Any) -> HTTPResponse:
         """Send a request. An error status does not raise an exception.
 
         The answer must be as the description of the HTTP API says.
         """
-        options.setdefault("request_timeout", 30)
         options.setdefault("allow_nonstandard_methods", True)
         url = self.url + path
         answer = await self.http.fetch(url, method=method, raise_error=False, **options)

@@ -37,7 +37,7 @@ class CommandCounter(monitoring.CommandListener):
 
     async def reach_target(self) -> None:
         """Wait until as many commands were counted as `target` says."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.names) < self.target:  # noqa: ASYNC110 (other threads count them)
                 await asyncio.sleep(0.001)
 

@@ -36,7 +36,7 @@ _OPTIONS_WITHOUT_LAB = tuple(
     for name in ("jupyterlab", "jupyter_lsp", "notebook_shim")
 )
 
-_START_SECONDS = 60.0
+_START_SECONDS = 120.0
 _POLL = 0.05
 
 
@@ -154,7 +154,7 @@ class JupyterServer:
         """Send SIGTERM, and return the exit code."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(timeout=30)
+        return self._process.wait(timeout=120)
 
     def _is_up(self) -> bool:
         try:
@@ -180,7 +180,7 @@ class JupyterServer:
             sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
         if token is not None:
             sent["Authorization"] = f"token {token}"
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             chunked = "Transfer-Encoding" in sent
             path = BASE_URL.rstrip("/") + path
@@ -192,7 +192,7 @@ class JupyterServer:
 
     def lines(self, path: str, begun: Callable[[], object]) -> Iterator[bytes]:
         """Yield the lines of a stream until its end, and call a function after the first line."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         try:
             headers = {"Authorization": f"token {TOKEN}"}
             connection.request("GET", BASE_URL.rstrip("/") + path, headers=headers)

@@ -18,7 +18,7 @@ from typing import Any, Self
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-START_TIMEOUT = 60.0  # Seconds. It is long enough for a loaded machine.
+START_TIMEOUT = 120.0  # Seconds. It is long enough for a loaded machine.
 POLL = 0.02
 
 # On Linux the kernel kills mongod when the test process ends for any reason: 1 is PR_SET_PDEATHSIG,

@@ -92,7 +92,7 @@ def delivered(sandbox: Sandbox) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.gen_test(timeout=60)
+@pytest.mark.gen_test
 async def test_story_has_one_effect(
     api: Api, service: Service, sandbox: Sandbox, buyer: Buyer, kind: str
 ) -> None:
@@ -104,7 +104,7 @@ async def test_story_has_one_effect(
 
 @pytest.mark.mongod
 @pytest.mark.parametrize("kind", ["thin", "both"])
-@pytest.mark.gen_test(timeout=120)
+@pytest.mark.gen_test
 async def test_concurrent_copies_of_both_kinds_have_one_effect(
     api: Api, service: Service, sandbox: Sandbox, buyer: Buyer, kind: str
 ) -> None:

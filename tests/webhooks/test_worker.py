@@ -105,7 +105,7 @@ def second(
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110 (the worker has no event for it)
             await asyncio.sleep(0.01)
 
@@ -589,7 +589,7 @@ async def test_worker_ends_at_whatever_moment_it_is_stopped(
         for _ in range(steps % 40):
             service.worker.wake()
             await asyncio.sleep(0)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await service.worker.stop(seconds=1)
 
 
