@@ -1,6 +1,7 @@
 """Accounts: a search, and the whole story of one account."""
 
 import asyncio
+from collections.abc import Sequence
 
 from ..errors import NotFound
 from ..models import Account, LedgerEntry, SubscriptionSnapshot
@@ -144,10 +145,8 @@ class OperatorAccounts:
         rows = await self._store.ledger.page(
             account_uid, limit=limit + 1, after=position.after if position else None
         )
-        last = rows[limit - 1] if len(rows) > limit else None
         return MovementList(
-            ledger=tuple(map(self._movement, rows[:limit])),
-            next_cursor=encode_cursor(last and RowPosition.of(last.created_at, last.id)),
+            ledger=tuple(map(self._movement, rows[:limit])), next_cursor=_next_cursor(rows, limit)
         )
 
     async def payments(
@@ -168,10 +167,9 @@ class OperatorAccounts:
         found = await self._store.reversals.page(
             account_uid, limit=limit + 1, after=position.after if position else None
         )
-        last = found[limit - 1].entry if len(found) > limit else None
         return PaymentList(
             payments=tuple(map(self._payment, found[:limit])),
-            next_cursor=encode_cursor(last and RowPosition.of(last.created_at, last.id)),
+            next_cursor=_next_cursor([one.entry for one in found], limit),
         )
 
     def _link(self, customer_id: str) -> CustomerLink:
@@ -201,6 +199,14 @@ class OperatorAccounts:
             **snapshot.model_dump(include=set(Subscription.model_fields)),
             dashboard_url=self._dashboard.url(snapshot.id),
         )
+
+
+def _next_cursor(rows: Sequence[LedgerEntry], limit: int) -> str | None:
+    """Return the cursor of the page after the first `limit` rows; None if there are no others."""
+    if len(rows) <= limit:
+        return None
+    last = rows[limit - 1]
+    return encode_cursor(RowPosition.of(last.created_at, last.id))
 
 
 def _row_view(found: FoundAccount) -> AccountRow:
