@@ -97,7 +97,7 @@ def listen(address: str, port: int, *, setting: str | None = None) -> list[socke
         setting: The variable that has the address; None if the options of the command have it.
 
     Raises:
-        StartError: If the address or the port cannot be used.
+        StartError: The address or the port cannot be used.
     """
     try:
         return bind_sockets(port, address)

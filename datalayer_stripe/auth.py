@@ -73,7 +73,7 @@ class BearerTokens:
             The account that the token names.
 
         Raises:
-            Unauthorized: If the token is missing or not valid. The message does not say why.
+            Unauthorized: The token is missing or not valid. The message does not say why.
         """
         token = _bearer(authorization)
         if token is None or self._secret is None:
@@ -129,7 +129,7 @@ def issue_token(
         The token, for `Authorization: Bearer`.
 
     Raises:
-        ValueError: If the settings have no secret.
+        ValueError: The settings have no secret.
     """
     if settings.jwt_secret is None:
         raise ValueError("the settings have no secret to sign tokens with")
@@ -183,7 +183,7 @@ def _check_times(claims: Mapping[str, Any], now: float) -> None:
         now: The present time in epoch seconds.
 
     Raises:
-        ValueError: If a time is not a number of epoch seconds, or the token is not valid now.
+        ValueError: A time is not a number of epoch seconds, or the token is not valid now.
     """
     times = {name: _numeric_date(claims[name]) for name in ("nbf", "iat", "exp") if name in claims}
     if not times.get("nbf", 0) <= now < times["exp"]:
@@ -194,7 +194,7 @@ def _numeric_date(value: Any) -> float:
     """Return a claim as epoch seconds.
 
     Raises:
-        ValueError: If it is not a finite number from 1970 to the year 9999.
+        ValueError: It is not a finite number from 1970 to the year 9999.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     # An `exp` in milliseconds is above the maximum. It would make the token valid for millennia.

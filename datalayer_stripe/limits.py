@@ -51,7 +51,7 @@ class Admission:
             event_type: The type of the event.
 
         Raises:
-            Overloaded: If there is no free slot.
+            Overloaded: There is no free slot.
         """
         self.acquire(owner, event_type)
         slot = Slot(self, owner, event_type)
@@ -68,7 +68,7 @@ class Admission:
             event_type: The type of the event.
 
         Raises:
-            Overloaded: If there is no free slot.
+            Overloaded: There is no free slot.
         """
         free = self._limit - self._in_flight
         if 2 * self._by_owner[owner] >= free or self._by_type[event_type] >= _MAX_TYPE_RATIO * free:
@@ -114,7 +114,7 @@ class Slot:
             admission: Where to acquire a slot before the present one is released.
 
         Raises:
-            Overloaded: If `admission` has no free slot.
+            Overloaded: `admission` has no free slot.
         """
         if admission is not self.admission:
             admission.acquire(self._owner, self._event_type)
@@ -146,7 +146,7 @@ class AccountRateLimiter:
             account_uid: The uid of the account.
 
         Raises:
-            RateLimited: If the account has sent too many requests, with the seconds to wait.
+            RateLimited: The account has sent too many requests. The error has the seconds to wait.
         """
         result = self._throttled.limit(account_uid)
         if result.limited:

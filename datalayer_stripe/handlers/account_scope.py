@@ -50,7 +50,7 @@ class AccountScope(BaseModel):
             caller_uid: The uid of the caller's account.
 
         Raises:
-            Forbidden: If the fields name another account, or an organization.
+            Forbidden: The fields name another account, or an organization.
         """
         uids = {self.account_uid, self.billing_entity_uid} - {None, ""}
         kinds = {self.billing_entity_kind} - {None, ""}

@@ -78,7 +78,7 @@ class IdentifiedHandler(ApiHandler):
             The account that the bearer token names.
 
         Raises:
-            Unauthorized: If the token is missing or not valid.
+            Unauthorized: The token is missing or not valid.
         """
         return self.service.bearer_tokens.authenticate(self.request.headers.get("Authorization"))
 
@@ -106,11 +106,11 @@ class AuthenticatedHandler(IdentifiedHandler):
             The validated body.
 
         Raises:
-            Forbidden: If the body names another account than the caller's.
-            UnsupportedMediaType: If the Content-Type is not `application/json`.
-            InvalidRequest: If the body is not valid JSON, or does not match the model.
-            TooLarge: If the body is longer than the route accepts.
-            Overloaded: If there was no memory left for the body.
+            Forbidden: The body names another account than the caller's.
+            UnsupportedMediaType: The Content-Type is not `application/json`.
+            InvalidRequest: The body is not valid JSON, or does not match the model.
+            TooLarge: The body is longer than the route accepts.
+            Overloaded: There was no memory left for the body.
         """
         super().json_body(AccountScope).check(self.identity.account_uid)
         return super().json_body(model)

@@ -60,7 +60,7 @@ class AppState:
         """The service that the handlers call.
 
         Raises:
-            Unavailable: If there is no service, as a subclass that says why.
+            Unavailable: There is no service. The subclass says why.
         """
         if self._service is None:
             raise self._unavailable

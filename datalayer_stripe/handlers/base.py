@@ -90,7 +90,7 @@ class BaseHandler(BodyHandler):
         """The service.
 
         Raises:
-            Unavailable: If there is none, such as in a Jupyter Server that has just started.
+            Unavailable: There is none, such as in a Jupyter Server that has just started.
         """
         return self.app_state.service
 
@@ -106,10 +106,10 @@ class BaseHandler(BodyHandler):
             The validated body.
 
         Raises:
-            UnsupportedMediaType: If the Content-Type is not `application/json`.
-            InvalidRequest: If the body is not valid JSON, or does not match the model.
-            TooLarge: If the body is longer than the route accepts.
-            Overloaded: If there was no memory left for the body.
+            UnsupportedMediaType: The Content-Type is not `application/json`.
+            InvalidRequest: The body is not valid JSON, or does not match the model.
+            TooLarge: The body is longer than the route accepts.
+            Overloaded: There was no memory left for the body.
         """
         body = self.body
         media_type = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -130,7 +130,7 @@ class BaseHandler(BodyHandler):
             The validated query.
 
         Raises:
-            InvalidRequest: If the query does not match the model.
+            InvalidRequest: The query does not match the model.
         """
         arguments = {name: self.get_query_argument(name) for name in self.request.query_arguments}
         try:

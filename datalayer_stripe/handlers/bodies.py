@@ -191,9 +191,9 @@ class BodyHandler(RequestHandler):
         """Refuse a method that the route does not implement, and a body that it does not accept.
 
         Raises:
-            HTTPError: 405, if the route does not implement the method.
-            InvalidRequest: If the Content-Length is not a number.
-            TooLarge: If the declared length is over the limit of the route.
+            HTTPError: 405: the route does not implement the method.
+            InvalidRequest: The Content-Length is not a number.
+            TooLarge: The declared length is over the limit of the route.
         """
         if not implements(type(self), str(self.request.method)):
             raise HTTPError(405)
@@ -249,8 +249,8 @@ class BodyHandler(RequestHandler):
         """The complete request body.
 
         Raises:
-            TooLarge: If the body is longer than the route accepts.
-            Overloaded: If there was no memory left for the body.
+            TooLarge: The body is longer than the route accepts.
+            Overloaded: There was no memory left for the body.
         """
         if self._body_error is not None:
             raise self._body_error

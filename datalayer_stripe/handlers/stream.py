@@ -39,7 +39,6 @@ RETRY_MS = 2000
 # Fields of the plan that change with the balance. They do not count as a change of the plan.
 _BALANCE_FIELDS = {"wallet_balance", "current_credits", "used_credits"}
 
-
 LAST_EVENT_ID = Parameter(
     name="Last-Event-ID",
     description="The `id` of the last event that the client has received. It receives only what "

@@ -32,7 +32,6 @@ IDEMPOTENCY_KEY = Parameter(
     "PaymentIntent; a new key creates a new one.",
 )
 
-
 PAYMENT_INTENT_ID = Parameter(
     name="id", place="path", description="The id of the PaymentIntent.", example="pi_Example"
 )

@@ -93,7 +93,7 @@ class StreamLimiter:
             account_uid: The uid of the account that opens it.
 
         Raises:
-            RateLimited: If the account or the process has too many open streams.
+            RateLimited: The account or the process has too many open streams.
         """
         if self._open[account_uid] >= self._max_per_account:
             raise RateLimited("Too many streams are open. Close other tabs.", retry_after=30)

@@ -30,7 +30,7 @@ def absolute_url(text: str) -> str:
         `text`, unchanged.
 
     Raises:
-        ValueError: If it is not such a URL. The message does not contain `text`.
+        ValueError: It is not such a URL. The message does not contain `text`.
     """
     printable = text.isascii() and text.isprintable() and " " not in text and "\\" not in text
     try:

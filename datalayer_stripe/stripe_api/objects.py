@@ -14,7 +14,6 @@ from ..models import InvoiceSummary, Reversal, SubscriptionSnapshot
 StripeData = Mapping[str, Any]
 """A Stripe object as plain data."""
 
-
 ACCOUNT_UID = "account_uid"
 """The metadata key that names the account, in each Stripe object that the service creates."""
 

@@ -15,7 +15,6 @@ MAX_EVENT_TYPES = 20
 PAGE_SIZE = 100
 """Stripe's maximum page size."""
 
-
 SUBSCRIPTION_EXPANSIONS: Sequence[str] = ("latest_invoice", "items.data.price.product")
 """The fields of a subscription that are expanded in each answer with one subscription."""
 

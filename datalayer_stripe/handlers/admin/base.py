@@ -21,8 +21,8 @@ class AdminHandler(IdentifiedHandler):
         """Authenticate the caller, and check the role.
 
         Raises:
-            Unauthorized: If the token is missing or not valid.
-            Forbidden: If the token does not have the role.
+            Unauthorized: The token is missing or not valid.
+            Forbidden: The token does not have the role.
         """
         super().prepare()
         if self.request.method == "OPTIONS":
