@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -164,11 +164,13 @@ def test_word_with_other_letters_that_match_ascii_is_redacted(word: str) -> None
     assert redact(text) == by_all_patterns(text) != text
 
 
+@settings(deadline=None)  # a busy machine is slow
 @given(TEXTS)
 def test_texts_without_a_mark_of_a_secret_are_redacted_as_by_all_patterns(text: str) -> None:
     assert redact(text) == by_all_patterns(text)
 
 
+@settings(deadline=None)  # a busy machine is slow
 @given(st.dictionaries(st.sampled_from(["one", "two", "three"]), TEXTS | st.integers() | st.none()))
 def test_usual_line_is_redacted_as_by_all_patterns(fields: dict[str, Any]) -> None:
     record = logging.makeLogRecord({"msg": "usual", **fields})

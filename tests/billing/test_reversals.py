@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datalayer_stripe.models import LedgerEntry, Reversal
@@ -60,6 +60,7 @@ def apply_states(top_up: LedgerEntry, states: Sequence[dict[str, int]]) -> list[
     return rows
 
 
+@settings(deadline=None)  # a busy machine is slow
 @given(credits_given, amounts_paid, st.lists(st.integers(1, 5000), max_size=6))
 def test_partial_refunds_sum_to_all_credits_and_never_to_more(
     credits: int, amount: int, parts: list[int]
@@ -82,6 +83,7 @@ def test_partial_refunds_sum_to_all_credits_and_never_to_more(
     assert taken == credits, "the whole amount takes all credits"
 
 
+@settings(deadline=None)  # a busy machine is slow
 @given(credits_given, amounts_paid, st.lists(states_at_stripe, max_size=8))
 def test_rows_sum_to_the_last_state_after_any_earlier_states(
     credits: int, amount: int, states: list[dict[str, int]]
