@@ -87,12 +87,14 @@ class Worker:
         self._tracer = tracer
         self._woken = asyncio.Event()
         self._loop: asyncio.Task[None] | None = None
+        self._is_stopping = False
         self._jobs: set[asyncio.Task[None]] = set()
         self._slots = JobSlots(registry)
         self._last_success = metrics.task_last_success.labels("worker")
 
     def start(self) -> None:
         """Begin to take jobs."""
+        self._is_stopping = False
         self._loop = asyncio.create_task(self._work())
 
     def wake(self) -> None:
@@ -107,8 +109,11 @@ class Worker:
                 again after their leases have expired.
         """
         if self._loop is not None:
+            # The loop takes no other job even if its cancellation is lost at first.
+            self._is_stopping = True
+            self.wake()
             await cancel_and_wait(self._loop)
-            self._loop = None
+            self._loop, self._is_stopping = None, False
         if self._jobs:
             _, unfinished = await asyncio.wait(self._jobs, timeout=seconds)
             if unfinished:
@@ -122,7 +127,7 @@ class Worker:
                 await asyncio.wait(self._jobs, return_when=asyncio.FIRST_COMPLETED)
 
     async def _work(self) -> None:
-        while True:
+        while not self._is_stopping:
             self._woken.clear()
             try:
                 await self._take_due_jobs()
@@ -145,14 +150,17 @@ class Worker:
             How many were started.
         """
         taken = 0
-        names = [name for name in await self._store.jobs.plugins() if self._slots.has_free(name)]
+        names = [name for name in await self._store.jobs.plugins() if self._may_take(name)]
         while names:
             for name in list(names):
-                if self._slots.has_free(name) and await self._take(name):
+                if self._may_take(name) and await self._take(name):
                     taken += 1
                 else:
                     names.remove(name)
         return taken
+
+    def _may_take(self, name: str) -> bool:
+        return not self._is_stopping and self._slots.has_free(name)
 
     async def _take(self, name: str) -> bool:
         """Lease the job of this plugin that has been due for longest, and start it."""

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -576,6 +577,27 @@ async def test_shutdown_waits_for_the_running_job_and_takes_no_other(
     await stopping
     assert mailer.runs == {EVENT: 1}
     assert [job["_id"] for job in await rows(service, "jobs")] == ["evt_later:mailer"]
+
+
+@pytest.mark.gen_test
+async def test_worker_whose_cancellation_is_lost_takes_no_other_job(
+    api: Api, service: Service, mailer: Mailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await outcome(api)
+    entered = asyncio.Event()
+
+    async def lose_cancellation() -> list[str]:
+        entered.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return ["mailer"]
+
+    monkeypatch.setattr(service.store.jobs, "plugins", lose_cancellation)
+    service.worker.start()
+    await entered.wait()
+    await service.worker.stop(seconds=1)
+    assert mailer.runs == {}
+    assert len(await rows(service, "jobs")) == 1
 
 
 @pytest.mark.mongod
