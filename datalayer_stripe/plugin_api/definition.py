@@ -130,8 +130,8 @@ class Plugin(Generic[S]):
                 functions 60 by default, and 600 at most.
 
         Raises:
-            PluginError: A type is malformed or registered already, the function is not `async`,
-                or the service has started.
+            PluginError: A type is malformed or registered already, the function is not `async` or
+                does not take an event and a context, or the service has started.
         """
         if timeout is None:
             timeout = DEFAULT_DEFERRED_TIMEOUT_SECONDS if deferred else self.timeout
@@ -141,6 +141,8 @@ class Plugin(Generic[S]):
         def register(function: PluginFunction[S]) -> PluginFunction[S]:
             if not inspect.iscoroutinefunction(function):
                 raise self._error("define its functions with `async def`")
+            if not _takes_event_and_context(function):
+                raise self._error("define its functions with the arguments `(event, ctx)`")
             if not types:
                 raise self._error("`on` needs an event type")
             for event_type in types:
@@ -213,3 +215,12 @@ class Plugin(Generic[S]):
 
     def __repr__(self) -> str:
         return f"Plugin({self.name!r})"
+
+
+def _takes_event_and_context(function: Callable[..., object]) -> bool:
+    """Return whether a function can be called with the two arguments of a run."""
+    try:
+        inspect.signature(function).bind("event", "ctx")
+    except TypeError:
+        return False
+    return True

@@ -113,6 +113,13 @@ def test_function_that_is_not_async_is_refused() -> None:
         Plugin("a").on("charge.refunded")(function)  # type: ignore[arg-type]
 
 
+def test_function_of_other_arguments_is_refused() -> None:
+    async def one_argument(event: object) -> None: ...
+
+    with pytest.raises(PluginError, match=r"the arguments `\(event, ctx\)`"):
+        Plugin("a").on("price.updated")(one_argument)  # type: ignore[arg-type]
+
+
 def test_built_in_plugins_are_loaded_from_entry_points() -> None:
     found = Registry.load()
     assert names(found, "payment_intent.succeeded") == ["top-up-credits"]
