@@ -99,11 +99,10 @@ def show_event(event_id: str) -> None:
 
     record = run(get())
     if record is None:
-        print_paragraph(
+        fail(
             f"Event {event_id} is not in the database. "
             f"`datalayer-stripe events replay {event_id}` fetches it from Stripe."
         )
-        sys.exit(1)
     print_json(record.model_dump(mode="json"))
 
 
