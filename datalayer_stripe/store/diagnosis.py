@@ -139,7 +139,8 @@ class _Probe:
         except (PyMongoError, TimeoutError) as error:
             return (
                 f"it accepts connections, but does not answer like MongoDB "
-                f"({type(error).__name__}). Check the port, and whether it needs TLS (tls=true)."
+                f"({type(error).__name__}). Check the port, whether it needs TLS (tls=true), and "
+                "whether the process hangs."
             )
         if hello.get("isreplicaset"):
             return (

@@ -98,6 +98,7 @@ async def test_error_says_that_login_was_refused(mongodb_url: str) -> None:
 async def test_error_names_server_that_is_not_mongodb(silent_port: int) -> None:
     message = await connect_error(f"mongodb://127.0.0.1:{silent_port}/?{QUICK}")
     assert f"127.0.0.1:{silent_port}: it accepts connections, but does not answer" in message
+    assert "TLS (tls=true), and whether the process hangs." in message
 
 
 @pytest.mark.parametrize(
