@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +13,8 @@ from ..handlers.urls import WEBHOOK_PATH
 from ..provisioning.env_file import EnvFile
 from ..provisioning.event_destination import (
     DestinationPlan,
-    EventDestination,
     apply_destination,
-    list_destinations,
+    list_visible_destinations,
     plan_destination,
 )
 from ..provisioning.pending_deliveries import KnownEvents, Timing
@@ -177,9 +175,7 @@ def rotate(env_file: Path, url: str | None, wait: int, dry_run: bool, yes: bool)
 
 async def _url_at_stripe(client: StripeClient) -> str:
     """Return the URL of the webhook that Stripe has for this service."""
-    destinations: list[EventDestination] = []
-    with suppress(StripePermissionMissing):  # most accounts have none
-        destinations = await list_destinations(client)
+    destinations = await list_visible_destinations(client)
     return choose_url([*await list_endpoints(client), *destinations], WEBHOOK_PATH)
 
 

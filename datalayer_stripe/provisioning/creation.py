@@ -17,13 +17,13 @@ async def create_once(
 ) -> StripeDict:
     """Create an object with an idempotency key that all runs derive from its parameters.
 
-    So of concurrent runs one creates it, and the others get the same answer. Stripe repeats an
-    answer for a day or more: https://docs.stripe.com/api/idempotent_requests. If it is an error, or
-    if the object is no longer what was created, a new key is used.
+    One of several concurrent runs creates the object, and the others get the same answer. Stripe
+    repeats an answer for a day or more: https://docs.stripe.com/api/idempotent_requests. If the
+    answer is an error, or if the object has changed since then, a new key is used.
 
     Args:
         create: Creates the object.
-        params: What the object is to be, as JSON.
+        params: The parameters of the object, as JSON values.
         is_current: Returns whether an object in an answer still exists as it was created.
     """
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode()).hexdigest()

@@ -6,11 +6,14 @@ digest of their signing secret.
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from ..stripe_api.transport import StripeDict
+from .creation import create_once
 
 MANAGED_BY = "managed_by"
 MANAGER = "datalayer-stripe"
@@ -74,17 +77,51 @@ class BaseEndpoint(BaseModel):
         return None if digest is None else digest == secret_digest(secret)
 
 
-def is_present(
-    endpoint_id: str, existing: Iterable[BaseEndpoint], lost: BaseEndpoint | None
-) -> bool:
-    """Return whether an endpoint or a destination exists, and is not the one to be replaced.
+class HasUrl(Protocol):
+    """A webhook endpoint, or an event destination."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+
+    @property
+    def url(self) -> str | None:
+        """The URL that Stripe sends the events to."""
+
+    @property
+    def is_managed(self) -> bool:
+        """Whether this service, or another installation of it, has created it."""
+
+
+async def create_endpoint(
+    own_params: Mapping[str, Any],
+    *,
+    create: Callable[..., Awaitable[StripeDict]],
+    list_existing: Callable[[], Awaitable[Sequence[HasUrl]]],
+    lost: BaseEndpoint | None,
+) -> StripeDict:
+    """Create an endpoint or a destination. Concurrent calls create only one.
 
     Args:
-        endpoint_id: Its id.
-        existing: All that exist.
-        lost: The one to be replaced, or None.
+        own_params: The parameters that only one of the two kinds has, and `url`.
+        create: Creates it. Gets all parameters, and `idempotency_key`.
+        list_existing: Returns all endpoints or all destinations of the account.
+        lost: The one that the new one replaces, or None.
     """
-    return endpoint_id in {one.id for one in existing if lost is None or one.id != lost.id}
+    params = {
+        **own_params,
+        "description": DESCRIPTION,
+        "metadata": {MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
+    }
+
+    async def create_with_key(key: str | None) -> StripeDict:
+        return await create(**params, idempotency_key=key)
+
+    async def is_current(created: StripeDict) -> bool:
+        present = {one.id for one in await list_existing() if one.url == params["url"]}
+        return created["id"] in present and (lost is None or created["id"] != lost.id)
+
+    return await create_once(create_with_key, params, is_current=is_current)
 
 
 @dataclass(frozen=True)

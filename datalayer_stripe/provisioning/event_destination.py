@@ -6,24 +6,19 @@ changed, except one for thin events with exactly the service's URL, which then g
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from ..errors import StripePermissionMissing
 from ..events import THIN_PREFIX, has_thin_event
 from ..stripe_api.client import StripeClient
 from ..stripe_api.event_destinations import EventDestinationCalls
 from ..stripe_api.transport import StripeDict
-from .creation import create_once
 from .endpoint_base import (
-    DESCRIPTION,
-    MANAGED_BY,
-    MANAGER,
-    NO_DIGEST,
     SECRET_DIGEST,
     BaseEndpoint,
     BasePlan,
-    is_present,
+    create_endpoint,
     secret_digest,
 )
 
@@ -100,6 +95,20 @@ async def list_destinations(client: StripeClient) -> list[EventDestination]:
     return sorted(thin, key=lambda one: (not one.is_managed, one.created))
 
 
+async def list_visible_destinations(client: StripeClient) -> list[EventDestination]:
+    """Return all destinations for thin events, or none if the key lacks the permission for them.
+
+    Most accounts have none, so that their keys need not have it.
+
+    Raises:
+        StripeUnavailable: Stripe does not answer.
+    """
+    try:
+        return await list_destinations(client)
+    except StripePermissionMissing:
+        return []
+
+
 async def plan_destination(
     client: StripeClient, *, url: str, events: Sequence[str]
 ) -> DestinationPlan:
@@ -142,22 +151,13 @@ async def apply_destination(
     """
     calls = EventDestinationCalls(client.transport)
     if plan.destination is None:
-        params: dict[str, Any] = {
-            "url": plan.url,
-            "enabled_events": plan.events,
-            "name": NAME,
-            "description": DESCRIPTION,
-            "metadata": {MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
-        }
-
-        async def create(key: str | None) -> StripeDict:
-            return await calls.create_thin(**params, idempotency_key=key)
-
-        async def is_current(created: StripeDict) -> bool:
-            here = [one for one in await list_destinations(client) if one.url == plan.url]
-            return is_present(created["id"], here, lost)
-
-        return parse_destination(await create_once(create, params, is_current=is_current))
+        created = await create_endpoint(
+            {"url": plan.url, "enabled_events": plan.events, "name": NAME},
+            create=calls.create_thin,
+            list_existing=lambda: list_destinations(client),
+            lost=lost,
+        )
+        return parse_destination(created)
     destination = plan.destination
     if plan.changes:
         destination = parse_destination(await calls.update(destination.id, plan.changes))

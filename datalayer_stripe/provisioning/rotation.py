@@ -11,19 +11,18 @@ what is left, whatever a run before it has done.
 
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from ..errors import DatalayerStripeError, StartError, StripePermissionMissing
+from ..errors import DatalayerStripeError, StartError
 from ..settings_checks import MAX_SIGNING_SECRETS
 from ..stripe_api.client import StripeClient
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
 from .delivery_problems import Problem
 from .endpoint_base import DESCRIPTION, MANAGED_BY, MANAGER, secret_digest
 from .env_file import EnvFile
-from .event_destination import list_destinations
+from .event_destination import list_visible_destinations
 from .pending_deliveries import KnownEvents, PendingDeliveries, Timing
 from .rotation_state import EVERY_TYPE, REPLACED_DIGESTS, RotationState
 from .rotation_steps import ACCEPTED_IN_A_ROW, beside, describe_types, remaining_steps
@@ -149,9 +148,7 @@ class Rotation:
 
     async def _state(self) -> RotationState:
         endpoints = await list_endpoints(self._client)
-        destinations = []
-        with suppress(StripePermissionMissing):  # most accounts have none
-            destinations = await list_destinations(self._client)
+        destinations = await list_visible_destinations(self._client)
         state = RotationState.of(endpoints, destinations, self._target.url, self._secrets)
         if state.successor is None and not state.replaced:
             raise StartError(

@@ -32,6 +32,7 @@ LARGE_BODY_BYTES = 256 * 1024
 """Length of the body of the largest test event. Stripe sends bodies of this length, too."""
 
 _MAX_ANSWER_BYTES = 64 * 1024
+_RETRY_SECONDS = 10.0  # between two test events, while the service is restarted
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,6 @@ async def wait_until_accepted(
     *,
     seconds: float,
     sleep: Callable[[float], Awaitable[None]],
-    interval: float = 10.0,
 ) -> Attempt:
     """Send test events until one is accepted or the time is over, and return the last attempt.
 
@@ -264,13 +264,12 @@ async def wait_until_accepted(
         send: Sends a test event.
         seconds: How long to try, in seconds. The first attempt is made in any case.
         sleep: Waits for a number of seconds.
-        interval: The time between two attempts, in seconds.
     """
     attempt = await send()
     waited = 0.0
     while attempt.problem and waited < seconds:
-        await sleep(interval)
-        waited += interval
+        await sleep(_RETRY_SECONDS)
+        waited += _RETRY_SECONDS
         attempt = await send()
     return attempt
 

@@ -1,16 +1,15 @@
 """The signing secrets of the configuration, to which the set-up adds those of new endpoints."""
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from typing import Protocol
 
 from pydantic import SecretStr
 
-from ..errors import InvalidRequest, SetupError, StripePermissionMissing
+from ..errors import InvalidRequest, SetupError
 from ..settings import variable
 from ..settings_checks import MAX_SIGNING_SECRETS, prefix_check
 from ..stripe_api.client import StripeClient
-from .event_destination import list_destinations
+from .event_destination import list_visible_destinations
 from .steps import Action, Save, Step
 from .webhook_endpoints import list_endpoints
 
@@ -122,7 +121,8 @@ class SigningSecrets:
 
         It may be that of an endpoint which was created by hand, without a digest.
         """
-        owners: list[SecretOwner] = [*await list_endpoints(client)]
-        with suppress(StripePermissionMissing):  # most accounts have no destinations
-            owners += await list_destinations(client)
+        owners: list[SecretOwner] = [
+            *await list_endpoints(client),
+            *await list_visible_destinations(client),
+        ]
         return not all(any(owner.has_secret(one) for owner in owners) for one in self)

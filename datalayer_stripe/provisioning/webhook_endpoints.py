@@ -6,7 +6,7 @@ never changed, except one with exactly the service's URL, which then gets the me
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pydantic import Field, SecretStr
 
@@ -14,16 +14,12 @@ from ..errors import StartError
 from ..stripe_api.client import StripeClient
 from ..stripe_api.transport import StripeDict
 from ..stripe_api.webhook_endpoints import WebhookEndpointCalls
-from .creation import create_once
 from .endpoint_base import (
-    DESCRIPTION,
-    MANAGED_BY,
-    MANAGER,
-    NO_DIGEST,
     SECRET_DIGEST,
     BaseEndpoint,
     BasePlan,
-    is_present,
+    HasUrl,
+    create_endpoint,
     secret_digest,
 )
 
@@ -133,18 +129,6 @@ def endpoints_at(endpoints: Iterable[WebhookEndpoint], url: str) -> list[Webhook
     )
 
 
-class HasUrl(Protocol):
-    """A webhook endpoint, or an event destination."""
-
-    @property
-    def url(self) -> str | None:
-        """The URL that Stripe sends the events to."""
-
-    @property
-    def is_managed(self) -> bool:
-        """Whether this service, or another installation of it, has created it."""
-
-
 def choose_url(endpoints: Iterable[HasUrl], path: str) -> str:
     """Return the URL of the only webhook of this service at Stripe.
 
@@ -224,22 +208,17 @@ async def apply_endpoint(
     """
     calls = WebhookEndpointCalls(client.transport)
     if plan.endpoint is None:
-        params: dict[str, Any] = {
-            "url": plan.url,
-            "enabled_events": plan.events,
-            "api_version": plan.api_version,
-            "description": DESCRIPTION,
-            "metadata": {MANAGED_BY: MANAGER, SECRET_DIGEST: NO_DIGEST},
-        }
-
-        async def create(key: str | None) -> StripeDict:
-            return await calls.create(**params, idempotency_key=key)
-
-        async def is_current(created: StripeDict) -> bool:
-            here = [one for one in await list_endpoints(client) if one.url == plan.url]
-            return is_present(created["id"], here, lost)
-
-        return parse_endpoint(await create_once(create, params, is_current=is_current))
+        created = await create_endpoint(
+            {
+                "url": plan.url,
+                "enabled_events": plan.events,
+                "api_version": plan.api_version,
+            },
+            create=calls.create,
+            list_existing=lambda: list_endpoints(client),
+            lost=lost,
+        )
+        return parse_endpoint(created)
     if not plan.changes:
         return plan.endpoint
     return parse_endpoint(await calls.update(plan.endpoint.id, plan.changes))
