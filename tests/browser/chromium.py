@@ -3,10 +3,9 @@
 import os
 import shutil
 
-import pytest
 from playwright.sync_api import Browser, BrowserType
 
-from tests.support.mongod import must_have_mongod
+from tests.support.missing import skip_or_fail
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _ARGUMENTS = (
@@ -27,15 +26,8 @@ def launch(browser_type: BrowserType) -> Browser:
     """Start the browser. Without one, skip the test, or fail it in continuous integration."""
     program = find_chromium()
     if program is None:
-        _skip_or_fail()
+        skip_or_fail(
+            "no browser found. Install chromium (Debian: apt install chromium fonts-liberation) or "
+            "Google Chrome, or set CHROMIUM to its path"
+        )
     return browser_type.launch(executable_path=program, args=_ARGUMENTS)
-
-
-def _skip_or_fail() -> None:
-    reason = (
-        "no browser found. Install chromium (Debian: apt install chromium fonts-liberation) or "
-        "Google Chrome, or set CHROMIUM to its path"
-    )
-    if must_have_mongod():
-        pytest.fail(reason)
-    pytest.skip(reason)

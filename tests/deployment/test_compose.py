@@ -13,6 +13,7 @@ from pymongo import MongoClient
 
 from datalayer_stripe.settings import variable
 from tests.support import npm
+from tests.support.missing import skip_or_fail
 from tests.support.mongod import Mongod
 from tests.support.packaging import ROOT
 
@@ -38,9 +39,7 @@ def require(package: tuple[str, str, str]) -> Path:
     try:
         return npm.install(*package)
     except npm.NotInstalled as error:
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        skip_or_fail(str(error))
 
 
 def test_services_publish_ports_on_this_machine_only_and_mongodb_none(

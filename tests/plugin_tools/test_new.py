@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from datalayer_stripe.cli.main import main
 from datalayer_stripe.events import known_types
 from datalayer_stripe.testing.recordings import recordings_of
-from tests.support.mongod import must_have_mongod
+from tests.support.missing import is_ci
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,7 +95,7 @@ def mypy_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_new_package_passes_ruff_and_mypy(
     tmp_path: Path, mypy_cache: Path, name: str, options: list[str], types: int
 ) -> None:
-    if not (find_spec("ruff") and find_spec("mypy")) and not must_have_mongod():
+    if not (find_spec("ruff") and find_spec("mypy")) and not is_ci():
         pytest.skip("needs ruff and mypy: make lint installs them")
     assert new(tmp_path, name, *options).exit_code == 0
     folder = tmp_path / name

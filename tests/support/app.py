@@ -96,8 +96,8 @@ class Api:
     async def get_as_operator(self, path: str) -> HTTPResponse:
         return await self.get(path, OPERATOR, user={"roles": [ADMIN_ROLE]})
 
-    async def post_as_operator(self, path: str, fields: Any = None) -> HTTPResponse:
-        return await self.post(path, fields or {}, OPERATOR, user={"roles": [ADMIN_ROLE]})
+    async def post_as_operator(self, path: str) -> HTTPResponse:
+        return await self.post(path, {}, OPERATOR, user={"roles": [ADMIN_ROLE]})
 
     async def post(
         self,

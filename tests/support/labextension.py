@@ -11,9 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from tests.support.mongod import must_have_mongod
+from tests.support.missing import skip_or_fail
 
 SOURCES = Path(__file__).parents[2] / "labextension"
 PREBUILT = SOURCES / "prebuilt"
@@ -45,9 +43,7 @@ def require() -> Path:
     try:
         return build()
     except NotInstalled as error:
-        if must_have_mongod():
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        skip_or_fail(str(error))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,13 +4,12 @@ They listen on a port of 127.0.0.1, and store their data in a given folder.
 """
 
 import importlib.util
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -157,9 +156,10 @@ class Mongod:
         return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-20:])
 
 
-def replica_set_url(members: Iterable[Mongod], name: str = "rs0") -> str:
+def replica_set_url(members: Sequence[Mongod]) -> str:
     """Return the URL of a replica set."""
-    return f"mongodb://{','.join(member.address for member in members)}/?replicaSet={name}"
+    addresses = ",".join(member.address for member in members)
+    return f"mongodb://{addresses}/?replicaSet={members[0].replica_set}"
 
 
 def initiate(members: Sequence[Mongod]) -> Mongod:
@@ -214,8 +214,3 @@ def _hello(mongod: Mongod) -> dict[str, Any]:
 
 def _client(mongod: Mongod) -> MongoClient[dict[str, Any]]:
     return MongoClient(mongod.direct_url, serverSelectionTimeoutMS=500)
-
-
-def must_have_mongod() -> bool:
-    """Return whether a missing mongod is a failure (CI) rather than a reason to skip."""
-    return os.environ.get("CI") == "true"

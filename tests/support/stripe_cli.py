@@ -3,20 +3,14 @@
 `make stripe-cli` installs it. The tests that need it install it too, if npm is on PATH.
 """
 
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support import npm
+
 VERSION = "1.52.0"
-_FOLDER = Path(sys.prefix) / "stripe-cli"
-_TIMEOUT = 120  # seconds
-
-
-class NotInstalled(Exception):
-    """The Stripe CLI is not installed, and cannot be."""
 
 
 def install() -> Path:
@@ -25,27 +19,8 @@ def install() -> Path:
     Raises:
         NotInstalled: npm is missing, or cannot install it.
     """
-    folder = _FOLDER / VERSION
-    found = _program_in(folder)
-    if found is not None:
-        return found
-    npm = shutil.which("npm")
-    if npm is None:
-        raise NotInstalled("the Stripe CLI needs npm, which is not on PATH")
-    folder.mkdir(parents=True, exist_ok=True)
-    # The program is in a package of its own for each platform; no script has to run.
-    command = [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save"]
-    command += ["--fetch-retries=0", "--prefix", str(folder), f"@stripe/cli@{VERSION}"]
-    try:
-        ended = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise NotInstalled("npm did not install the Stripe CLI in time") from None
-    found = _program_in(folder)
-    if found is None:
-        raise NotInstalled(f"npm cannot install the Stripe CLI: {ended.stderr[-500:]}")
-    return found
+    # The program is in a package of its own for each platform.
+    return npm.install("@stripe/cli", VERSION, "node_modules/@stripe/cli-*/bin/stripe*")
 
 
 def require() -> Path:
@@ -56,16 +31,12 @@ def require() -> Path:
     """
     try:
         return install()
-    except NotInstalled as error:
+    except npm.NotInstalled as error:
         pytest.skip(f"the Stripe CLI is not installed: {error}")
-
-
-def _program_in(folder: Path) -> Path | None:
-    return next(folder.glob("node_modules/@stripe/cli-*/bin/stripe*"), None)
 
 
 if __name__ == "__main__":
     try:
         print(install())
-    except NotInstalled as error:
+    except npm.NotInstalled as error:
         sys.exit(str(error))
