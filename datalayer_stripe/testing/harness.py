@@ -13,7 +13,8 @@ from ..handlers.urls import WEBHOOK_PATH
 from ..plugin_api.definition import Plugin
 from ..service import Service
 from .database import Database
-from .faults import CallGate, FaultInjector, gated_store
+from .faults import CallGate, FaultInjector
+from .gated_clients import gated_store
 from .plugin_environment import PluginEnvironment, PluginSettings
 
 _REQUEST_TIMEOUT = 30  # seconds

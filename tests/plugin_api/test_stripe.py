@@ -12,13 +12,8 @@ from datalayer_stripe.errors import Reject
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
 from datalayer_stripe.service import Service
-from datalayer_stripe.testing.faults import (
-    CallGate,
-    Fault,
-    FaultInjector,
-    FaultKind,
-    gated_stripe,
-)
+from datalayer_stripe.testing.faults import CallGate, Fault, FaultInjector, FaultKind
+from datalayer_stripe.testing.gated_clients import gated_stripe
 from tests.support.app import ACCOUNT, UNREACHABLE_URL, Api, changed, recorded
 from tests.support.shop import Buyer, rows
 

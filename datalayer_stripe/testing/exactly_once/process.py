@@ -10,7 +10,8 @@ from ...plugin_api.definition import Plugin
 from ...service import Service
 from ...stripe_api.client import StripeClient
 from ...webhooks.observers import Observers
-from ..faults import CallGate, Fault, FaultInjector, gated_store, gated_stripe
+from ..faults import CallGate, Fault, FaultInjector
+from ..gated_clients import gated_store, gated_stripe
 from ..plugin_environment import PluginEnvironment, PluginSettings
 
 # A job that still runs after this time hangs.
