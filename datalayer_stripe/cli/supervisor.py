@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,17 +22,9 @@ from ..errors import StartError
 from ..metrics.files import forget_dead_process
 from .serve_process import STOP_TIMEOUT, ProcessArguments, Report
 from .shared_port import SharedPort
+from .supervised_process import SupervisedProcess
 
 logger = logging.getLogger(__name__)
-
-MIN_BACKOFF = 0.5
-"""Pause before a dead process is replaced, in seconds. It doubles if the replacement dies soon."""
-
-MAX_BACKOFF = 30.0
-"""The longest pause, in seconds."""
-
-STABLE_SECONDS = 60.0
-"""A process that has listened for this time does not count as one that died soon."""
 
 _MODULE = "datalayer_stripe.cli.serve_process"
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -46,35 +37,6 @@ class _EndAtOnce(BaseException):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
-
-
-@dataclass
-class _Process:
-    """One of the processes. A replacement has the same number."""
-
-    number: int
-    popen: subprocess.Popen[bytes] | None = None
-    listening_since: float | None = None
-    failed_at_start: bool = False
-    error: str | None = None
-    """Why its last start has failed, for people."""
-    early_deaths: int = 0
-    """How often it has died soon after its start, without a stable run since."""
-    start_at: float = 0.0
-
-    @property
-    def is_starting(self) -> bool:
-        return self.popen is not None and self.listening_since is None
-
-
-def backoff_after(early_deaths: int) -> float:
-    """Return the seconds until a process is replaced.
-
-    Args:
-        early_deaths: How often in a row it has died soon after its start, at least 1.
-    """
-    factor: int = 2 ** min(early_deaths - 1, 20)
-    return min(MIN_BACKOFF * factor, MAX_BACKOFF)
 
 
 class Supervisor:
@@ -102,7 +64,7 @@ class Supervisor:
     ) -> None:
         self._port = port
         self._operations_port = operations_port
-        self._processes = {number: _Process(number) for number in range(1, processes + 1)}
+        self._processes = {number: SupervisedProcess(number) for number in range(1, processes + 1)}
         self._log_level = log_level
         self._log_config = str(log_config or "")
         self._on_listening: Callable[[], None] | None = on_listening
@@ -178,7 +140,7 @@ class Supervisor:
                     )
                 self._start(process)
 
-    def _start(self, process: _Process) -> None:
+    def _start(self, process: SupervisedProcess) -> None:
         # Cleaners of temporary folders delete folders of long-running services.
         self._metrics_folder.mkdir(mode=0o700, exist_ok=True)
         with ExitStack() as inherited:
@@ -208,7 +170,7 @@ class Supervisor:
                 )
             except OSError as error:  # the machine has no memory or no process left
                 process.error = f"Cannot start a process: {error.strerror}."
-                self._schedule(process)
+                process.schedule_start()
 
     def _seconds_to_wait(self) -> float | None:
         """Return the seconds until something is due that no signal or report announces."""
@@ -243,7 +205,7 @@ class Supervisor:
             self._note_end(process)
         self._announce()
 
-    def _note_report(self, process: _Process, report: Report) -> None:
+    def _note_report(self, process: SupervisedProcess, report: Report) -> None:
         process.error = report.error
         if report.error is None and process.popen is not None:
             process.listening_since = time.monotonic()
@@ -265,7 +227,7 @@ class Supervisor:
             self._on_listening()
             self._on_listening = None
 
-    def _note_end(self, process: _Process) -> None:
+    def _note_end(self, process: SupervisedProcess) -> None:
         assert process.popen is not None  # noqa: S101 (it has ended)
         pid, code = process.popen.pid, process.popen.returncode
         process.popen = None
@@ -275,7 +237,7 @@ class Supervisor:
             if code not in (0, -signal.SIGTERM):
                 self._exit_code = 1
             return
-        backoff = self._schedule(process)
+        backoff = process.schedule_start()
         if not process.failed_at_start:
             logger.error(
                 "process ended and is replaced",
@@ -287,17 +249,6 @@ class Supervisor:
                     "seconds": backoff,
                 },
             )
-
-    def _schedule(self, process: _Process) -> float:
-        """Schedule the start of a process that does not run, and return the seconds until then."""
-        now, since = time.monotonic(), process.listening_since
-        was_stable = since is not None and now - since >= STABLE_SECONDS
-        process.failed_at_start = since is None
-        process.listening_since = None
-        process.early_deaths = 1 if was_stable else process.early_deaths + 1
-        backoff = backoff_after(process.early_deaths)
-        process.start_at = now + backoff
-        return backoff
 
     def _kill_late(self) -> None:
         if self._stopping_since is None or time.monotonic() < self._stopping_since + STOP_TIMEOUT:

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo import MongoClient
 from tornado.httpclient import HTTPError, HTTPResponse
 
-from datalayer_stripe.cli.supervisor import MAX_BACKOFF, MIN_BACKOFF, backoff_after
+from datalayer_stripe.cli.supervised_process import MAX_BACKOFF, MIN_BACKOFF, backoff_after
 from datalayer_stripe.sandbox import Sandbox
 from tests.handlers.stream_reader import open_stream
 from tests.support.app import Api, json_of, recorded
