@@ -67,15 +67,12 @@ _PAYMENTS: Sequence[Column[Payment]] = (
     Column("credits", lambda one: one.credits, head="CREDITS"),
     Column("amount", lambda one: amount_text(one.amount, one.currency), head="PAID"),
     Column("back", lambda one: amount_text(one.amount_refunded, one.currency), head="BACK"),
-    Column("disputes", lambda one: one.open_disputes),
-    Column("id", lambda one: one.id),
 )
 
 _SUBSCRIPTIONS: Sequence[Column[Subscription]] = (
     Column("status", lambda one: one.status, head="STATUS"),
     Column("plan", lambda one: one.plan_name or one.plan_code, head="PLAN"),
     Column("until", lambda one: _minute(one.current_period_end), head="PERIOD ENDS (UTC)"),
-    Column("id", lambda one: one.id),
 )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -36,8 +35,6 @@ FAILURE_EXIT_CODE = 2
 
 DIFFERENCES_EXIT_CODE = 3
 """The exit code of a command that found differences and did not correct them."""
-
-_SETTING = re.compile("DATALAYER_STRIPE_")
 
 
 def run(work: Coroutine[Any, Any, T], *, loop_factory: LoopFactory | None = None) -> T:
@@ -114,7 +111,8 @@ def fail_to_start(error: StartError) -> NoReturn:
         error: The error.
     """
     message = str(error)
-    if isinstance(error, SettingsError) and not any(map(_SETTING.match, os.environ)):
+    has_settings = any(name.startswith("DATALAYER_STRIPE_") for name in os.environ)
+    if isinstance(error, SettingsError) and not has_settings:
         message += (
             "\n\nThe environment has no settings. If `datalayer-stripe setup` has written them to "
             "a file, read it first: set -a; . ./datalayer-stripe.env; set +a"

@@ -30,7 +30,7 @@ _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 class _CommandLine(click.Group):
-    """Group of all commands. It says in one line that a disk does not take the output."""
+    """Group of all commands. It reports in one line that the output cannot be written to a disk."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command that the command line names, and exit."""
@@ -46,10 +46,10 @@ class _CommandLine(click.Group):
 
 
 def _close_output() -> None:
-    """Write what stdout still has, if possible, so that Python does not fail to at its exit."""
+    """Flush stdout if possible, and discard the rest: Python would fail to write it at its exit."""
     with suppress(OSError):
         sys.stdout.flush()
-    with suppress(OSError):  # in tests it is no file
+    with suppress(OSError):  # in tests stdout is not a file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -33,7 +33,6 @@ _FINDING_COLUMNS: Sequence[Column[Finding]] = (
     Column("detail", lambda one: one.detail, head="DETAIL"),
 )
 
-
 Failures = Mapping[RepairTarget, str | None]
 """Why the repair of a target has failed; None if it has not."""
 
@@ -145,9 +144,8 @@ def audit(
     found: list[Difference] = []
     is_unknown = False
 
-    async def compare(
-        progress: ProgressBar,
-    ) -> tuple[AuditReport, Failures]:
+    async def compare(progress: ProgressBar) -> tuple[AuditReport, Failures]:
+        nonlocal is_unknown
         async with command_service() as service:
             started_at = service.clock()
             report = await service.audit(
@@ -156,7 +154,6 @@ def audit(
                 on_difference=found.append,
                 on_progress=progress.show_checked,
             ).run()
-            nonlocal is_unknown
             is_unknown = account is not None and not await service.store.accounts.exists(account)
             targets = [one.target for one in found if one.target is not None]
             failures = await repair_all(service.repairs(), targets) if yes else {}

@@ -7,6 +7,7 @@ from ..plugin_api.settings import PREFIX as PLUGIN_PREFIX
 from ..plugin_api.settings import variable as plugin_variable
 from ..settings import Settings, variable
 from ..settings_fields import variable_of
+from ..store.connect import MEMORY_URL
 from .checks import Subject
 from .context import CheckContext
 
@@ -66,7 +67,7 @@ async def hidden_files(context: CheckContext) -> Sequence[str]:
     "anybody pays.",
 )
 async def database_kept(context: CheckContext) -> Sequence[str]:
-    if context.settings.stripe_mongodb_url.get_secret_value().startswith("memory://"):
+    if context.settings.stripe_mongodb_url.get_secret_value().startswith(MEMORY_URL):
         return ["The database is memory://: all credits are lost when the service ends."]
     return []
 
