@@ -112,15 +112,20 @@ async def test_run_that_cannot_save_leaves_what_a_concurrent_run_has_created(
     assert await first.set_up() == []
 
 
+async def set_up_without_record(operator: Operator, subject: str) -> None:
+    """Interrupt a set-up after the creation, before the digest of the secret is recorded."""
+    operator.sandbox.api.refuse(500, 1000, path_prefix=PATHS[subject])
+    with pytest.raises(StripeUnavailable):
+        await operator.set_up()
+    operator.sandbox.api.normal()
+
+
 @pytest.mark.parametrize("subject", [ENDPOINT, DESTINATION])
 @pytest.mark.gen_test
 async def test_endpoint_whose_secret_was_not_recorded_is_replaced(
-    operator: Operator, sandbox: Sandbox, subject: str
+    operator: Operator, subject: str
 ) -> None:
-    sandbox.api.refuse(500, 1000, path_prefix=PATHS[subject])
-    with pytest.raises(StripeUnavailable):
-        await operator.set_up()
-    sandbox.api.normal()
+    await set_up_without_record(operator, subject)
     [lost] = operator.all(subject)
     [step] = [one for one in await operator.plan() if one.subject == subject]
     assert step.action is Action.CREATE
@@ -138,11 +143,8 @@ async def test_endpoint_whose_secret_was_not_recorded_is_replaced(
 async def test_what_another_run_records_meanwhile_is_not_replaced(
     client: StripeClient, sandbox: Sandbox, subject: str
 ) -> None:
-    sandbox.api.refuse(500, 1000, path_prefix=PATHS[subject])
     first, second = Operator(client, sandbox), Operator(client, sandbox)
-    with pytest.raises(StripeUnavailable):
-        await first.set_up()
-    sandbox.api.normal()
+    await set_up_without_record(first, subject)
     [owner] = first.all(subject)
     steps = await second.plan()
     digest = secret_digest(SecretStr(first.variables[SECRET_VARIABLE].split(",")[0]))

