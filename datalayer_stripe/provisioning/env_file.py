@@ -16,7 +16,9 @@ from pathlib import Path
 from ..errors import FileChanged, StartError
 from ..settings_checks import unquoted
 
-_ASSIGNMENT = re.compile(r"\s*(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)")
+_ASSIGNMENT = re.compile(
+    r"(?P<export>\s*(?:export\s+)?)(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)"
+)
 # Characters that no shell interprets.
 _PLAIN = re.compile(r"[\w./:@%+=,-]*", re.ASCII)
 _MAX_BYTES = 1024 * 1024
@@ -76,18 +78,21 @@ class EnvFile:
     def set(self, name: str, value: str) -> None:
         """Set a variable, at the place of its last assignment or else at the end of the file.
 
-        Further assignments of the variable are removed, so that no old value stays in the file.
+        Further assignments of the variable are removed, so that no old value stays in the file. An
+        `export` before the last one stays: a shell that reads the file may need it.
 
         Raises:
             StartError: No form of the value is read in the same way by docker, systemd and shells.
         """
         line = f"{name}={quoted(name, value)}"
-        places = [number for number, text in enumerate(self._lines) if _name_in(text) == name]
+        found = [(number, _ASSIGNMENT.fullmatch(text)) for number, text in enumerate(self._lines)]
+        places = [(number, one["export"]) for number, one in found if one and one["name"] == name]
         if not places:
             self._lines.append(line)
             return
-        self._lines[places[-1]] = line
-        for number in reversed(places[:-1]):
+        *earlier, (last, export) = places
+        self._lines[last] = f"{export}{line}"
+        for number, _ in reversed(earlier):
             del self._lines[number]
 
     def add_comment(self, text: str) -> None:
@@ -197,11 +202,6 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _name_in(line: str) -> str | None:
-    found = _ASSIGNMENT.fullmatch(line)
-    return found["name"] if found else None
 
 
 def quoted(name: str, value: str) -> str:

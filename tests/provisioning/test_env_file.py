@@ -44,8 +44,8 @@ def test_set_keeps_comments_order_and_other_lines(path: Path) -> None:
     file.set("D", "x y")
     file.write()
     assert path.read_text(encoding="utf-8") == (
-        "# Stripe\nB=3\n\n# The database\nC=mongodb://h/?a=1&b=2\nA=new\nnot an assignment\n"
-        "D='x y'\n"
+        "# Stripe\n  export B=3\n\n# The database\nC=mongodb://h/?a=1&b=2\nA=new\n"
+        "not an assignment\nD='x y'\n"
     )
 
 
