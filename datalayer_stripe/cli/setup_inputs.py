@@ -55,9 +55,9 @@ class Inputs:
 def read_inputs(file: EnvFile, environ: Mapping[str, str], ask: Ask) -> Inputs:
     """Read the keys and what is set already.
 
-    The keys come from the environment, or else from the file, or else from a question. What
-    Stripe's objects are called comes from the file, or else from the environment. Example values
-    of the documents count as missing.
+    The keys come from the environment, or else from the file, or else from a question. The ids of
+    Stripe's objects come from the file, or else from the environment. Example values of the
+    documents count as missing.
 
     Args:
         file: The environment file.

@@ -109,7 +109,7 @@ def test_webhook(url: str | None, env_file: Path | None, output: Format) -> None
             disabled.extend(
                 one.id
                 for one in endpoints
-                if one.url == address and one.status != "enabled" and not one.is_successor
+                if one.url == address and not one.is_enabled and not one.is_successor
             )
         round_trip = RoundTrip(address, webhook_path=WEBHOOK_PATH, livemode=settings.livemode)
         try:

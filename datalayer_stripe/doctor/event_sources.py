@@ -54,16 +54,22 @@ async def find_sources(context: CheckContext) -> list[EventSource]:
     """
     sources = []
     if endpoint := _endpoint(context, await context.account.webhook_endpoints()):
-        is_enabled, types = endpoint.status == "enabled", frozenset(endpoint.enabled_events)
         sources.append(
-            EventSource(endpoint.id, endpoint.url, is_enabled, types, endpoint.has_secret, endpoint)
+            EventSource(
+                endpoint.id,
+                endpoint.url,
+                endpoint.is_enabled,
+                frozenset(endpoint.enabled_events),
+                endpoint.has_secret,
+                endpoint,
+            )
         )
     if destination := _destination(context, await context.account.event_destinations()):
         sources.append(
             EventSource(
                 destination.id,
                 destination.url or "",
-                destination.status == "enabled",
+                destination.is_enabled,
                 frozenset(one.removeprefix(THIN_PREFIX) for one in destination.enabled_events),
                 destination.has_secret,
             )

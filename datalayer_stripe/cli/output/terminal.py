@@ -12,9 +12,8 @@ from rich.text import Text
 from ...printable import replace_unprintable
 
 _MAX_WIDTH = 100  # in characters, also on a wider terminal and in a file
-_MIN_TEXT_WIDTH = 20  # in characters, also if a prefix or the other columns fill the line
-
-_CONTINUED = " " * 4  # before the further lines of a command
+_MIN_TEXT_WIDTH = 20  # in characters, also if a prefix fills the line
+_CONTINUED = "    "  # before the further lines of a command
 
 _COMMAND = re.compile(r"`[^`]+`")
 _UNBROKEN_SPACE = "\N{NO-BREAK SPACE}"
@@ -28,11 +27,6 @@ def width() -> int:
     if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
         return _MAX_WIDTH
     return min(_MAX_WIDTH, shutil.get_terminal_size((_MAX_WIDTH, 0)).columns)
-
-
-def text_width(prefix_width: int = 0) -> int:
-    """Return the number of characters for text after a prefix, at least 20."""
-    return max(width() - prefix_width, _MIN_TEXT_WIDTH)
 
 
 def open_console(*, err: bool = False) -> Console:
@@ -135,7 +129,8 @@ def print_paragraph(
     """
     first = prefix if isinstance(prefix, Text) else styled(prefix)
     indent = first.cell_len
-    for number, line in enumerate(wrap(text, text_width(indent), style)):
+    columns = max(width() - indent, _MIN_TEXT_WIDTH)
+    for number, line in enumerate(wrap(text, columns, style)):
         print_line(first if number == 0 else " " * indent, line, err=err)
 
 
