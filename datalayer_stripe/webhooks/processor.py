@@ -203,22 +203,19 @@ class EventProcessor:
         statuses = progress.statuses or {}
         unfinished = [one for one in stage if statuses.get(one.name) not in HANDLED]
         outcomes = {Outcome.DUPLICATE} if len(unfinished) < len(stage) else set()
-        # The first of several plugins inserts the document that the others update.
-        is_new_event = progress.is_new_event and len(unfinished) == 1
-        progress.is_new_event = False
+        is_new_event, progress.is_new_event = progress.is_new_event, False
         if len(unfinished) == 1:
-            return {
-                await self.run_plugin(unfinished[0], event, is_new_event=is_new_event),
-                *outcomes,
-            }
+            outcome = await self.run_plugin(unfinished[0], event, is_new_event=is_new_event)
+            return {outcome, *outcomes}
+        # The first of several plugins inserts the document that the others update.
         ended = await asyncio.gather(
             *(self.run_plugin(plugin, event) for plugin in unfinished),
             return_exceptions=True,  # all of them end before one is raised
         )
-        for outcome in ended:
-            if isinstance(outcome, BaseException):
-                raise outcome
-            outcomes.add(outcome)
+        for one in ended:
+            if isinstance(one, BaseException):
+                raise one
+            outcomes.add(one)
         return outcomes
 
     async def run_plugin(
