@@ -26,7 +26,6 @@ COMMANDS = (
     "events list",
     "events list --rejected",
     f"events replay {{rejected}} evt_{'U' * 24}",
-    "events show evt_unknown",
     "plugins list",
     "reconcile --dry-run",
     "report --days 3",
