@@ -45,7 +45,13 @@ def main() -> None:
 
 
 async def _run(sandbox: Sandbox, port: int, address: str) -> None:
-    await sandbox.start(port, address)
+    try:
+        await sandbox.start(port, address)
+    except OSError as error:
+        sys.exit(
+            f"Cannot listen on {address}:{port}: {error.strerror}. "
+            "Choose another --port or --address."
+        )
     stopped = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stopped.set)

@@ -44,6 +44,20 @@ async def test_sandboxes_are_independent(sandbox: Sandbox) -> None:
 
 
 @pytest.mark.gen_test
+async def test_process_says_that_its_port_is_in_use(receiver: Receiver) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "datalayer_stripe.sandbox", "--port", receiver.url.split(":")[2].split("/")[0]),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, error = await process.communicate()
+    assert process.returncode == 1
+    [line] = error.decode().splitlines()
+    assert line.startswith("Cannot listen on 127.0.0.1:")
+    assert line.endswith("Choose another --port or --address.")
+
+
+@pytest.mark.gen_test
 async def test_sandbox_runs_as_process(receiver: Receiver) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
