@@ -219,8 +219,10 @@ class Plugin(Generic[S]):
 
 def _takes_event_and_context(function: Callable[..., object]) -> bool:
     """Return whether a function can be called with the two arguments of a run."""
+    # What a decorator has wrapped may take other arguments.
+    signature = inspect.signature(function, follow_wrapped=False)
     try:
-        inspect.signature(function).bind("event", "ctx")
+        signature.bind("event", "ctx")
     except TypeError:
         return False
     return True

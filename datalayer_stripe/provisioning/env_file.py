@@ -17,7 +17,7 @@ from ..errors import FileChanged, StartError
 from ..settings_checks import unquoted
 
 _ASSIGNMENT = re.compile(
-    r"(?P<export>\s*(?:export\s+)?)(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)"
+    r"(?P<prefix>\s*(?:export\s+)?)(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>.*)"
 )
 # Characters that no shell interprets.
 _PLAIN = re.compile(r"[\w./:@%+=,-]*", re.ASCII)
@@ -78,21 +78,22 @@ class EnvFile:
     def set(self, name: str, value: str) -> None:
         """Set a variable, at the place of its last assignment or else at the end of the file.
 
-        Further assignments of the variable are removed, so that no old value stays in the file. An
-        `export` before the last one stays: a shell that reads the file may need it.
+        Further assignments of the variable are removed, so that no old value stays in the file. If
+        one of them has an `export`, it stays: a shell that reads the file may need it.
 
         Raises:
             StartError: No form of the value is read in the same way by docker, systemd and shells.
         """
         line = f"{name}={quoted(name, value)}"
         found = [(number, _ASSIGNMENT.fullmatch(text)) for number, text in enumerate(self._lines)]
-        places = [(number, one["export"]) for number, one in found if one and one["name"] == name]
+        places = [(number, one["prefix"]) for number, one in found if one and one["name"] == name]
         if not places:
             self._lines.append(line)
             return
-        *earlier, (last, export) = places
-        self._lines[last] = f"{export}{line}"
-        for number, _ in reversed(earlier):
+        last, prefix = places[-1]
+        exports = [one for _, one in places if one.strip()]
+        self._lines[last] = f"{exports[-1] if exports else prefix}{line}"
+        for number, _ in reversed(places[:-1]):
             del self._lines[number]
 
     def add_comment(self, text: str) -> None:

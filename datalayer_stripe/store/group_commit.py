@@ -18,7 +18,7 @@ them.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,8 +106,10 @@ class GroupCommitter:
         A transaction that the end of the client interrupts would lock its documents until the
         server ends it, a minute later.
         """
-        if tasks := self.running_tasks:
-            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while tasks := self.running_tasks:  # a group that fails starts others
+                    await asyncio.wait(tasks)
 
     @property
     def running_tasks(self) -> set[asyncio.Task[None]]:

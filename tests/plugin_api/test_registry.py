@@ -1,5 +1,6 @@
 """The registry: exact event types, a defined order, and no change after the start."""
 
+from functools import wraps
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -118,6 +119,18 @@ def test_function_of_other_arguments_is_refused() -> None:
 
     with pytest.raises(PluginError, match=r"the arguments `\(event, ctx\)`"):
         Plugin("a").on("price.updated")(one_argument)  # type: ignore[arg-type]
+
+
+def test_decorator_of_a_function_may_add_an_argument() -> None:
+    async def with_connection(event: Event, ctx: Context, connection: object) -> None: ...
+
+    @wraps(with_connection)
+    async def connected(event: Event, ctx: Context) -> None:
+        await with_connection(event, ctx, object())
+
+    plugin = Plugin("a")
+    plugin.on("price.updated")(connected)
+    assert plugin.registration("price.updated") is not None
 
 
 def test_built_in_plugins_are_loaded_from_entry_points() -> None:

@@ -49,6 +49,14 @@ def test_set_keeps_comments_order_and_other_lines(path: Path) -> None:
     )
 
 
+def test_set_keeps_the_export_of_an_earlier_assignment(path: Path) -> None:
+    path.write_text("export A=1\nB=2\nA=3\n", encoding="utf-8")
+    file = EnvFile.read(path)
+    file.set("A", "new")
+    file.write()
+    assert path.read_text(encoding="utf-8") == "B=2\nexport A=new\n"
+
+
 def test_file_is_created_readable_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "new.env"
     file = EnvFile.read(path)

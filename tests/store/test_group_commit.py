@@ -548,6 +548,30 @@ async def test_commit_of_cancelled_caller_ends_before_the_store_is_closed(
 
 
 @pytest.mark.gen_test
+async def test_retries_of_a_failed_group_end_before_the_store_is_closed(
+    service: Service, mongodb_url: str, monkeypatch: Patch
+) -> None:
+    store = await connect(mongodb_url, livemode=False)
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def lose_the_connection(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
+        started.set()
+        await go_on.wait()
+        raise AutoReconnect("the connection is lost")
+
+    monkeypatch.setattr(Transactions, "attempt_in_bulk", lose_the_connection)
+    committing = [asyncio.create_task(store.commit(*work)) for work in credits_of("abc")]
+    await started.wait()
+    await cancel_and_wait(*committing)
+    closing = asyncio.create_task(store.close())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    assert await balances(service) == dict.fromkeys("abc", 50)
+
+
+@pytest.mark.gen_test
 async def test_duplicate_of_a_refused_unit_is_refused_too(
     service: Service, monkeypatch: Patch
 ) -> None:
