@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-_CANCEL_AGAIN_SECONDS = 1.0
+# Longer than a task usually cleans up, such as the release of a lease, which must not be cut.
+_CANCEL_AGAIN_SECONDS = 5.0
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:

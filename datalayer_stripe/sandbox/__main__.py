@@ -8,6 +8,8 @@ import sys
 from .engine.errors import StripeError
 from .sandbox import Sandbox
 
+_MAX_PORT = 65_535
+
 
 def main() -> None:
     """Parse the command line and run a sandbox until it is interrupted."""
@@ -35,6 +37,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if bool(arguments.webhook) != bool(arguments.secret):
         parser.error("--webhook and --secret must be given together")
+    if not 0 <= arguments.port <= _MAX_PORT:
+        parser.error(f"--port must be from 0 to {_MAX_PORT}")
     sandbox = Sandbox(remote_webhooks=arguments.remote_webhooks)
     if arguments.webhook:
         try:

@@ -147,7 +147,7 @@ class Ledger:
             after: The time and the id of the last row of the previous page.
         """
         found = self._ledger.find(rows_after(account_uid, after)).sort(NEWEST_FIRST).limit(limit)
-        return [entry_of(row) for row in await found.to_list(None)]
+        return [entry_of(_without_foreign_receipt(row)) for row in await found.to_list(None)]
 
     @translate_errors
     async def by_day(self, since: datetime) -> list[DaySum]:
@@ -252,6 +252,16 @@ def entry_of(row: dict[str, Any]) -> LedgerEntry:
     if row.get("kind") == "spent":
         row = {**_NO_PAYMENT, **row}
     return LedgerEntry.model_validate({**row, "id": row["_id"]})
+
+
+def _without_foreign_receipt(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without a receipt if a repair has given its payment to another account.
+
+    The receipt names the payer.
+    """
+    account_uid = row["account_uid"]
+    is_foreign = row.get("corrected", {}).get("account_uid", account_uid) != account_uid
+    return {**row, "receipt_url": None} if is_foreign else row
 
 
 def effective_entry(row: dict[str, Any]) -> LedgerEntry:

@@ -6,7 +6,7 @@ from ..models import Account, LedgerEntry, Model, SubscriptionSnapshot
 from .accounts import account_of
 from .driver import Document, aggregate
 from .errors import translate_errors
-from .ledger import entry_of
+from .ledger import effective_entry
 from .subscriptions import snapshot_of
 
 # Each database has this document, so an account that has no document yet is found, too.
@@ -59,7 +59,8 @@ class Overviews:
         """Return the ledger's row of a top-up, and the account that asks for it.
 
         Args:
-            account_uid: The account that asks. The row may belong to another account.
+            account_uid: The account that asks. The row may belong to another account, also because
+                a repair has corrected its account.
             payment_intent_id: The PaymentIntent, `pi_…`.
         """
         # The stages run in this order. The account is read last, so that its balance includes the
@@ -71,7 +72,7 @@ class Overviews:
         )
         row = next(iter(found["ledger"]), None)
         return TopUpOverview(
-            entry=entry_of(row) if row else None,
+            entry=effective_entry(row) if row else None,
             account=account_of(account_uid, next(iter(found["accounts"]), {})),
         )
 

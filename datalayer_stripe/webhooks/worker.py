@@ -50,6 +50,9 @@ MAX_ATTEMPTS = 80
 MIN_POSTPONEMENT = timedelta(seconds=1)
 """The shortest delay of a job that raised `Defer`, so that it does not run all the time."""
 
+# How long a stop waits for the call to the database that is in progress.
+_LOOP_END_SECONDS = 1.0
+
 # A lease is longer than the plugin's time limit, for the commit and the record of a failure.
 _LEASE_MARGIN = timedelta(seconds=20)
 
@@ -109,10 +112,12 @@ class Worker:
                 again after their leases have expired.
         """
         if self._loop is not None:
-            # The loop takes no other job even if its cancellation is lost at first.
+            # The loop ends by itself. A cancellation would drop the answer of a call that leases a
+            # job, so that no process ran the job before its lease expired.
             self._is_stopping = True
             self.wake()
-            await cancel_and_wait(self._loop)
+            _, late = await asyncio.wait({self._loop}, timeout=_LOOP_END_SECONDS)
+            await cancel_and_wait(*late)
             self._loop, self._is_stopping = None, False
         if self._jobs:
             _, unfinished = await asyncio.wait(self._jobs, timeout=seconds)

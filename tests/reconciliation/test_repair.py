@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from datalayer_stripe.errors import Forbidden
 from datalayer_stripe.reconciliation.differences import REPAIR_COMMAND
 from datalayer_stripe.sandbox import Sandbox
 from datalayer_stripe.sandbox.delivery.webhooks import Webhooks
@@ -139,6 +140,24 @@ async def test_audit_names_the_command_that_repairs_each_corruption(
 
     await repair(service, found)
     assert await movements(service) == after, "a second repair adds nothing"
+
+
+@pytest.mark.gen_test
+async def test_repaired_payment_is_seen_by_its_payer_only(
+    buyer: Buyer, sandbox: Sandbox, webhooks: Webhooks, service: Service, clock: Clock
+) -> None:
+    paid = (await create_payments(buyer, sandbox, webhooks))["paid"]
+    clock.advance(minutes=6)
+    await service.history.page(ACCOUNT, limit=50, cursor=None)  # stores the receipts
+    await set_on_ledger(service.store._database, paid, account_uid=OTHER_ACCOUNT, credits=7)
+    await repair(service, await differences(service))
+    status = await service.topup_statuses.of(ACCOUNT, paid)
+    assert (status.credited, status.credits) == (True, 50)
+    with pytest.raises(Forbidden):
+        await service.topup_statuses.of(OTHER_ACCOUNT, paid)
+    history = await service.history.page(OTHER_ACCOUNT, limit=50, cursor=None)
+    [row] = [one for one in history.entries if one.id == paid]
+    assert row.receipt_url is None, "it names the payer"
 
 
 async def movements(service: Service) -> dict[str, tuple[Any, ...]]:

@@ -8,6 +8,7 @@ import pytest
 import stripe
 
 from datalayer_stripe.sandbox import Sandbox
+from datalayer_stripe.sandbox.__main__ import main
 from tests.sandbox.conftest import SECRET, Http, Receiver, Shop, run_control
 
 
@@ -41,6 +42,15 @@ async def test_sandboxes_are_independent(sandbox: Sandbox) -> None:
     assert other.events == []
     assert other.url != sandbox.url
     await other.stop()
+
+
+def test_port_out_of_range_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sandbox", "--port", "65536"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--port must be from 0 to 65535" in capsys.readouterr().err
 
 
 @pytest.mark.gen_test

@@ -570,13 +570,41 @@ async def test_shutdown_waits_for_the_running_job_and_takes_no_other(
     await outcome(api)
     await mailer.held(1)
     stopping = asyncio.create_task(service.worker.stop(seconds=10))
-    await asyncio.wait({stopping}, timeout=0.05)
+
+    async def takes_no_more() -> bool:
+        return service.worker._loop is None
+
+    await until(takes_no_more)
     assert not stopping.done()
     await outcome(api, changed(PAID, id="evt_later"))
     mailer.waits.set()
     await stopping
     assert mailer.runs == {EVENT: 1}
     assert [job["_id"] for job in await rows(service, "jobs")] == ["evt_later:mailer"]
+
+
+@pytest.mark.gen_test
+async def test_job_that_is_being_leased_at_a_stop_runs(
+    api: Api, service: Service, mailer: Mailer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await outcome(api)
+    take, is_leased, go_on = service.store.jobs.take, asyncio.Event(), asyncio.Event()
+
+    async def answer_late(*arguments: Any) -> Any:
+        job = await take(*arguments)
+        is_leased.set()
+        await go_on.wait()
+        return job
+
+    monkeypatch.setattr(service.store.jobs, "take", answer_late)
+    service.worker.start()
+    await is_leased.wait()
+    stopping = asyncio.create_task(service.worker.stop(seconds=10))
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    assert mailer.runs == {EVENT: 1}
+    assert await rows(service, "jobs") == []
 
 
 @pytest.mark.gen_test
