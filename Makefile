@@ -150,7 +150,8 @@ $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
 	@touch $@
 
 # An environment that a person has created is kept, with what is installed in it. pip writes its RECORD
-# last: without it, the creation was interrupted. A PYTHON that is named gets a new environment.
+# last: without it, the creation was interrupted. A PYTHON that is named the first time gets a new
+# environment.
 $(VENV)/.created:
 	@has_pip='import sys; from importlib.metadata import distribution'; \
 	has_pip="$$has_pip; sys.exit(sys.version_info < (3, 11) or not distribution('pip').files)"; \

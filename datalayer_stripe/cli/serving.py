@@ -85,7 +85,7 @@ def listen_for_operations(settings: Settings) -> list[socket.socket]:
     """Listen on the operators' own address, if there is one.
 
     Raises:
-        StartError: If the address or the port cannot be used.
+        StartError: The address or the port cannot be used.
     """
     address = settings.operations_address
     return listen(*address, setting=variable("stripe_metrics_address")) if address else []

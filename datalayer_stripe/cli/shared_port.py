@@ -22,7 +22,7 @@ class SharedPort:
         setting: The variable that has the address; None if the options of the command have it.
 
     Raises:
-        StartError: If the address or the port cannot be used, or another process uses it.
+        StartError: The address or the port cannot be used, or another process uses it.
     """
 
     def __init__(self, host: str, port: int, *, setting: str | None = None) -> None:

@@ -62,8 +62,8 @@ class AuthenticatedMixin(PublicMixin):
         """Check the host, authenticate and authorize the caller, then prepare the handler.
 
         Raises:
-            Forbidden: If the host, the origin or the caller is not allowed.
-            Unauthorized: If the caller is not authenticated.
+            Forbidden: The host, the origin or the caller is not allowed.
+            Unauthorized: The caller is not authenticated.
         """
         tokens = self.service.bearer_tokens
         if not self.check_host():
@@ -121,7 +121,7 @@ class AuthenticatedMixin(PublicMixin):
         """Ask the server's authorizer.
 
         Raises:
-            Forbidden: If it does not allow the user to call the route.
+            Forbidden: It does not allow the user to call the route.
         """
         action = HTTP_METHOD_TO_AUTH_ACTION[str(self.request.method)]
         if not await ensure_async(self.authorizer.is_authorized(self, user, action, AUTH_RESOURCE)):
@@ -131,7 +131,7 @@ class AuthenticatedMixin(PublicMixin):
         """Redirect to the login if this is a page.
 
         Raises:
-            Unauthorized: If it is not.
+            Unauthorized: It is not.
         """
         if not self.is_page:
             raise Unauthorized(_SIGN_IN)
@@ -141,7 +141,7 @@ class AuthenticatedMixin(PublicMixin):
         """Return the URL of Jupyter's login, for a page.
 
         Raises:
-            Unauthorized: If the route is not a page.
+            Unauthorized: The route is not a page.
         """
         if not self.is_page:
             raise Unauthorized(_SIGN_IN)
@@ -151,7 +151,7 @@ class AuthenticatedMixin(PublicMixin):
         """Return the caller's account.
 
         Raises:
-            Forbidden: If the user of the server cannot own an account.
+            Forbidden: The user of the server cannot own an account.
         """
         if not hasattr(self, "_identity"):
             settings = self.service.settings
@@ -167,7 +167,7 @@ class AuthenticatedMixin(PublicMixin):
         """Check the XSRF cookie as Jupyter does, with an error that says what to send.
 
         Raises:
-            Forbidden: If the header is missing or wrong.
+            Forbidden: The header is missing or wrong.
         """
         try:
             super().check_xsrf_cookie()

@@ -74,7 +74,7 @@ class BackgroundService:
         """Serve requests until the server stops.
 
         Raises:
-            PluginError: If a plugin cannot start.
+            PluginError: A plugin cannot start.
         """
         await service.start()
         self._app_state.set_service(service)
@@ -94,7 +94,7 @@ class BackgroundService:
         """Open the service, and close it at the end.
 
         Raises:
-            StartError: If a retry would not help.
+            StartError: A retry would not help.
         """
         service = await self._open_with_retries()
         try:

@@ -32,8 +32,8 @@ class SignedInFileHandler(PageFileHandler, JupyterHandler):
         """Authenticate the caller, and refuse a body.
 
         Raises:
-            HTTPError: If the request is not allowed.
-            RequestError: If the request has a body.
+            HTTPError: The request is not allowed.
+            RequestError: The request has a body.
         """
         await JupyterHandler.prepare(self)
         if not self._finished:

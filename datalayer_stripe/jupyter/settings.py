@@ -40,7 +40,7 @@ def configuration_from_traits(extension: Any) -> Configuration:
         The settings, and the plugins with their settings.
 
     Raises:
-        PluginError: If a plugin cannot be loaded.
+        PluginError: A plugin cannot be loaded.
         SettingsError: With all other problems.
     """
     values = {

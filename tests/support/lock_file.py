@@ -40,7 +40,7 @@ def write(path: Path, *, upgrade: bool = False) -> None:
         upgrade: Whether to take the newest versions instead.
 
     Raises:
-        SystemExit: If uv cannot find versions that fit.
+        SystemExit: Uv cannot find versions that fit.
     """
     uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or "uv"
     command = [uv, "pip", "compile", "--quiet", "--universal", "--generate-hashes"]

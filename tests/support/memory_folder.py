@@ -42,7 +42,7 @@ def _locked(folder: Path, operation: int) -> Iterator[None]:
         operation: The operation of `flock`.
 
     Raises:
-        OSError: If the folder is another user's, or another process has locked it.
+        OSError: The folder is another user's, or another process has locked it.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:

@@ -118,7 +118,7 @@ def download(package: Package, folder: Path) -> Path:
     """Download the archive of a package with npm, and check its hash.
 
     Raises:
-        VendorError: If npm is missing or fails, or the archive has another hash.
+        VendorError: Npm is missing or fails, or the archive has another hash.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -138,7 +138,7 @@ def check_integrity(package: Package, content: bytes) -> None:
     """Check the hash of a downloaded archive.
 
     Raises:
-        VendorError: If the archive has another hash than the one in `PACKAGES`.
+        VendorError: The archive has another hash than the one in `PACKAGES`.
     """
     digest = base64.b64encode(hashlib.new(_HASH, content).digest()).decode()
     if package.integrity != f"{_HASH}-{digest}":
@@ -149,7 +149,7 @@ def vendor(package: Package) -> list[str]:
     """Write the files of a package, and return the lines to print.
 
     Raises:
-        VendorError: If the package cannot be downloaded, or has another hash.
+        VendorError: The package cannot be downloaded, or has another hash.
     """
     lines = []
     with (
