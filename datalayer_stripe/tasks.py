@@ -3,8 +3,9 @@
 import asyncio
 from typing import Any
 
-# Longer than a task usually cleans up, such as the release of a lease, which must not be cut.
-_CANCEL_AGAIN_SECONDS = 5.0
+# Longer than a task usually cleans up: the release of a lease must not be cut. Several
+# cancellations in a row may be lost, so that it must be far below the time that a stop may take.
+_CANCEL_AGAIN_SECONDS = 2.0
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
