@@ -149,13 +149,14 @@ $(VENV)/.installed-%: $(SOURCES) | $(VENV)/.created
 	@$(INSTALL) --editable '.[$*]'
 	@touch $@
 
-# An environment that a person has created is kept, with what is installed in it. pip writes its RECORD
-# last: without it, the creation was interrupted. A PYTHON that is named the first time gets a new
-# environment.
+# An environment that a person has created is kept, with what is installed in it; one of uv gets pip.
+# pip writes its RECORD last: without it, the creation was interrupted. A PYTHON that is named the
+# first time gets a new environment.
 $(VENV)/.created:
 	@has_pip='import sys; from importlib.metadata import distribution'; \
 	has_pip="$$has_pip; sys.exit(sys.version_info < (3, 11) or not distribution('pip').files)"; \
-	if [ -z "$(PYTHON)" ] && $(BIN)/python -c "$$has_pip" >/dev/null 2>&1; then \
+	if [ -z "$(PYTHON)" ] && { $(BIN)/python -c "$$has_pip" || \
+	    { $(BIN)/python -m ensurepip && $(BIN)/python -c "$$has_pip"; }; } >/dev/null 2>&1; then \
 	  exit 0; \
 	fi; \
 	python=; candidates="$(or $(PYTHON),python3 python3.14 python3.13 python3.12 python3.11 python)"; \
