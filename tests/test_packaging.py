@@ -275,9 +275,12 @@ def test_make_keeps_an_environment_that_exists(tmp_path: Path, *, has_pip: bool)
         (packages / "pip-1.0.dist-info" / "METADATA").write_text("Name: pip\nVersion: 1.0\n")
         (packages / "pip-1.0.dist-info" / "RECORD").write_text("pip-1.0.dist-info/METADATA,,\n")
     (packages / "installed_by_a_person.py").touch()
+    # The `make` that runs the tests hands its variables on, such as PYTHON and VENV.
+    made_by = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "PYTHON", "VENV"}
     made = subprocess.run(
         ["make", "--no-print-directory", ".venv/.created"],
         cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name not in made_by},
         capture_output=True,
         text=True,
         timeout=300,
