@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from datalayer_stripe.stripe_api import objects as stripe_objects
 from datalayer_stripe.webhooks import delivery
 from datalayer_stripe.webhooks.delivery import Deliveries
 from datalayer_stripe.webhooks.outcome import Outcome
+from tests.support.ports import free_port
 
 COMMAND = Path(sys.executable).parent / "datalayer-stripe"
 # The demo must not read the environment, and curl must not use a proxy.
@@ -355,10 +356,10 @@ def test_taken_port_prints_one_line_that_names_the_option(option: str) -> None:
 @pytest.mark.parametrize("same_port", [False, True])
 @pytest.mark.gen_test
 async def test_sandbox_uses_free_port_when_default_is_taken(same_port: bool) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        wanted = taken.getsockname()[1]
-        if same_port:
-            taken.close()
+    with ExitStack() as stack:
+        wanted = free_port()
+        if not same_port:
+            stack.enter_context(socket.create_server(("127.0.0.1", wanted)))
         async with open_environment(
             port=wanted if same_port else 0, sandbox_port=wanted, any_sandbox_port=True
         ) as environment:
