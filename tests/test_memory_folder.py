@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.memory_folder import MIN_AGE, memory_folder
+pytest.importorskip("fcntl", reason="the folder is locked with fcntl, which Windows does not have")
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs fcntl")
+from tests.support.memory_folder import MIN_AGE, memory_folder
 
 # A test run that is killed while it uses its folder.
 KILLED = """

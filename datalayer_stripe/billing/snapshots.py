@@ -1,4 +1,4 @@
-"""Choose the snapshot that counts for an account, and decide whether it may buy credits."""
+"""Choose the snapshot that counts for an account, and decide whether that allows purchases."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta

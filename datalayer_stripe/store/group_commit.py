@@ -22,11 +22,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pymongo.errors import (
-    ConnectionFailure,
-    DuplicateKeyError,
-    PyMongoError,
-)
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from ..errors import AlreadyDone, StoreUnavailable
 from ..tracing import NO_TRACER, CommitSpan, Tracer

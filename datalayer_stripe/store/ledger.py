@@ -255,7 +255,7 @@ def entry_of(row: dict[str, Any]) -> LedgerEntry:
 
 
 def _without_foreign_receipt(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row without a receipt if a repair has given its payment to another account.
+    """Return a row, without its receipt if a repair has given its payment to another account.
 
     The receipt names the payer.
     """

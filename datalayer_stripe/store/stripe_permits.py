@@ -28,19 +28,7 @@ class StripePermits:
     async def lease(
         self, operation: str, number: int, *, max_wait: float, interval: float, total: float
     ) -> tuple[int, float]:
-        """Lease permits for calls of one operation.
-
-        Args:
-            operation: The name of the call.
-            number: The permits that are wanted.
-            max_wait: How far ahead the last permit may be, in seconds.
-            interval: The time between two calls of the operation, in seconds.
-            total: The time between two calls of any operation, in seconds.
-
-        Returns:
-            The number of permits, and the seconds until the first one. If there are none, the
-            seconds until the next one is free.
-        """
+        """Lease permits as :class:`.permits.PermitSource`."""
         # Permits need not survive the primary: a new one grants a few too many at worst.
         database = self._database.with_options(write_concern=WriteConcern(1))
         found = await database.service.find_one_and_update(

@@ -86,6 +86,28 @@ async def commit_all(store: Store, works: Iterable[Work]) -> list[CommitReceipt 
         )
 
 
+def hold_transactions(
+    monkeypatch: Patch, *, error: Exception | None = None
+) -> tuple[asyncio.Event, asyncio.Event]:
+    """Hold the transactions of groups, and return two events: one has started, and go on.
+
+    Args:
+        monkeypatch: Replaces the transactions.
+        error: What they raise when they go on, if anything.
+    """
+    attempt, started, go_on = Transactions.attempt_in_bulk, asyncio.Event(), asyncio.Event()
+
+    async def held(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
+        started.set()
+        await go_on.wait()
+        if error is not None:
+            raise error
+        return await attempt(self, works)
+
+    monkeypatch.setattr(Transactions, "attempt_in_bulk", held)
+    return started, go_on
+
+
 def committer_of(service: Service) -> GroupCommitter:
     committer = service.store._committer
     assert isinstance(committer, GroupCommitter)
@@ -502,14 +524,7 @@ async def test_group_whose_connection_is_lost_is_credited_once(
 async def test_unit_of_cancelled_caller_is_committed_with_its_group(
     service: Service, monkeypatch: Patch
 ) -> None:
-    attempt, started, go_on = Transactions.attempt_in_bulk, asyncio.Event(), asyncio.Event()
-
-    async def wait(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
-        started.set()
-        await go_on.wait()
-        return await attempt(self, works)
-
-    monkeypatch.setattr(Transactions, "attempt_in_bulk", wait)
+    started, go_on = hold_transactions(monkeypatch)
     works = credits_of("abcd")
     tasks = [asyncio.create_task(service.store.commit(*work)) for work in works]
     await started.wait()
@@ -528,14 +543,7 @@ async def test_commit_of_cancelled_caller_ends_before_the_store_is_closed(
     service: Service, mongodb_url: str, monkeypatch: Patch
 ) -> None:
     store = await connect(mongodb_url, livemode=False)
-    attempt, started, go_on = Transactions.attempt_in_bulk, asyncio.Event(), asyncio.Event()
-
-    async def wait(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
-        started.set()
-        await go_on.wait()
-        return await attempt(self, works)
-
-    monkeypatch.setattr(Transactions, "attempt_in_bulk", wait)
+    started, go_on = hold_transactions(monkeypatch)
     committing = asyncio.create_task(store.commit(*credits_of(["a"])[0]))
     await started.wait()
     await cancel_and_wait(committing)
@@ -552,14 +560,7 @@ async def test_retries_of_a_failed_group_end_before_the_store_is_closed(
     service: Service, mongodb_url: str, monkeypatch: Patch
 ) -> None:
     store = await connect(mongodb_url, livemode=False)
-    started, go_on = asyncio.Event(), asyncio.Event()
-
-    async def lose_the_connection(self: Transactions, works: Sequence[Work]) -> list[CommitReceipt]:
-        started.set()
-        await go_on.wait()
-        raise AutoReconnect("the connection is lost")
-
-    monkeypatch.setattr(Transactions, "attempt_in_bulk", lose_the_connection)
+    started, go_on = hold_transactions(monkeypatch, error=AutoReconnect("the connection is lost"))
     committing = [asyncio.create_task(store.commit(*work)) for work in credits_of("abc")]
     await started.wait()
     await cancel_and_wait(*committing)
